@@ -78,7 +78,7 @@ def spdx() -> Any:
 
 
 def is_allowed(expression: str | None) -> bool:
-    """Tell whether one of the choices that `expression` leaves is allowed in all its parts."""
+    """Return whether one of the choices that `expression` leaves is allowed in all its parts."""
     if not expression:
         return False
     licensing = spdx()

@@ -3,7 +3,7 @@
 `python scripts/run_parts.py lint types … unit`: each is a target of the Makefile. They run at the same time:
 the types keep one processor busy, and for a part of theirs the tests wait for others. What the last one says
 is seen as it comes; of each other, what it printed is seen as it ends where it failed, else one line. All of
-them are run, also where one fails; it ends with 1 then.
+them are run, even if one fails; it ends with 1 then.
 """
 
 from __future__ import annotations

@@ -19,12 +19,16 @@ NOT_ENGLISH = {
     r"\bin place of\b": 'write "instead of"',
     r"\bin clear\b": 'write "unencrypted" or "plain"',
     r"\bbut for\b": 'write "except"',
+    r"\bTells? whether\b": 'write "Return whether" or "Returns whether"',
+    r"\balso where\b": 'write "even if"',
+    r"\bstrangers?\b": 'say who: "another user", "a third party", "somebody else"',
 }
 QUOTED_AS_WRONG = re.compile(r", not \"[^\"]*\"")
 TEXTS = sorted(
     file
     for pattern in (
         "*.md",
+        "changes/*.md",
         "core/src/**/*.py",
         "plugins/*/*.md",
         "plugins/*/src/**/*.py",
@@ -86,6 +90,10 @@ def test_code_and_pages_are_in_plain_english() -> None:
         ("It is put in place at once.", False),
         ("Values that were kept in clear.", True),
         ("All rows but for the header.", True),
+        ("Tell whether it is there.", True),
+        ("It holds, also where nothing changed.", True),
+        ("A stranger's folder.", True),
+        ("`test_a_strangers_file_is_refused`", False),
     ],
 )
 def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:

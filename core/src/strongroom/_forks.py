@@ -159,7 +159,7 @@ def _others_build() -> list[_Build]:
 
 
 def _wait_for_builds(end: float) -> bool:
-    """Tell whether all builds of other threads ended in time."""
+    """Return whether all builds of other threads ended in time."""
     return all(build.ended.wait(max(end - time.monotonic(), 0.0)) for build in _others_build())
 
 

@@ -31,7 +31,7 @@ class Block(Generic[T]):
         self.home = home
 
     def is_over(self) -> bool:
-        """Tell whether the value was taken away."""
+        """Return whether the value was taken away."""
         return not hasattr(self, "value")
 
 
@@ -82,7 +82,7 @@ class OpenBlocks(Generic[T]):
                 return self.innermost()
 
     def _took_home(self, block: Block[T | None]) -> bool:
-        """Tell whether this is the context that `block` began in."""
+        """Return whether this is the context that `block` began in."""
         try:
             self._home.reset(cast("Token[None]", block.home))
         except ValueError:  # another context's

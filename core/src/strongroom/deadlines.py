@@ -90,7 +90,7 @@ class Deadline:
         return left
 
     def allows(self, pause: float) -> bool:
-        """Tell whether there is time for `pause` and something after it."""
+        """Return whether there is time for `pause` and something after it."""
         return self.end - time.monotonic() > pause
 
 

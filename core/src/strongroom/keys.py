@@ -205,7 +205,7 @@ class NameCodec:
         return self.hash_mark + sha256(key.encode()).hexdigest()
 
     def is_hashed(self, name: str) -> bool:
-        """Tell whether `name` does not tell its key."""
+        """Return whether `name` does not tell its key."""
         return self._hashed.fullmatch(name) is not None
 
     def key_for(self, name: str, stored_key: str | None) -> str | None:

@@ -79,11 +79,11 @@ class SingleEntryLock:
         self._lock.release()
 
     def locked(self) -> bool:
-        """Tell whether any thread is at work under it."""
+        """Return whether any thread is at work under it."""
         return self._holder != 0
 
     def is_mine(self) -> bool:
-        """Tell whether this thread is at work under it."""
+        """Return whether this thread is at work under it."""
         return self._holder == threading.get_ident()
 
     def _refuse(self) -> NoReturn:

@@ -31,7 +31,7 @@ def _matching(pattern: str) -> Any:
 
 
 def _is_plain(pattern: str) -> bool:
-    """Tell whether `re` matches a whole text in one pass, and as `regex` does: `[A-Z]{2}-[0-9]+`.
+    """Return whether `re` matches a whole text in one pass, and as `regex` does: `[A-Z]{2}-[0-9]+`.
 
     That is one character after the other, of which one at most may occur a varying number of times.
     """

@@ -142,7 +142,7 @@ class FileSink:
             raise
 
     def _lost_its_head(self) -> bool:
-        """Tell whether the head is gone or another one: who writes under that does not wait for us."""
+        """Return whether the head is gone or another one: who writes under that does not wait for us."""
         self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._is_replaced(self.head_path, self._head_fd)
 

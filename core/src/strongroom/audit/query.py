@@ -61,7 +61,7 @@ class Filter:
     until: datetime | None = None
 
     def __call__(self, entry: Entry) -> bool:
-        """Tell whether `entry` is meant."""
+        """Return whether `entry` is meant."""
         for member in ("tenant", "actor", "operation", "outcome"):
             wanted = getattr(self, member)
             if wanted is not None and entry.get(member) != wanted:
@@ -146,7 +146,7 @@ def follow(
 
 
 def _is_gone(path: str, file: BinaryIO) -> bool:
-    """Tell whether `path` is no longer the file that is open, or was cut."""
+    """Return whether `path` is no longer the file that is open, or was cut."""
     ours = os.fstat(file.fileno())
     try:
         there = os.stat(path)  # noqa: PTH116  # as above

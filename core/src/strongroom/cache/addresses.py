@@ -152,7 +152,7 @@ def places_of(chain: Any, *, written: bool = False) -> frozenset[str]:
 
 
 def issues_leases(chain: Any, *, written: bool = False) -> bool:
-    """Tell whether one of the providers that are read through `chain` issues leases.
+    """Return whether one of the providers that are read through `chain` issues leases.
 
     With `written`, whether the one does that writes go to.
     """

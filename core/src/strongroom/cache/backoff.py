@@ -29,7 +29,7 @@ class Backoff:
         self._probe: Flight | None = None
 
     def should_serve_stale(self, now: float, *, asked: bool) -> bool:
-        """Tell whether a caller with a stale value is better off with it; `asked`: another one is asking."""
+        """Return whether a caller with a stale value should use it; `asked`: another one is asking."""
         if not self._down:
             return False
         return asked or now < self._until or (self._probe is not None and not self._probe.future.done())

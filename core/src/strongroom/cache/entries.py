@@ -106,7 +106,7 @@ class Entries:
                 self._remove(entry)
 
     def drop_all(self) -> None:
-        """Forget everything, also where a change was cut short."""
+        """Forget everything, even if a change was cut short."""
         # The dictionaries themselves stay: readers hold on to `by_tenant`.
         for space in self.by_tenant.values():
             for entry in space.values():

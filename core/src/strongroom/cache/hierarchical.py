@@ -181,11 +181,11 @@ class HierarchicalSecretCache(ProcessBound):
         self._l1.forget(tenant, key)
 
     def owes_drops(self) -> bool:
-        """Tell whether something is still to be dropped from the store."""
+        """Return whether something is still to be dropped from the store."""
         return self._level.owes_drops()
 
     def holds(self, tenant: str | None, key: str) -> bool:
-        """Tell whether this process has an entry of `key`, or a fetch under way."""
+        """Return whether this process has an entry of `key`, or a fetch under way."""
         return self._l1.holds(tenant, key)
 
     def invalidate_prefix(self, prefix: str) -> None:

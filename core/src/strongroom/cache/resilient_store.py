@@ -127,7 +127,7 @@ class ResilientStore:
         self._settle_or_replay()
 
     def owes(self) -> bool:
-        """Tell whether something is still to be dropped."""
+        """Return whether something is still to be dropped."""
         with self._lock:
             return bool(self._owed or self._namespaces)
 
@@ -145,7 +145,7 @@ class ResilientStore:
             self._done(self._pool, lambda: store.set(name, data, _PROBE_SECONDS))
             read_back = self._done(self._pool, lambda: store.get(name))
             self._done(self._droppers, lambda: store.delete(name))
-        except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
+        except Exception as error:  # noqa: BLE001  # of a third party's store; or out of time
             return error
         return None if read_back == data else BackendUnavailableError("what is written to it is not kept")
 
@@ -163,7 +163,7 @@ class ResilientStore:
                 ) as token:
                     entered.set_result(token)
                     leave.wait()
-            except Exception as error:  # noqa: BLE001  # of a stranger's store
+            except Exception as error:  # noqa: BLE001  # of a third party's store
                 if not entered.done():
                     entered.set_exception(error)
             finally:
@@ -195,7 +195,7 @@ class ResilientStore:
                 self.get(name)
                 if not self._is_open() or time.monotonic() > end:
                     return None
-            except Exception as error:  # noqa: BLE001  # of a stranger's store
+            except Exception as error:  # noqa: BLE001  # of a third party's store
                 self.failed(error)
                 return None
 
@@ -216,7 +216,7 @@ class ResilientStore:
             if not self._is_prepared and callable(prepare):
                 with contextlib.suppress(
                     Exception
-                ):  # of a stranger's store; the call itself tells what is wrong
+                ):  # of a third party's store; the call itself tells what is wrong
                     prepare()
             self._is_prepared = True
 
@@ -275,7 +275,7 @@ class ResilientStore:
     def _tried(self, crew: BackgroundPool, call: Callable[[], T]) -> tuple[bool, T | None]:
         try:
             result = self._done(crew, call)
-        except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
+        except Exception as error:  # noqa: BLE001  # of a third party's store; or out of time
             self.failed(error)
             return False, None
         if self._pause:
@@ -317,7 +317,7 @@ class ResilientStore:
             return  # several calls were under way as it failed
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
-        # What strongroom's errors say names the address, and holds no value; a stranger's may hold anything.
+        # strongroom's errors name the address, and hold no value; a third party's may hold anything.
         said = f": {error}" if isinstance(error, StrongroomError) else ""
         _log.warning(
             "the second level of the cache%s failed (%s%s); it is left alone for %g s",

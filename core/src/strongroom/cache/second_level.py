@@ -42,7 +42,7 @@ class SecondLevel:
         keep_seconds: How long the store keeps it.
         sources: Tells for a key where its value is stored; see `HierarchicalSecretCache`.
         account: Asked once for what else decides which secrets are meant; see `HierarchicalSecretCache`.
-        holds: Tells whether the process has an entry of a tenant's key, or a fetch under way.
+        holds: Returns whether the process has an entry of a tenant's key, or a fetch under way.
         clock: Monotonic seconds.
         wall: Seconds since the epoch.
     """
@@ -82,7 +82,7 @@ class SecondLevel:
     # --- names ---
 
     def is_named(self) -> bool:
-        """Tell whether it is known how things are called in the store: who is logged in may decide that."""
+        """Return whether it is known how things are called in the store: who is logged in may decide that."""
         if self._account is None:
             return True
         with self._naming:
@@ -92,7 +92,7 @@ class SecondLevel:
                 return False
             try:
                 account = self._account()
-            except Exception as error:  # noqa: BLE001  # a provider may be a stranger's
+            except Exception as error:  # noqa: BLE001  # a provider may be a third party's
                 self._account_asked_again = self._clock() + _ACCOUNT_PAUSE
                 _log.warning(
                     "the second level of the cache is not used: its provider's account is not known (%s)",
@@ -173,7 +173,7 @@ class SecondLevel:
         self._store.clear(self._codec.mark_spaces())
 
     def owes_drops(self) -> bool:
-        """Tell whether something is still to be dropped."""
+        """Return whether something is still to be dropped."""
         return bool(self._undropped) or self._store.owes()
 
     def _owe(self, is_source: bool, tenant: str | None, text: str) -> None:
@@ -255,7 +255,7 @@ class SecondLevel:
     # --- what an entry is worth now ---
 
     def serves(self, entry: StoredEntry, version: str | None) -> bool:
-        """Tell whether a value is fresh, and not older than the version that a description showed here."""
+        """Return whether a value is fresh, and not older than the version that a description showed here."""
         return self._wall() < entry.expires and (version is None or entry.version == version)
 
     def age(self, entry: StoredEntry) -> float:

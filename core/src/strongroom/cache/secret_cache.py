@@ -228,7 +228,7 @@ class SecretCache(ProcessBound):
         return self._described.get((tenant, key))
 
     def holds(self, tenant: str | None, key: str) -> bool:
-        """Tell whether there is an entry of `key`, or a fetch under way."""
+        """Return whether there is an entry of `key`, or a fetch under way."""
         with self._lock:
             return (tenant, key) in self._flights or self._entries.find(tenant, key) is not None
 
@@ -538,7 +538,7 @@ class SecretCache(ProcessBound):
 
 
 def concerns_all(error: BaseException) -> bool:
-    """Tell whether what a batch raised is about all of its keys: an outage, a login, or a failure of no key.
+    """Return whether a batch's error is about all of its keys: an outage, a login, or a failure of no key.
 
     What names a key is about that key, and "not found" is about one in any case.
     """
@@ -549,7 +549,7 @@ def concerns_all(error: BaseException) -> bool:
 
 
 def says_absent(error: SecretNotFoundError, key: str) -> bool:
-    """Tell whether `error` says that there is nothing at `key`: not deleted, disabled, or of another key."""
+    """Return whether `error` says that nothing is at `key`: not deleted, disabled, or of another key."""
     return error.reason == "absent" and error.key == key
 
 

@@ -51,7 +51,7 @@ class Future:
         self._error: BaseException | None = None
 
     def done(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._callbacks is None
 
     def set_result(self, result: FetchResult) -> None:

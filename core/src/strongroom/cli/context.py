@@ -176,13 +176,13 @@ def _close_stdout() -> None:
 
 
 def wants_json(args: Sequence[str]) -> bool:
-    """Tell whether `args` ask for JSON, for errors that come before they are understood."""
+    """Return whether `args` ask for JSON, for errors that come before they are understood."""
     own = args[: args.index("--")] if "--" in args else args
     return "--json" in own
 
 
 _HEED = frozenset({("middleware", "tenant"), ("middleware", "encryption")})
-# A stranger's component may ask for the tenant; of those that we ship no other does.
+# A third party's component may ask for the tenant; of those that we ship no other does.
 _HEEDLESS = frozenset({"caching", "prefix", "read-only", "retry", "validation", "audit"})
 
 

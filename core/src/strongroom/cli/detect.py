@@ -129,7 +129,7 @@ def guess_type(name: str, value: str) -> str | None:
 
 
 def is_setting(name: str, value: str) -> bool:
-    """Tell whether a variable holds a setting that everybody may see: a log level, a host, a region, a flag.
+    """Return whether a variable holds a setting that is not secret: a log level, a host, a region, a flag.
 
     A name that speaks of a secret decides; else the value has to be a number, a boolean, the name of a host,
     or a few plain words.
@@ -147,7 +147,7 @@ def is_setting(name: str, value: str) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether `text` reads as a word of a language, or up to three, as in `eu-central-1`."""
+    """Return whether `text` reads as a word of a language, or up to three, as in `eu-central-1`."""
     parts = _JOINTS.split(text)
     return (
         _PLAIN.fullmatch(text) is not None

@@ -43,12 +43,12 @@ def lines(texts: Iterable[str]) -> None:
 
 
 def colour() -> bool:
-    """Tell whether stdout is a terminal that wants colour (https://no-color.org)."""
+    """Return whether stdout is a terminal that wants colour (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def is_drawn() -> bool:
-    """Tell whether a table is drawn for a person, and not written for a program."""
+    """Return whether a table is drawn for a person, and not written for a program."""
     return sys.stdout.isatty()
 
 

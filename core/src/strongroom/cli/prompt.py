@@ -28,7 +28,7 @@ _BEGIN: Final = re.compile(rb"-----BEGIN ([^\r\n]*?)-----[^\r\n]*[\r\n]")
 def ask_hidden(question: str, typed_ahead: bytearray) -> bytes:
     """Ask at the terminal, and return what was typed up to Enter, or pasted with all its lines.
 
-    A PEM goes on to its last line also where the terminal does not tell what was pasted. After Ctrl-Z and
+    A PEM goes on to its last line even if the terminal does not say what was pasted. After Ctrl-Z and
     `fg` it is asked again.
 
     Args:

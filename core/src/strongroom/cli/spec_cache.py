@@ -101,7 +101,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     A plain spec keeps no tenants apart, which a full load tells a user who names one.
 
     Raises:
-        StrongroomError: The whole way has to tell.
+        StrongroomError: A full load has to report it.
     """
     if settings.tenant is not None:
         return None
@@ -125,7 +125,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
         options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
         made = factory(**options.prepare(component, _not_here)) if factory is not None else None
     except _NOT_SO:
-        return None  # a variable that is not set, or holds what its option does not take: the whole way tells
+        return None  # a variable is missing, or does not fit its option: a full load reports it
     if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
         return None
     return CachedSpec(made, pipeline["name"], recalled)
@@ -145,7 +145,7 @@ def _factory(place: str) -> Any:
     module, _, attribute = place.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
+    except (ImportError, AttributeError):  # the program has changed: a full load says what is wrong
         return None
 
 
@@ -166,4 +166,4 @@ def _plain(data: Mapping[str, Any], only: str | None) -> Mapping[str, Any] | Non
 
 
 def _not_here(*_: object) -> NoReturn:
-    raise ConfigurationError("only the whole way can tell")
+    raise ConfigurationError("only a full load can report it")

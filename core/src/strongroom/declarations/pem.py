@@ -64,7 +64,7 @@ def _wrong_body(lines: list[str]) -> str | None:
 
 
 def _is_cut(data: bytes) -> bool:
-    """Tell whether `data` says at its beginning that it is longer than it is."""
+    """Return whether `data` says at its beginning that it is longer than it is."""
     if data.startswith(_OPENSSH):
         return _is_cut_openssh(data)
     if data[:1] != bytes([_SEQUENCE]) or not data[1:2]:

@@ -25,7 +25,7 @@ _MAX_CHARACTERS = 128
 
 
 def is_placeholder(text: str, further: Iterable[str] = ()) -> bool:
-    """Tell whether `text` is a placeholder: `changeme`, `TODO`, `your-token-here`, `<password>` and such.
+    """Return whether `text` is a placeholder: `changeme`, `TODO`, `your-token-here`, `<password>` and such.
 
     Case and surrounding blanks do not count.
 

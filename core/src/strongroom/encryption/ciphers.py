@@ -183,7 +183,7 @@ class TokenEncryption(HoldsKey):
         return text_of(data)
 
     def wrote(self, token: str) -> bool:
-        """Tell whether `token` says that it was made by this algorithm with this key."""
+        """Return whether `token` says that it was made by this algorithm with this key."""
         try:
             return self._key_of(parse(as_text(token))) is not None
         except DecryptionError:

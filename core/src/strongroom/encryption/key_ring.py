@@ -46,7 +46,7 @@ class KeyRing(HoldsKey):
         raise failures[-1] if failures else refused()
 
     def needs_rekey(self, token: str) -> bool:
-        """Tell whether `token` was made with another key than the first, and is better encrypted again."""
+        """Return whether `token` was made with another key than the first, and is better encrypted again."""
         own = getattr(self.primary, "needs_rekey", None)
         if own is not None:
             return bool(own(token))
@@ -54,7 +54,7 @@ class KeyRing(HoldsKey):
         return wrote is None or not wrote(token)
 
     def wrote(self, token: str) -> bool:
-        """Tell whether a key of the ring made `token`, as far as its ciphers can tell."""
+        """Return whether a key of the ring made `token`, as far as its ciphers can tell."""
         return any(not _says_no(cipher, token) for cipher in (self.primary, *self.older))
 
     def __repr__(self) -> str:

@@ -165,7 +165,7 @@ def text_of(plaintext: bytes) -> str:
 
 
 def looks_encrypted(text: str) -> bool:
-    """Tell whether `text` begins as what one of the ciphers writes, strongroom's own or a standard one."""
+    """Return whether `text` begins as what one of the ciphers writes, strongroom's own or a standard one."""
     return text.startswith((PREFIX, _FERNET_START, _TRANSIT_START))
 
 

@@ -60,7 +60,7 @@ BEFORE: Final = Stamp({}, None, 0.0)
 
 
 def refused(error: BaseException) -> bool:
-    """Tell whether a server refused a log-in for its user or password."""
+    """Return whether a server refused a log-in for its user or password."""
     if _code_of(error, _CODES):
         return True
     said = str(error).lower()
@@ -145,7 +145,7 @@ class Follower(ProcessBound):
         return Stamp(values, self._end(), self._clock())
 
     def is_old(self, stamp: Stamp | None) -> bool:
-        """Tell whether a connection was opened with values that are not the live ones."""
+        """Return whether a connection was opened with values that are not the live ones."""
         if stamp is None or self.closed:
             return False
         try:
@@ -157,7 +157,7 @@ class Follower(ProcessBound):
         return True
 
     def may_go_out(self, stamp: Stamp | None) -> bool:
-        """Tell whether a connection's values are the live ones, and live long enough to hand it out."""
+        """Return whether a connection's values are the live ones, and live long enough to hand it out."""
         if stamp is None or self.closed:
             return True
         if self.is_old(stamp):
@@ -177,7 +177,7 @@ class Follower(ProcessBound):
         return not self.is_old(stamp)
 
     def came_back(self, stamp: Stamp | None) -> bool:
-        """Tell whether a connection that comes back is to be closed; warn of one that was held too long."""
+        """Return whether a connection that comes back is to be closed; warn of one that was held too long."""
         if stamp is None or self.closed:
             return False
         old = self.is_old(stamp)
@@ -211,7 +211,7 @@ class Follower(ProcessBound):
             self._lease.check()
 
     def rotates(self) -> bool:
-        """Tell whether a rotation of the key is in flight."""
+        """Return whether a rotation of the key is in flight."""
         if self._lease is not None:
             return False
         from strongroom.rotation import SecretRotation

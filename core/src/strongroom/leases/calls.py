@@ -147,7 +147,7 @@ class LeaseCalls:
 
 
 def is_revocable(provider: Any, lease: Lease) -> bool:
-    """Tell whether `lease` can be ended before its time: it has a name, and its backend ends leases."""
+    """Return whether `lease` can be ended before its time: it has a name, and its backend ends leases."""
     while hasattr(provider, "inner"):
         provider = provider.inner
     return bool(lease.id) and getattr(provider, "revocable", True)

@@ -97,7 +97,7 @@ class LedgerEntry:
         return plain
 
     def is_from(self, issuer: str) -> bool:
-        """Tell whether it may be of this issuer: another server would say that it has revoked it, too."""
+        """Return whether it may be of this issuer: another server would say that it has revoked it, too."""
         return not self.issuer or not issuer or self.issuer == issuer
 
     @classmethod
@@ -155,7 +155,7 @@ class LeaseFile:
         self.path = path
 
     def alive(self) -> bool:
-        """Tell whether the process that it belongs to lives: it holds a lock on the file."""
+        """Return whether the process that it belongs to lives: it holds a lock on the file."""
         with self.taken() as dead:
             return not dead and self.path.exists()
 

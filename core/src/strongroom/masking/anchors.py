@@ -39,7 +39,7 @@ def letters(data: bytes) -> int:
 
 
 def has_window(raw: bytes) -> bool:
-    """Tell whether a run of `raw` is long enough to be worth looking for."""
+    """Return whether a run of `raw` is long enough to be worth looking for."""
     return _LONG_ISLAND.search(raw) is not None
 
 
@@ -103,7 +103,7 @@ def _commonness(anchor: bytes) -> int:
 
 
 def is_generated(part: bytes) -> bool:
-    """Tell whether letters of both cases, and digits, alternate in a piece, as in no word."""
+    """Return whether letters of both cases, and digits, alternate in a piece, as in no word."""
     if len(part) < _LEAST_GENERATED or not part.isascii():
         return False
     kinds = part.translate(_KINDS)

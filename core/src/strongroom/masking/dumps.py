@@ -43,7 +43,7 @@ def _bytes_of_cells() -> dict[bytes, bytes]:
 
 
 def characters(data: bytes) -> Iterator[View]:
-    """Yield what the dumps of characters in `data` show, also where their beginning is not there."""
+    """Yield what the dumps of characters in `data` show, even if their beginning is missing."""
     known = _bytes_of_cells()
     done = 0
     for sign in (_FIRST, ADDRESS_END):

@@ -109,7 +109,7 @@ class _Apart(NamedTuple):
     spread: Spread
 
     def is_through(self, start: int, through: dict[_Apart, int]) -> bool:
-        """Tell whether what starts there was looked through with an earlier one, as in a table of zeros."""
+        """Return whether what starts there was looked through with an earlier one, as in a table of zeros."""
         if self.spread.separator is not OF_CELLS:
             return False
         if start < through.get(self, 0):
@@ -157,7 +157,7 @@ class _Automaton:
             )
 
     def matches(self, data: bytes) -> list[tuple[int, int, int]]:
-        """Return for each match, also where they overlap, which pattern it is, its start and its stop."""
+        """Return for each match, even if they overlap, which pattern it is, its start and its stop."""
         places: list[tuple[int, int, int]]
         if self._few is None or len(data) <= 4 * self._longest:
             places = self._every.find_matches_as_indexes(data, overlapping=True)
@@ -347,7 +347,7 @@ class Finder:
 
 
 def is_plain_word(raw: bytes) -> bool:
-    """Tell whether `raw` is letters alone, few, and in one case pattern, as ordinary words are."""
+    """Return whether `raw` is letters alone, few, and in one case pattern, as ordinary words are."""
     return len(raw) <= _LONGEST_PLAIN and raw.isalpha() and (raw.islower() or raw.isupper() or raw.istitle())
 
 

@@ -73,7 +73,7 @@ def _remade(thing: Any, items: list[Any]) -> Any:
 def _shown(thing: Any, masker: Masker) -> Any:
     try:
         texts = (str(thing), repr(thing))
-    except Exception:  # noqa: BLE001  # a stranger's method
+    except Exception:  # noqa: BLE001  # a third party's method
         return f"<{type(thing).__name__} that cannot be shown>"
     for text in texts:
         masked = masker.mask_text(text)

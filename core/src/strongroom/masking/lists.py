@@ -101,7 +101,7 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
 
 
 def _is_one_number(text: bytes) -> bool:
-    """Tell whether digits without a sign between are one number, on one line or more, and not a list."""
+    """Return whether digits without a sign between are one number, on one line or more, and not a list."""
     lines = text.split()
     return len(lines) < _LEAST_NUMBERS and max(map(len, lines)) > _LONGEST_WORD
 

@@ -87,7 +87,7 @@ class MaskingFilter(logging.Filter):
         args = mask(record.args, masker=self._masker)
         try:
             plain = record.getMessage()
-        except Exception as error:  # noqa: BLE001  # a wrong format, or a stranger's `__str__`
+        except Exception as error:  # noqa: BLE001  # a wrong format, or a third party's `__str__`
             # logging itself would show the format and the arguments on stderr.
             shown = f"{mask(record.msg, masker=self._masker)} {args}"
             shown = self._masker.mask_text(shown.replace("%%", "%"))
@@ -112,7 +112,7 @@ class MaskingFilter(logging.Filter):
             return False
         try:
             texts = _APART.join((record.getMessage(), *(one for one in args if type(one) is str)))
-        except Exception:  # noqa: BLE001  # a wrong format, or a stranger's `getMessage`
+        except Exception:  # noqa: BLE001  # a wrong format, or a third party's `getMessage`
             return False
         if len(texts) > _LONGEST_AT_ONCE or "\x1b" in texts:
             return False
@@ -155,7 +155,7 @@ def _formatted(info: Any) -> list[str]:
 
 
 def _locals_hold(info: Any, masker: Masker) -> bool:
-    """Tell whether a handler that shows the local variables of a traceback would show a value."""
+    """Return whether a handler that shows the local variables of a traceback would show a value."""
     waiting = [info[1]] if isinstance(info, tuple) else []
     seen: set[int] = set()
     while waiting:

@@ -156,7 +156,7 @@ class CachingMiddleware(WriteObserver):
 
     @contextmanager
     def writing(self, *keys: str) -> Iterator[None]:
-        """Forget `keys` after the write, also where it failed: nobody knows then what is stored.
+        """Forget `keys` after the write, even if it failed: it is then unknown what is stored.
 
         After a conflict too: it says that somebody else has changed the secret.
         """
@@ -262,7 +262,7 @@ class CachingMiddleware(WriteObserver):
             self._shared.belongs_to(pipeline)
 
     def owes_drops(self) -> bool:
-        """Tell whether something is still to be dropped from the second level, which does not answer."""
+        """Return whether something is still to be dropped from the second level, which does not answer."""
         return self._shared is not None and self._shared.owes_drops()
 
     def stats(self) -> CacheStats:

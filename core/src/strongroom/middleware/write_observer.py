@@ -45,7 +45,7 @@ class WriteNotifier(WriteObserver):
 
     Args:
         inner: The provider that is written to.
-        changed: Called with the key, also where the write failed: nobody knows then what is stored.
+        changed: Called with the key, even if the write failed: it is then unknown what is stored.
     """
 
     def __init__(self, inner: Any, changed: Callable[[str], object]) -> None:

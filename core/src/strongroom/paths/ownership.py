@@ -1,4 +1,4 @@
-"""Whether a stranger decides what a file says: its owner, who may write it, and the links that lead to it."""
+"""Whether another user decides what a file says: its owner, who may write it, and links to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None
 
 
 def roots_own(path: str | os.PathLike[str], status: os.stat_result) -> bool:
-    """Tell whether root alone put the file behind `path` there: it belongs to root, as do the links to it.
+    """Return whether root alone put the file behind `path` there: it belongs to root, as do the links to it.
 
     A file with several names tells nothing of who gave it this one, unless root alone may write the folder.
     """
@@ -48,7 +48,7 @@ def roots_own(path: str | os.PathLike[str], status: os.stat_result) -> bool:
 
 
 def others_may_write(status: os.stat_result) -> bool:
-    """Tell whether somebody but this user and root may write the file or folder with this status.
+    """Return whether somebody but this user and root may write the file or folder with this status.
 
     The members of its group are others, unless it is the group that this user alone is in.
     """
@@ -82,7 +82,7 @@ def own_bytes(path: str, most: int, *, closed_to_others: int) -> bytes | None:
 
 
 def _is_private(group: int) -> bool:
-    """Tell whether `group` is the one that many systems make for each user alone; root has none."""
+    """Return whether `group` is the one that many systems make for each user alone; root has none."""
     import grp
     import pwd
 

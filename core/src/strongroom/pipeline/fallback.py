@@ -73,7 +73,7 @@ class FallbackProvider(Middleware):
         return values
 
     def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
-        """Tell whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
+        """Return whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
         if "not_found" not in self.when:
             return False
         if member is self.members[-1]:

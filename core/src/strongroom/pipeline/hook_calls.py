@@ -63,7 +63,7 @@ class HookCalls:
                     hook.after(after[at])
             except AuditError as failed:
                 refused = failed
-            except Exception as failed:  # noqa: BLE001  # a stranger's hook
+            except Exception as failed:  # noqa: BLE001  # a third party's hook
                 # One hook's failure must not hide the result nor silence the other hooks.
                 _log.warning(
                     "hook %s failed after %s: %s",

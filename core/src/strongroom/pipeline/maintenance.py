@@ -43,7 +43,7 @@ def layers(pipeline: Any) -> Iterator[Any]:
 
 
 def has(pipeline: Pipeline, operation: str) -> bool:
-    """Tell whether the pipeline's provider has the operation."""
+    """Return whether the pipeline's provider has the operation."""
     *_, provider = layers(pipeline)
     return callable(getattr(provider, operation, None))
 

@@ -63,7 +63,7 @@ class Pipeline(Middleware):
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
 
     def has_hooks(self) -> bool:
-        """Tell whether any hook sees the operations."""
+        """Return whether any hook sees the operations."""
         return bool(self._hooks)
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
@@ -243,7 +243,7 @@ class Pipeline(Middleware):
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a write; afterwards nobody knows what is stored, also where it failed."""
+        """Run a write; afterwards it is unknown what is stored, even if it failed."""
         try:
             return self._run(operation, key, method, *args, **kwargs)
         finally:

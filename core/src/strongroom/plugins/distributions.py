@@ -73,7 +73,7 @@ def _folder(owner: Any) -> str:
 def start_pydantic() -> None:
     """Make a first model, for which pydantic looks for plugins of its own, before one of ours is made.
 
-    That search ends at the first distribution whose metadata are broken, a stranger's too; from its
+    That search ends at the first distribution whose metadata are broken, even an unrelated one; from its
     second model on pydantic goes without plugins.
 
     Raises:

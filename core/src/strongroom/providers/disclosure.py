@@ -40,7 +40,7 @@ def chain_of(error: BaseException) -> Iterable[BaseException]:
 
 
 def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool:
-    """Tell whether `error`, or what hangs on it, may show a value that the code which raised it had.
+    """Return whether `error`, or what hangs on it, may show a value that the code which raised it had.
 
     Args:
         error: What was raised.

@@ -74,7 +74,7 @@ class GuardedProvider(BaseProvider):
     ) -> Any:
         try:
             return method(*args, **kwargs)
-        except Exception as raised:  # a stranger's provider may raise anything at all
+        except Exception as raised:  # a third party's provider may raise anything at all
             from strongroom.providers.disclosure import chain_of, discloses, raised_at
 
             forms = _forms(written)

@@ -100,7 +100,7 @@ class Assembly:
         return self.plan.pipelines[name].components()
 
     def is_used(self, name: str) -> bool:
-        """Tell whether this assembly has the pipeline `name`."""
+        """Return whether this assembly has the pipeline `name`."""
         return name in self._used
 
     def chain(self, name: str) -> Any:
@@ -127,7 +127,7 @@ class Assembly:
         return [hook for hooks in list(self._own_hooks.values()) for hook in hooks]
 
     def shares_more(self) -> bool:
-        """Tell whether a pipeline with a second level of its cache is not assembled yet."""
+        """Return whether a pipeline with a second level of its cache is not assembled yet."""
         return bool(self._sharing) and not self._sharing.issubset(self._chains)
 
     def share_levels(self, types: frozenset[str | None]) -> None:
@@ -268,7 +268,7 @@ class Assembly:
             failure = error
         except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
             failure = PluginError(f"its factory failed with {type(error).__name__}")
-        # Outside the `except` block: a stranger's error may hold an option's value.
+        # Outside the `except` block: a third party's error may hold an option's value.
         failure.message = f"{component.position}: {component.path}: {failure.message}"
         failure.__context__ = None
         raise failure

@@ -253,7 +253,7 @@ class AsyncSecretRegistry(ProcessBound):
         return f"<AsyncSecretRegistry of {self._registry!r}>"
 
     def _answers_in_the_loop(self, pipeline: Pipeline) -> bool:
-        """Tell whether a read of `pipeline` meets a cache before anything that may block."""
+        """Return whether a read of `pipeline` meets a cache before anything that may block."""
         meets = self._meets_a_cache.get(pipeline)
         if meets is None:
             meets = self._meets_a_cache[pipeline] = _meets_a_cache(pipeline)

@@ -240,7 +240,7 @@ class SecretProviderRegistry(RoutedPipelines):
     # --- leases and watching ---
 
     def holds_leases(self) -> bool:
-        """Tell whether this process holds a lease by this registry at present."""
+        """Return whether this process holds a lease by this registry at present."""
         chains = [*self._assembly.chains(), *self._registered.values()]
         return any(bool(chain.leases.current()) for chain in chains if hasattr(chain, "leases"))
 

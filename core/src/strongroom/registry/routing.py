@@ -127,7 +127,7 @@ class RoutedPipelines(BaseProvider):
             raise self._no_default(key)
 
     def answers(self, route: RoutePlan | None, key: str) -> bool:
-        """Tell whether `key` is answered by this route; None is the default pipeline."""
+        """Return whether `key` is answered by this route; None is the default pipeline."""
         return self._routes.matching(key) is route
 
     def asked_as(self, pipeline: str, key: str) -> str:

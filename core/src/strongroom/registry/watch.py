@@ -420,7 +420,7 @@ class Watch(ProcessBound):
         for one in subscriptions:
             try:
                 one.close()
-            except Exception as error:  # noqa: BLE001  # of a stranger's; the others must be closed too
+            except Exception as error:  # noqa: BLE001  # of a third party's; the others must be closed too
                 _log.warning("watch: a subscription could not be closed: %s", type(error).__name__)
 
     def _deliver(self) -> None:

@@ -33,7 +33,7 @@ class WatchedGroup:
 
     Attributes:
         pipeline: Who answers them.
-        owned: Tells whether a key is answered by it.
+        owned: Returns whether a key is answered by it.
         chain: What is asked: past caches, rules for values, and hooks.
         exact: The keys that are watched by name.
         prefixes: What is listed; a key that begins with one is watched.

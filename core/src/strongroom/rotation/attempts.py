@@ -54,14 +54,14 @@ def attempting() -> Iterator[Attempt]:
 
 
 def is_held(record: Record, now: datetime) -> bool:
-    """Tell whether an attempt may be in the middle of a step of `record` that others must not cross."""
+    """Return whether an attempt may be in the middle of a step of `record` that others must not cross."""
     if record.attempt is None or record.step is None or record.held_until is None:
         return False
     return now < datetime.fromisoformat(record.held_until) and not _has_ended(record.attempt)
 
 
 def _has_ended(attempt: str) -> bool:
-    """Tell whether it is known that `attempt` is over; of another machine's nothing is known."""
+    """Return whether it is known that `attempt` is over; of another machine's nothing is known."""
     machine, number, started, *_ = [*attempt.split("/"), "", "", ""]
     if not machine or machine != _machine() or not number.isdecimal():
         return False

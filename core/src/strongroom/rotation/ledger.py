@@ -92,7 +92,7 @@ class Record:
         return self.state in _IN_FLIGHT
 
     def made(self, value: str) -> bool:
-        """Tell whether `value` is the new one, where the record itself tells that."""
+        """Return whether `value` is the new one, where the record itself tells that."""
         if self.new is not None:
             return value == self.new
         if self.mark is None:

@@ -36,7 +36,7 @@ def redacted_error(error: Exception, values: Iterable[str]) -> str:
     name = type(error).__name__
     try:
         text = redact(values, str(error), shown=_SHOWN_OF_ERROR)
-    except Exception:  # noqa: BLE001  # a stranger's method
+    except Exception:  # noqa: BLE001  # a third party's method
         return name
     if isinstance(error, StrongroomError):
         return text or name

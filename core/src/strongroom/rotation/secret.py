@@ -89,7 +89,7 @@ class Secret:
         return None if version is None else self._values.get(version)
 
     def keeps_versions(self, look: Look) -> bool:
-        """Tell whether the value at `look` can still be read when another one is current."""
+        """Return whether the value at `look` can still be read when another one is current."""
         return look.version is not None and isinstance(self.record_store, VersionReader)
 
     def readers(self, record: Record, look: Look) -> Literal["old", "new", "other"]:
@@ -98,7 +98,7 @@ class Secret:
             return "new"
         if record.old_version is not None and look.version is not None:
             if look.version == record.old_version and record.old in {None, record.new}:
-                return "old"  # also where the new value is the old one: its age begins again as it is written
+                return "old"  # even if the new value is the old one: its age begins again when it is written
             if record.new_version is None and record.made(self.value(look)):
                 return "new"
             return "old" if look.version == record.old_version else "other"

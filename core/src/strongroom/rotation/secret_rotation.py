@@ -138,7 +138,7 @@ class SecretRotation(ProcessBound):
     # --- when ---
 
     def needs_rotation(self, key: str) -> bool:
-        """Tell whether `key` is older than the interval.
+        """Return whether `key` is older than the interval.
 
         Raises:
             SecretNotFoundError: There is no such secret.
@@ -250,7 +250,7 @@ class SecretRotation(ProcessBound):
             rehearse(self._rotator, key, old, make, check)
         except (UnsupportedOperationError, ValidationError, ConfigurationError):
             raise
-        except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything at all
+        except Exception as error:  # noqa: BLE001  # a third party's method may raise anything at all
             reason = redacted_error(error, values)
         else:
             return
@@ -260,7 +260,7 @@ class SecretRotation(ProcessBound):
         """Finish the rotation of `key` that is in flight, wherever its process was.
 
         Raises:
-            ConflictError, RotationError: See `rotate`; the latter also where none is in flight.
+            ConflictError, RotationError: See `rotate`; the latter also if none is in flight.
         """
 
         def finish(steps: RotationRun) -> RotationResult:
@@ -337,7 +337,7 @@ class SecretRotation(ProcessBound):
         return results
 
     def _keys(self, prefix: str) -> list[str]:
-        # A stranger's provider does not know which names are reserved.
+        # A third party's provider does not know which names are reserved.
         found = [key for key in self._provider.list_secrets(prefix) if not is_reserved(key)]
         return [key for key in found if not self._is_leased(key)]
 
@@ -436,7 +436,7 @@ class SecretRotation(ProcessBound):
         error_name = None if failure is None else type(failure).__name__
         try:
             self._on_event(ended(event, duration, outcome, None, error_name, again=True))
-        except Exception as error:  # noqa: BLE001  # a stranger's function must not hide how the rotation ended
+        except Exception as error:  # noqa: BLE001  # a third party's function must not hide how the rotation ended
             _log.warning("on_event failed after a rotation: %s", type(error).__name__)
 
     def _described(self, key: str) -> SecretMetadata | None:

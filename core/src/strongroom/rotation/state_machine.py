@@ -198,7 +198,7 @@ class RotationRun:
             ConflictError: An attempt is in the middle of a step that must not be crossed.
         """
         self._held.refuse_others(record)
-        self._held.in_flight = True  # also where an outage keeps it from being taken over
+        self._held.in_flight = True  # even if an outage keeps it from being taken over
         return self._held.claim(replace(record, **self._held.holder()))
 
     def finish(self, record: Record) -> RotationResult:

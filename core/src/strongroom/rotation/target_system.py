@@ -62,7 +62,7 @@ class TargetSystem:
         try:
             with stepping(self._step(record, step, values, first=first)):
                 outcome = function(self._key, *values)
-        except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
+        except Exception as error:  # noqa: BLE001  # a third party's function may raise anything at all
             reason = self._reason_of(error, record, values)
         else:
             if step != "verify" or outcome is not False:
@@ -98,7 +98,7 @@ class TargetSystem:
         return RotationStep(number, name, old, repeated=not first)
 
     def takes(self, value: str, record: Record | None = None) -> bool:
-        """Tell whether `verify` says that `value` works; where there is no `verify`, it is not known to.
+        """Return whether `verify` says that `value` works; where there is no `verify`, it is not known to.
 
         `record` is that of the rotation in which it is asked.
         """
@@ -110,7 +110,7 @@ class TargetSystem:
         try:
             with step:
                 return self._settings.verify(self._key, value) is not False
-        except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
+        except Exception:  # noqa: BLE001  # a third party's function may raise anything at all
             return False
 
     def retirer(self) -> Retirer | None:

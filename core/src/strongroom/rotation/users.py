@@ -239,7 +239,7 @@ class UserRotator(ABC):
 
     @staticmethod
     def is_left_over(name: str) -> bool:
-        """Tell whether `name` is that of a throwaway user whose rehearsal ended long ago."""
+        """Return whether `name` is that of a throwaway user whose rehearsal ended long ago."""
         match = _THROWAWAY_NAME.fullmatch(name)
         return match is not None and int(match[1]) < time.time() - _THROWAWAY_LIFE
 

@@ -60,7 +60,7 @@ class SealedLock(Protocol):
         ...
 
     def release(self, deadline: Deadline) -> None:
-        """Give it back, also where it was never had."""
+        """Give it back, even if it was never had."""
         ...
 
 

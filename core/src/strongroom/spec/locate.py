@@ -57,7 +57,7 @@ def find_plan(
 
 
 def _again(spec: SpecBytes, profile: str | None) -> Plan:
-    """Return the plan that the bytes of a remembered spec come to, on the whole way.
+    """Return the plan of a remembered spec's bytes, from a full load.
 
     Raises:
         ConfigurationError: The spec says something else by now.

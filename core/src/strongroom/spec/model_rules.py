@@ -77,7 +77,7 @@ def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]
 
 
 def _unclear_validators(config: type[BaseModel]) -> bool:
-    """Tell whether a model has rules of its own that a reference could break or bend."""
+    """Return whether a model has rules of its own that a reference could break or bend."""
     decorators = config.__pydantic_decorators__
     structural: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
     own = config.model_post_init is not BaseModel.model_post_init or config.__init__ is not BaseModel.__init__

@@ -1,6 +1,6 @@
 """From a plan to the record of it, for `strongroom.spec.records`.
 
-What cannot be written down exactly is not written down at all: the next process takes the whole way, too.
+What cannot be written down exactly is not written down at all: the next process makes a full load, too.
 """
 
 from __future__ import annotations

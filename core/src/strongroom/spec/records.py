@@ -3,7 +3,7 @@
 A record holds the plan with its references as they are written. Text of the spec is not in it but where it
 is there, so that a record holds no value, no token and no key. It counts only for the bytes of the spec,
 the profile, the program, its plugins and their allow-list that it was made with, and only under the seal of
-this user. Whatever else is found in its place costs the whole way, which tells what is wrong, and no more.
+this user. Whatever else is found in its place costs a full load, which says what is wrong, and no more.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Recalled:
 
     def _openings(self) -> Iterator[str]:
         if self.data["open"]:
-            yield "it is open"  # nobody sees that: the whole way tells it
+            yield "it is open"  # that shows nowhere else: a full load says it
         folder = folder_of(self.spec.path)
         for path in self.data["inside"]:
             if (why := why_outside(path, folder)) is not None:
@@ -127,7 +127,7 @@ def folder_of(path: str) -> str:
 
 
 def read_spec(spec: str | os.PathLike[str] | FoundSpec) -> SpecBytes | None:
-    """Return the bytes of a spec that nobody else owns or may write; None where the whole way has to tell."""
+    """Return the bytes of a spec that no other user owns or may write; None if a full load must report it."""
     found_spec = None if isinstance(spec, str | os.PathLike) else spec
     path = spec.path if found_spec is not None else os.fspath(spec)  # type: ignore[union-attr,arg-type]  # told apart above
     try:

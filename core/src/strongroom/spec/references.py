@@ -137,12 +137,12 @@ def references(text: str) -> list[Reference]:
 
 
 def has_reference(value: object) -> bool:
-    """Tell whether `value` is text that holds something to interpolate, be it only an escape."""
+    """Return whether `value` is text that holds something to interpolate, be it only an escape."""
     return isinstance(value, str) and "${" in value
 
 
 def is_lone_reference(text: str) -> bool:
-    """Tell whether `text` is one reference and nothing else."""
+    """Return whether `text` is one reference and nothing else."""
     parts = parse(text)
     return len(parts) == 1 and isinstance(parts[0], Reference)
 

@@ -36,7 +36,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host`, a name or an address, can only be this machine."""
+    """Return whether `host`, a name or an address, can only be this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -58,7 +58,7 @@ def why_bad_pattern(pattern: str) -> str | None:
 
 
 def is_open(text: str) -> bool:
-    """Tell whether a reference in `text` is still to be filled in."""
+    """Return whether a reference in `text` is still to be filled in."""
     return references.has_reference(text)
 
 

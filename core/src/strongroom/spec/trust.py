@@ -46,7 +46,7 @@ class Trusted(NamedTuple):
 
 
 def all_asked() -> bool:
-    """Tell whether the environment says that no spec is to be asked about."""
+    """Return whether the environment says that no spec is to be asked about."""
     return os.environ.get("STRONGROOM_TRUST_SPEC") == "1"
 
 
@@ -96,7 +96,7 @@ def _quoted(path: str) -> str:
 
 
 def is_trusted(real: str, data: bytes, status: os.stat_result) -> bool:
-    """Tell whether this user trusts these bytes at this path, or what they write in a folder above it.
+    """Return whether this user trusts these bytes at this path, or what they write in a folder above it.
 
     Args:
         real: The path of the spec, with no symbolic link in it.

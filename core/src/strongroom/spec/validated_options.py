@@ -65,7 +65,7 @@ def _has_references(node: Node) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Tell whether a deep copy of `value` does all that the value itself does."""
+    """Return whether a deep copy of `value` does all that the value itself does."""
     if isinstance(value, BaseModel):
         return not (value.__pydantic_private__ or value.__pydantic_extra__) and all(
             _is_plain(getattr(value, name)) for name in type(value).model_fields

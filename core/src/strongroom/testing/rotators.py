@@ -184,7 +184,7 @@ class RotatorConformance:
         def takes(value: str) -> bool:
             try:
                 return rotator.verify(KEY, value) is not False
-            except Exception:  # noqa: BLE001  # a stranger's method says no in its own way
+            except Exception:  # noqa: BLE001  # a third party's method says no in its own way
                 return False
 
         return takes
@@ -273,7 +273,7 @@ class RotatorConformance:
             assert rotator.verify(KEY, wrong) is False, "verify took a value that was never applied"
         except AssertionError:
             raise
-        except Exception as error:  # noqa: BLE001  # a stranger's method says no in its own way
+        except Exception as error:  # noqa: BLE001  # a third party's method says no in its own way
             assert_harmless(error, wrong, secret)
         assert rotator.verify(KEY, secret) is not False
 

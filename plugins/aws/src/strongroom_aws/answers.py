@@ -12,18 +12,18 @@ from strongroom_aws.versions import current_of
 
 
 def is_listed(entry: Mapping[str, Any]) -> bool:
-    """Tell whether a secret of a list has a value, as far as the list says."""
+    """Return whether a secret of a list has a value, as far as the list says."""
     stages = entry.get("SecretVersionsToStages")
     return entry.get("DeletedDate") is None and (stages is None or current_of(entry) is not None)
 
 
 def is_absence(error: Mapping[str, Any]) -> bool:
-    """Tell whether an error within a batch says that there is no such secret."""
+    """Return whether an error within a batch says that there is no such secret."""
     return error.get("ErrorCode") == "ResourceNotFoundException"
 
 
 def is_deletion(error: Mapping[str, Any]) -> bool:
-    """Tell whether an error within a batch says that the secret waits for its deletion."""
+    """Return whether an error within a batch says that the secret waits for its deletion."""
     from strongroom_aws.errors import is_to_be_deleted
 
     code = error.get("ErrorCode")

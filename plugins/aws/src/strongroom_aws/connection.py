@@ -202,7 +202,7 @@ class Connection:
         )
 
     def _has_newer(self, used: Account) -> bool:
-        """Tell whether there is a login other than the one that was refused: what references bring in now."""
+        """Return whether there is another login than the refused one: what references bring in now."""
         newer = self._given.newest()
         if newer == used:
             return False
@@ -350,7 +350,7 @@ def _is_object(body: bytes) -> bool:
 
 
 def _is_answer_of_sts(body: bytes) -> bool:
-    """Tell whether a body is what STS answers, which speaks XML."""
+    """Return whether a body is what STS answers, which speaks XML."""
     return body[:400].lstrip().startswith(b"<AssumeRole") and body.rstrip().endswith(b"</AssumeRoleResponse>")
 
 
@@ -382,7 +382,7 @@ def _check_complete(operation: str, asked: str | None, answer: Mapping[str, Any]
 
 
 def _is_of(model: Any, answer: Any) -> bool:
-    """Tell whether what botocore made of an answer is all of the kinds that its model says."""
+    """Return whether what botocore made of an answer is all of the kinds that its model says."""
     kind: Any = _KINDS.get(model.type_name, object)
     if not isinstance(answer, kind):
         return False

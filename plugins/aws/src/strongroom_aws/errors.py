@@ -211,17 +211,17 @@ def outcome(error: Exception) -> Outcome | None:
 
 
 def is_to_be_deleted(message: str) -> bool:
-    """Tell whether a message says that the secret waits for its deletion."""
+    """Return whether a message says that the secret waits for its deletion."""
     return _TO_BE_DELETED.search(message) is not None
 
 
 def was_not_done(error: Exception) -> bool:
-    """Tell whether the request certainly took no effect."""
+    """Return whether the request certainly took no effect."""
     return kind_of(error) is ThrottledError or isinstance(error, _NEVER_SENT)
 
 
 def is_permanent(error: Exception) -> bool:
-    """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
+    """Return whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
     if isinstance(error, OtherAnswerError):
         return True  # the caller learns of it: it may go on, and another time the name may be the right one
     return isinstance(error, boto.BotoCoreError) and says_lasting(str(error.kwargs.get("error", "")))

@@ -52,7 +52,7 @@ def folder_of(folder: str) -> str:
 
 
 def is_hashed(name: str) -> bool:
-    """Tell whether only the description tells the key of `name`."""
+    """Return whether only the description tells the key of `name`."""
     return name.startswith("/") and _NAMES.is_hashed(name.rpartition("/")[2])
 
 

@@ -48,12 +48,12 @@ def vacant_id() -> str:
 
 
 def is_vacant(version: str | None) -> bool:
-    """Tell whether a version stands for no value."""
+    """Return whether a version stands for no value."""
     return version is not None and version.startswith(_VACANT)
 
 
 def is_id(version: object) -> bool:
-    """Tell whether the service could have such an id; it refuses all others as malformed."""
+    """Return whether the service could have such an id; it refuses all others as malformed."""
     return isinstance(version, str) and len(version) in _ID_LENGTHS and version.isascii()
 
 

@@ -65,5 +65,5 @@ class Connection(SharedClient["Service"]):
 
 
 def _is_ready(credential: Any) -> bool:
-    """Tell whether the login is an object that the caller made, and closes."""
+    """Return whether the login is an object that the caller made, and closes."""
     return credential is not None and not isinstance(credential, Mapping)

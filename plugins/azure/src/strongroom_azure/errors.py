@@ -203,19 +203,19 @@ def inner_code(error: Exception) -> str | None:
 
 
 def is_disabled(error: Exception) -> bool:
-    """Tell whether `error` says that the secret is disabled, which comes as 403 like a denial."""
+    """Return whether `error` says that the secret is disabled, which comes as 403 like a denial."""
     return status_of(error) == _DENIED and (
         inner_code(error) == "SecretDisabled" or bool(_DISABLED.search(message_of(error)))
     )
 
 
 def may_be_disabled(error: Exception) -> bool:
-    """Tell whether `error` is a 403 that does not say what it is."""
+    """Return whether `error` is a 403 that does not say what it is."""
     return status_of(error) == _DENIED and inner_code(error) not in _DENIALS
 
 
 def was_not_sent(error: Exception) -> bool:
-    """Tell whether the request certainly never reached the service."""
+    """Return whether the request certainly never reached the service."""
     return any(cls.__name__ == "ServiceRequestError" for cls in type(error).__mro__)
 
 

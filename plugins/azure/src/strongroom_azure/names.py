@@ -46,7 +46,7 @@ def key_of(name: str, tags: Mapping[str, str] | None) -> str | None:
 
 
 def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
-    """Tell whether the secret with these tags under the name of `key` is that of `key`.
+    """Return whether the secret with these tags under the name of `key` is that of `key`.
 
     An escaped name tells its key by itself, so the tag may be missing there: somebody made it by hand.
     """

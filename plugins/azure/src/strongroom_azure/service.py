@@ -77,7 +77,7 @@ def check_complete(exchange: Any) -> None:
 
 
 def _is_complete(exchange: Any) -> bool:
-    """Tell whether an answer holds what Key Vault always tells: a secret, or a list of such.
+    """Return whether an answer holds what Key Vault always tells: a secret, or a list of such.
 
     The SDK takes a proxy's page or `{}` for a list of nothing and for a write that was done, and makes text
     of a value that is not one.
@@ -96,7 +96,7 @@ def _is_complete(exchange: Any) -> bool:
 
 
 def _is_secret(entry: Any) -> bool:
-    """Tell whether this is what Key Vault tells of a secret; see "Secret Bundle" in its REST reference."""
+    """Return whether this is what Key Vault tells of a secret; see "Secret Bundle" in its REST reference."""
     return (
         isinstance(entry, dict)
         and isinstance(named := entry.get("id"), str)
@@ -108,7 +108,7 @@ def _is_secret(entry: Any) -> bool:
 
 
 def _fits(members: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
-    """Tell whether each of these members is of its kind, null, or not there."""
+    """Return whether each of these members is of its kind, null, or not there."""
     return all(isinstance(members.get(name), (kind, type(None))) for name, kind in kinds.items())
 
 
@@ -340,7 +340,7 @@ def _next(pages: Iterator[Any]) -> list[Any] | None:
 
 
 def _is_retryable(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
-    """Tell whether a call that failed may be made again."""
+    """Return whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or isinstance(ours, errors.BusyError):
         return False
     if is_permanent(str(failed)):

@@ -30,7 +30,7 @@ def newest_first(items: Iterable[Any]) -> list[Any]:
 
 
 def is_unsure(ordered: list[Any]) -> bool:
-    """Tell whether another than the first may be the newest: writers' clocks differ within a second."""
+    """Return whether another than the first may be the newest: writers' clocks differ within a second."""
     return len(ordered) > 1 and ordered[0].created_on == ordered[1].created_on
 
 

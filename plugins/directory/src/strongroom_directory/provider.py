@@ -330,7 +330,7 @@ class DirectorySecretProvider(BaseProvider):
 
     @staticmethod
     def _may_follow(root: str, folder: Path, entry: os.DirEntry[str]) -> bool:
-        """Tell whether a link stays below the root and does not lead to a folder that it is in itself."""
+        """Return whether a link stays below the root and does not lead to a folder that it is in itself."""
         target = Path(os.path.realpath(entry.path))
         return (
             target.exists()
@@ -426,7 +426,7 @@ class DirectorySecretProvider(BaseProvider):
 
     @staticmethod
     def _is_file(path: Path) -> bool:
-        """Tell whether there is a file, or a link to one, or to nothing."""
+        """Return whether there is a file, or a link to one, or to nothing."""
         try:
             return not path.is_dir() and stat.S_IFMT(path.lstat().st_mode) in {stat.S_IFREG, stat.S_IFLNK}
         except OSError as error:

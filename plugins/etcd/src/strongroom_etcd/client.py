@@ -326,7 +326,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _is_sound(answer: Any) -> bool:
-    """Tell whether an answer, or one in a transaction's, is made as those of etcd are."""
+    """Return whether an answer, or one in a transaction's, is made as those of etcd are."""
     if not isinstance(answer, dict):
         return False
     pairs, answers = answer.get("kvs", []), answer.get("responses", [])

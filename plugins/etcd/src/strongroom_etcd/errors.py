@@ -85,7 +85,7 @@ class ServerError(Exception):
         super().__init__(self.said)
 
     def says(self, *words: str) -> bool:
-        """Tell whether the message has one of `words`, of those that this module knows."""
+        """Return whether the message has one of `words`, of those that this module knows."""
         return not self._heard.isdisjoint(words)
 
 

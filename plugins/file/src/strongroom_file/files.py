@@ -150,7 +150,7 @@ def _file_system(device: int) -> str | None:
 
 
 def is_writable(path: str | os.PathLike[str]) -> bool:
-    """Tell whether the file and its folder, which takes SQLite's other files, may be written."""
+    """Return whether the file and its folder, which takes SQLite's other files, may be written."""
     folder = os.path.dirname(path) or "."  # noqa: PTH120  # stays text
     return os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
 

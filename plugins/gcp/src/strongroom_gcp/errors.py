@@ -221,7 +221,7 @@ def unreadable_state(error: Exception) -> NotFoundReason | None:
 
 
 def may_be_state(error: Exception) -> bool:
-    """Tell whether `error` is a FAILED_PRECONDITION, over either transport."""
+    """Return whether `error` is a FAILED_PRECONDITION, over either transport."""
     if isinstance(error, core.FailedPrecondition):
         return True
     # REST has one class for all of status 400.
@@ -248,7 +248,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
 
 
 def was_not_sent(error: Exception) -> bool:
-    """Tell whether the request certainly never reached the service."""
+    """Return whether the request certainly never reached the service."""
     if isinstance(error, http.ConnectTimeout):
         return True
     # gRPC's words for a channel on which no connection came to be; over REST they do not tell.
@@ -282,13 +282,13 @@ def _answer(error: Exception) -> dict[str, Any]:
 
 
 def _from_service(error: Exception) -> bool:
-    """Tell whether a 404 is Secret Manager's own, and not that of something else at its address."""
+    """Return whether a 404 is Secret Manager's own, and not that of something else at its address."""
     response = getattr(error, "response", None)
     return response is None or not hasattr(response, "json") or bool(_answer(error))
 
 
 def _is_cut_short(error: Exception) -> bool:
-    """Tell whether a REST answer ended within its head: its status alone says nothing."""
+    """Return whether a REST answer ended within its head: its status alone says nothing."""
     headers = getattr(getattr(error, "response", None), "headers", None)
     header_names = {name.lower() for name in headers or ()}
     return headers is not None and not header_names & {"content-length", "transfer-encoding"}

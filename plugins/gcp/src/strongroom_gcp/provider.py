@@ -268,7 +268,7 @@ class GCPSecretProvider(BaseProvider):
         return self._read(service, key, name, version, deadline)
 
     def diagnose(self) -> dict[str, str]:
-        """Tell whether the service is reachable, who is logged in, and whether it may list: one request.
+        """Return whether the service is reachable, who is logged in, and whether it may list: one request.
 
         Raises:
             StrongroomError: The service is not reachable, or the login is refused.
@@ -328,7 +328,7 @@ class GCPSecretProvider(BaseProvider):
             self._secret(service, key, name, deadline)
 
     def _is_there(self, service: Service, key: str, name: Name, deadline: Deadline) -> bool:
-        """Tell whether a write may be tried at once; of a hashed name the owner is compared first."""
+        """Return whether a write may be tried at once; of a hashed name the owner is compared first."""
         try:
             self._check_owner(service, key, name, deadline)
         except SecretNotFoundError:

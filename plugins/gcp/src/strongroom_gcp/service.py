@@ -249,7 +249,7 @@ class Service:
         )
 
     def _has_newer(self, used: Any) -> bool:
-        """Tell whether there is a client other than the one whose login was refused, with the key of now."""
+        """Return whether there is another client than the one whose login was refused, with a newer key."""
         with self._lock:
             if self.client is used and (newer := self._newer()) is not None:
                 self.client = newer
@@ -277,7 +277,7 @@ def _named(resource: str) -> str | None:
 
 
 def _is_retryable(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
-    """Tell whether a call that failed may be made again."""
+    """Return whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or is_permanent(str(failed)):
         return False
     return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

@@ -11,7 +11,7 @@ _CLASS = "keyring.backends.SecretService.Keyring"
 
 
 def is_searchable(backend: object) -> bool:
-    """Tell whether `backend` speaks to a Secret Service, which can list."""
+    """Return whether `backend` speaks to a Secret Service, which can list."""
     return any(f"{cls.__module__}.{cls.__qualname__}" == _CLASS for cls in type(backend).__mro__)
 
 

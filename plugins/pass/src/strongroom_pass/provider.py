@@ -271,7 +271,7 @@ class PassSecretProvider(BaseProvider):
         before, ended = self._bytes(key), None
         try:
             ended = self._pass.ended(words, "write", key, given)
-        finally:  # also where it was interrupted, or killed for want of time
+        finally:  # even if it was interrupted, or killed at its deadline
             if ended is None or ended.code != 0:
                 self._put_back(key, before, None if ended is None else given)
         if ended.code != 0:

@@ -177,7 +177,7 @@ class Connection:
         return bool(self.pg.status == pq.ConnStatus.BAD)
 
     def is_stale(self) -> bool:
-        """Tell whether the server said something while nothing was asked: that it ends, mostly."""
+        """Return whether the server said something while nothing was asked: that it ends, mostly."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:

@@ -371,7 +371,7 @@ def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) ->
 
 
 def _fits(verifier: str, password: str) -> bool:
-    """Tell whether a SCRAM verifier is of this password; where it cannot be told, not."""
+    """Return whether a SCRAM verifier is of this password; where it cannot be told, not."""
     try:
         kind, salted, keys = verifier.split("$")
         count, salt = salted.split(":")

@@ -1,7 +1,7 @@
 """The rotator `redis`: the password of an ACL user; the old one is good until it is taken away.
 
 Passwords go to the server as their SHA-256 alone, save in the log-in of `verify`. `ACL LOAD` is not used:
-Redis cuts every user's connections for it, also where nothing has changed.
+Redis cuts every user's connections for it, even if nothing has changed.
 """
 
 from __future__ import annotations

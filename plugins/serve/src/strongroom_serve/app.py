@@ -176,7 +176,7 @@ class App:
     # --- who asks ---
 
     async def _client(self, request: Request, target: Target | None) -> Client:
-        """Return who asks; a token that was sent decides alone, also where it is wrong."""
+        """Return who asks; a token that was sent decides alone, even if it is wrong."""
         token = token_of(request)
         clients = self.backend.clients
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)

@@ -90,7 +90,7 @@ class Asker:
     exact: bool = False
 
     def may(self, operation: str) -> bool:
-        """Tell whether the client has the operation."""
+        """Return whether the client has the operation."""
         return operation in self.client.operations
 
     def acting(self) -> AbstractContextManager[object]:

@@ -30,7 +30,7 @@ def token_of(request: Request) -> bytes | None:
 
 
 def wants_exact(request: Request) -> bool:
-    """Tell whether values are asked for as they are, be they JSON."""
+    """Return whether values are asked for as they are, be they JSON."""
     return request.header(b"x-strongroom-exact") == b"true"
 
 
@@ -47,7 +47,7 @@ def namespace_of(request: Request) -> str | None:
 
 @lru_cache(maxsize=256)
 def is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
-    """Tell whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
+    """Return whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
     if header is None:
         return False
     host = header.decode("latin-1").lower()

@@ -212,7 +212,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         return scope
 
     def _is_plain(self, request: Any) -> bool:
-        """Tell whether a request has no body, and its connection is kept: so it is known by its bytes."""
+        """Return whether a request has no body, and its connection is kept: so it is known by its bytes."""
         return (
             (request.method, request.version) == ("GET", (1, 1))
             and not (request.content_length or request.chunked)

@@ -118,7 +118,7 @@ class KeyValue:
         return data_answer(info)
 
     async def delete(self, asker: Asker, key: str) -> Answer:
-        """Answer `DELETE data/KEY` and `DELETE metadata/KEY`: 204 also where there is none, as Vault does."""
+        """Answer `DELETE data/KEY` and `DELETE metadata/KEY`: 204 even if there is none, as Vault does."""
         with suppress(SecretNotFoundError):
             await self._of(key).delete_secret(key)
         known = self._numbers.get((asker.tenant, key))
@@ -383,7 +383,7 @@ def _now(known: History | None) -> datetime:
 
 
 def is_unrouted(registry: Any, key: str, error: StrongroomError) -> bool:
-    """Tell whether no pipeline answers `key`: then there is no such secret."""
+    """Return whether no pipeline answers `key`: then there is no such secret."""
     if not isinstance(error, ConfigurationError):
         return False
     try:

@@ -148,7 +148,9 @@ def _server(mount: str) -> dict[str, Any]:
     anyone: dict[str, Any] = {"security": [{}, {"VaultToken": []}, {"Bearer": []}]}
     metrics = {"text/plain; version=0.0.4; charset=utf-8": {"schema": _TEXT}}
     return {
-        "/healthz": {"get": _plain("isHealthy", "Tell whether backends answer.", "Health", "503", **anyone)},
+        "/healthz": {
+            "get": _plain("isHealthy", "Return whether backends answer.", "Health", "503", **anyone)
+        },
         vault_sys.HEALTH: {
             "get": _plain("readHealth", "Tell the same in Vault's form.", "VaultHealth", "503", **anyone)
         },

@@ -45,7 +45,7 @@ class Patterns:
         node.ends = True
 
     def match(self, key: str) -> bool:
-        """Tell whether a pattern stands for the whole of `key`."""
+        """Return whether a pattern stands for the whole of `key`."""
         states = [self._root]
         deep: list[_Node] = []  # those behind a `**` that has begun: it may go on
         for segment in key.split("/"):

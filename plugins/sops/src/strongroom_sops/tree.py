@@ -87,7 +87,7 @@ class Tree:
         return (*plain[:-1], self._apart(last, here) if isinstance(here, Mapping) else last)
 
     def is_followed(self, path: Path) -> bool:
-        """Tell whether `path` leads to a member of a list that has others behind it."""
+        """Return whether `path` leads to a member of a list that has others behind it."""
         last = path[-1]
         return isinstance(last, int) and last < len(_down(self.root, path[:-1])) - 1
 

@@ -29,7 +29,7 @@ _SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 1
 
 
 class _Guard:
-    """A lock that a forked child has free, also where a thread of its parent held it."""
+    """A lock that is free in a forked child, even if a thread of its parent held it."""
 
     def __init__(self) -> None:
         self.renew()
@@ -65,7 +65,7 @@ class Instruments:
     """What one meter provider gets; the observable ones ask every registry that is alive, each once.
 
     Args:
-        provider: Where they go; None for the global one, also where that is set later.
+        provider: Where they go; None for the global one, even if that is set later.
     """
 
     def __init__(self, provider: MeterProvider | None) -> None:
@@ -185,5 +185,5 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
 
 
 def _stands_in(provider: MeterProvider) -> bool:
-    """Tell whether a provider is the API's own, which waits for a real one."""
+    """Return whether a provider is the API's own, which waits for a real one."""
     return type(provider).__module__.startswith("opentelemetry.metrics")

@@ -48,7 +48,7 @@ class Seen:
 
 
 def _is_later(index: str, other: str, *, otherwise: bool) -> bool:
-    """Tell whether one index is later than another of the same cluster; `otherwise` where nobody can tell."""
+    """Return whether one index is later than another of the same cluster; `otherwise` if that is unknown."""
     (cluster, place), (others_cluster, others_place) = _read(index), _read(other)
     if cluster is None or cluster != others_cluster:
         return otherwise or cluster is not None

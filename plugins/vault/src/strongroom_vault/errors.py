@@ -182,19 +182,19 @@ def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
 
 
 def says_denied(error: StrongroomError) -> bool:
-    """Tell whether the server itself says that the token is good and lacks a permission."""
+    """Return whether the server itself says that the token is good and lacks a permission."""
     said = said_by(getattr(error, "raw", None))
     # To a token that is not good it says no more than `permission denied`; Vault adds `invalid token`.
     return ("occurred" in said or "preflight capability check" in said) and "invalid token" not in said
 
 
 def says_upgrading(error: StrongroomError) -> bool:
-    """Tell whether the server is about to have the KV engine ready, and has done nothing."""
+    """Return whether the server is about to have the KV engine ready, and has done nothing."""
     return _UPGRADING in said_by(getattr(error, "raw", None))
 
 
 def says_other_version(error: StrongroomError) -> bool:
-    """Tell whether the server says that the mount is of KV version 2, asked as version 1."""
+    """Return whether the server says that the mount is of KV version 2, asked as version 1."""
     warnings = body_of(getattr(error, "raw", None)).get("warnings") or ()
     return any(_OTHER_VERSION in str(text).lower() for text in warnings)
 
@@ -209,7 +209,7 @@ def body_of(reply: Reply | None) -> dict[str, Any]:
 
 
 def is_vaults(reply: Reply) -> bool:
-    """Tell whether an answer that is not a success has the form that Vault gives all of them."""
+    """Return whether an answer that is not a success has the form that Vault gives all of them."""
     return not body_of(reply).keys().isdisjoint({"errors", "data"})
 
 

@@ -268,7 +268,7 @@ class VaultLeaseProvider(LeasingProvider):
 
 
 def _said(error: StrongroomError, *words: str) -> bool:
-    """Tell whether the server's own words hold one of `words`."""
+    """Return whether the server's own words hold one of `words`."""
     said = said_by(getattr(error, "raw", None)).lower()
     return any(one in said for one in words)
 

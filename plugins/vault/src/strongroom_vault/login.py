@@ -89,7 +89,7 @@ class Login:
         return self._auth is not None
 
     def can_replace(self, dead: str) -> bool:
-        """Tell whether there may be another token than `dead`: by a login, or by the token's reference."""
+        """Return whether there may be another token than `dead`: by a login, or by the token's reference."""
         return self._auth is not None or self._token != dead or newest(self._given) != dead
 
     def present(self) -> tuple[str | None, float | None]:
@@ -97,7 +97,7 @@ class Login:
         return self._token, self._ends_at
 
     def is_at(self, token: str) -> bool:
-        """Tell whether `token` is the one in use."""
+        """Return whether `token` is the one in use."""
         return self._token == token
 
     @property

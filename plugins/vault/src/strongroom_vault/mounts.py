@@ -54,7 +54,7 @@ class Mount:
         return f"/v1/{url_path(self.name)}{middle}/{rest}"
 
     def was_mistaken(self, error: StrongroomError, call: Any) -> bool:
-        """Tell whether "not found" came of a wrong version, which is right from now on.
+        """Return whether "not found" came of a wrong version, which is right from now on.
 
         Somebody upgraded the mount, or made it again as the other version, while this program ran.
 

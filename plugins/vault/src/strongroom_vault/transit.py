@@ -141,11 +141,11 @@ class VaultTransitEncryption(HoldsKey):
         return str(part(self._ask("rewrap", asked), "ciphertext", kind=str))
 
     def wrote(self, token: str) -> bool:
-        """Tell whether `token` is one of a transit key."""
+        """Return whether `token` is one of a transit key."""
         return _TOKEN.fullmatch(token) is not None
 
     def needs_rekey(self, token: str) -> bool:
-        """Tell whether `token` is of an older version of the key than the latest, asked for once a minute."""
+        """Return whether `token` has an older version of the key than the latest, asked once a minute."""
         found = _TOKEN.fullmatch(token)
         return found is None or int(found[1]) < self._latest_version()
 

@@ -113,7 +113,7 @@ class Connection:
             raise LostError(f"the proxy answers {status}")
 
     def is_idle(self) -> bool:
-        """Tell whether the other side has neither ended the connection nor sent anything meanwhile."""
+        """Return whether the other side has neither ended the connection nor sent anything meanwhile."""
         try:
             self._socket.settimeout(0)
             # Not that of a TLS socket, which has no flags.

@@ -66,7 +66,7 @@ class Overview:
         return rows
 
     def has_rotators(self, registry: SecretProviderRegistry) -> bool:
-        """Tell whether a rotator may have something to take away after a time of grace."""
+        """Return whether a rotator may have something to take away after a time of grace."""
         return any((one.rotate or {}).get("rotator") for one in registry.plan.secrets.values())
 
     def leases(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ class ChildControl:
             os.write(self._writer, b"!")
 
     def take(self) -> bool:
-        """Tell whether the child is to get something that it has not got yet."""
+        """Return whether the child is to get something that it has not got yet."""
         with suppress(BlockingIOError):
             while os.read(self.reader, 4096):
                 pass

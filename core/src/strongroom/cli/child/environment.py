@@ -54,7 +54,7 @@ REFUSED = "such a variable decides which code a program runs; declare the secret
 
 
 def is_dangerous(name: str) -> bool:
-    """Tell whether a variable of this name would change what code a program runs."""
+    """Return whether a variable of this name would change what code a program runs."""
     return name in _DANGEROUS or name.startswith(_DANGEROUS_PREFIXES)
 
 

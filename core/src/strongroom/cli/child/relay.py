@@ -170,7 +170,7 @@ def leave_behind(relays: Sequence[Relay]) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, also where the descriptor does not block."""
+    """Write all of `data`, even if the descriptor does not block."""
     left = memoryview(data)
     while left:
         with contextlib.suppress(BlockingIOError):
@@ -180,7 +180,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def same_file(one: int, other: int) -> bool:
-    """Tell whether what is written to the two descriptors goes to one place."""
+    """Return whether what is written to the two descriptors goes to one place."""
     try:
         first, second = os.fstat(one), os.fstat(other)
     except OSError:

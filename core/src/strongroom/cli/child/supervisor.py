@@ -320,7 +320,7 @@ class Child:
             self._send(signal.SIGCONT)
 
     def _is_changed(self) -> bool:
-        """Tell whether somebody has continued a child that was seen to stop; macOS cannot tell."""
+        """Return whether somebody has continued a child that was seen to stop; macOS cannot tell."""
         if not hasattr(os, "waitid") or self.pid is None:
             return False
         any_change = os.WCONTINUED | os.WSTOPPED | os.WEXITED

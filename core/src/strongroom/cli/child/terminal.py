@@ -16,7 +16,7 @@ _INPUT_CHUNK = 1 << 12
 
 
 def in_foreground(descriptor: int) -> bool:
-    """Tell whether `descriptor` is a terminal whose foreground process group is ours."""
+    """Return whether `descriptor` is a terminal whose foreground process group is ours."""
     try:
         return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:
@@ -24,7 +24,7 @@ def in_foreground(descriptor: int) -> bool:
 
 
 def is_controlled() -> bool:
-    """Tell whether this process belongs to the session of a terminal."""
+    """Return whether this process belongs to the session of a terminal."""
     descriptor = _controlling()
     if descriptor >= 0:
         os.close(descriptor)

@@ -67,7 +67,7 @@ def verify_command(
     first: int,
     expect_head: str | None,
 ) -> int:
-    """Tell whether each log is what was written to it, and if not, the first line that is not.
+    """Say whether each log is what was written to it, and if not, which line is the first that is not.
 
     Several PATHs are one chain in pieces, as logrotate leaves them; in which order they are named does not
     matter. Pieces that are not named are looked for beside the log: all that begins with its name and a dot,

@@ -123,7 +123,7 @@ def _now(provider: SecretProvider, key: str) -> str | None:
 
 
 def _reads(provider: SecretProvider, probe: str) -> bool:
-    """Tell whether `provider` has `probe`, which no cache can know yet, from wherever it reads."""
+    """Return whether `provider` has `probe`, which no cache can know yet, from wherever it reads."""
     with contextlib.suppress(ValidationError, InvalidKeyError):  # rules are for the application's keys
         return _now(provider, probe) is not None
     return False

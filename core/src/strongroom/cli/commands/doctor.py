@@ -142,7 +142,7 @@ def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Chec
 
 
 def _said(error: Exception) -> str:
-    """Return what is wrong with a store, in words; a stranger's error may hold anything."""
+    """Return what is wrong with a store, in words; a third party's error may hold anything."""
     if isinstance(error, StrongroomError):
         return error.message
     return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

@@ -117,7 +117,7 @@ def _install(settings: GlobalOptions) -> None:
     options += [f"--profile={settings.profile}"] if settings.profile else []
     # The interpreter by its path: a user who commits need not have this environment's commands at hand. -P:
     # the
-    # work tree, which may be a stranger's branch, is not among the places that code is imported from.
+    # work tree, which may be somebody else's branch, is not among the places that code is imported from.
     words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
     script = f"{_OURS}exec {shlex.join(words)}\n"
     there = hook.read_text(errors="replace") if hook.exists() else None

@@ -70,7 +70,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
         from strongroom.cli.declared.moved import moved
         from strongroom.registry import SecretProviderRegistry
 
-        if isinstance(registry, SecretProviderRegistry):  # else it is asked again, on the whole way
+        if isinstance(registry, SecretProviderRegistry):  # else it is asked again, in a full load
             resolutions |= moved(registry, resolutions)
     wrong = [one for one in resolutions.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]

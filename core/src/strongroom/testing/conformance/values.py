@@ -42,7 +42,7 @@ class ValueTests(ConformanceBase):
         assert provider.delete_secret("key") is None
 
     def test_a_value_is_plain_text(self, provider: Any) -> None:
-        """A value comes back as `str`, also where it looks like a number."""
+        """A value comes back as `str`, even if it looks like a number."""
         self.put(provider, {"key": "0123"})
         assert type(provider.get_secret("key")) is str
 

@@ -126,7 +126,7 @@ class FileCacheStore:
         return self._call("reading", read)
 
     def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
-        """Keep `data` for `ttl_seconds`; what was there goes also where that is nothing."""
+        """Keep `data` for `ttl_seconds`; the old entry is dropped even if that is 0."""
         self._change("writing", lambda cursor: self._put(cursor, name, data, ttl_seconds))
 
     def set_fenced(self, name: str, data: bytes, ttl_seconds: float, token: int) -> bool:

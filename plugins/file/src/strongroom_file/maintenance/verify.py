@@ -145,10 +145,10 @@ class Verification:
             if self._unread and table not in {"header", "root"}:
                 continue
             there = {row for (row,) in self._view.cursor.execute(f"SELECT id FROM {table}")}  # noqa: S608  # own tables
-            strangers = sorted(there - met)
-            if strangers:
-                shown = ", ".join(map(str, strangers[:_SHOWN_ROWS]))
-                more = " and more" if len(strangers) > _SHOWN_ROWS else ""
+            foreign = sorted(there - met)
+            if foreign:
+                shown = ", ".join(map(str, foreign[:_SHOWN_ROWS]))
+                more = " and more" if len(foreign) > _SHOWN_ROWS else ""
                 self._problems.append(f"table {table} has rows that nothing leads to: {shown}{more}")
 
     def _compare(self, anchor: Anchor | None) -> None:

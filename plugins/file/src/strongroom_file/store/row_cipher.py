@@ -96,7 +96,7 @@ def _sum(data: bytes) -> bytes:
 def header_id(body: bytes) -> str:
     """Return the id of the key that a header was made for, 16 hexadecimal digits.
 
-    It comes from the header, so a backup says which key it needs. A rekey makes a new header, also where the
+    It comes from the header, so a backup says which key it needs. A rekey makes a new header, even if the
     key is the same.
     """
     return hashlib.sha256(b"strongroom file 1 key id\0" + body[: _FIELDS.size + _CHECK]).hexdigest()[:16]

@@ -259,7 +259,7 @@ class Session:
     """When the files were copied into memory, for want of room to open them, and what they were then."""
 
     def _is_old(self) -> bool:
-        """Tell whether this is a copy, and something may have been written past it."""
+        """Return whether this is a copy, and something may have been written past it."""
         if self._copied is None:
             return False
         at, files_then = self._copied
@@ -305,7 +305,7 @@ class Session:
         self._wrote = False
 
     def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
-        """Tell whether no other connection has written since this was asked last."""
+        """Return whether no other connection has written since this was asked last."""
         (version,) = cursor.execute("PRAGMA data_version").fetchone()
         same = version == self._data_version
         self._data_version = version
