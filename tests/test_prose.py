@@ -28,8 +28,8 @@ TEXTS = sorted(
     file
     for pattern in (
         "*.md",
-        "changes/*.md",
         "core/src/**/*.py",
+        "core/src/**/*.template",
         "plugins/*/*.md",
         "plugins/*/src/**/*.py",
         "docs/**/*.md",

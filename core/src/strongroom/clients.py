@@ -1,4 +1,4 @@
-"""What providers over a vendor's client share: repeated calls, and errors that hold nothing of a request."""
+"""What providers over a vendor's client share: repeated calls, and errors without a request's content."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def check_answer(provider: str, key: str, asked: str, named: str | None) -> None
         asked: The name by which the service was asked.
         named: The name in its answer.
 
-        Raises:
+    Raises:
         BackendUnavailableError: The names differ.
     """
     if named is not None and named != asked:

@@ -188,8 +188,7 @@ def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: i
 
 
 class BackgroundPool:
-    """Runs calls in the background, on as few threads as possible and never more than `most`; further calls
-    queue.
+    """Runs calls in the background, on as few threads as possible, at most `most`; further calls queue.
 
     The threads are daemons, so that a call which never returns does not keep the process from ending. Idle
     threads end by themselves. A call must not raise. A forked child has a pool without threads, and without

@@ -90,7 +90,7 @@ def test_a_second_level_that_is_dead(doctor):
     Path("cache").write_text("not a folder")
     ok, finding, _ = doctor(SPEC + SHARED, expected=7)["second level of app's cache"]
     assert ok is False
-    assert finding.startswith("it does not serve: ")
+    assert finding.startswith("it does not work: ")
     assert "cache/shared.db" in finding
 
 

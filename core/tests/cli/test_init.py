@@ -144,7 +144,7 @@ def test_settings_are_told_from_secrets():
 def test_what_it_takes_for_a_setting_is_not_masked(init, tmp_path):
     (tmp_path / "some.env").write_text("LOG_LEVEL=info\nDB_PORT=5432\nDB_PASSWORD=info\n")
     text, _, output = init("--from", "some.env")
-    assert "settings, not secrets, so that they are not masked: LOG_LEVEL, DB_PORT\n" in output
+    assert "settings, not secrets, so they are not masked: LOG_LEVEL, DB_PORT\n" in output
     secrets = load_plan(tmp_path / "strongroom.yaml").secrets
     assert {name: one.mask for name, one in secrets.items()} == {
         "LOG_LEVEL": False,

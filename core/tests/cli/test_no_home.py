@@ -56,7 +56,7 @@ def test_without_a_spec_it_is_one_line(homeless, words):
     code, output, errors = homeless(*words)
     assert (code, output) == (2, "")
     assert errors == (
-        "error: there is no spec, and this user has no home folder to have a store of its own in; "
+        "error: there is no spec, and this user has no home folder for a store; "
         "give --spec (or STRONGROOM_SPEC), or set HOME\n"
     )
     assert os.listdir() == []

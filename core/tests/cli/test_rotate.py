@@ -273,7 +273,7 @@ def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, 
     assert "--forget" in found["hint"]
     assert "--resume" not in found["hint"]
     output = strongroom("rotate", "database/password", "--forget").stdout
-    assert output.startswith("nothing is kept of a rotation of database/password")
+    assert output.startswith("the record of database/password's rotation is dropped")
     assert strongroom("rotate", "database/password").stdout == "database/password has a new value\n"
 
 

@@ -293,7 +293,7 @@ def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder, scan
     done = subprocess.run(
         ["git", "commit", "-m", "m"], check=False, env=environment({}), capture_output=True, text=True
     )
-    assert (done.returncode, "not looked through" in done.stdout + done.stderr) == (0, True)
+    assert (done.returncode, "not searched" in done.stdout + done.stderr) == (0, True)
 
 
 WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]

@@ -501,7 +501,7 @@ def test_listing_and_forgetting(folder, capfd):
     assert main(["trust", "--forget"]) == 0
     said = capfd.readouterr()
     assert said.out == f"trusted no longer: {folder}/strongroom.yaml\n"
-    assert "what you write in / and below is trusted still" in said.err
+    assert "what you write in / and below is still trusted" in said.err
     assert main(["trust", "--forget"]) == 3
     assert main(["trust", "--forget", "/"]) == 0
     refused()

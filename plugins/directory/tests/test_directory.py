@@ -157,7 +157,7 @@ def test_without_writable_nothing_is_written(tmp_path):
         lambda: provider.delete_secret("a"),
         lambda: provider.delete_secret("absent"),
     ):
-        with pytest.raises(ReadOnlyError, match="only read") as caught:
+        with pytest.raises(ReadOnlyError, match="read-only") as caught:
             write()
         assert "writable" in caught.value.hint
     assert os.listdir(tmp_path) == ["a"]

@@ -412,7 +412,7 @@ def test_a_database_of_another_program(store, provider):
         connection.commit()
     before = store.read_bytes()
     for call in _every_call(provider).values():
-        with pytest.raises(ConfigurationError, match="no strongroom store"):
+        with pytest.raises(ConfigurationError, match="not a strongroom store"):
             call()
     assert store.read_bytes() == before
     store.unlink()

@@ -47,7 +47,7 @@ class LoggerSink:
         if error is not None:
             raise AuditError(
                 f"a handler of the logger {self._logger.name!r} failed with {type(error).__name__}",
-                hint="repair it: audit lines that are lost are operations that are refused",
+                hint="repair it: an operation whose audit line is lost is refused",
             )
 
     def _tell_once(self) -> None:

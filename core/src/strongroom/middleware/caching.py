@@ -340,7 +340,7 @@ class CachingMiddleware(WriteObserver):
         if self._offline:
             raise BackendUnavailableError(
                 "this pipeline is offline: it only reads what the cache holds",
-                hint="take `offline` out of its caching middleware",
+                hint="remove `offline` from its caching middleware",
             )
 
 

@@ -62,7 +62,7 @@ class EncryptionMiddleware(Middleware):
         if issues_leases(inner):
             raise ConfigurationError(
                 "encryption: the values of leases are issued by a server, and nobody encrypted them",
-                hint="take the encryption out of this pipeline",
+                hint="remove the encryption from this pipeline",
             )
         self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
         self._migrate = migrate

@@ -48,5 +48,5 @@ def _refuse(operation: str, key: str | None) -> NoReturn:
     raise ReadOnlyError(
         f"cannot {operation}{about}: this pipeline is read-only",
         key=key,
-        hint="write through another pipeline, or take the read-only middleware out of this one",
+        hint="write through another pipeline, or remove the read-only middleware from this one",
     )

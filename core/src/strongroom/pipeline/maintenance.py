@@ -109,7 +109,7 @@ def _refused_by(
     if writes and isinstance(layer, ReadOnlyMiddleware):
         return ReadOnlyError(
             f"cannot {operation}: this pipeline is read-only",
-            hint="write through another pipeline, or take the read-only middleware out of this one",
+            hint="write through another pipeline, or remove the read-only middleware from this one",
         )
     if isinstance(layer, TenantMiddleware) and not all_tenants:
         return TenantContextError(

@@ -125,7 +125,7 @@ class WatchedGroup:
         Args:
             marks: Those of the keys that are there.
             keys: All that were asked for.
-            owed: Keys of which a change is reported also where nothing was known before.
+            owed: Keys of which a change is reported even if nothing was known before.
             now: When it was found.
         """
         changes = []

@@ -1,5 +1,4 @@
-"""Who is working on a rotation: its record names the attempt, so that no other continues while its `apply`
-runs.
+"""Who is working on a rotation: the record names the attempt, so that no other disturbs its `apply`.
 
 A conditional write keeps two processes apart in the store. Nothing keeps them apart in the target system: a
 password that was sent late replaces whatever is there. So what cannot be fenced (`apply`, promotion, the end)

@@ -36,7 +36,7 @@ class DisturbedError(Exception):
     """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__("an overtaken apply came in late")
+        super().__init__("an overtaken apply arrived late")
         self.record = record
 
 
@@ -196,8 +196,7 @@ class HeldRecord:
         self.in_flight = False
 
     def forget(self, record: Record, state: RotationState = "rolled_back", *, lasting: bool = True) -> None:
-        """Drop the record: first all that it holds, so that an attempt that comes meanwhile takes it for
-        ended.
+        """Drop the record: first its content, so that an attempt that comes meanwhile takes it for ended.
 
         Where it need not be `lasting`, a loss of power may bring it back.
         """

@@ -44,7 +44,7 @@ class Rotator(Protocol):
 
 @runtime_checkable
 class ValueComposer(Protocol):
-    """A rotator that makes the new value of the old one: a JSON object with another password, for example."""
+    """A rotator that makes the new value from the old one, such as a JSON object with another password."""
 
     def compose(self, key: str, old: str, new: str) -> str:
         """Return the new value.
@@ -72,8 +72,7 @@ class Rehearser(Protocol):
     """A rotator that can try all of its steps on something temporary."""
 
     def rehearsal(self, key: str, old: str) -> AbstractContextManager[tuple[Rotator, str]]:
-        """Return a context manager that yields a rotator of a temporary user, and that user's secret in the
-        form of `old`.
+        """Return what yields a rotator of a temporary user, and that user's secret in the form of `old`.
 
         At the end of the block nothing of it is left, whatever was raised inside.
         """
@@ -151,7 +150,7 @@ class DeferredRotator:
 def rehearse(
     rotator: Rotator, key: str, old: str, make: Callable[[str], str], check: Callable[[str], object]
 ) -> None:
-    """Let `rotator` do all of its steps, there and back, on a throwaway user.
+    """Let `rotator` do all of its steps, there and back, on a temporary user.
 
     Args:
         rotator: The rotator.

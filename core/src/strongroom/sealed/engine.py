@@ -140,7 +140,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             provider=self.type_name,
             hint="the outcome of a write is then unknown: read before you repeat it"
             if doing == "write"
-            else "look at the server and the way to it; a longer `timeout` may help",
+            else "check the server and the network; a longer `timeout` may help",
         )
 
     def _with_store(
@@ -203,7 +203,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _wrong_key(self, header: bytes) -> DecryptionError:
         key_id = header_id(header)
-        hint = "give the key the store was made with; if it is that one, the store's header was changed"
+        hint = "give the key the store was made with; if you did, the store's header was changed"
         path = self._source.path
         old = old_key_file(path, key_id) if path is not None else None
         if old is not None and old.exists():
@@ -359,7 +359,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         if floor is not None and floor.head == stored.head:
             record = floor.record
             if not stored.rows or stored.rows[-1][0] != record.number:
-                raise self._tampered(key, f"secret {show_key(key)} does not fit to its versions")
+                raise self._tampered(key, f"secret {show_key(key)} does not match its versions")
             return record
         record = self._opened_head(store, key, name, stored)
         if floor is not None and record.number <= floor.record.number:
@@ -370,7 +370,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
     def _opened_head(self, store: Store, key: str | None, name: SealedName, found: Found) -> Record:
         record = self._head(store, key, name, found.head)
         if not found.rows or found.rows[-1][0] != record.number:
-            raise self._tampered(record.key, f"secret {show_key(record.key)} does not fit to its versions")
+            raise self._tampered(record.key, f"secret {show_key(record.key)} does not match its versions")
         return record
 
     def _head(self, store: Store, key: str | None, name: SealedName, head: bytes) -> Record:

@@ -298,7 +298,7 @@ class SealedSecretProvider(SealedEngine[B]):
                 f"secret {show_key(key)} {there}",
                 key=key,
                 provider=self.type_name,
-                hint="read it again and decide again",
+                hint="read it again, then decide",
             )
 
     # --- changes ---

@@ -32,7 +32,7 @@ class ComponentLoader:
 
     Attributes:
         nodes: The plugin and the node of each component, by its path.
-        errors: What plugins that the spec names raised; they are broken, or stand twice.
+        errors: What plugins that the spec names raised; they are broken, or exist twice.
         validated: Options that were found good.
     """
 

@@ -83,7 +83,7 @@ def own_store() -> tuple[str, str]:
         data, configuration = _user_folders()
     except RuntimeError:
         raise ConfigurationError(
-            "there is no spec, and this user has no home folder to have a store of its own in",
+            "there is no spec, and this user has no home folder for a store",
             hint="give --spec (or STRONGROOM_SPEC), or set HOME",
         ) from None
     return f"{data}/secrets.enc", f"{configuration}/store.key"

@@ -208,8 +208,7 @@ _OTHERS: Final[tuple[object, ...]] = (5, "x", True, None, [], {}, [None], [[]], 
 
 
 def damaged(answer: object) -> Iterator[tuple[str, object]]:
-    """Yield copies of a JSON answer, each with one part missing or of a wrong type, and the name of that
-    part.
+    """Yield copies of a JSON answer, each with one part missing or of a wrong type, and that part's name.
 
     A service never answers like that, but something in its place may: the provider must then return a result,
     or raise one of strongroom's errors.

@@ -72,7 +72,7 @@ class DirectorySecretProvider(BaseProvider):
     ) -> None:
         if not isinstance(suffix, str) or "/" in suffix or not suffix.isprintable() or len(suffix) > 64:  # noqa: PLR2004  # as in the config
             raise ConfigurationError(
-                f"directory: the suffix {show_key(suffix)} can end no file's name",
+                f"directory: the suffix {show_key(suffix)} cannot end a file's name",
                 provider=self.type_name,
                 hint="use one such as .txt",
             )
@@ -360,10 +360,10 @@ class DirectorySecretProvider(BaseProvider):
         root = self._root()
         if not self._writable:
             raise ReadOnlyError(
-                f"directory: {doing} {show_key(key)}: {root} is only read",
+                f"directory: {doing} {show_key(key)}: {root} is read-only",
                 key=key,
                 provider=self.type_name,
-                hint="set `writable: true` where it is yours to write",
+                hint="set `writable: true` if you may write to it",
             )
         try:
             if doing == "delete" and not root.exists():

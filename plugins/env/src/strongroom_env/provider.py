@@ -33,7 +33,7 @@ class EnvSecretProvider(BaseProvider):
     ) -> None:
         if not isinstance(prefix, str) or "=" in prefix or "\0" in prefix or _has_surrogate(prefix):
             raise ConfigurationError(
-                f"the prefix {show_key(prefix)} can start no variable's name",
+                f"the prefix {show_key(prefix)} cannot begin a variable's name",
                 provider=self.type_name,
                 hint="use letters, digits and '_', as in APP_SECRET_",
             )

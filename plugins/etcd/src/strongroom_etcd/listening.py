@@ -127,7 +127,7 @@ class Listener:
                 pause = min(pause * 2, _PAUSES[1])
 
     def _stopped(self, error: Exception) -> None:
-        """Say once that the right is gone, and let whoever listens look for itself: it meets the error."""
+        """Say once that the permission is gone, and let the subscribers look: they meet the error."""
         failed = translate(error, "watch") if isinstance(error, ServerError) else error
         if not isinstance(failed, AuthenticationError | PermissionDeniedError):
             _log.info("the watch stopped: %s", type(error).__name__)
@@ -160,7 +160,7 @@ class Listener:
             return
         try:
             self._changed(names)
-        except Exception as error:  # noqa: BLE001  # of a subscriber; the next change must arrive all the same
+        except Exception as error:  # noqa: BLE001  # the next change must arrive all the same
             _log.warning("a listener of etcd failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:

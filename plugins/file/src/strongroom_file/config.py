@@ -27,7 +27,7 @@ class FileConfig(BaseModel):
     older_keys: tuple[str, ...] = Field(
         default=(),
         repr=False,
-        description="Keys that open the store as well, until a rekey has led away from them.",
+        description="Keys that also open the store, until a rekey has replaced them.",
     )
     max_versions: int = Field(
         default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
@@ -44,7 +44,7 @@ class FileCacheConfig(BaseModel):
 
     path: Path = Field(description="The file; made at the first use.")
     max_entries: int = Field(
-        default=10_000, ge=1, description="Entries kept; those whose time is over the soonest leave first."
+        default=10_000, ge=1, description="Entries kept; those that expire first are dropped first."
     )
     timeout_seconds: float = Field(
         default=0.4, gt=0, description="Seconds that one call waits for other processes and threads."

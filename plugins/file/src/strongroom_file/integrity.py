@@ -36,7 +36,7 @@ def name_file(error: TamperedError, file: str, *, hint: str = _DAMAGED_HINT) -> 
 
 def wrong_key(path: object, key_id: str, key_file: Path | None) -> DecryptionError:
     """Return the error for a key that does not open the store; it names the one that does."""
-    hint = "give the key the store was made with; if it is that one, the store's header was changed"
+    hint = "give the key the store was made with; if you did, the store's header was changed"
     old = old_key_file(key_file, key_id) if key_file is not None else None
     if old is not None and old.exists():
         hint = f"that key is in {old}: a rekey left it there"

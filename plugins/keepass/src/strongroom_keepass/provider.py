@@ -317,7 +317,7 @@ class KeePassSecretProvider(BaseProvider):
         return TamperedError(
             f"keepass: {self._path} is damaged, or was changed ({kind})",
             provider=self.type_name,
-            hint="put back a copy of it",
+            hint="restore a copy of it",
         )
 
     def _blank(self) -> Any:
@@ -345,7 +345,7 @@ class KeePassSecretProvider(BaseProvider):
         hint = "correct key_file"
         try:
             if not (data := self._key_file.read_bytes()):
-                reason, hint = "is empty", "put back a copy of it, or correct key_file"
+                reason, hint = "is empty", "restore a copy of it, or correct key_file"
             else:
                 compute_key_composite(keyfile=io.BytesIO(data))
                 return
@@ -354,7 +354,7 @@ class KeePassSecretProvider(BaseProvider):
         except OSError as error:
             raise file_error(error, f"read {self._key_file}", provider=self.type_name) from None
         except Exception:  # noqa: BLE001  # whatever a damaged one makes of its parser
-            reason, hint = "is damaged", "put back a copy of it"
+            reason, hint = "is damaged", "restore a copy of it"
         raise ConfigurationError(
             f"keepass: the key file {self._key_file} {reason}", provider=self.type_name, hint=hint
         )

@@ -54,7 +54,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     ConfigurationError: "run 'keyring diagnose'; name a class by the option 'backend', or use 'type: file' "
     "where there is no desktop",
     PermissionDeniedError: "allow this program to use the entry, in the keyring's own program",
-    ValidationError: "the entry is binary and no text; read it with the tool that wrote it",
+    ValidationError: "the entry is binary, not text; read it with the tool that wrote it",
 }
 
 

@@ -224,7 +224,7 @@ class MariaDBRotator(UserRotator):
                 self._drop(connection, name)
 
     def _drop(self, connection: Any, name: str) -> None:
-        self._execute(connection, "dropping a throwaway user", "DROP USER IF EXISTS %s@'%%'", name)
+        self._execute(connection, "dropping a temporary user", "DROP USER IF EXISTS %s@'%%'", name)
 
     def _execute(
         self,

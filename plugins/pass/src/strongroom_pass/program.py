@@ -222,5 +222,5 @@ def damaged(key: str, reason: str) -> TamperedError:
         f"pass: the entry of {show_key(key)} is damaged, or was changed: {reason}",
         key=key,
         provider=TYPE_NAME,
-        hint="put back a copy of its file, as from git, or set it again",
+        hint="restore a copy of its file, as from git, or set it again",
     )

@@ -112,7 +112,7 @@ class Listener:
             os.close(self._wake)
 
     def _stopped(self, error: Exception) -> None:
-        """Say once that the right is gone, and let whoever listens look for itself: it meets the error."""
+        """Say once that the permission is gone, and let the subscribers look: they meet the error."""
         if not isinstance(error, AuthenticationError | PermissionDeniedError):
             _log.info("notices of changes stopped: %s", type(error).__name__)
         elif not self._refused:
@@ -146,7 +146,7 @@ class Listener:
             return
         try:
             self._changed(names)
-        except Exception as error:  # noqa: BLE001  # of a subscriber; the next change must arrive all the same
+        except Exception as error:  # noqa: BLE001  # the next change must arrive all the same
             _log.warning("a listener of postgresql failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:

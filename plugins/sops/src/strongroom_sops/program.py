@@ -140,7 +140,7 @@ class SopsProgram:
             there = b""
         if b"ENC[AES256_GCM," in there:
             # To encrypt it, as is right for a plain file, would encrypt its ciphertext once more.
-            what, hint = "it is cut off, or its part `sops` was removed", "put back a copy of it"
+            what, hint = "it is cut off, or its part `sops` was removed", "restore a copy of it"
             return TamperedError(f"{about}: {what}", provider=TYPE_NAME, hint=hint)
         if there.strip():
             what, hint = (
@@ -149,14 +149,14 @@ class SopsProgram:
             )
         else:
             what = "it is empty"
-            hint = "remove it, so that the first write makes it again, or put back a copy of it"
+            hint = "remove it, so that the first write makes it again, or restore a copy of it"
         return ConfigurationError(f"{about}: {what}", provider=TYPE_NAME, hint=hint)
 
     def _wrong(self, code: int, said: str, hidden: Iterable[str]) -> tuple[str, str] | None:
         """Return what is wrong with file, rules or program, and what to do; None where none of these is."""
         if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
             kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
-            return f"it is not a {kind} file that sops can read", "mend it, or put back a copy of it"
+            return f"it is not a {kind} file that sops can read", "mend it, or restore a copy of it"
         if "unsupported value" in said:
             return (
                 "it has .inf or .nan for a value, which sops does not give as JSON",

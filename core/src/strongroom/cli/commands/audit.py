@@ -115,7 +115,7 @@ def _summary(report: AuditReport) -> str:
         where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
         hint = ""
         if str(report.reason).endswith(MISSING):
-            hint = ": name the pieces that hold them, or say --first where they were removed on purpose"
+            hint = ": name the pieces that hold them, or say --first if they were removed on purpose"
         return f"NOT OK{where}: {report.reason}{hint}"
     lines = f"{report.entries} entries" if report.entries != 1 else "1 entry"
     if report.first > 1:

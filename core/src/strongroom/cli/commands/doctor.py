@@ -135,7 +135,7 @@ def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Chec
                 yield Check(
                     subject,
                     False,
-                    f"it does not serve: {_said(error)}; {meanwhile}",
+                    f"it does not work: {_said(error)}; {meanwhile}",
                     getattr(error, "hint", None),
                 )
         node = getattr(node, "inner", None)
@@ -159,7 +159,7 @@ def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Ite
         lock = registry.rotation_lock()
         if lock is not None:
             with lock.lock("strongroom-doctor", ttl_seconds=_MAX_SKEW_SECONDS, wait_seconds=0):
-                yield Check("lock of rotations", True, "it can be had")
+                yield Check("lock of rotations", True, "it can be taken")
     except ConflictError:  # another doctor has it
         pass
     except StrongroomError as error:

@@ -180,7 +180,7 @@ def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: M
         heading = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
         return f"{text}{heading}secrets:\n{_declared(values, composed)}{_TAIL}"
     if beside:
-        heading = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
+        heading = "\n# What .env names. `strongroom import .env` stores the values; then remove the #s."
         lines = _declared(beside, {}).splitlines()
         return f"{text}{heading}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
     return text + _NO_SECRETS + _TAIL
@@ -260,7 +260,7 @@ def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: l
         lines.append(f"took over {took} from {source}{left}")
         settings = [name for name, value in values.items() if is_setting(name, value)]
         if settings:
-            lines.append(f"settings, not secrets, so that they are not masked: {', '.join(settings)}")
+            lines.append(f"settings, not secrets, so they are not masked: {', '.join(settings)}")
     elif Path(".env").is_file():
         lines.append("there is a .env file: `strongroom import .env` takes its values over")
     return lines

@@ -76,7 +76,7 @@ def _store(
         raise errors.UsageError(
             f"{show_key(key)} is there already, and nothing was changed",
             code=errors.CONFLICT,
-            hint=f"look at it; {command_line(registry.plan, 'delete', key)} takes it away",
+            hint=f"look at it; {command_line(registry.plan, 'delete', key)} removes it",
         )
     if isinstance(destination, ConditionalWriter):
         destination.set_secret_if(key, value, None)

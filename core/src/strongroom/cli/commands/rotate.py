@@ -47,7 +47,7 @@ _NOTHING_DUE = "nothing is due"
     help="Undo KEY's rotation; after its end, within grace_seconds, put the previous value back.",
 )
 @click.option("--forget", is_flag=True, help="Drop the record of KEY's rotation; look at it first.")
-@click.option("--rehearse", is_flag=True, help="Let KEY's rotator do every step on a throwaway user.")
+@click.option("--rehearse", is_flag=True, help="Let KEY's rotator do every step on a temporary user.")
 @click.option("--dry-run", is_flag=True, help="With --due: show what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
@@ -120,7 +120,7 @@ def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
         output.as_json({"key": key, "forgotten": True})
     else:
         output.lines(
-            [f"nothing is kept of a rotation of {key}; the secret and its versions are as they were"]
+            [f"the record of {key}'s rotation is dropped; the secret and its versions are unchanged"]
         )
     return 0
 
@@ -129,7 +129,7 @@ def _tell_rehearsed(settings: GlobalOptions, key: str) -> int:
     if settings.json:
         output.as_json({"key": key, "rehearsed": True})
     else:
-        output.lines([f"{key}: the rotator did every step on a user of its own, which is gone again"])
+        output.lines([f"{key}: the rotator did every step on a temporary user, which is gone again"])
     return 0
 
 

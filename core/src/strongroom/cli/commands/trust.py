@@ -128,7 +128,7 @@ def _forget(settings: GlobalOptions, meant: Path | None, *, as_folder: bool) -> 
         one.path for one in trust.trusted() if one.digest is None and Path(real[0]).is_relative_to(one.path)
     ]
     for folder in above:
-        settings.warn(f"what you write in {folder} and below is trusted still")
+        settings.warn(f"what you write in {folder} and below is still trusted")
     if settings.json:
         output.as_json({"forgotten": sorted({one.path for one in forgotten})})
     else:

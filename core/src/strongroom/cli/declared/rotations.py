@@ -158,7 +158,7 @@ def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredR
             raise ValidationError(
                 f"what was made for {secret.name} breaks one of its rules: {problem}",
                 key=key,
-                hint="give it a `rotate.generator` that keeps to them",
+                hint="give it a `rotate.generator` that follows them",
             )
         return new if field is None or composer is not None else with_member(old, key, field, new)
 

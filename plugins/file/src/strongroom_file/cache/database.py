@@ -152,7 +152,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     schema = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")]
     if application != APPLICATION_ID and schema:
-        raise unavailable(f"{path} is a database, but no cache", "name another file")
+        raise unavailable(f"{path} is a database, but not a cache", "name another file")
     if application == APPLICATION_ID and version > FORMAT_VERSION:
         raise unavailable(
             f"{path} is a newer strongroom's cache", "name another file, or upgrade strongroom-file"

@@ -177,7 +177,7 @@ def check_schema(connection: sqlite3.Connection, path: str | os.PathLike[str]) -
         if schema == expected or not schema:
             raise tampered("it is empty" if not schema else "its application id is another one")
         raise ConfigurationError(
-            f"{path} is a database, but no strongroom store",
+            f"{path} is a database, but not a strongroom store",
             provider=TYPE_NAME,
             hint="name another file",
         )
