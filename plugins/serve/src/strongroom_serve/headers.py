@@ -35,7 +35,7 @@ def wants_exact(request: Request) -> bool:
 
 
 def wants_wrapping(request: Request) -> bool:
-    """Tell whether a token is wanted in place of the answer, which that token brings once."""
+    """Return whether a token is wanted instead of the answer, which that token returns once."""
     return request.header(b"x-vault-wrap-ttl") not in {None, b"", b"0", b"0s"}
 
 
