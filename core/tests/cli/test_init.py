@@ -257,7 +257,9 @@ def test_a_line_that_takes_ours_back_is_overridden(strongroom):
 def test_what_was_left_out_is_not_to_be_deleted(strongroom):
     Path("strongroom.yaml").unlink()
     Path(".env").write_text("NODE_OPTIONS=--inspect\nA=hunter22-geheim\n")
-    assert "in clear: delete it, but for NODE_OPTIONS\n" in strongroom("init", "--from", ".env").stdout
+    assert (
+        "unencrypted values: delete it, except NODE_OPTIONS\n" in strongroom("init", "--from", ".env").stdout
+    )
 
 
 def test_a_gitignore_in_another_encoding_is_added_to(strongroom):

@@ -339,7 +339,7 @@ def test_what_may_not_be_read_is_named_and_is_not_clean(folder, within_git):
     unread = {one["path"].removeprefix("./"): one["why"] for one in report["unread"]}
     assert unread.keys() == {"shut", "tracked", "open/c"} | ({"tracked/b"} if within_git else set())
     assert set(unread.values()) == {"Permission denied"}
-    assert all(f"{one} is not looked through" in done.stderr for one in ("shut", "tracked", "open/c"))
+    assert all(f"{one} is not searched" in done.stderr for one in ("shut", "tracked", "open/c"))
     assert found.returncode == 7
     assert json.loads(named.stdout)["unread"] == [{"path": "shut", "why": "Permission denied"}]
     assert named.returncode == 4

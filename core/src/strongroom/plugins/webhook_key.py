@@ -18,7 +18,7 @@ _SHORTEST: Final = 8
 
 
 def signing_key(text: str) -> bytes:
-    """Return the bytes of a key: those of the text, or what stands in base64 behind `whsec_`.
+    """Return the bytes of a key: those of the text, or the base64 after `whsec_`.
 
     Raises:
         ValueError: It begins with `whsec_`, and what follows is not base64, or is too short. The message

@@ -256,7 +256,7 @@ def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: l
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
         left = "; it still holds unencrypted values: delete it" if values and Path(source).is_file() else ""
-        left += f", but for {', '.join(dict.fromkeys(left_out))}" if left and left_out else ""
+        left += f", except {', '.join(dict.fromkeys(left_out))}" if left and left_out else ""
         lines.append(f"took over {took} from {source}{left}")
         settings = [name for name, value in values.items() if is_setting(name, value)]
         if settings:

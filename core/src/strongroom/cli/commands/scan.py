@@ -27,7 +27,7 @@ _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 
 @command("scan")
 @click.argument("paths", metavar="[PATH...]", nargs=-1, shell_complete=completions.files)
-@click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
+@click.option("--staged", "only_staged", is_flag=True, help="Search what the next commit changes.")
 @click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
 @click.option("--install-hook", is_flag=True, help="Have git run the scan before each commit.")
 @click.option("--hook", "as_hook", is_flag=True, hidden=True)
@@ -64,7 +64,7 @@ def scan_command(
         masker = build_matcher(registry, settings.warn)
     if not masker:
         if as_hook:
-            settings.warn("the commit is not looked through: no value is stored or declared to look for")
+            settings.warn("the commit is not searched: no value is stored or declared to look for")
             return 0
         raise errors.UsageError(
             "there is nothing to look for: no value is stored or declared, or all are left out",
@@ -77,7 +77,7 @@ def scan_command(
     for one in places:
         if isinstance(one, Unreadable):
             unread.append(one._replace(path=masker.mask_text(one.path)))
-            settings.warn(f"{_printable(unread[-1].path)} is not looked through: {one.why}")
+            settings.warn(f"{_printable(unread[-1].path)} is not searched: {one.why}")
         else:
             count += 1
             findings += find_matches(*one, masker)

@@ -144,7 +144,7 @@ def _under(folder: Path, *, submodules: bool) -> Iterator[Path | Unreadable]:
             yield Unreadable(str(folder / os.fsdecode(said["name"])), os.fsdecode(said["why"]))
     for name in names:
         path = folder / name
-        # The work tree of a submodule, or of a stranger in this one.
+        # The work tree of a submodule, or another one inside this one.
         if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114  # `Path.is_dir` may raise
             yield from _under(path, submodules=submodules) if submodules else ()
         else:
