@@ -27,10 +27,10 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
 
 
 def takes_text_paths(path: str) -> bool:
-    """Tell whether the factory `"module:name"` takes paths as text; a class that inherits from it may not."""
+    """Return whether the factory `"module:name"` takes paths as text; a class derived from it may not."""
     try:
         factory = load_factory(path, "")
-    except PluginError:  # told by whoever makes the component
+    except PluginError:  # raised again when the component is made
         return False
     return bool(getattr(factory, "__dict__", {}).get("takes_text_paths", False))
 

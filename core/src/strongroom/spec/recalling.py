@@ -250,7 +250,7 @@ class Options:
     def _brought_in(
         self, read_secret: ReadSecret, as_path: Callable[[str], Any], pieces: list[Any], *rule: Any
     ) -> Any:
-        """Return what an option comes to in which references stand."""
+        """Return what an option that has references comes to."""
         from strongroom.spec import references
         from strongroom.spec.rules import PathText, fitted
 
@@ -304,7 +304,7 @@ def environment(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def has_references(record: Mapping[str, Any]) -> bool:
-    """Tell whether options are written down that are looked up."""
+    """Return whether options are written down that are looked up."""
     waiting = list(record["options"].values())
     while waiting:
         kind, value, *_ = waiting.pop()
