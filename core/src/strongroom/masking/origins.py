@@ -113,7 +113,7 @@ class Known:
         self._stops: list[int] = []
 
     def crossed_out(self, data: bytes) -> bytes | bytearray:
-        """Return `data` with dots in place of what was found, so that no run goes on through it.
+        """Return `data` with dots instead of what was found, so that no run goes on through it.
 
         A run that begins before it, or goes on behind it, by more than an edge is left.
         """
@@ -127,7 +127,7 @@ class Known:
         return copy
 
     def covers(self, start: int, stop: int) -> bool:
-        """Tell whether nearly all of this was found."""
+        """Return whether nearly all of this was found."""
         if not self._spans:
             return False
         if self._starts is None:
@@ -150,7 +150,7 @@ NOTHING = Known(())
 
 
 def is_text(data: bytes) -> bool:
-    """Tell whether `data` may be text of UTF-8, cut at its ends or not."""
+    """Return whether `data` may be text of UTF-8, cut at its ends or not."""
     if data.isascii() and len(data.translate(None, NEVER_IN_TEXT)) == len(data):
         return True
     inner = data[3:-3]  # the first and the last character may be cut
@@ -164,5 +164,5 @@ def is_text(data: bytes) -> bool:
 
 
 def is_utf16(data: bytes) -> bool:
-    """Tell whether `data` may be UTF-16 of a text that is mostly ASCII."""
+    """Return whether `data` may be UTF-16 of a text that is mostly ASCII."""
     return 3 * data.count(0) > len(data)

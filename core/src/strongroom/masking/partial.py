@@ -228,7 +228,7 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
 
 
 def _is_coloured_base64(line: bytes) -> bool:
-    """Tell whether what may be base64 ends `line`, with colours in it."""
+    """Return whether what may be base64 ends `line`, with colours in it."""
     if b"\x1b" not in line:
         return False
     plain = _COLOUR.sub(b"", line)

@@ -243,7 +243,7 @@ def _in_pairs(text: bytes, at: int) -> Iterator[View]:
 
 
 def _in_one_case(coded: dict[bytes, list[int]]) -> Iterator[tuple[bytes, int]]:
-    """Yield what may be base32 in runs of both cases: other text stands beside it, or on the next line."""
+    """Yield what may be base32 in runs of both cases: other text is beside it, or on the next line."""
     joined = b" ".join(coded)
     if _may_be_base32(joined) and (
         _LEAST_BASE32 in joined.translate(_UPPER_BASE32) or _LEAST_BASE32 in joined.translate(_LOWER_BASE32)
@@ -402,7 +402,7 @@ def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[Vie
 def _parts(
     region: re.Pattern[bytes], taken_out: bytes, data: bytes, more: int = 0, by: tuple[bytes, ...] = (b"",)
 ) -> Iterator[View]:
-    """Yield each `region` with each of `by` in place of the group of `taken_out`."""
+    """Yield each `region` with each of `by` instead of the group of `taken_out`."""
     for match in region.finditer(data):
         start = max(0, match.start() - more)
         for put in by:
