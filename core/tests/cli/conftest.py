@@ -1,4 +1,4 @@
-"""The command line as a process, in a folder with a spec."""
+"""The command line as a process, and in this one, in a folder with a spec."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import warm_command
+from strongroom.cli import main
 
 SPEC = """\
 version: 1
@@ -27,6 +28,25 @@ secrets:
   PASSWORD: {key: database/password, min_length: 8, generate: {length: 24}}
   PORT: {key: database/port, type: port, default: "5432"}
 """
+
+
+@pytest.fixture
+def in_process(tmp_path, monkeypatch, capfd):
+    """Return a function that writes a spec, and returns what runs a command here: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def beside(spec):
+        Path("strongroom.yaml").write_text(spec)
+        Path("strongroom.yaml").chmod(0o644)
+        return run
+
+    def run(*words):
+        capfd.readouterr()
+        code = main(list(words))
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return beside
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from strongroom.cli import main
 
 SPEC = """\
 version: 1
@@ -25,17 +24,8 @@ profiles:
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    Path("strongroom.yaml").write_text(SPEC)
-    Path("strongroom.yaml").chmod(0o644)
-
-    def run(*words):
-        capfd.readouterr()
-        code = main(list(words))
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
+def cli(in_process):
+    run = in_process(SPEC)
     for pipeline, key, value in (
         ("app", "database/password", "one value"),
         ("other", "database/password", "another value"),

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from strongroom.cli import main
 from strongroom.registry import SecretProviderRegistry
 
 SPEC = """\
@@ -29,18 +28,9 @@ secrets:
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch, capfd):
+def cli(in_process):
     """Return a function that runs the command line: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    Path("strongroom.yaml").write_text(SPEC)
-    Path("strongroom.yaml").chmod(0o644)
-
-    def run(*words):
-        capfd.readouterr()
-        code = main(list(words))
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
+    run = in_process(SPEC)
     assert run("set", "old/key", "a value")[0] == 0
     return run
 
