@@ -113,11 +113,11 @@ def replaced(thing: T, **changes: Any) -> T:
 
 def _init_source(members: dict[str, _Member]) -> str:
     parameters, lines = ["self"], []
-    for name, one in members.items():
-        if one.factory is not None:
+    for name, member in members.items():
+        if member.factory is not None:
             parameters.append(f"{name}=_missing")
             lines.append(f"    if {name} is _missing: {name} = _given[{name!r}].factory()")
-        elif one.default is not _MISSING:
+        elif member.default is not _MISSING:
             parameters.append(f"{name}=_given[{name!r}].default")
         else:
             parameters.append(name)
@@ -180,12 +180,12 @@ class _Fields:
 
             fields: list[Any] = []
             hints = owner.__annotations__
-            for name, one in self._members.items():
-                more: dict[str, Any] = {"repr": one.shown}
-                if one.factory is not None:
-                    more["default_factory"] = one.factory
-                elif one.default is not _MISSING:
-                    more["default"] = one.default
+            for name, member in self._members.items():
+                more: dict[str, Any] = {"repr": member.shown}
+                if member.factory is not None:
+                    more["default_factory"] = member.factory
+                elif member.default is not _MISSING:
+                    more["default"] = member.default
                 fields.append((name, hints[name], dataclasses.field(**more)))
             shadow = dataclasses.make_dataclass(owner.__name__, fields, frozen=True)
             self._made = vars(shadow)["__dataclass_fields__"]

@@ -43,12 +43,12 @@ def newest(value: T) -> T:
     spec names may have changed since the component was made. Where it leads nowhere now, and for what no
     reference brought in, this is `value`. It may read a file, or ask another pipeline's backend.
     """
-    found: Any = value
+    new: Any = value
     if isinstance(value, ReferencedText):
         text = value.again()
-        found = value if text is None else text
+        new = value if text is None else text
     elif isinstance(value, Mapping):
-        found = {name: newest(one) for name, one in value.items()}
+        new = {name: newest(one) for name, one in value.items()}
     elif isinstance(value, list | tuple):
-        found = type(value)(newest(one) for one in value)
-    return found  # type: ignore[no-any-return]  # of the same kind as `value`
+        new = type(value)(newest(one) for one in value)
+    return new  # type: ignore[no-any-return]  # of the same kind as `value`

@@ -25,10 +25,10 @@ def command_line(plan: Plan, *words: str, pipeline: str | None = None) -> str:
         words: The command, and what comes behind it.
         pipeline: The pipeline to name.
     """
-    given = {"--pipeline": pipeline, "--tenant": current_tenant()}
+    values = {"--pipeline": pipeline, "--tenant": current_tenant()}
     if plan.origin == "named" and plan.digest and not os.environ.get("STRONGROOM_SPEC"):
-        given["--spec"] = plan.source
+        values["--spec"] = plan.source
     if plan.profile is not None and plan.profile != os.environ.get("STRONGROOM_PROFILE"):
-        given["--profile"] = plan.profile
-    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+        values["--profile"] = plan.profile
+    options = [word for name, value in values.items() if value is not None for word in (name, value)]
     return f"`{join(['strongroom', *options, *words])}`"

@@ -57,14 +57,14 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
             given = {**params, **{name: one for name, one in new.items() if base.get(name) != one}}
             stamp = follower.stamp(values)
             try:
-                made = dialect.connect(*given_args, **given)
+                connection = dialect.connect(*given_args, **given)
             except Exception as error:
                 newer = call(lambda error=error, values=values: attempts.again(error, values))  # type: ignore[misc]  # bound here
                 if newer is None:
                     raise
             else:
                 record.info[_STAMP] = stamp
-                return made
+                return connection
             if newer == values:
                 _pause(dialect)
             values = newer

@@ -113,17 +113,17 @@ def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tu
     view = characters_at(data, start, 2 * min(len(raw), _MOST_DUMPED) + _LONGEST_ROW)
     if view is None:
         return start, start, 0
-    found = (0, 0, 0)
+    longest = (0, 0, 0)
     needle = raw[offset : offset + _FOLLOWED]
     at = view.data.find(needle)
     while at >= 0:
         stop, last = extend_right(view.data, at, raw, offset)
         begin, first = extend_left(view.data, at, raw, offset)
         count = sum(byte & 0xC0 != 0x80 for byte in raw[first:last])  # noqa: PLR2004  # not within a character
-        if count > found[2]:
-            found = (*view.origin(begin, stop), count)
+        if count > longest[2]:
+            longest = (*view.origin(begin, stop), count)
         at = view.data.find(needle, at + 1)
-    return found
+    return longest
 
 
 def _one(data: bytes, at: int, behind: int, raw: bytes, place: int) -> tuple[int, int]:

@@ -47,11 +47,11 @@ def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View
             second = text.find(b"\n") + 1
             stop = at
             if listed:
-                found, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
-                if second and not found and text.count(b" ", second):
+                dumps, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
+                if second and not dumps and text.count(b" ", second):
                     # The line before is the text beside a dump, or the rest of one whose beginning is gone.
-                    found, stop = dumped(data, at + second)
-                yield from found
+                    dumps, stop = dumped(data, at + second)
+                yield from dumps
             if data[end : end + 1] == b"-":
                 negative, stop = signed(data, at)
                 yield from negative

@@ -318,12 +318,12 @@ class AsyncWatch(ProcessBound):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._batches.put_nowait, batch)
 
-        made: list[Watch] = []
+        watches: list[Watch] = []
         cancelled = threading.Event()
 
         def begin() -> Watch:
             watch = self._registry.registry.watch(self._keys, tell, poll_seconds=self._poll_seconds)
-            made.append(watch)
+            watches.append(watch)
             if cancelled.is_set():
                 watch.close()
             return watch
@@ -332,7 +332,7 @@ class AsyncWatch(ProcessBound):
             self._watch = await self._registry.run_in_thread(begin)
         except asyncio.CancelledError:  # there will be no block that closes it
             cancelled.set()
-            for watch in made:
+            for watch in watches:
                 self._registry.start_in_thread(watch.close)
             raise
         self._watch.when_closed(partial(tell, None))

@@ -415,11 +415,11 @@ class SealedSecretProvider(SealedEngine[B]):
             self._current(store, record.key, sealed, record, stored)
         if whole is None:
             return
-        for one in record.kept():
-            body = self._backend.row(name, one.number, self._part(whole))
+        for version in record.kept():
+            body = self._backend.row(name, version.number, self._part(whole))
             if body is None:
                 raise self._tampered(record.key, f"a version of {show_key(record.key)} is gone")
-            self._row(store, record.key, sealed, one.number, body)
+            self._row(store, record.key, sealed, version.number, body)
 
     def key_id(self) -> str:
         """Return the id of the key that the store is under.

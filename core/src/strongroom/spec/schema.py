@@ -162,12 +162,12 @@ def _partial(value: Any) -> Any:
     """Point to the loose variants, in which nothing is required; lists are replaced whole, so stay strict."""
     if isinstance(value, dict):
         result = {}
-        for key, one in value.items():
-            if key == "$ref" and one.rpartition("/")[2] in _PARTIAL:
-                result[key] = one.replace("/$defs/", "/$defs/Partial")
-            elif key == "$ref" and one.endswith("/Provider"):
+        for key, member in value.items():
+            if key == "$ref" and member.rpartition("/")[2] in _PARTIAL:
+                result[key] = member.replace("/$defs/", "/$defs/Partial")
+            elif key == "$ref" and member.endswith("/Provider"):
                 result = {"type": "object"}  # without its type it is merged over the one above
             else:
-                result[key] = _partial(one)
+                result[key] = _partial(member)
         return result
     return [_partial(one) for one in value] if isinstance(value, list) else value

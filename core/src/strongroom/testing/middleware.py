@@ -158,12 +158,12 @@ def behind_each(
         for turn in range(rounds):
             one = asking[(seed + turn) % len(asking)]
             samples[one][name].add((seed // len(asking) + turn) % count)
-    for one, sample in samples.items():
+    for kind, sample in samples.items():
         if sample and not any(sample.values()):
-            name = min(sample, key=lambda test: seed_of(one, test))
-            sample[name] = {seed_of(one, name) % count_of_parameters(getattr(kit, name))}
+            name = min(sample, key=lambda test: seed_of(kind, test))
+            sample[name] = {seed_of(kind, name) % count_of_parameters(getattr(kit, name))}
         for name, values in sample.items():
-            mark_beyond(one, name, values, marks)
+            mark_beyond(kind, name, values, marks)
     return {one.__name__: one for one in kits}
 
 

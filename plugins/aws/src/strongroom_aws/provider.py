@@ -344,18 +344,18 @@ class AWSSecretProvider(BaseProvider):
             return {}, list(keys)
         values: dict[str, str] = {}
         absent: set[str] = set()
-        for one in answer.get("SecretValues") or ():
-            key = by_name.get(one["Name"])
-            if key is None or CURRENT not in (one.get("VersionStages") or ()):
+        for entry in answer.get("SecretValues") or ():
+            key = by_name.get(entry["Name"])
+            if key is None or CURRENT not in (entry.get("VersionStages") or ()):
                 continue
-            if is_vacant(one["VersionId"]):
+            if is_vacant(entry["VersionId"]):
                 absent.add(key)
             else:
-                values[key] = answers.text_of(one, key)
-        for one in answer.get("Errors") or ():
-            key = by_name.get(one.get("SecretId") or "")
-            if key is not None and answers.is_deletion(one):
+                values[key] = answers.text_of(entry, key)
+        for failure in answer.get("Errors") or ():
+            key = by_name.get(failure.get("SecretId") or "")
+            if key is not None and answers.is_deletion(failure):
                 raise answers.deleted(key)
-            if key is not None and answers.is_absence(one):
+            if key is not None and answers.is_absence(failure):
                 absent.add(key)
         return values, [key for key in keys if key not in values and key not in absent]

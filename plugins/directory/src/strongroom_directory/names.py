@@ -77,12 +77,12 @@ def _split(characters: Iterable[str], suffix: str) -> list[str]:
     room = _LONGEST - max(len(_GOES_ON), len(suffix.encode()))
     chunks: list[str] = []
     name, size = "", 0
-    for one in pieces:
-        if size + len(one.encode()) > room:
+    for part in pieces:
+        if size + len(part.encode()) > room:
             chunks.append(name + _GOES_ON)
             name, size = "", 0
         # No part is a dot file either.
-        piece = escape(_MARKER, one) if one == "." and not name else one
+        piece = escape(_MARKER, part) if part == "." and not name else part
         name += piece
         size += len(piece.encode())
     return [*chunks, name + suffix]

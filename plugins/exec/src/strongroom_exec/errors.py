@@ -61,15 +61,15 @@ def error_of(error: Any, *, method: str, key: str | None, clean: Callable[[str],
     about = data.get("key") if isinstance(data.get("key"), str) else None
     # A batch's error may be about one of its keys; that of one key is about no other.
     key = key if key is not None else about
-    said = clean(str(error.get("message") or ""))
+    message = clean(str(error.get("message") or ""))
     hint = clean(str(data["hint"])) if isinstance(data.get("hint"), str) else None
     if kind is SecretNotFoundError:
         reason: NotFoundReason = (
             data["reason"] if data.get("reason") in get_args(NotFoundReason) else "absent"
         )
-        return SecretNotFoundError(key or "", reason=reason, provider=_NAME, hint=hint or said or None)
+        return SecretNotFoundError(key or "", reason=reason, provider=_NAME, hint=hint or message or None)
     text = f"{_NAME}: {method}" + (f" {show_key(key)}" if key is not None else "")
-    text = f"{text}: {said or kind.__name__}"
+    text = f"{text}: {message or kind.__name__}"
     if issubclass(kind, _KEYED):
         return kind(key or "", text, provider=_NAME, hint=hint)
     if kind is ThrottledError:

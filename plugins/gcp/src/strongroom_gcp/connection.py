@@ -85,12 +85,12 @@ class Connection(SharedClient["Service"]):
         Raises:
             ConfigurationError: What a file or reference holds now is not a key.
         """
-        file, given = self._options.credentials_file, self._options.credentials
+        file, credentials = self._options.credentials_file, self._options.credentials
         if file is not None:
             return logins.read(file)
-        if isinstance(given, str):
-            return logins.parse(newest(given), "credentials")
-        return newest(given) if isinstance(given, Mapping) else None
+        if isinstance(credentials, str):
+            return logins.parse(newest(credentials), "credentials")
+        return newest(credentials) if isinstance(credentials, Mapping) else None
 
     def _key_of_now(self) -> Mapping[str, Any] | None:
         try:

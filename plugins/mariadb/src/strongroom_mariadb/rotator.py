@@ -246,11 +246,11 @@ class MariaDBRotator(UserRotator):
                 rows = cursor.fetchall()
                 if columns is None or all(len(row) == columns for row in rows):
                     return rows
-                said = "the answer is not one to that statement"
+                reason = "the answer is not one to that statement"
         except Exception as error:  # noqa: BLE001  # as for a login
             # A server's words on a statement show parts of it, and may show more.
-            said = self._said(error, bytes(connection.password).decode("latin-1"), *hidden)
-        raise RotationError(f"mariadb: {doing} was refused: {said}")
+            reason = self._said(error, bytes(connection.password).decode("latin-1"), *hidden)
+        raise RotationError(f"mariadb: {doing} was refused: {reason}")
 
     # --- connections ---
 

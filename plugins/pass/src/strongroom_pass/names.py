@@ -42,9 +42,9 @@ def _split(segment: str) -> str:
     if len(segment.encode()) <= _LONGEST:
         return segment
     parts = [""]
-    for one in segment:
-        if len((parts[-1] + one).encode()) > _LONGEST - len(_GOES_ON):
-            parts.append(_UNSAFE.sub(_escaped, one))
+    for character in segment:
+        if len((parts[-1] + character).encode()) > _LONGEST - len(_GOES_ON):
+            parts.append(_UNSAFE.sub(_escaped, character))
         else:
-            parts[-1] += one
+            parts[-1] += character
     return f"{_GOES_ON}/".join(parts)

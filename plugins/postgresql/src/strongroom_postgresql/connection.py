@@ -71,11 +71,11 @@ def array(element: int, items: Sequence[bytes | None]) -> bytes:
             : None if items else 12
         ]
     ]
-    for one in items:
-        if one is None:
+    for item in items:
+        if item is None:
             parts.append(_LENGTH.pack(-1))
         else:
-            parts += (_LENGTH.pack(len(one)), one)
+            parts += (_LENGTH.pack(len(item)), item)
     return b"".join(parts)
 
 

@@ -270,15 +270,15 @@ def _clients(registry: Any, config: ServeConfig) -> Iterator[Finding]:
         hint = "set `admin: true` on a client"
         yield "pages", None, "serve.ui is on, and no client may look at them", hint
     listings: dict[str | None, list[str] | str] = {}
-    for one in config.clients:
-        subject = f"client {one.name}"
-        if one.uid is not None and config.socket is None and config.listen is not None:
+    for client in config.clients:
+        subject = f"client {client.name}"
+        if client.uid is not None and config.socket is None and config.listen is not None:
             problem = "it is known by its uid, which is seen on a socket alone"
             yield subject, False, problem, "say serve.socket, or give it a token"
-        if one.token is not None and not _can_be_sent(one.token):
+        if client.token is not None and not _can_be_sent(client.token):
             problem = "its token has white space or characters that HTTP does not carry"
             yield subject, False, problem, "make a new one: openssl rand -hex 32"
-        yield _rules(subject, one, [_stored(registry, tenant, listings) for tenant in _tenants(one)])
+        yield _rules(subject, client, [_stored(registry, tenant, listings) for tenant in _tenants(client)])
 
 
 def _can_be_sent(token: str) -> bool:

@@ -120,11 +120,11 @@ def versions_of(
     )
     updated = shown[current].created_at if current in shown else created
     versions = {}
-    for number, one in sorted(shown.items()):
-        is_gone = one.state in GONE or (metadata is None and number == current)
-        info = version_info(one.created_at, deleted_at=deleted_at if is_gone else None)
+    for number, version in sorted(shown.items()):
+        is_gone = version.state in GONE or (metadata is None and number == current)
+        info = version_info(version.created_at, deleted_at=deleted_at if is_gone else None)
         del info["custom_metadata"]
-        versions[str(number)] = info | {"destroyed": one.state == "destroyed"}
+        versions[str(number)] = info | {"destroyed": version.state == "destroyed"}
     return {
         "cas_required": False,
         "created_time": time_text(created),

@@ -80,10 +80,10 @@ def _read(open_registry: Callable[[], Any]) -> Backend:
 def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> tuple[list[Listener], bool]:
     """Return where to listen, and whether the spec says so: else systemd does, or the command's options."""
     listeners = taken_over()
-    given = bool(listeners) or socket is not None or listen is not None
+    by_call = bool(listeners) or socket is not None or listen is not None
     if not listeners:
-        path = config.socket if not given else Path(socket).absolute() if socket is not None else None
-        address = config.listen if not given else address_of(listen) if listen is not None else None
+        path = config.socket if not by_call else Path(socket).absolute() if socket is not None else None
+        address = config.listen if not by_call else address_of(listen) if listen is not None else None
         if path is None and address is None:
             raise ConfigurationError(
                 "there is nowhere to listen", hint="say serve.socket or serve.listen, --socket or --listen"
@@ -97,15 +97,15 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> t
             for one in listeners:
                 one.close()
             raise
-    for one in listeners:
-        if one.is_tcp and not one.is_loopback and config.cert is None:
+    for listener in listeners:
+        if listener.is_tcp and not listener.is_loopback and config.cert is None:
             for other in listeners:
                 other.close()
             raise ConfigurationError(
-                f"{one.address} is not loopback, and there is no certificate",
+                f"{listener.address} is not loopback, and there is no certificate",
                 hint="say serve.tls: {cert: …, key: …}",
             )
-    return listeners, not given
+    return listeners, not by_call
 
 
 class _Server:

@@ -186,9 +186,15 @@ class Pages:
 
 def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
     registry = backend.sync
-    found: dict[str, Any] = {"secrets": [], "rotations": [], "leases": [], "audit": [], "empty": dict(_EMPTY)}
+    sections: dict[str, Any] = {
+        "secrets": [],
+        "rotations": [],
+        "leases": [],
+        "audit": [],
+        "empty": dict(_EMPTY),
+    }
     if overview is None:
-        return found
+        return sections
     looks: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "secrets": lambda: sorted(overview.secrets(registry), key=_is_good),
         "rotations": lambda: sorted(map(_rotation, overview.rotations(registry)), key=_urgency),
@@ -197,10 +203,10 @@ def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
     }
     for name, look in looks.items():
         try:
-            found[name] = look()
+            sections[name] = look()
         except StrongroomError as error:
-            found["empty"][name] = f"This could not be looked at: {error.message}"
-    return found
+            sections["empty"][name] = f"This could not be looked at: {error.message}"
+    return sections
 
 
 def _is_good(row: dict[str, Any]) -> bool:

@@ -100,27 +100,29 @@ class SopsProgram:
         raise self._error(ended, doing, key, (values or {}).values())
 
     def _error(self, ended: Ended, doing: str, key: str | None, hidden: Iterable[str]) -> StrongroomError:
-        said = ended.err.decode(errors="replace")
+        message = ended.err.decode(errors="replace")
         about = f"sops: {doing} {self._path}"
         if ended.code in _KEYS:
             hint = "give it the key, as by SOPS_AGE_KEY_FILE, or have yourself added: `sops updatekeys`"
             if version_of(self._path, provider=TYPE_NAME) is None:
                 # This was to be the file: nobody else is asked.
                 hint = "add your own recipient to .sops.yaml or SOPS_AGE_RECIPIENTS, or give it the key"
-            return AuthenticationError(f"{about}: {why_locked(said)}", key=key, provider=TYPE_NAME, hint=hint)
+            return AuthenticationError(
+                f"{about}: {why_locked(message)}", key=key, provider=TYPE_NAME, hint=hint
+            )
         if ended.code in _TAMPERED:
             hint = (
                 "it was edited without sops: put back what was there, or decrypt it with --ignore-mac to look"
             )
             return TamperedError(f"{about}: it was changed behind sops' back", provider=TYPE_NAME, hint=hint)
-        if "metadata not found" in said:
+        if "metadata not found" in message:
             return self._without_metadata(about)
-        wrong = self._wrong(ended.code, said, hidden)
+        wrong = self._wrong(ended.code, message, hidden)
         if wrong is not None:
             what, hint = wrong
             return ConfigurationError(f"{about}: {what}", provider=TYPE_NAME, hint=hint)
         for number in _OF_THE_DISK:
-            if doing != "decrypt" and os.strerror(number).lower() in said.lower():
+            if doing != "decrypt" and os.strerror(number).lower() in message.lower():
                 error = OSError(number, os.strerror(number))
                 return file_error(error, about.removeprefix("sops: "), provider=TYPE_NAME, key=key)
         how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"

@@ -16,22 +16,22 @@ def why_locked(said: str) -> str:
     recipients = list(dict.fromkeys(re.findall(r"^ {2}(\S+): FAILED", said, re.MULTILINE)))
     # It breaks its lines anywhere.
     text = re.sub(r"\s*\n[\s|]*", " ", said)
-    found: list[str] = []
+    reasons: list[str] = []
     if unopened := re.search(r"failed to open (SOPS_\w+) file", text):
-        found.append(f"{unopened.group(1)} names a file that cannot be opened")
+        reasons.append(f"{unopened.group(1)} names a file that cannot be opened")
     elif unread := re.search(r"failed to parse '([^']+)' age identities", text):
-        found.append(f"{unread.group(1)} holds something other than an age key")
+        reasons.append(f"{unread.group(1)} holds something other than an age key")
     elif failed := re.search(r"from (SOPS_AGE_KEY_CMD)", text):
-        found.append(f"the program of {failed.group(1)} failed")
+        reasons.append(f"the program of {failed.group(1)} failed")
     elif "did not match any of the recipients" in text:
-        found.append("the age key that sops found is another one")
+        reasons.append("the age key that sops found is another one")
     elif "failed to load age identities. Did not find" in text:
-        found.append("sops found no age key")
+        reasons.append("sops found no age key")
     if recipients:
         more = f" and {len(recipients) - _FEW} more" if len(recipients) > _FEW else ""
-        found.append(f"it is for {', '.join(recipients[:_FEW])}{more}")
+        reasons.append(f"it is for {', '.join(recipients[:_FEW])}{more}")
     about = "no key that it has opens the file"
-    return f"{about}: {'; '.join(found)}" if found else about
+    return f"{about}: {'; '.join(reasons)}" if reasons else about
 
 
 def differing_recipients(out: str) -> tuple[int, int]:

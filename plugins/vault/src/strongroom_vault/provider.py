@@ -260,9 +260,9 @@ class VaultSecretProvider(BaseProvider):
             return None
         now = server_time(call.date)
         described: dict[str, SecretMetadata] = {}
-        for name, one in key_info.items():
-            versions = one.get("versions") or {}
-            current = str(one.get("current_version"))
+        for name, entry in key_info.items():
+            versions = entry.get("versions") or {}
+            current = str(entry.get("current_version"))
             info = versions.get(current)
             if info is None or state_of(info, True, now) != "current":
                 continue
@@ -272,9 +272,9 @@ class VaultSecretProvider(BaseProvider):
             described[key] = SecretMetadata(
                 key,
                 current,
-                time_of(one.get("created_time")),
+                time_of(entry.get("created_time")),
                 time_of(info.get("created_time")),
-                dict(one.get("custom_metadata") or {}),
+                dict(entry.get("custom_metadata") or {}),
             )
         return described
 

@@ -159,19 +159,20 @@ def _fixed(
     """
     fixed: dict[str, Resolution] = {}
     generated: dict[str, str] = {}
-    for name, one in resolutions.items():
-        fixed[name] = one
+    for name, resolution in resolutions.items():
+        fixed[name] = resolution
         # An optional one that is absent is `ok`; `generate` makes it all the same.
         # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
-        absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
-        if absent and name not in elsewhere and one.plan.generate is not None and one.plan.field is None:
-            if one.plan.key not in generated:
-                generated[one.plan.key] = _made(registry, one.plan)
-            value, problem = check_text(one.plan, generated[one.plan.key])
+        absent = resolution.status in {"missing", "ok"} and resolution.text is None and not resolution.is_gone
+        plan = resolution.plan
+        if absent and name not in elsewhere and plan.generate is not None and plan.field is None:
+            if plan.key not in generated:
+                generated[plan.key] = _made(registry, plan)
+            value, problem = check_text(plan, generated[plan.key])
             status: Status = "ok" if problem is None else "invalid"
             outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
-            fixed[name] = one._replace(
-                status=status, problem=outcome, text=generated[one.plan.key], value=value
+            fixed[name] = resolution._replace(
+                status=status, problem=outcome, text=generated[plan.key], value=value
             )
     composed = {name: one.plan for name, one in resolutions.items() if one.plan.compose is not None}
     return fixed | resolve_all(registry, composed) if generated else fixed

@@ -80,12 +80,12 @@ def _from_registry(
     except SecretNotFoundError as error:
         if version is not None and error.hint is None:  # mostly the key is there, and this version is not
             error.hint = "`strongroom history` lists the versions of a key"
-        found = names.with_nearest(registry, error)
-        if found.reason == "absent" and found.hint is None:
-            found.hint = "`strongroom list` shows what is stored"
+        missing = names.with_nearest(registry, error)
+        if missing.reason == "absent" and missing.hint is None:
+            missing.hint = "`strongroom list` shows what is stored"
     else:
         return key, value, registry.explain(key).pipeline if settings.json else ""
-    raise found
+    raise missing
 
 
 def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:

@@ -138,14 +138,14 @@ def _plainly(text: str, name: str, registry: SecretProviderRegistry) -> str | No
 def _said(error: Exception, text: str) -> str:
     from jinja2 import TemplateSyntaxError, UndefinedError
 
-    said = str(error.args[0]) if error.args else ""
+    message = str(error.args[0]) if error.args else ""
     if isinstance(error, TemplateSyntaxError):
-        return said or "refused"
+        return message or "refused"
     if isinstance(error, UndefinedError):
         # Of an object's members each may be named by a secret's value: `{{ settings[secret("stage")] }}`.
-        of, member, name = said.partition(" has no ")
+        of, member, name = message.partition(" has no ")
         if not member or name.partition(" ")[2].strip("'\"") in text:
-            return said
+            return message
         return f"{of} has no member of a name that was filled in"
     return "refused"  # it may hold what was filled in
 

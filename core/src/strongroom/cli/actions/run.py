@@ -57,8 +57,9 @@ def run(
         if read is None:
             read = _from_registry(settings, group, only, stack, allow_empty=allow_empty, replace=replace)
         chosen, resolutions, credentials, undeclared = read
-        given = {one.plan.name: one.text for one in resolutions.values() if one.text is not None}
-        variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
+        values = {one.plan.name: one.text for one in resolutions.values() if one.text is not None}
+        in_files = [name for name in values if chosen[name].as_file]
+        variables = values | _as_files(stack, {name: values[name] for name in in_files})
         refuse_unholdable(variables)
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
         texts, unmasked = ([], None) if no_mask or replace else masked_texts(resolutions)
@@ -66,7 +67,7 @@ def run(
         if warnings:  # all that there is to say at a start is one line
             settings.warn("; ".join(warnings))
         if replace:
-            _become(words, environment, [name for name in given if chosen[name].as_file])
+            _become(words, environment, in_files)
         outcome = run_child(words, environment, masker_of(texts))
     return outcome.end()
 

@@ -21,17 +21,17 @@ _NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
     """Return the values that are masked, and what to say of those that are not though nobody said so."""
     texts, unmasked = [], []
-    for one in found.values():
-        text = one.known_text
-        if text is not None and not _is_default(one):
-            if (reason := _unmaskable_reason(one)) is not None:
-                unmasked.append(f"{one.plan.name} ({reason})")
-            elif one.plan.mask:
+    for resolution in found.values():
+        text = resolution.known_text
+        if text is not None and not _is_default(resolution):
+            if (reason := _unmaskable_reason(resolution)) is not None:
+                unmasked.append(f"{resolution.plan.name} ({reason})")
+            elif resolution.plan.mask:
                 texts.append(text)
         # CMD sees what a composed secret was made of, whether or not it was given that too.
         texts += [
             made_of
-            for part in _made_of(one)
+            for part in _made_of(resolution)
             if (made_of := part.known_text) is not None
             and not _is_default(part)
             and part.plan.mask

@@ -179,19 +179,20 @@ def _leases(plan: Plan) -> Iterator[Check]:
             for one in sorted(file.entries(), key=lambda one: one.expires_at)
             if one.spec == plan.location()
         }
-        for (pipeline, _, key), one in newest.items():
-            subject, left = f"lease of {show_key(key)} in {pipeline}", (one.expires_at - now).total_seconds()
+        for (pipeline, _, key), lease in newest.items():
+            subject = f"lease of {show_key(key)} in {pipeline}"
+            left = (lease.expires_at - now).total_seconds()
             count += 1
             if not alive:
                 if left > 0:
-                    finding = f"process {one.pid} died and left it behind; it would live for {_time(left)}"
+                    finding = f"process {lease.pid} died and left it behind; it would live for {_time(left)}"
                     yield Check(subject, False, finding, "run `strongroom lease sweep`")
                 continue
-            hint = f"look into the log of process {one.pid}, and at the pipeline above"
+            hint = f"look into the log of process {lease.pid}, and at the pipeline above"
             if left <= 0:
-                yield Check(subject, False, f"it has ended, and process {one.pid} got no other", hint)
-            elif left < one.life_seconds * _NEAR_ITS_END:
-                finding = f"it ends in {_time(left)}, and process {one.pid} neither renewed nor replaced it"
+                yield Check(subject, False, f"it has ended, and process {lease.pid} got no other", hint)
+            elif left < lease.life_seconds * _NEAR_ITS_END:
+                finding = f"it ends in {_time(left)}, and process {lease.pid} neither renewed nor replaced it"
                 yield Check(subject, False, finding, hint)
     if count:
         yield Check("leases", None, f"{_count(count, 'lease')} of this spec in the ledger")

@@ -79,24 +79,26 @@ def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> s
         if one.compose is None
         for place in _sightings(registry, one.key, one.field)
     }
-    for one in seen:
-        if not taken.isdisjoint({(one.place, one.field), (one.place, None)}):
+    for sighting in seen:
+        if not taken.isdisjoint({(sighting.place, sighting.field), (sighting.place, None)}):
             continue
-        if one.path is not None and not os.path.lexists(one.path):
+        if sighting.path is not None and not os.path.lexists(sighting.path):
             continue
-        where = f"at {show_key(one.key)}" if one.field is None else f"in {one.field!r} of {show_key(one.key)}"
-        pipeline = _leading_to(registry, one)
+        key, field = show_key(sighting.key), sighting.field
+        where = f"at {key}" if field is None else f"in {field!r} of {key}"
+        pipeline = _leading_to(registry, sighting)
         if pipeline is None:
-            store = one.type if one.path is None else f"{one.type} {one.path}"
+            store = sighting.type if sighting.path is None else f"{sighting.type} {sighting.path}"
             return (
-                f"was last seen {where} of pipeline {one.pipeline!r}, in a store ({store}) that the spec "
-                "does not lead to any more: bring it over"
+                f"was last seen {where} of pipeline {sighting.pipeline!r}, in a store ({store}) that the "
+                "spec does not lead to any more: bring it over"
             )
-        if _is_there(registry.pipeline(pipeline), one):
+        if _is_there(registry.pipeline(pipeline), sighting):
             from strongroom.cli.command_lines import command_line
 
-            member = () if one.field is None else ("--field", one.field)
-            get = command_line(plan, "get", "--key", one.key, *member, pipeline=pipeline).removesuffix("`")
+            member = () if field is None else ("--field", field)
+            words = ("get", "--key", sighting.key, *member)
+            get = command_line(plan, *words, pipeline=pipeline).removesuffix("`")
             copies = f"{get} | {command_line(plan, 'set', '--key', secret.key).removeprefix('`')} copies it"
             return f"is still {where} of pipeline {pipeline!r}: {copies}"
     return None

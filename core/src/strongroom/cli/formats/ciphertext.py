@@ -96,7 +96,7 @@ class Sealed(NamedTuple):
 
 def sealed_values(values: Mapping[str, str]) -> list[Sealed]:
     """Return what of `values` is ciphertext of a tool that is known here, or references for it."""
-    found = [
+    kinds = [
         Sealed("encrypted by sops", "sops -d {file} | strongroom import - --format {kind}", _of_sops(values)),
         Sealed(
             "encrypted by dotenvx",
@@ -121,14 +121,14 @@ def sealed_values(values: Mapping[str, str]) -> list[Sealed]:
     ]
     if values.get("kind") == "SealedSecret":
         what = "it is a SealedSecret, which only its cluster opens"
-        found.append(Sealed(what, "read the Secret that the cluster made of it", ("kind",)))
+        kinds.append(Sealed(what, "read the Secret that the cluster made of it", ("kind",)))
     if values.get("kind") == "Secret" and "apiVersion" in values:
         what = "it is a Kubernetes Secret, whose data is base64"
         advice = (
             "kubectl get secret NAME -o json | jq '.data | map_values(@base64d)', to import - --format json"
         )
-        found.append(Sealed(what, advice, ("kind",)))
-    return [one for one in found if one.names]
+        kinds.append(Sealed(what, advice, ("kind",)))
+    return [one for one in kinds if one.names]
 
 
 def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> None:

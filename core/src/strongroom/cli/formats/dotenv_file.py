@@ -308,16 +308,17 @@ def _settled(
     ordered = set(_in_order(assignments))
     left: list[str] = []
     done = {}
-    for name, one in assignments.items():
+    for name, assignment in assignments.items():
         parts = tuple(
             f"${{{part}}}"
             if isinstance(part, Name) and (part not in assignments or name not in ordered)
             else part
-            for part in one.parts
+            for part in assignment.parts
         )
-        if parts != one.parts or any(type(a) is not type(b) for a, b in zip(parts, one.parts, strict=True)):
-            left.append(f"{name} (line {one.line})")
-        done[name] = Assignment(one.line, _joined(parts))
+        pairs = zip(parts, assignment.parts, strict=True)
+        if parts != assignment.parts or any(type(a) is not type(b) for a, b in pairs):
+            left.append(f"{name} (line {assignment.line})")
+        done[name] = Assignment(assignment.line, _joined(parts))
     if left:
         warn(
             f"{path}: a ${{…}} in {', '.join(left)} is taken as text: it names nothing in this file,  "

@@ -442,10 +442,10 @@ def _identity(path: str, read_only: bool) -> tuple[int, ...]:
 
 def _as_it_lies(path: str) -> list[tuple[int, ...]]:
     """Return what changes with every write: of the file, and of the log, where something is in it."""
-    found: list[tuple[int, ...]] = []
+    states: list[tuple[int, ...]] = []
     for name in (path, f"{path}-wal"):
         with suppress(OSError):
             status = os.lstat(name)
             if status.st_size:
-                found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
-    return found
+                states.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+    return states
