@@ -10,7 +10,6 @@ from typing import Any
 
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
-from strongroom.middleware.encryption import EncryptionMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
@@ -47,6 +46,8 @@ def check_against_rules(target: Any, key: str, old: str, new: str) -> None:
     Raises:
         ValidationError, InvalidKeyError, TypeError: See `ValidationMiddleware.check`.
     """
+    from strongroom.middleware.encryption import EncryptionMiddleware  # not for who only looks at rotations
+
     while isinstance(target, Middleware):
         if isinstance(target, EncryptionMiddleware):
             return  # what comes behind it gets another text
