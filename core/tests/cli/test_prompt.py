@@ -17,7 +17,7 @@ ASK = (
     "from strongroom.cli.errors import UsageError\n"
     "from strongroom.cli.input import read_value\n"
     "try:\n"
-    "    value = read_value('k', raw=False)\n"
+    "    value = read_value('k', print, raw=False)\n"
     "    print('<' + ascii(value) + '>')\n"
     "except UsageError as error: print('<' + error.message + '>')\n"
     "except KeyboardInterrupt: print('<interrupted>')\n"
