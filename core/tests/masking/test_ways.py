@@ -228,6 +228,12 @@ def test_what_only_looks_like_it_is_left_alone(text):
     assert Masker([value for value, _ in WAYS.values()]).mask(text) == text
 
 
+@pytest.mark.parametrize("behind", [b'",', b"\\", b"-", b" -", b" 0", b"|"])
+def test_a_long_hash_behind_what_may_be_an_address_takes_no_time(behind):
+    text = b"  0040: " + b"0123abcd" * 40 + behind + b"\n"  # else more than a lifetime
+    assert Masker([TOKEN]).mask(text) == text
+
+
 NAMES = " ".join(f"-I/usr/lib/gcc/x86_64-linux-gnu/Include_{at}/Modules" for at in range(6))
 
 

@@ -208,9 +208,11 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
 
 # --- dumps: an address, hexadecimal digits, and perhaps the text beside them ---
 
+# Words of digits have a sign between, so that there is one way alone to take a line apart.
 _DUMP_LINE = compiled_later(
     rb"[ \t|]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|\| )"
-    rb"((?:[0-9a-fA-F]{2,16}[ -]{0,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,16})(?=[ \t\r\n]|\Z)([^\n]*)(?:\n|\Z)"
+    rb"((?:[0-9a-fA-F]{2,512}[ -]{1,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,512})(?=[ \t\r\n]|\Z)"
+    rb"([^\n]*)(?:\n|\Z)"
 )
 _HEX_DIGIT = compiled_later(rb"[0-9a-fA-F]")
 _LONGEST_MARGIN = 16
