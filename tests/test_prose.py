@@ -1,6 +1,8 @@
 """The rule for prose (see CONTRIBUTING), where a pattern can hold it: subject, verb, object, in the words that people use."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,59 @@ def test_code_and_pages_are_in_plain_english() -> None:
 def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:
     """Each pattern meets its sample, and ordinary English passes."""
     assert bool(mistakes(text)) == is_wrong
+
+
+SAYS_HOW_IT_CAME = {"found", "given", "made", "said", "told"}
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def long_lived(source: str) -> Iterator[str]:
+    """Yield each variable that lives for more than three lines under a name that does not say what it holds."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, FUNCTIONS):
+            inner = {
+                id(name)
+                for one in ast.walk(node)
+                if one is not node and isinstance(one, FUNCTIONS)
+                for name in ast.walk(one)
+            }
+            lines: dict[str, list[int]] = {}
+            for name in names_in(node, SAYS_HOW_IT_CAME):
+                if id(name) not in inner and isinstance(name.ctx, ast.Store):
+                    lines.setdefault(name.id, []).append(name.lineno)
+            for name in names_in(node, set(lines)):
+                lines[name.id].append(name.lineno)
+            yield from (f"{min(at)}: {name}" for name, at in lines.items() if max(at) - min(at) > 3)
+        elif isinstance(node, ast.For | ast.AsyncFor) and any(names_in(node.target, {"one"})):
+            own = {id(name) for one in ast.walk(node) if isinstance(one, COMPREHENSIONS) for name in ast.walk(one)
+                   if any(any(names_in(each.target, {"one"})) for each in one.generators)}  # fmt: skip
+            uses = [name.lineno for name in names_in(node, {"one"}) if id(name) not in own]
+            if max(uses) - node.lineno > 3:
+                yield f"{node.lineno}: one"
+
+
+def names_in(node: ast.AST, wanted: set[str]) -> Iterator[ast.Name]:
+    return (one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id in wanted)
+
+
+def test_a_variable_is_named_for_what_it_holds() -> None:
+    """What lives for three lines at most may be called `found`, `made`, `given`, `said`, `told` or `one`."""
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")]
+    assert len(sources) > 300
+    found = [f"{file.relative_to(ROOT)}:{line}" for file in sources for line in long_lived(file.read_text())]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f():\n    found = 1\n    a = 2\n    b = 3\n    return found\n", []),
+        ("def f():\n    found = 1\n    a = 2\n    b = 3\n    c = 4\n    return found\n", ["2: found"]),
+        ("def f():\n    for one in a:\n        b()\n        c()\n        d(one)\n", []),
+        ("def f():\n    for one in a:\n        b()\n        c()\n        d()\n        e(one)\n", ["2: one"]),
+        ("def f():\n    for a in b:\n        c()\n    d()\n    e()\n    return [one for one in f]\n", []),
+    ],
+)
+def test_long_lived_names_are_found(source: str, expected: list[str]) -> None:
+    assert list(long_lived(source)) == expected

@@ -123,12 +123,12 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
         factory = _factory(component["factory"])
         options = Options(recalled, _not_here)
         options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
-        made = factory(**options.prepare(component, _not_here)) if factory is not None else None
+        provider = factory(**options.prepare(component, _not_here)) if factory is not None else None
     except _NOT_SO:
         return None  # a variable is missing, or does not fit its option: a full load reports it
-    if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
+    if provider is None or hasattr(provider, "issue_lease"):  # leases are kept by a registry, and noted down
         return None
-    return CachedSpec(made, pipeline["name"], recalled)
+    return CachedSpec(provider, pipeline["name"], recalled)
 
 
 def _own_store() -> CachedSpec | None:

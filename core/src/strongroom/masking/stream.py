@@ -125,11 +125,11 @@ class MaskingStream:
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
         """Give out what is before `end`, and forget it except for what decides about what follows."""
-        shown, given, marked = self._shown(end, ended=ended)
+        shown, given_out, marked = self._shown(end, ended=ended)
         gone = max(0, min(end - _CONTEXT, self._goes_on_from))
         self._data = self._data[gone:]
         self._held = end - gone
-        self._given = given - gone
+        self._given = given_out - gone
         self._marked = max(0, marked - gone)
         return shown
 

@@ -211,11 +211,11 @@ class Options:
             data: What was written down.
             used: The pipelines that count, where not all do.
         """
-        for one in components(data, used):
-            if not one["reads"] and (one["options"] is None or has_references(one)):
+        for component in components(data, used):
+            if not component["reads"] and (component["options"] is None or has_references(component)):
                 from strongroom.spec.references import no_secret
 
-                self.filled(one, no_secret, str)
+                self.filled(component, no_secret, str)
 
     def _value(  # noqa: PLR0911  # a table of cases
         self, read_secret: ReadSecret, as_path: Callable[[str], Any], written: list[Any]

@@ -164,7 +164,7 @@ class PassSecretProvider(BaseProvider):
         """
         if Path(self._pass.name()).name != "pass":
             return {}
-        found: set[str] = set()
+        recipients: set[str] = set()
         for path in sorted(self._pass.store().rglob(".gpg-id")):
             try:
                 lines = path.read_text(errors="replace").splitlines()
@@ -173,8 +173,12 @@ class PassSecretProvider(BaseProvider):
             keys = os.environ.get("PASSWORD_STORE_KEY", "").split()
             keys = keys or [key for line in lines if (key := line.partition("#")[0].strip())]
             self._try_keys(str(path.relative_to(self._pass.store())), keys)
-            found.update(keys)
-        return {"encrypts": f"for {len(found)} {'key' if len(found) == 1 else 'keys'}"} if found else {}
+            recipients.update(keys)
+        return (
+            {"encrypts": f"for {len(recipients)} {'key' if len(recipients) == 1 else 'keys'}"}
+            if recipients
+            else {}
+        )
 
     def _try_keys(self, name: str, keys: list[str]) -> None:
         reason, hint = "it names no key", "`pass init KEY` writes it"
@@ -266,16 +270,16 @@ class PassSecretProvider(BaseProvider):
             rest = "\n"
             if self._file(key) is not None:
                 rest = "\n" + self._shown(key).partition("\n")[2]
-        given = f"{value}{rest}"
+        entry = f"{value}{rest}"
         words = [self._pass.usable("write", key), "insert", "--multiline", "--force", name_of(key)]
         before, ended = self._bytes(key), None
         try:
-            ended = self._pass.ended(words, "write", key, given)
+            ended = self._pass.ended(words, "write", key, entry)
         finally:  # even if it was interrupted, or killed at its deadline
             if ended is None or ended.code != 0:
-                self._put_back(key, before, None if ended is None else given)
+                self._put_back(key, before, None if ended is None else entry)
         if ended.code != 0:
-            raise self._pass.error(ended, "write", key, given)
+            raise self._pass.error(ended, "write", key, entry)
 
     def _bytes(self, key: str) -> bytes | None:
         file = self._file(key)

@@ -73,14 +73,14 @@ def _fork(
         OSError: None can.
     """
     reader, writer = os.pipe()  # a program that is started closes it
-    with open(reader, "rb") as told:  # noqa: PTH123  # a descriptor
+    with open(reader, "rb") as report:  # noqa: PTH123  # a descriptor
         try:
             pid = os.fork()
             if pid == 0:
                 _become(paths, words, environment, begin, writer)
         finally:
             os.close(writer)
-        number = int(told.read() or 0)
+        number = int(report.read() or 0)
     if number:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
@@ -112,15 +112,15 @@ def _become(
 
 def _exec(paths: Sequence[str], words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Become the first of the programs that can be started; return the error's number where none can."""
-    found = 0
+    number = 0
     for path in paths:
         try:
             os.execve(path, list(words), dict(environment))  # noqa: S606  # running what the user names is the purpose
         except OSError as error:
             last = error.errno or errno.EINVAL
-            if not found and last not in {errno.ENOENT, errno.ENOTDIR}:
-                found = last
-    return found or errno.ENOENT
+            if not number and last not in {errno.ENOENT, errno.ENOTDIR}:
+                number = last
+    return number or errno.ENOENT
 
 
 def _take(streams: Mapping[str, int | None]) -> None:

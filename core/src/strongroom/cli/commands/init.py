@@ -235,14 +235,14 @@ def _tracked(folder: Path) -> list[str]:
 
 def _told_by_git(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str] | None:
     """Return those of `names` that a command of git prints; None where there is no git or no work tree."""
-    given = b"".join(os.fsencode(name) + b"\0" for name in names)
+    listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     try:
         done = subprocess.run(  # noqa: S603
             ["git", *words],  # noqa: S607  # the user's own git
             check=False,
             capture_output=True,
             cwd=folder,
-            input=given,
+            input=listed,
         )
     except OSError:
         return None

@@ -74,13 +74,13 @@ def scan_command(
     unread: list[Unreadable] = []
     count = 0
     places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
-    for one in places:
-        if isinstance(one, Unreadable):
-            unread.append(one._replace(path=masker.mask_text(one.path)))
-            settings.warn(f"{_printable(unread[-1].path)} is not searched: {one.why}")
+    for place in places:
+        if isinstance(place, Unreadable):
+            unread.append(place._replace(path=masker.mask_text(place.path)))
+            settings.warn(f"{_printable(unread[-1].path)} is not searched: {place.why}")
         else:
             count += 1
-            findings += find_matches(*one, masker)
+            findings += find_matches(*place, masker)
     _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count, unread)
     if findings:
         return errors.FOUND_SOMETHING

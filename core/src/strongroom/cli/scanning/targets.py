@@ -137,11 +137,11 @@ def _under(folder: Path, *, submodules: bool) -> Iterator[Path | Unreadable]:
         yield from _walk(folder)
         return
     for line in passed_over.splitlines():
-        said = _NOT_OPENED.fullmatch(line)
-        if said is None:
+        warning = _NOT_OPENED.fullmatch(line)
+        if warning is None:
             yield Unreadable(str(folder), f"git says: {os.fsdecode(line)}")
         else:
-            yield Unreadable(str(folder / os.fsdecode(said["name"])), os.fsdecode(said["why"]))
+            yield Unreadable(str(folder / os.fsdecode(warning["name"])), os.fsdecode(warning["why"]))
     for name in names:
         path = folder / name
         # The work tree of a submodule, or another one inside this one.

@@ -219,15 +219,15 @@ class Session:
         state = self.state
         try:
             link = state.links.get(key) or self._link(key)
-            found = self._cursor.execute(_RECALL, (link[0],)).fetchone() if link is not None else None
+            row = self._cursor.execute(_RECALL, (link[0],)).fetchone() if link is not None else None
         except (
             TamperedError,
             *SQLITE_ERRORS,
         ):  # a node has gone with a write: look it up
             return None
-        if link is None or found is None or found[1] != state.body:
+        if link is None or row is None or row[1] != state.body:
             return None
-        body: bytes = found[0]
+        body: bytes = row[0]
         if type(body) is not bytes or body[-16:] != link[1]:
             return None
         data = self.sealer.open(body, link[2])
