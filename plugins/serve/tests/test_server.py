@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -113,6 +114,30 @@ def test_a_signal_during_a_reading_leads_to_another(tmp_path):
 
     asyncio.run(signalled())
     assert readings == [0, 1]
+
+
+def test_what_a_failed_reload_has_opened_is_closed(capsys):
+    closed = []
+
+    def open_registry():
+        registry = SecretProviderRegistry(spec_of())
+        close = registry.close
+        registry.close = lambda: (closed.append(registry), close())
+        return registry
+
+    async def signalled():
+        backend = Backend(first, config_of(first.serve_options(), "spec"))
+        server = _Server(backend, [], open_registry, None)
+        server._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # and the spec has no certificate any more
+        server._read_again()
+        await server._reading
+        assert len(closed) == 1
+        assert server._app.backend is backend
+        await server._app.close()
+
+    first = SecretProviderRegistry(spec_of())
+    asyncio.run(signalled())
+    assert "not reloaded: serve.tls is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,12 @@ class _Server:
         outcome = "ok"
         try:
             backend = await asyncio.to_thread(_read, self._open)
-            if self._tls is not None:
-                _load_certificate(self._tls, backend.config)
+            try:
+                if self._tls is not None:
+                    _load_certificate(self._tls, backend.config)
+            except StrongroomError:
+                await asyncio.to_thread(backend.close)
+                raise
         except StrongroomError as error:
             outcome = "failed"
             _log.error("the spec was not read again, the old one stays in force: %s", error.message)
@@ -254,7 +258,10 @@ def _load_certificate(context: ssl.SSLContext, config: ServeConfig) -> None:
     if config.cert is None or config.key is None:
         raise ConfigurationError("serve.tls is gone; addresses do not change while the server runs")
     try:
-        context.load_cert_chain(config.cert, config.key)
+        # First into one that nobody uses: a certificate without its key, as in the middle of a renewal, would
+        # take the place of the one before and end TLS. An empty password, so that nobody is asked for one.
+        for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            one.load_cert_chain(config.cert, config.key, password="")
     except OSError as error:
         raise ConfigurationError(
             f"serve.tls: {config.cert} and {config.key}: {error.strerror or type(error).__name__}"
