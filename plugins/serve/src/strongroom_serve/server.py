@@ -264,5 +264,6 @@ def _load_certificate(context: ssl.SSLContext, config: ServeConfig) -> None:
             one.load_cert_chain(config.cert, config.key, password="")
     except OSError as error:
         raise ConfigurationError(
-            f"serve.tls: {config.cert} and {config.key}: {error.strerror or type(error).__name__}"
+            f"serve.tls: {config.cert} and {config.key}: {error.strerror or type(error).__name__}",
+            hint="they must be a pair in PEM, the key without a password: see `strongroom doctor --serve`",
         ) from error
