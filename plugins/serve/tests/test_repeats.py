@@ -99,6 +99,17 @@ def test_what_is_not_a_plain_read_goes_the_long_way_each_time(server):
         assert server.app.long_ways - before == (2 if "Connection" in more else 1)
 
 
+def test_no_answer_with_a_large_value_is_kept(server):
+    """Else a client with one secret of 1 MiB could have a thousand copies kept, by as many spellings."""
+    for size, long_ways in ((16_384, 1), (16_385, 3)):
+        server.registry.set_secret("app/x", "x" * size)
+        before = server.app.long_ways
+        for _ in range(3):
+            read = get(server, "app/x", token=WEB, headers={"X-Size": str(size)})
+            assert read.data["data"] == {"value": "x" * size}
+        assert server.app.long_ways - before == long_ways
+
+
 def test_where_a_hook_watches_it_sees_every_read(served):
     server = served(spec_of(middleware=CACHED))
     server.put("app/x", "one")

@@ -25,6 +25,8 @@ Sent: TypeAlias = tuple[bool, int | None, bytes]
 """Whether it came over TCP, the user at the other end of a socket, and all bytes of the request."""
 _MOST: Final = 1024
 _MOST_BYTES: Final = 4096
+_MOST_CHARACTERS: Final = 16_384
+"""Of a value: an answer with it is kept for each spelling of a request, of which there may be many."""
 
 
 class _Repeat:
@@ -93,7 +95,9 @@ class Repeats:
             return None
         asker = known.asker
         history = self._backend.numbers.get((asker.tenant, known.key))
-        if value is None or history is None or history.value != hash(value):
+        if value is None or len(value) > _MOST_CHARACTERS:
+            return None
+        if history is None or history.value != hash(value):
             return None
         number = history.current, history.created
         if known.value != value or known.number != number:
