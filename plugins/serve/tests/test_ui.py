@@ -133,6 +133,24 @@ def test_a_form_of_another_page_is_refused(server):
     assert server.ask("GET", "/ui/login", token=None).headers["referrer-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 403),
+        (b"token=" + b"x" * 8000, 403),
+        (b"token=" + b"x" * 8192, 413),  # nobody has shown a token yet
+        (b"a=b&" * 9, 403),
+        (b"token=%00%FF&token=", 403),
+    ],
+)
+def test_a_form_that_is_none_is_refused_and_no_mistake_of_the_server(server, body, status):
+    assert server.ask("POST", "/ui/login", token=None, body=body, headers=FORM).status == status
+    chunks = [b"%x\r\n%b\r\n" % (len(body), body)] if body else []
+    sent = b"".join([*chunks, b"0\r\n\r\n"])
+    head = b"POST /ui/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert server.raw(head + sent).startswith(b"HTTP/1.1 %d " % status)
+
+
 def test_guesses_in_the_form_are_slowed_down_too(server):
     assert {log_in(server, f"guess-{number:020}").status for number in range(110)} == {403, 429}
     assert log_in(server).status == 303

@@ -130,15 +130,18 @@ class Request:
             raise Refused(bad_request("a parameter of the query occurs twice"), "query")
         return found
 
-    async def body(self) -> bytes:
+    async def body(self, most: int = MAX_BODY_BYTES) -> bytes:
         """Return the whole body.
 
+        Args:
+            most: How large it may be, in bytes.
+
         Raises:
-            Refused: It is larger than 2 MiB, or ends early.
+            Refused: It is larger, or ends early.
         """
         length = self.header(b"content-length")
-        if length is not None and length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise _too_large()
+        if length is not None and length.isdigit() and int(length) > most:
+            raise _too_large(most)
         parts: list[bytes] = []
         size = 0
         while True:
@@ -147,8 +150,8 @@ class Request:
                 raise Refused(errors(400, "the body ended early"), "body")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > MAX_BODY_BYTES:
-                raise _too_large()
+            if size > most:
+                raise _too_large(most)
             if not message.get("more_body"):
                 return b"".join(parts)
 
@@ -167,8 +170,9 @@ class Request:
         raise Refused(bad_request("the body is not JSON in UTF-8"), "body")
 
 
-def _too_large() -> Refused:
-    return Refused(errors(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MiB"), "size")
+def _too_large(most: int) -> Refused:
+    shown = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+    return Refused(errors(413, f"the body is larger than {shown}"), "size")
 
 
 def _decoded(raw: bytes) -> tuple[str, str]:

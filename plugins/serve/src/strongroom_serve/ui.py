@@ -33,6 +33,7 @@ PREFIX: Final = "/ui/"
 _COOKIE: Final = "strongroom"
 _SESSION_SECONDS: Final = 8 * 3600
 _MOST_SESSIONS: Final = 256
+_MOST_FORM_BYTES: Final = 8 << 10
 _FRESH_SECONDS: Final = 10.0
 _HTML: Final = (b"content-type", b"text/html; charset=utf-8")
 _CSS: Final = (b"content-type", b"text/css; charset=utf-8")
@@ -119,7 +120,11 @@ class Pages:
             find: Returns whose token it is, or raises `Refused`.
         """
         _refuse_strangers(request)
-        form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
+        sent = await request.body(_MOST_FORM_BYTES)  # of anybody: nothing of it has been judged yet
+        try:
+            form = parse_qs(sent.decode("utf-8", "replace"), max_num_fields=8)
+        except ValueError:
+            form = {}
         try:
             client = find(form.get("token", [""])[0].encode())
         except Refused as refused:
