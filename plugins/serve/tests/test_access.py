@@ -339,6 +339,20 @@ def test_requests_without_a_token_are_not_guesses(served):
     assert [server.get("app/x", token="x" * 20).status for _ in range(4)] == [403, 403, 403, 429]
 
 
+def test_nobody_can_fill_the_trail_by_requests_without_a_token(served):
+    now = [0.0]
+    server = served(spec_of(), guesses=GuessLimit(burst=3, per_second=1.0, clock=lambda: now[0]))
+    for _ in range(9):
+        server.get("app/x", token=None)
+    assert [one.outcome for one in server.recorder.events] == ["denied"] * 3
+    now[0] += 1
+    for _ in range(9):
+        server.get("app/x", token=None)
+    assert len(server.recorder.events) == 4
+    text = server.ask("GET", "/metrics").body.decode()
+    assert 'strongroom_serve_refused_total{reason="token"} 18' in text  # all are counted
+
+
 def test_the_limit_remembers_a_bounded_number_of_peers():
     limit = GuessLimit(clock=lambda: 0.0)
     for number in range(5000):

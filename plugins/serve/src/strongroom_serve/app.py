@@ -182,11 +182,13 @@ class App:
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
         if client is not None:
             return client
+        is_recorded = True
         if token is not None:
             self._count_guess(request, "a wrong token")
-        else:  # nothing was guessed
+        else:  # nothing was guessed, but whoever connects could fill the trail's disk, and end all answers so
+            is_recorded = not self._guesses.wait_of(("no token", request.peer))
             _log.info("no token from %s", request.peer)
-        if target is not None:
+        if target is not None and is_recorded:
             with acting_as(NOBODY):
                 await self._record(target)
         raise Refused(BAD_TOKEN, "token")
