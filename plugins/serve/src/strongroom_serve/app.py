@@ -185,7 +185,7 @@ class App:
         is_recorded = True
         if token is not None:
             self._count_guess(request, "a wrong token")
-        else:  # nothing was guessed, but whoever connects could fill the trail's disk, and end all answers so
+        else:  # nothing was guessed; but a full disk of the trail would end all answers
             is_recorded = not self._guesses.wait_of(("no token", request.peer))
             _log.info("no token from %s", request.peer)
         if target is not None and is_recorded:

@@ -259,7 +259,7 @@ def _load_certificate(context: ssl.SSLContext, config: ServeConfig) -> None:
         raise ConfigurationError("serve.tls is gone; addresses do not change while the server runs")
     try:
         # First into one that nobody uses: a certificate without its key, as in the middle of a renewal, would
-        # take the place of the one before and end TLS. An empty password, so that nobody is asked for one.
+        # replace the one before and end TLS. With an empty password OpenSSL does not ask for one.
         for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
             one.load_cert_chain(config.cert, config.key, password="")
     except OSError as error:
