@@ -507,7 +507,7 @@ class Served:
         """Let the background replace the lease now."""
         [held] = self.leases._held.values()
         held.last = True
-        with held.acting:
+        with held.lock:
             self.leases._act(held)
 
     def revoke(self):
