@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import time
 from types import SimpleNamespace
 
@@ -199,3 +200,19 @@ def test_a_value_that_a_cut_or_a_join_would_leave_a_part_of_is_not_told(value):
     error = _answer(400, "BadParameter", f"cannot store {value}")
     ours = translate(error, doing="writing", key="k", hidden=value)
     assert "correct" not in f"{ours} {ours.__cause__} {ours.__cause__!r}"
+
+
+def test_no_warning_of_the_sdk_shows_an_answer_that_it_could_not_read(caplog):
+    """Where a program sets up no logging, Python prints warnings to standard error."""
+    from strongroom_azure import credentials
+
+    credentials.build(
+        {"method": "client_secret", "tenant_id": "t", "client_id": "c", "client_secret": "s" * 20}
+    ).close()
+    for name in ("_internal.get_token_mixin", "_internal.decorators", "_credentials.chained"):
+        logger = logging.getLogger(f"azure.identity.{name}")
+        logger.warning("%s failed: %s", "Login", "JSON is invalid: line 1\nContent: the-token-it-was-sent")
+        logger.warning("%s failed: %s", "Login", "no such tenant")
+    assert "the-token-it-was-sent" not in caplog.text
+    assert caplog.text.count("Login failed: the answer is not the login's") == 3
+    assert caplog.text.count("Login failed: no such tenant") == 3

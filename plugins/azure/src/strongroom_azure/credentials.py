@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
+
+from strongroom_azure.errors import without_answer
 
 PUBLIC_CLOUD = "login.microsoftonline.com"
 
@@ -37,6 +40,11 @@ METHODS: dict[str, Method] = {
     ),
     "azure_cli": Method("AzureCliCredential", (), ("tenant_id",)),
 }
+_LOGGERS = tuple(
+    f"azure.identity.{name}"
+    for name in ("_internal.get_token_mixin", "_internal.decorators", "_credentials.chained")
+)
+"""Those that warn of a login that failed, in the words of its error."""
 _SECRET_MEMBERS = ("client_secret", "certificate", "password")
 
 
@@ -72,6 +80,8 @@ def build(credential: Mapping[str, Any]) -> Any:
     """
     import azure.identity
 
+    for logger in _LOGGERS:
+        logging.getLogger(logger).addFilter(_hide_answer)
     members = {name: value for name, value in credential.items() if name != "method" and value is not None}
     kind: Callable[..., Any] = getattr(azure.identity, METHODS[credential["method"]].class_name)
     secrets = [str(members[name]) for name in _SECRET_MEMBERS if members.get(name)]
@@ -86,6 +96,15 @@ def build(credential: Mapping[str, Any]) -> Any:
         provider="azure",
         hint="check its members; `az login --service-principal` takes the same ones",
     )
+
+
+def _hide_answer(record: logging.LogRecord) -> bool:
+    """Take an answer that could not be read out of a warning of azure-identity's, which may be printed."""
+    text = record.getMessage()
+    hidden = without_answer(text)
+    if hidden != text:
+        record.msg, record.args, record.exc_info = hidden, (), None
+    return True
 
 
 class Login:

@@ -235,10 +235,13 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     elif name in _NO_ANSWER:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
-        reason = _QUOTED.sub(
-            "the answer is not the login's", f"{name}: {getattr(error, 'message', None) or error}"
-        )
+        reason = without_answer(f"{name}: {getattr(error, 'message', None) or error}")
     return redact_message(reason, hidden)
+
+
+def without_answer(text: str) -> str:
+    """Return what azure-identity says, without the answer of a login's server that could not be read."""
+    return _QUOTED.sub("the answer is not the login's", text)
 
 
 def retry_after(error: Exception) -> float | None:
