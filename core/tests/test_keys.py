@@ -77,7 +77,7 @@ def test_what_cannot_even_be_looked_up_is_no_key(key):
             registry.list_secrets,
             registry.list_versions,
             lambda key: registry.set_secret(key, "value"),
-            check_key,
+            registry.pipeline("app").get_secret,
         ):
             with pytest.raises(InvalidKeyError, match=r"expected text, got a (list|dict|set)") as caught:
                 call(key)

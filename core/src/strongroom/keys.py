@@ -44,24 +44,16 @@ _FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
-def check_key(key: str) -> str:
-    """Return `key`, or raise `InvalidKeyError` if it breaks the rules."""
-    try:
-        return _checked(key)
-    except TypeError:  # a list, say, cannot be looked up
-        pass
-    raise _not_text(key)
-
-
-def _not_text(key: Any) -> InvalidKeyError:
-    return InvalidKeyError(key, f"invalid key: expected text, got {show_key(key)}")
-
-
 # Names are not secrets, so remembering the good ones is harmless and makes the check a look-up.
 @lru_cache(maxsize=8192)
-def _checked(key: str) -> str:
+def check_key(key: str) -> str:
+    """Return `key`, or raise `InvalidKeyError` if it breaks the rules.
+
+    Raises:
+        TypeError: It cannot be hashed, such as a list; a pipeline raises `InvalidKeyError` then.
+    """
     if not isinstance(key, str):
-        raise _not_text(key)
+        raise not_text(key)
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:
         what = "it is empty" if not key else f"longer than {MAX_KEY_CHARACTERS} characters"
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")
@@ -74,6 +66,11 @@ def _checked(key: str) -> str:
             hint="join segments with single slashes, as in 'database/password'",
         )
     return key
+
+
+def not_text(key: Any) -> InvalidKeyError:
+    """Return what is raised for a key of another type."""
+    return InvalidKeyError(key, f"invalid key: expected text, got {show_key(key)}")
 
 
 def distinct(keys: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.hooks import Outcome
-from strongroom.keys import check_key, is_reserved
+from strongroom.keys import check_key, is_reserved, not_text
 
 __all__ = ["as_operation", "check_user_key", "checked_user_key", "outcome_of"]
 
@@ -30,7 +30,7 @@ def check_user_key(key: str) -> str:
         return checked_user_key(key)
     except TypeError:  # a list, say, cannot be looked up
         pass
-    return check_key(key)  # raises
+    raise not_text(key)
 
 
 @lru_cache(maxsize=8192)

@@ -113,8 +113,8 @@ class Pipeline(Middleware):
         if self._hooks:
             return None
         try:
-            value = remembered(check_user_key(key))
-        except StrongroomError:
+            value = remembered(checked_user_key(key))
+        except (StrongroomError, TypeError):
             return None
         return value if value is None or self._value_observer is None else self.observed(value)
 
