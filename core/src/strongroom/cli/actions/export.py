@@ -14,14 +14,12 @@ from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.declared.selection import nothing_declared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.export import FORMATS, as_env, variables
-from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.masking.limits import MIN_CHARACTERS, UNMASKED_TYPES
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
 
 __all__ = ["export"]
-
-_NOT_MASKED = frozenset({"integer", "boolean", "port"})
 
 
 def export(
@@ -48,7 +46,7 @@ def export(
             found = read_all(registry, chosen)
             values = {name: one.text for name, one in found.items() if one.text is not None}
             open_ones = {
-                name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED
+                name for name, one in found.items() if not one.plan.mask or one.plan.type in UNMASKED_TYPES
             }
         else:
             values = registry.get_secrets(registry.list_secrets(prefix))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.masking.limits import MIN_CHARACTERS, UNMASKED_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from strongroom.masking import Masker
 
 __all__ = ["masked_texts", "masker_of"]
-
-_NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
 def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
@@ -67,7 +65,7 @@ def _unmaskable_reason(one: Resolution) -> str | None:
     """Return why a value cannot be masked that the spec does not take out itself."""
     if not one.plan.mask or not one.known_text:
         return None
-    if one.plan.type in _NEVER_MASKED and one.refused is None:
+    if one.plan.type in UNMASKED_TYPES and one.refused is None:
         return f"of type {one.plan.type}"
     if len(one.known_text) < MIN_CHARACTERS:
         return f"fewer than {MIN_CHARACTERS} characters"

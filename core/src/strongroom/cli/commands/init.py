@@ -234,7 +234,7 @@ def _tracked(folder: Path) -> list[str]:
 
 
 def _told_by_git(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str] | None:
-    """Return those of `names` that a command of git prints; None where there is no git or no work tree."""
+    """Return those of `names` that a command of git prints; None without git or outside of a work tree."""
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     try:
         done = subprocess.run(  # noqa: S603

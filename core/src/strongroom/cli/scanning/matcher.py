@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError, ValidationError
 from strongroom.masking import Masker
+from strongroom.masking.limits import UNMASKED_TYPES
 from strongroom.masking.parts import lines, parts
 from strongroom.spec.secret_plan import Position, SecretPlan
 
@@ -23,7 +24,6 @@ MIN_SCANNED = 6
 """Shorter values occur in files by accident."""
 _MIN_DIGITS = 8
 _CHUNK = 1 << 20
-_NOT_SECRET = frozenset({"integer", "boolean", "port"})
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -138,7 +138,7 @@ def _listed(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
 
 
 def _unmaskable_reason(plan: SecretPlan, text: str) -> str | None:
-    if plan.type in _NOT_SECRET:
+    if plan.type in UNMASKED_TYPES:
         return f"of type {plan.type}"
     if len(text) < MIN_SCANNED:
         return f"fewer than {MIN_SCANNED} characters"
