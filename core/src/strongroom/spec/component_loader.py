@@ -58,7 +58,7 @@ class ComponentLoader:
         """Return the plan of the component at `node`; None where it has no type, or its type is not there."""
         type_node = node.mapping.get("type")
         if type_node is None or not isinstance(type_node.value, str) or not type_node.value:
-            return None  # the frame has told
+            return None  # reported with the shape of the spec
         type_name = type_node.value
         try:
             plugin = self._plugins.find(kind, type_name)

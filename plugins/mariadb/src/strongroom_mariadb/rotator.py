@@ -48,9 +48,8 @@ class MariaDBRotator(UserRotator):
         strategy: `single`: the user gets another password, and log-ins with the old one fail from then on
             until readers have the new one. `alternating`: the other user gets one, so that none fail.
         username: The administrator; by default the URL's.
-        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
-            the
-            new one are tried too.
+        password: Its password; by default the URL's. If it is the very secret that is rotated, the old and
+            the new one are tried too.
         login: URLs where applications log in, each tried by `verify`; without them that of `url`.
         ca_file: The CA of the server's certificate, PEM; with it TLS is required.
         cert_file: The client's certificate, PEM.
