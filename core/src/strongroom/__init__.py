@@ -1,7 +1,7 @@
 """Secret management: one small YAML file assembles the pipeline you need from plugins.
 
 Names are loaded at first use: importing `strongroom` loads no SDK, no plugin and no database. The classes of
-our own plugins are found here as in `strongroom.backends`.
+our own plugins can be imported from here, too; see `strongroom.backends`.
 """
 
 from __future__ import annotations
@@ -247,16 +247,17 @@ __all__ = [
 ]
 
 
-_SUBMODULES = frozenset(
-    {"audit", "backends", "cache", "encryption", "hookspecs", "middleware", "rotation", "spec", "testing"}
-)
+_SUBMODULES = frozenset({
+    "audit", "backends", "cache", "encryption", "errors",
+    "hookspecs", "middleware", "rotation", "spec", "testing",
+})  # fmt: skip
 
 
 _find, _ = lazy_exports(__name__, {**_HOME_OF, "__version__": "_version"})
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors" or name in _SUBMODULES:
+    if name in _SUBMODULES:
         return importlib.import_module(f"strongroom.{name}")
     if name not in _HOME_OF and not name.startswith("_"):
         from strongroom.plugins.known import KNOWN_CLASSES
@@ -267,4 +268,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__", "errors", *sorted(_SUBMODULES)]
+    return [*__all__, "__version__", *sorted(_SUBMODULES)]

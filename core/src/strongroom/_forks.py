@@ -25,6 +25,7 @@ T = TypeVar("T")
 _LONGEST_WAIT: Final = 10.0
 """Seconds that a fork is held up at most: the default deadline of one call."""
 _LONGEST_GATE: Final = 1.0
+"""Seconds that a build waits for a fork that is under way."""
 
 
 class Lock(Protocol):
@@ -35,7 +36,7 @@ class Lock(Protocol):
 
 
 Take = Callable[[Lock], bool]
-"""Takes a lock until the fork is over; tells whether that succeeded before the fork can wait no longer."""
+"""Takes a lock until the fork is over, and returns whether it got it before the fork had to go on."""
 
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def renew_after_fork(
     what the lock protects may be half-changed.
 
     Args:
-        owner: The object whose method it is.
-        renew: A function of the owner: a method as the class has it.
+        owner: The object that has the threads, locks or connections.
+        renew: A function that takes the owner, such as a method of its class, unbound.
         rest: Called in the parent before the fork, with the owner and a function that takes a lock until the
             fork is over: for work that must not be half-done at a fork. It must not raise.
     """
@@ -97,7 +98,8 @@ def forks_wait() -> Iterator[None]:
     """
     me, number, gate = threading.get_ident(), next(_numbers), _gate
     build = _Build(me)
-    # Held while a fork is made, and while it waits: for this thread, where it builds within a build.
+    # A fork holds the gate while it waits for builds and while it is made. A build within a build of this
+    # thread passes it by: the fork waits for this thread.
     nested = any(one.thread == me for one in list(_builds.values()))
     entered = not nested and gate.acquire(timeout=_LONGEST_GATE)
     _builds[number] = build
@@ -142,8 +144,8 @@ def _before() -> None:
         # `never_collect` needs it; where another thread is in an import, the child could not import it.
         import ctypes  # noqa: F401
 
-    # What is under way first; then behind the closed gate, which a thread that builds again and again would
-    # else always pass again before a fork had its turn.
+    # First the builds under way; then once more with the gate closed: otherwise a thread that builds again
+    # and again would always begin the next one before the fork had its turn.
     if _wait_for_builds(end) and take(_gate):
         while _others_build() and _wait_for_builds(end):
             pass
@@ -186,8 +188,8 @@ def _in_child() -> None:
         raise failed
 
 
-def _hear_of_uwsgi() -> None:
-    """Hear of the forks of uWSGI, which forks in C and runs no handler of Python's unless it is asked to."""
+def _register_with_uwsgi() -> None:
+    """Register for the forks of uWSGI, which forks in C and calls no handler of Python's."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None:
         return
@@ -200,4 +202,4 @@ def _hear_of_uwsgi() -> None:
 
 
 os.register_at_fork(before=_before, after_in_parent=_let_go, after_in_child=_in_child)
-_hear_of_uwsgi()
+_register_with_uwsgi()

@@ -21,7 +21,7 @@ else:
         def __new__(cls, name: str, _: tuple[type, ...], namespace: dict[str, Any]) -> type:
             hints = namespace.get("__annotations__", {})
             defaults = [namespace[one] for one in hints if one in namespace]
-            tuple_class = namedtuple(name, hints, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024  # it is it
+            tuple_class = namedtuple(name, hints, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024  # which is the slow one
             tuple_class.__annotations__ = hints
             for attribute, value in namespace.items():
                 if attribute not in {"__module__", "__annotations__", "__qualname__", *hints}:
@@ -49,7 +49,7 @@ class _Member:
 def member(
     *, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, shown: bool = True
 ) -> Any:
-    """Return what stands for a member with a default, or one that `repr` leaves out."""
+    """Declare a member with a default, or one that `repr` leaves out."""
     return _Member(default, default_factory, shown)
 
 
@@ -76,14 +76,14 @@ def frozen(cls: type[T]) -> type[T]:
     rebuilt.__qualname__ = cls.__qualname__
     for name, source in (("__init__", _init_source), ("__eq__", _eq_source), ("__hash__", _hash_source)):
         setattr(rebuilt, name, _CompiledAtUse(rebuilt, name, members, source))
-    return rebuilt  # type: ignore[no-any-return]  # the class, made again
+    return rebuilt  # type: ignore[no-any-return]  # `cls` again, with slots
 
 
 class _CompiledAtUse:
-    """Stands for a method of a class until somebody looks for it, then takes its own place.
+    """Stands for a method of a class until its first use, which replaces it by the compiled function.
 
-    The compiler takes as long for the methods of one class as an import of three modules, and few of the
-    classes that are imported are made use of by a call that reads one secret.
+    Compiling the methods of one class takes as long as importing three modules, and a call that reads one
+    secret uses few of the classes that it imports.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class _CompiledAtUse:
 
 
 def replaced(thing: T, **changes: Any) -> T:
-    """Return `thing`, which is of a frozen class, with other members."""
+    """Return a copy of `thing`, an object of a frozen class, with some members changed."""
     made: Any = type(thing)
     members = {name: getattr(thing, name) for name in made.__match_args__}
     return cast("T", made(**(members | changes)))
 
 
-# The methods that are made for each class on its own, for they are on fast ways.
+# These methods are compiled for each class by itself, since they are on fast paths.
 
 
 def _init_source(members: dict[str, _Member]) -> str:
@@ -168,7 +168,7 @@ def _set_state(self: Any, state: list[Any]) -> None:
 
 
 class _Fields:
-    """What `dataclasses` looks for in a class, made when it does."""
+    """The fields that `dataclasses` looks for in a class, made at the first look."""
 
     def __init__(self, members: dict[str, _Member]) -> None:
         self._members = members

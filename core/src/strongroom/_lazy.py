@@ -17,8 +17,8 @@ def lazy_exports(
 
     Args:
         package: The package's `__name__`.
-        homes: The module below it where each name is at home.
-        before_import: Called with the whole name of a home that is about to be imported.
+        homes: Each name, with the module of the package that defines it.
+        before_import: Called with the full name of such a module before it is imported.
     """
 
     def find(name: str) -> Any:

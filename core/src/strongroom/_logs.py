@@ -23,5 +23,5 @@ class _Logger:
 
 
 def logger(name: str) -> logging.Logger:
-    """Return what `logging.getLogger` returns, as soon as it is used."""
+    """Return a stand-in for `logging.getLogger(name)`, which is called at the first use."""
     return cast("logging.Logger", _Logger(name))

@@ -8,13 +8,13 @@ __all__ = ["ProcessBound", "refuse_pickling"]
 
 
 def refuse_pickling(it: object, why: str) -> NoReturn:
-    """Raise the `TypeError` that says why `it` is not pickled; nothing that `it` holds is in it."""
+    """Raise the `TypeError` that says why `it` is not pickled, and shows nothing of its content."""
     message = f"{type(it).__name__} {why}"
     raise TypeError(message)
 
 
 class ProcessBound:
-    """What is neither pickled nor copied, and so is not given to a process that is spawned."""
+    """An object that is neither pickled nor copied, and so cannot be passed to a spawned process."""
 
     __slots__ = ()
 

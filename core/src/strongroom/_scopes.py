@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 class Block(Generic[T]):
-    """One entering of a block.
+    """One entry into a block.
 
     Attributes:
-        value: What holds within it. Taken away when it ends in another context than it began in, so that
-            a reader finds out without having to look first.
-        home: Can be taken back only in the context that the block began in; None once it has ended.
+        value: The value within the block. It is deleted when the block ends in another context than it began
+            in: readers then get an `AttributeError`, and need no check before.
+        home: A token that only the context in which the block began accepts; None once the block has ended.
     """
 
     __slots__ = ("home", "value")
@@ -36,14 +36,14 @@ class Block(Generic[T]):
 
 
 class OpenBlocks(Generic[T]):
-    """The blocks of one kind; to be made once a module, for a context never lets go of a variable.
+    """The blocks of one kind. Make one for each module, since a context never forgets a variable.
 
     Where a block ends in the context it began in, that context forgets it; contexts that were copied from it
     meanwhile (tasks, threads) keep it, as they keep every other variable. Where it ends in another one it is
-    over for all of them: whether a copy was made before or after its end, nobody can tell.
+    over for all of them, since nothing says whether a copy was made before or after that.
 
     Args:
-        name: Tells the context variables of one kind from those of others.
+        name: The name of the context variable.
     """
 
     def __init__(self, name: str) -> None:
@@ -53,7 +53,7 @@ class OpenBlocks(Generic[T]):
         self._home: ContextVar[None] = ContextVar(f"{name}_home")
 
     def enter(self, value: T) -> Block[T | None]:
-        """Begin a block in this context, and return what ends it."""
+        """Begin a block in this context and return it; `leave` ends it."""
         block: Block[T | None] = Block(value, self._home.set(None))
         while not self._replaced(seen := self.open.get(), (block, *seen)):
             pass
@@ -75,7 +75,7 @@ class OpenBlocks(Generic[T]):
             return self.after_ends_elsewhere()
 
     def after_ends_elsewhere(self) -> T | None:
-        """Return the same, with what ended in other contexts forgotten in this one."""
+        """Forget the blocks that ended in other contexts, and return what `innermost` does."""
         while True:
             seen = self.open.get()
             if self._replaced(seen, tuple([one for one in seen if not one.is_over()])):
@@ -90,7 +90,7 @@ class OpenBlocks(Generic[T]):
         return True
 
     def _replaced(self, seen: tuple[Block[T | None], ...], blocks: tuple[Block[T | None], ...]) -> bool:
-        """Set the open blocks, unless they are not what was `seen` any more.
+        """Set the open blocks, unless they have changed since they were `seen`; return whether they are set.
 
         Between any two lines the garbage collector may end another block of this context.
         """

@@ -41,7 +41,7 @@ _MOMENT: Final = 0.01
 """Seconds by which a client's own clock may end a call before its deadline."""
 _CHARACTERS: Final = 300
 _chance: Final = random.SystemRandom()
-"""The system's: calls spread, also after a fork, and nobody's own sequence of `random` is disturbed."""
+"""The system's generator: pauses differ even after a fork, and a program's own sequence is not disturbed."""
 _LASTING: Final = re.compile(
     "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
     "|Domain name not found"
@@ -109,7 +109,7 @@ def call_with_retries(
 
 
 def is_permanent(said: str) -> bool:
-    """Return whether an error would come again at once: an unknown name, an unknown CA."""
+    """Return whether the text of an error names a cause that lasts: an unknown host, an unknown CA."""
     return _LASTING.search(said) is not None
 
 
@@ -132,7 +132,7 @@ def redact_message(message: str, *hidden: str | None) -> str:
 
     A bearer token in it is left out: a caller of a vendor's client does not know its token.
     """
-    # Before anything is joined or cut off: what is left of a value would not be found.
+    # Looked for before lines are joined or cut off: a part of a value would not be found.
     if any(value and any(form in message for form in _forms(value)) for value in hidden):
         return "(its message holds the value and is left out)"
     line = " ".join(_BEARER.sub(r"\1…", message).split())
@@ -189,7 +189,7 @@ def redacted_copy(error: Exception, message: str) -> Exception:
         return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {message}")
 
 
-def service_error(  # what an error says, member by member
+def service_error(
     kind: type[StrongroomError],
     reason: str,
     *,

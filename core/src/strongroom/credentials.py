@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class ReferencedText(str):
-    """Text of an option that references in a spec brought in, and how to bring it in again.
+    """The text of an option that a spec's references gave, and how to get it again.
 
     It is text like any other; copied, pickled or changed, it is plain text.
 
     Args:
-        text: What they brought in.
-        again: Brings it in again; None where that does not work now.
+        text: What they gave.
+        again: Follows them again; returns None if they lead nowhere now.
     """
 
     __slots__ = ("_again",)
@@ -29,7 +29,7 @@ class ReferencedText(str):
         return made
 
     def again(self) -> str | None:
-        """Return what the references bring in now, past caches; None where they lead nowhere."""
+        """Return what the references give now, past caches; None if they lead nowhere."""
         return self._again()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -37,11 +37,11 @@ class ReferencedText(str):
 
 
 def newest(value: T) -> T:
-    """Return `value` as its references bring it in now, members of mappings and lists included.
+    """Return `value` with what its references give now, also in members of mappings and lists.
 
     For credentials, before a login or after a refused one: a file, variable or secret that a reference of the
-    spec names may have changed since the component was made. Where it leads nowhere now, and for what no
-    reference brought in, this is `value`. It may read a file, or ask another pipeline's backend.
+    spec names may have changed since the component was made. Text that no reference gave, or whose reference
+    leads nowhere now, stays as it is. This may read a file, or ask another pipeline's backend.
     """
     new: Any = value
     if isinstance(value, ReferencedText):

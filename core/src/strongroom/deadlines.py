@@ -73,7 +73,7 @@ def _is_number(limit: object) -> bool:
 
 
 class Deadline:
-    """A point in time that a call, with all its retries, must end before."""
+    """The time before which a call, with all its retries, must end."""
 
     __slots__ = ("end",)
 
@@ -113,7 +113,7 @@ class _Job:
             self.error = error
 
     def end(self) -> None:
-        """Let the next call have the slot, and who waits for this one go on."""
+        """Free the slot for the next call, and wake the thread that waits for this one."""
         self.slots.put(None)
         self.done.release()
 
@@ -233,7 +233,7 @@ class SharedClient(ABC, Generic[T]):
         deadline = Deadline(self._timeout)
         try:
             # On another thread, as the search for a login may ask a server that does not answer.
-            return self._runner.run(self._made, deadline), deadline
+            return self._runner.run(self._get_or_make, deadline), deadline
         except StrongroomError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an SDK raises as it is set up
@@ -259,7 +259,7 @@ class SharedClient(ABC, Generic[T]):
         with opened:
             self._runner.close()
 
-    def _made(self) -> T:
+    def _get_or_make(self) -> T:
         with self._lock:
             if self._service is None:
                 with forks_wait(), ExitStack() as opened:

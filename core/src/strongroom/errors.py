@@ -66,7 +66,7 @@ _SHOWN_KEY_CHARACTERS = 80
 
 
 def show_error(error: BaseException) -> str:
-    """Return an error for a line of a log: with its words where it is one of ours, which hold no value."""
+    """Return an error for a line of a log: one of ours with its message, else its class."""
     kind = type(error).__name__
     return f"{kind}: {error}" if isinstance(error, StrongroomError) else kind
 

@@ -71,7 +71,7 @@ def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: s
     finally:
         # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock for ever.
         _give_back(descriptor)
-        os.sched_yield()  # who writes again and again must not be the first here again each time
+        os.sched_yield()  # else a thread that writes in a loop would always be first again
 
 
 def _give_back(descriptor: int) -> None:
@@ -101,14 +101,14 @@ def _lock(folder: Path, deadline: Deadline) -> int | None:
 
 
 def _waited(descriptor: int, deadline: Deadline) -> int | None:
-    """Wait in the kernel's queue, on another thread, for a call that sleeps there knows no deadline."""
+    """Wait in the kernel's queue, on another thread, since the call that sleeps there has no timeout."""
     guard = threading.Lock()
     outcome: list[str] = []
 
     def wait() -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with guard:
-            if outcome:  # too late: nobody waits for it any more
+            if outcome:  # too late: the caller has given up
                 _give_back(descriptor)
             else:
                 outcome.append("held")

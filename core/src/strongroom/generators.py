@@ -119,7 +119,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "rsa": _rsa,
     "ed25519": _ed25519,
 }
-"""By name: a password; so many random bytes in hexadecimal or URL-safe text; a version 4 UUID (RFC 9562); a
+"""By name: a password; random bytes in hexadecimal or URL-safe text; a version 4 UUID (RFC 9562); a
 private key in PEM (PKCS #8)."""
 
 
@@ -147,5 +147,5 @@ def generator_of(kind: str = "password", **options: Any) -> Generator:
             hint=f"it has: {', '.join(known) or 'none'}",
         )
     if kind == "password":
-        make(**options)  # tells whether there is such a password
+        make(**options)  # raises if there is no such password
     return lambda _key, _old: make(**options)

@@ -49,7 +49,7 @@ class SingleEntryLock:
     __slots__ = ("_holder", "_lock", "_what")
 
     def __init__(self, what: str) -> None:
-        # It can be taken again, so that a handler which comes between the next two lines finds a way as well.
+        # Reentrant: a handler that interrupts the lines of `__enter__` can still take it and give it back.
         self._lock = threading.RLock()
         self._holder = 0
         self._what = what
@@ -65,7 +65,7 @@ class SingleEntryLock:
         self._lock.release()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take it, and tell whether that succeeded in time."""
+        """Take it, and return whether that succeeded in time."""
         taken = self._lock.acquire(blocking, timeout)
         if taken:
             if self._holder:
@@ -157,7 +157,7 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
 
 
 def _start(work: Callable[[], None], most: int) -> bool:
-    """Run `work` on so many threads; tell whether there is at least one."""
+    """Run `work` on `most` threads, or as many as can be had; return whether there is at least one."""
     for started in range(most):
         try:
             threading.Thread(

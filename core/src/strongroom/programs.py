@@ -47,7 +47,7 @@ Started = subprocess.Popen[bytes]
 
 
 class _Running:
-    """The programs under way: a forked child lets go of their pipes, which else never came to an end."""
+    """The programs under way. A forked child closes its copies of their pipes, which would else stay open."""
 
     def __init__(self) -> None:
         self.programs: dict[int, Started] = {}

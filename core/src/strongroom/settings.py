@@ -17,7 +17,7 @@ __all__ = ["Settings", "read_settings", "required_encryption_key"]
 
 
 class Settings(BaseSettings):
-    """What nobody gave as an argument, each from the variable `STRONGROOM_` and its name in capitals."""
+    """What no argument gives, each from the variable `STRONGROOM_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="STRONGROOM_", hide_input_in_errors=True, extra="ignore")
 
@@ -33,7 +33,7 @@ def read_settings() -> Settings:
     """Return the settings of the environment as it is now.
 
     Raises:
-        ConfigurationError: A variable does not hold what it should; its value is not told.
+        ConfigurationError: A variable does not hold what it should; its value is not shown.
     """
     try:
         return Settings()
@@ -50,7 +50,7 @@ def required_encryption_key(message: str, option: str | None) -> str:
 
     Args:
         message: What the error says where there is none.
-        option: What could be given in its place; None where nothing could.
+        option: What could be given instead; None if nothing could.
 
     Raises:
         ConfigurationError: There is none.

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BadTemplateError", "as_written", "environment", "names_in", "plain_parts"]
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-
-
-# Upper case alone: no word of Jinja2's own is.
+# Only names in upper case: none of Jinja2's keywords is.
 _PLAIN = re.compile(r'(?<!\{)\{\{ (?:([A-Z_][A-Z0-9_]*)|"(\{|\\r)") \}\}')
 _NOT_PLAIN = re.compile(r"\{[{%#]|\r")
 
@@ -34,7 +32,7 @@ def environment(line_end: Literal["\n", "\r\n"] = "\n") -> ImmutableSandboxedEnv
     are written as in JSON, mappings and lists as JSON.
 
     Args:
-        line_end: What the lines end in of what is made of a template.
+        line_end: What ends the lines of a rendered template.
     """
     try:
         from jinja2 import StrictUndefined
@@ -91,9 +89,9 @@ def names_in(text: str) -> frozenset[str]:
 
 
 def plain_parts(text: str) -> list[str | tuple[str]] | None:
-    """Return the texts and, as tuples of one, the names of a template that is all of these; else None.
+    """Return the parts of a template that is only text and names: each name in a tuple of one; else None.
 
-    Such a one, as `strongroom init` writes it, is filled in without Jinja2.
+    Such a template, as `strongroom init` writes it, is rendered without Jinja2.
     """
     parts: list[str | tuple[str]] = []
     at = 0
@@ -102,7 +100,7 @@ def plain_parts(text: str) -> list[str | tuple[str]] | None:
         parts.append((match[1],) if match[1] else "{" if match[2] == "{" else "\r")
         at = match.end()
     parts.append(text[at:])
-    # Text between two names counts unchanged, and may not begin something together with a name.
+    # A letter replaces each name: without it the texts around a name could together begin a tag.
     return None if _NOT_PLAIN.search(_PLAIN.sub("x", text)) else parts
 
 

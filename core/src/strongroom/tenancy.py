@@ -16,7 +16,9 @@ _IN_TENANT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _LONGEST_TENANT_ID = 64
 _blocks: OpenBlocks[str] = OpenBlocks("strongroom_tenant")
 open_tenants = _blocks.open
-_SUSPENDABLE = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of the slow `inspect`
+_SUSPENDABLE = (
+    0x20 | 0x80 | 0x200
+)  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; `inspect` is slow to import
 
 
 def current_tenant() -> str | None:
@@ -49,7 +51,7 @@ class TenantContext:
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = check_tenant_id(tenant_id)
-        # Each open block, with the frame whose `with` it is if that frame can be left and come back to.
+        # Each open block, with the frame of its `with` if that frame can be suspended.
         self._frames: dict[Block[str | None], FrameType | None] = {}
 
     def __enter__(self) -> Self:
@@ -88,7 +90,7 @@ class TenantContext:
             _blocks.leave(only[0])
             return
         for block in self._most_likely_first(_if_suspendable(caller)):
-            if self._frames.pop(block, self) is not self:  # nobody else took it in the meantime
+            if self._frames.pop(block, self) is not self:  # no other thread took it meanwhile
                 _blocks.leave(block)
                 return
         raise RuntimeError(f"{self!r} was exited more often than it was entered")

@@ -179,12 +179,12 @@ STEPS = [
         "rekey": 4,
         "change_cipher": 2,
         "rekey_keys": 2,
-        "begun_anew": 1,
+        "moved_aside": 1,
         "replace": 1,
     }.items()
     for nth in range(1, times + 1)
     for after in (False, True)
-    if not (after and step in {"begun_anew", "replace"})
+    if not (after and step in {"moved_aside", "replace"})
 ]
 
 
@@ -201,7 +201,7 @@ def test_a_crash_at_any_step_of_rekey_all(shared, run, monkeypatch, step, nth, a
         "rekey": [(FileSecretProvider, "rekey")],
         "change_cipher": [(EncryptionMiddleware, "change_cipher")],
         "rekey_keys": [(EncryptionMiddleware, "rekey_keys")],
-        "begun_anew": [(rekey, "begun_anew")],
+        "moved_aside": [(rekey, "moved_aside")],
         "replace": [(keyfiles, "replace")],
     }
     calls = []

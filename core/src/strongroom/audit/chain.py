@@ -1,10 +1,9 @@
 """The chain of MACs over the lines, and the head that anchors its end.
 
 A line ends with `"seq"`, `"prev"` (the MAC of the line before) and `"mac"`: HMAC-SHA256 over all bytes of
-the line before that member. The head is one record of fixed size: sequence number, MAC and end of
-the last line, and the place of the file's first line in the chain, under a MAC of its own: somebody who cuts
-lines
-off the end cannot make the head that would fit. Lines and heads have different keys, both derived from one.
+the line before that member. The head is one record of fixed size: sequence number, MAC and end of the last
+line, and the place of the file's first line in the chain, under a MAC of its own. Somebody who cuts lines off
+the end cannot make the head that would fit. Lines and heads have different keys, both derived from one.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def _tail() -> re.Pattern[bytes]:
 
 @frozen
 class Link:
-    """Where a line hangs in the chain."""
+    """The place of a line in the chain."""
 
     seq: int
     prev: str
@@ -82,7 +81,7 @@ class Mac:
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def after(self, data: bytes) -> Mac:
-        """Return one for what begins with `data`, which is not worked through again."""
+        """Return a `Mac` for texts that begin with `data`, which is hashed only here."""
         made = object.__new__(Mac)
         made._inner, made._outer = self._inner.copy(), self._outer
         made._inner.update(data)
@@ -131,7 +130,7 @@ class Chain:
         return sealed + f',"mac":"{mac}"}}\n'.encode("ascii"), mac
 
     def link(self, line: bytes) -> Link | None:
-        """Return where `line`, without its newline, hangs; None where its MAC is not ours."""
+        """Return the place of `line`, without its newline, in the chain; None if its MAC is not ours."""
         found = _tail().search(line, max(0, len(line) - _TAIL_BYTES))
         if found is None:
             return None

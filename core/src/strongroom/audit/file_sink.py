@@ -1,9 +1,8 @@
 """A log that many threads and processes append to, each line chained to the one before.
 
-A writer holds a lock on the head, which stays where it is while logs are rotated. What the writer
-knows of the end of the log is good as long as size and inode are what they were: then nobody else wrote, and
-an entry costs one write and one update of the head in place. Otherwise `strongroom.audit.recovery` finds the
-end again.
+A writer holds a lock on the head, which stays where it is while logs are rotated. While size and inode of the
+log are as the writer left them, nobody else has written, and an entry costs one write and one update of the
+head in place. Otherwise `strongroom.audit.recovery` finds the end again.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ class FileSink:
             raise
 
     def _lost_its_head(self) -> bool:
-        """Return whether the head is gone or another one: who writes under that does not wait for us."""
+        """Return whether the head is gone or replaced: a writer with the new one does not wait for us."""
         self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._is_replaced(self.head_path, self._head_fd)
 
@@ -244,7 +243,7 @@ class FileSink:
             lines.append(line)
         data = lines[0] if len(lines) == 1 else b"".join(lines)
         size = before + len(data)
-        self._size = -1  # whatever stops us in between, the next writer looks at what is there
+        self._size = -1  # if anything stops us in between, the next writer looks at what is there
         done = os.write(self._log_fd, data)
         if done != size - before:
             self._put(data, before, done)
@@ -262,12 +261,12 @@ class FileSink:
             raise
 
     def _probe_write(self, size: int) -> None:
-        """Write blanks and take them away again: room, quota, limits and rights are what a line will meet."""
+        """Write blanks and take them away again: space, quota, limits and rights are those of a line."""
         before = self._size
         try:
             os.ftruncate(self._log_fd, before)
         except PermissionError:
-            return  # an append-only file (chattr +a) takes nothing away: that it opened has to do
+            return  # an append-only file (chattr +a) cannot be cut: that it opened must be enough
         self._size = -1
         try:
             self._put(b" " * size, before)

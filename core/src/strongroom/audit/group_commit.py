@@ -11,7 +11,7 @@ __all__ = ["GroupCommit"]
 
 
 class GroupCommit:
-    """Counts appends, and tells up to which one they are on the disk."""
+    """Counts appends, and lets threads wait until theirs is on the disk."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -47,7 +47,7 @@ class GroupCommit:
         if leads:
             self._sync(number, descriptors)
         if number <= self._lost:
-            # After a failed fsync the kernel calls the pages clean: trying again would tell a lie.
+            # After a failed fsync the kernel calls the pages clean: another fsync would succeed.
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def retire(self, descriptor: int) -> None:
@@ -65,7 +65,7 @@ class GroupCommit:
                 _sync_both(log, head)
         except BaseException as error:
             self._lost = last
-            if not isinstance(error, OSError):  # that is raised for each who waits, by `wait`
+            if not isinstance(error, OSError):  # `wait` raises that for each thread that waits
                 raise
         finally:
             with self._changed:

@@ -25,7 +25,7 @@ __all__ = ["READS", "AuditLoggingHook"]
 
 READS = frozenset({"get", "list", "describe", "history", "watch", "change"})
 _ALWAYS = frozenset({"backup", "restore", "rekey"})
-"""What concerns all that is stored is recorded whatever is left out."""
+"""Operations on the whole store are recorded even if writes are not."""
 _HARMLESS = frozenset({"ok", "not_found"})
 _CHAIN_BYTES = 256
 """What the chain and the members that are null before an operation add to a line."""
@@ -62,7 +62,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
     """
 
     takes_text_paths: ClassVar[bool] = True
-    """As in `strongroom.plugins.factories`."""
+    """See `strongroom.plugins.factories`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         """How often an operation, or the events of a batch, could not be recorded; in this process."""
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
-        """Refuse what has no reason; see that a write can be recorded."""
+        """Refuse an operation without a reason, and make sure that a write can be recorded."""
         if self._require_reason and self._pid != os.getpid():
             self._look_up()
         if self._require_reason and not (current_reason() or self._own_reason):
@@ -172,10 +172,10 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         self._who, self._pid = process_identity(), os.getpid()
 
     def _record(self, events: Sequence[SecretEvent]) -> bool:
-        """Record `events`; tell whether every sink took them."""
+        """Record `events`; return whether every sink took them."""
         texts = self._texts(events)
         if self._channel is None and len(self._files) == 1 and self._fail_closed:
-            self._files[0].append(texts)  # the usual case, without further ado
+            self._files[0].append(texts)  # the usual case, on its short way
             return True
         chained: list[str] = []
 
@@ -194,7 +194,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         return self._try(attempts)
 
     def _try(self, attempts: Sequence[Callable[[], None]], *, others: bool = False) -> bool:
-        """Make all `attempts` and tell whether all succeeded; raise where fewer succeed than have to."""
+        """Make all `attempts` and return whether all succeeded; raise if too few did."""
         failures: list[AuditError] = []
         for attempt in attempts:
             try:

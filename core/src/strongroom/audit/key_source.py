@@ -62,7 +62,7 @@ class KeySource(HoldsKey):
         return key
 
     def weakness(self, log: str) -> str | None:
-        """Return why the key for reading `log` may be guessed; None where nothing speaks for that.
+        """Return why the key for reading `log` may be guessed; None if it seems strong.
 
         Raises:
             ConfigurationError: There is no key.
@@ -112,7 +112,7 @@ class KeySource(HoldsKey):
 
 def _checked(key: str | bytes, what: str) -> bytes:
     if isinstance(key, str):
-        key = key.strip("\r\n")  # as somebody gives it who has read the key file
+        key = key.strip("\r\n")  # as read from a key file
         if key.startswith(KEY_PREFIX):
             read_key(key)  # its check sum finds what was mistyped
     data: bytes | None = None
@@ -147,11 +147,11 @@ def _as_text(data: bytes) -> str | bytes:
 
 
 def _make(path: str) -> bytes:
-    from pathlib import Path  # not for who has a key
+    from pathlib import Path  # not needed if there is a key
 
     key = generate_key()
     try:
-        place(Path(path), f"{key}\n".encode())  # of two processes one makes it
+        place(Path(path), f"{key}\n".encode())  # only one of several processes makes it
     except (PermissionDeniedError, ReadOnlyError, BackendUnavailableError) as error:
         raise AuditError(error.message, hint=error.hint) from error
     found = _read(path)

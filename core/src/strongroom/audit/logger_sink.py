@@ -1,4 +1,4 @@
-"""Audit lines through `logging`, without what makes logging unfit for it: that handlers fail in silence."""
+"""Audit lines through `logging`, whose handlers would otherwise fail in silence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoggerSink:
             AuditError: A handler could not write one of them.
         """
         if not self._logger.isEnabledFor(logging.INFO):
-            self._tell_once()
+            self._warn_once()
             return
         for handler in _handlers(self._logger):
             _watch(handler)
@@ -50,7 +50,7 @@ class LoggerSink:
                 hint="repair it: an operation whose audit line is lost is refused",
             )
 
-    def _tell_once(self) -> None:
+    def _warn_once(self) -> None:
         if not self._warned:
             self._warned = True
             _log.warning(
@@ -73,16 +73,16 @@ _watched: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 
 
 def _watch(handler: logging.Handler) -> None:
-    """Notice what `handler` fails with; it goes on to tell it in its own way."""
+    """Remember what `handler` fails with; it still reports that in its own way."""
     if handler in _watched:
         return
     _watched.add(handler)
-    tell: Any = handler.handleError
+    report: Any = handler.handleError
 
     def handle_error(record: logging.LogRecord) -> None:
         import sys
 
         _failed.error = sys.exception()
-        tell(record)
+        report(record)
 
-    handler.handleError = handle_error  # type: ignore[method-assign]  # the only place where logging tells of it
+    handler.handleError = handle_error  # type: ignore[method-assign]  # the only place where logging reports it

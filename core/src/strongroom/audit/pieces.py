@@ -44,7 +44,7 @@ class Piece(NamedTuple):
             if not line:
                 return
             left -= len(line)
-            # Far too long: it verifies in no case.
+            # Far too long for a line of ours: it cannot verify.
             yield line if line.endswith(b"\n") or left <= 0 else line + b"\n"
 
 
@@ -60,7 +60,7 @@ def open_piece(path: str) -> BinaryIO:
         ConfigurationError: It is not an ordinary file.
         OSError: It cannot be opened.
     """
-    # Looked at before it is opened: a pipe would have to be read to its end by somebody.
+    # Looked at before it is opened: opening a pipe would wait for a writer.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # paths are text here
         raise ConfigurationError(f"{path} is not an ordinary file, and cannot be an audit log")
     return _unpacked(path) if path.endswith(".gz") else open(path, "rb")  # noqa: PTH123  # the caller closes it
@@ -69,7 +69,7 @@ def open_piece(path: str) -> BinaryIO:
 def _unpacked(path: str) -> BinaryIO:
     import gzip  # only where there is a piece to unpack
 
-    return gzip.open(path, "rb")  # type: ignore[return-value]  # it has what is needed of one
+    return gzip.open(path, "rb")  # type: ignore[return-value]  # it has the methods used here
 
 
 def open_pieces(
@@ -107,7 +107,7 @@ def find_earlier(
 ) -> list[Piece]:
     """Return pieces beside a log that hold what was written before the first of `pieces`, the oldest first.
 
-    Each is chosen because it ends where the next one begins, else because it begins last before that.
+    A piece is chosen if it ends where the next one begins. If none does, it is the one that begins last.
     """
     path = pieces[-1].name
     needed, before = _beginning(pieces, record, chain)
@@ -158,12 +158,12 @@ def _snapshot(path: str, stack: contextlib.ExitStack) -> tuple[bytes | None, Pie
 
 
 def _size(name: str, file: BinaryIO) -> int:
-    # What a packed one unpacks to is known at its end only; nobody writes to it any more.
+    # The unpacked size is known only at the end; nobody writes to a packed piece any more.
     return 1 << 62 if name.endswith(".gz") else os.fstat(file.fileno()).st_size
 
 
 def _readable(name: str, stack: contextlib.ExitStack) -> Piece | None:
-    """Open what may be a piece; None where it cannot be read, for it may as well be something else."""
+    """Open what may be a piece; None if it cannot be read, since it may be another kind of file."""
     try:
         file = stack.enter_context(open_piece(name))
     except (OSError, ConfigurationError):

@@ -1,4 +1,4 @@
-"""Reading the lines of audit logs: filtered, followed, and counted. Whether they are true, `verify` tells."""
+"""Reading the lines of audit logs: filtered, followed, and counted. `verify` checks them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,16 @@ def parse_time(text: str, now: datetime) -> datetime:
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
         return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
-    found = datetime.fromisoformat(text.strip())
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return _aware(datetime.fromisoformat(text.strip()))
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which lines are meant; None means any.
+    """Selects lines; None means any.
 
     `key` is a key, or the beginning of keys where it ends with `*`.
     """
@@ -61,7 +64,7 @@ class Filter:
     until: datetime | None = None
 
     def __call__(self, entry: Entry) -> bool:
-        """Return whether `entry` is meant."""
+        """Return whether `entry` is selected."""
         for member in ("tenant", "actor", "operation", "outcome"):
             wanted = getattr(self, member)
             if wanted is not None and entry.get(member) != wanted:
@@ -86,16 +89,15 @@ class Filter:
 def started_at(entry: Entry) -> datetime | None:
     """Return when the operation of `entry` began; None where it does not say so."""
     try:
-        found = datetime.fromisoformat(str(entry.get("started_at")))
+        return _aware(datetime.fromisoformat(str(entry.get("started_at"))))
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def entries(path: str) -> Iterator[Entry]:
     """Yield the lines of a log, unpacked where it ends with `.gz`.
 
-    What is not a JSON object is left out, for `verify` to tell of.
+    What is not a JSON object is left out: `verify` reports it.
 
     Raises:
         AuditError: It cannot be read.
@@ -140,7 +142,7 @@ def follow(
                 yield from (entry for entry in map(_parsed, shown) if entry is not None)
                 if gone:
                     break
-                gone = _is_gone(path, file)  # then what was written to it meanwhile is read once more
+                gone = _is_gone(path, file)  # if so, read once more: it may have been written to before
                 if not gone:
                     sleep(pause)
 

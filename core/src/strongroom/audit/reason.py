@@ -1,4 +1,4 @@
-"""On whose behalf a process acts: the system's user, the machine, a build service, a coding tool, and why."""
+"""Why a process uses secrets: the reason that its audit lines give."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def because(reason: str) -> Iterator[None]:
 
 
 def current_reason() -> str | None:
-    """Return the reason that the block at hand gives."""
+    """Return the reason of the innermost open block, or None."""
     return _reasons.innermost()

@@ -1,4 +1,4 @@
-"""Finding the end of a log after a start, a crash, a rotation, or somebody else's hand.
+"""Finding the end of a log after a start, a crash, a rotation, or a change by somebody else.
 
 Nothing found here stops the writing: what was tampered with stays visible, because the chain goes on from
 the end that the head knows.
@@ -28,7 +28,7 @@ _SHOWN_BYTES = 4096
 
 
 class RecoveredEnd:
-    """The end of the chain, with the size that the file has, and what is to be noted in it."""
+    """The end of the chain, with the present size of the file, and notes to add to the log."""
 
     __slots__ = ("end", "notes")
 
@@ -120,7 +120,7 @@ def _closed(descriptor: int, recovered: RecoveredEnd) -> RecoveredEnd:
         size += 1
         has_text = True
     recovered.end = replaced(recovered.end, size=size)
-    if has_text or piece.strip(b" "):  # blanks were but a trial of the disk
+    if has_text or piece.strip(b" "):  # blanks alone were a test of the disk
         note |= {"kept": has_text, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
         recovered.notes.append(_note(note))
     return recovered

@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["begun_anew"]
+__all__ = ["moved_aside"]
 
 
 @contextlib.contextmanager
-def begun_anew(paths: Sequence[str], key_id: str) -> Iterator[list[Path]]:
+def moved_aside(paths: Sequence[str], key_id: str) -> Iterator[list[Path]]:
     """Move audit logs aside as `<log>.old-<key id>`, replace their key in the block, and move their heads.
 
     Writers wait meanwhile. A log keeps its head until its key is replaced: what is written after a crash in
@@ -40,7 +40,7 @@ def begun_anew(paths: Sequence[str], key_id: str) -> Iterator[list[Path]]:
 
 
 def _make_room(aside: Path) -> None:
-    """Turn what an interrupted call has moved aside into an earlier piece of what comes there now."""
+    """Rename what an interrupted call has moved aside, so that it becomes an earlier piece of the log."""
     if aside.exists():
         numbers = iter(range(1, 1 << 30))
         piece = next(one for number in numbers if not (one := Path(f"{aside}.{number}")).exists())

@@ -17,7 +17,7 @@ NOTE = "note"
 """The operation of a line that the log itself adds, to say what happened to it."""
 
 _MAX_CHARACTERS = 1024
-"""A valid key has at most 512; what is longer was refused, and must not fill the disk by being so."""
+"""A valid key has at most 512; a longer one was refused, and must not fill the disk."""
 
 
 def process_identity() -> str:
@@ -55,7 +55,7 @@ def serialize_event(event: SecretEvent, who: str, reason: str | None, batch: str
 
 
 def serialize_note(event: SecretEvent, who: str, note: dict[str, object]) -> str:
-    """Return the line that tells what happened to the log itself, as `serialize_event` does."""
+    """Return the line that says what happened to the log itself, as `serialize_event` does."""
     return f'{serialize_event(event, who, None)},"note":{json.dumps(note, separators=(",", ":"))}'
 
 

@@ -170,7 +170,7 @@ class _Checker:
         self.line = 0
         self.least = 1  # the first entry may have this number, or a lower one
         self.first, self.before = 0, GENESIS
-        self.seq, self.mac = -1, GENESIS  # -1: the first line tells where the file begins
+        self.seq, self.mac = -1, GENESIS  # -1: the first line says where the file begins
         self.mac_at_head: str | None = None
         self.append: bytes | None = None  # the batch of the last line
         self.settled = (self.seq, self.mac)  # the end before the last append
@@ -183,7 +183,7 @@ class _Checker:
         self.closing: tuple[int, str] | None = None
 
     def begin(self, after: AuditReport | None, least: int) -> None:
-        """Say what this piece begins with: behind the piece `after`, else at its own beginning."""
+        """Set where this piece begins: behind the piece `after`, or else at its own beginning."""
         head = self.head
         ends: list[tuple[int, str]] = []
         if after is not None and after.ok:
@@ -194,7 +194,9 @@ class _Checker:
             if head is not None and head.seq < after.last and head.seq == after.settled[0]:
                 self.behind = 1  # its writer died between its append and the head's
         else:
-            self.least = least if after is None else 1 << 62  # that the one before is bad was reported there
+            self.least = (
+                least if after is None else 1 << 62
+            )  # the piece before is bad, and its report says so
             if head is not None:
                 self.first, self.before = head.first, head.prev
             ends = [(self.first - 1, self.before)]
@@ -230,23 +232,23 @@ class _Checker:
             return  # a writer died here, and the next one will close the line
         link = self.chain.link(line[:-1])
         if self.closing is not None:
-            self._take_the_note_on(self.closing, line, link)
+            self._require_note_on(self.closing, line, link)
         elif link is None:
-            # Good only where the next line tells that a crash cut this one short.
+            # Good only if the next line notes that a crash cut this one short.
             self.closing = (self.line, hashlib.sha256(line[:-1]).hexdigest())
         if link is not None:
-            self._hang(line, link)
+            self._append(line, link)
 
-    def _take_the_note_on(self, closing: tuple[int, str], line: bytes, link: Link | None) -> None:
+    def _require_note_on(self, closing: tuple[int, str], line: bytes, link: Link | None) -> None:
         at, digest = closing
         note = _note_of(line) if link is not None else {}
         if note.get("what") != "cut short" or not note.get("kept") or note.get("sha256") != digest:
             self._bad("this line was changed, or written by somebody else", at=at)
         self.closing = None
 
-    def _hang(self, line: bytes, link: Link) -> None:
+    def _append(self, line: bytes, link: Link) -> None:
         if self.begins:
-            self._hang_the_first(link)
+            self._append_first(link)
         if link.seq > self.seq + 1:
             self._bad(f"{_entries(self.seq + 1, link.seq - 1)} missing here: removed")
         if link.seq <= self.seq:
@@ -266,7 +268,7 @@ class _Checker:
         if _NOTE_MARK in line and _note_of(line).get("what") == "head":
             self.lost_head = f"its head was {_note_of(line).get('why')} before line {self.line}"
 
-    def _hang_the_first(self, link: Link) -> None:
+    def _append_first(self, link: Link) -> None:
         if self.after is not None:
             if (link.seq - 1, link.prev) == self.settled:
                 self.seq, self.mac = self.settled  # as above: the next writer went on from the head

@@ -2,12 +2,12 @@
 
 Two texts follow from a chain of middleware and a provider:
 
-- its *address*, of everything that decides which secret a key means. Names in a shared store are made of it;
+- its *address*: everything that decides which secret a key means. Names in a shared store contain it;
 - its *sources* for a key, one for each provider that may answer: the provider's place, and the key there.
-  A write drops what was read from the same source, by whatever way.
+  A write drops what any pipeline has read from the same source.
 
-What decides is a table (`DECIDES`) for the components of a spec that are known, and their own `address()` for
-objects made in Python. Of a component that nobody knows, every option counts.
+For known components of a spec, the table `DECIDES` says which options decide; objects made in Python say it
+by their own `address()`. For a component that is not known, every option counts.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _PARTS: Final = frozenset({"field"})
 """Options that choose a part of a stored secret: a write of one part changes the whole."""
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
 _IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
-"""What decides which database is meant in the query of a URL of PostgreSQL."""
+"""The parameters in a URL of PostgreSQL that decide which database is meant."""
 
 
 _numbers = itertools.count()
@@ -106,8 +106,8 @@ def component_address(
         kind: `provider`, `middleware` or `encryption`.
         type_name: Its type.
         options: All of its options, paths made whole.
-        public: Those that are not secrets; of the others a hash is taken.
-        decides: Those that decide, where its plugin says so itself.
+        public: The names of those that are not secrets; the others are hashed.
+        decides: The names of those that decide, if its plugin says so itself.
     """
     if kind == "middleware" and type_name in _TRANSPARENT:
         return None
@@ -127,7 +127,7 @@ def place_of(provider: Any) -> str:
 
 
 def _place_of_object(thing: Any) -> str:
-    """Return a text for an object of this process, which no later one gets, as one may get its `id`."""
+    """Return a text for an object of this process, which, unlike its `id`, no later object gets."""
     thing = getattr(thing, "wrapped", thing)
     known = _objects.get(id(thing))
     if known is None:
@@ -217,16 +217,16 @@ def invalidate(chain: Any, key: str) -> None:
 
 
 def address_of(chain: Any, *, here: bool = False) -> str | None:
-    """Return the address of a chain made in Python; None where a part of it tells none.
+    """Return the address of a chain made in Python; None if a part of it has none.
 
-    With `here` the object itself stands for such a part: for what is shared in this process alone.
+    With `here`, such a part is identified by its object: for what is shared in this process alone.
     """
     found = _address_of(chain, here=here)
     return None if found is None else _text(found)
 
 
 def account_of(chain: Any) -> Callable[[], str] | None:
-    """Return a function that asks each provider whose account its credentials belong to; None without any.
+    """Return a function that asks each provider for the account of its credentials; None if none can say.
 
     It may do I/O, and raise.
     """
@@ -240,7 +240,7 @@ def _accounts(asking: list[Callable[[], str]]) -> str:
 
 
 def part_without_address(chain: Any) -> Any:
-    """Return the first part of a chain that tells no address, None where all do."""
+    """Return the first part of a chain that has no address, None if all have one."""
     for member in getattr(chain, "members", ()):
         found = part_without_address(member)
         if found is not None:
@@ -288,17 +288,17 @@ def _address_of(node: Any, *, here: bool) -> list[Any] | None:
 
 
 def _own_address(component: Any) -> list[Any] | None:
-    """Return type and deciding options as the object tells them, None where it does not."""
+    """Return the type and deciding options that the object itself gives, None if it gives none."""
     component = getattr(component, "wrapped", component)
-    tell = getattr(component, "address", None)
-    address = tell() if callable(tell) else None
+    method = getattr(component, "address", None)
+    address = method() if callable(method) else None
     if not isinstance(address, Mapping):
         return None
     return [getattr(component, "type_name", "") or "", _canonical(address, lambda _: False)]
 
 
 def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
-    """Return options in their order, None left out: it is what an option is that was not given."""
+    """Return options sorted by name, without those that are None: they were not given."""
     canonical = []
     for name in sorted(options):
         value = _plain(options[name])
@@ -310,7 +310,7 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
 
 
 def _place_in_url(url: str) -> str:
-    """Return a URL without its credentials and, of one of PostgreSQL, without how to connect."""
+    """Return a URL; one of PostgreSQL without its login and without what says only how to connect."""
     scheme, _, rest = url.partition("://")
     if not scheme.startswith("postgres"):
         return url

@@ -15,12 +15,12 @@ _THROTTLED: Final = 1.0
 
 
 class Backoff:
-    """Lets one caller at a time find out whether the backend is back, the others need not wait for it.
+    """Lets one caller at a time find out whether the backend is back; the others need not wait for it.
 
-    How long after a failure nobody tries again follows from what the failure cost: ten times as long, a
-    minute at most. So waiting for a backend that hangs takes a tenth of the time, and one that refuses at
-    once is asked again at once. One that throttles is left alone for what it asked for, a second at least and
-    a minute at most.
+    After a failure nobody tries again for ten times as long as the failure took, a minute at most. So callers
+    spend at most a tenth of the time waiting for a backend that hangs, and one that refuses at once is asked
+    again at once. One that throttles is left alone for as long as it asked: a second at least, a minute at
+    most.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class Backoff:
         return asked or now < self._until or (self._probe is not None and not self._probe.future.done())
 
     def begin_probe(self, flight: Flight) -> None:
-        """Take note of who finds out."""
+        """Take note of the fetch that finds out."""
         self._probe = flight
 
     def failed(self, now: float, took: float, error: BackendUnavailableError | None = None) -> None:
-        """Take note of a failure at `now` that took so many seconds."""
+        """Take note of a failure at `now` that took `took` seconds."""
         pause = min(took * _SHARE, _LONGEST)
         if isinstance(error, ThrottledError):
             pause = max(pause, min(error.retry_after or 0, _LONGEST), _THROTTLED)

@@ -1,4 +1,4 @@
-"""What a cache remembers: entries by tenant and key, of which the least used leave first."""
+"""What a cache remembers: entries by tenant and key; the least used leave first."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SWEPT: Final = 2
 
 
 class Entry:
-    """A value, or that there is none, with the times until which that may be said.
+    """A value, or the fact that there is none, with the times until which it may be given.
 
-    `fresh_until` is all that the fast path looks at: past it the slow path decides. An entry that leaves
+    The fast path looks only at `fresh_until`: past it the slow path decides. An entry that leaves
     loses its freshness before its value, so that a reader who reads in the opposite order sees either both
     or neither.
     """
@@ -54,8 +54,8 @@ class TenantEntries(dict[str, Entry]):
 class Entries:
     """At most `most` entries. Reading `by_tenant` needs no lock; every method needs the cache's own.
 
-    Room is made by the second-chance algorithm: in the order they came, entries that were not read since
-    they were last looked at leave. It is nearly "least recently used", and costs a read one assignment.
+    Room is made by the second-chance algorithm: in the order in which they came, entries leave that were not
+    read since they were last looked at. It is nearly "least recently used", and costs a read one assignment.
 
     Args:
         most: Entries at most.
@@ -99,7 +99,7 @@ class Entries:
             self._remove(entry)
 
     def drop_where(self, tenant: str | None, leaves: Callable[[str], bool]) -> None:
-        """Forget the keys of a tenant for which `leaves` says so."""
+        """Forget the keys of a tenant for which `leaves` returns True."""
         space = self.by_tenant.get(tenant)
         for entry in list(space.values()) if space is not None else ():
             if leaves(entry.key):
@@ -132,11 +132,11 @@ class Entries:
         if not entry.space:
             self.by_tenant.pop(entry.space.tenant, None)
         if len(self._queue) > 2 * self._count + 64:
-            # What left before its turn is still in line.
+            # Entries that left before their turn are still in the queue.
             self._queue = deque(self._alive())
 
     def _sweep(self, now: float) -> None:
-        """Look at the next few in line, so that what nobody asks for any more leaves in time."""
+        """Look at the next few in the queue, so that what nobody asks for any more leaves in time."""
         for _ in range(min(_SWEPT, len(self._queue))):
             entry = self._queue.popleft()
             if entry.space.get(entry.key) is not entry:

@@ -1,4 +1,4 @@
-"""Names and data as a second level gets them: hashed with a key, and encrypted."""
+"""Names and data for a second level: hashed with a key, and encrypted."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded
 from strongroom.errors import DecryptionError
 
-__all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sealing"]
+__all__ = ["EntryCodec", "StoredEntry", "codec_of", "own_codec", "shared_codec"]
 
 _FORMAT = 4
 _OWN: WeakKeyDictionary[object, AESGCMEncryption] = WeakKeyDictionary()
-"""The ciphers of stores that are of this process alone."""
+"""The ciphers of stores that belong to this process alone."""
 _NO_KEY_FOR_VALUES = "cache: a store that others share needs a key for its values"
 _NO_KEY_FOR_NAMES = (
     "cache: a store that others share needs a key for its names, and the cipher given does not show its own"
@@ -29,9 +29,9 @@ _NO_KEY_FOR_NAMES = (
 class StoredEntry:
     """A value as a second level has it; times are seconds since the epoch, by the writer's clock.
 
-    `kept_for` is how many seconds the store was told to keep it. `version` is the one that a description had
-    shown before the value was fetched, None where there was none.
-    `marks` are those that stood for its sources as it was fetched: with other ones it is out of date.
+    `kept_for` is for how many seconds the store was to keep it. `version` is the one that a description had
+    shown before the value was fetched, None if there was none. `marks` are those of its sources when it was
+    fetched: once one of them has changed, it is out of date.
     """
 
     value: str = member(shown=False)
@@ -48,7 +48,7 @@ class EntryCodec:
     Args:
         cipher: Encrypts the data, each bound to its name.
         name_keys: Keys of the names, the first for what is written; older ones are dropped with it.
-        namespace: What tells apart the caches that share a store and a key.
+        namespace: Distinguishes caches that share a store and a key.
     """
 
     def __init__(self, cipher: Encryption, name_keys: list[bytes], namespace: str) -> None:
@@ -73,7 +73,7 @@ class EntryCodec:
         return [f"{_hash(name_key, b'space', self._namespace, who)[:32]}:" for name_key in self._name_keys]
 
     def marks(self, source: str) -> list[str]:
-        """Return the names of the mark of a source, under all keys: of every tenant and namespace."""
+        """Return the names of the mark of a source, under all keys; all tenants and namespaces share it."""
         return [
             f"{space}{_hash(name_key, b'mark', source)}"
             for space, name_key in zip(self.mark_spaces(), self._name_keys, strict=True)
@@ -84,7 +84,7 @@ class EntryCodec:
         return [f"{_hash(name_key, b'marks')[:32]}:" for name_key in self._name_keys]
 
     def within(self, account: str) -> EntryCodec:
-        """Return the same for the namespace and the account that it turned out to be."""
+        """Return a codec for the same namespace within `account`."""
         return EntryCodec(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
 
     def seal(self, name: str, entry: StoredEntry) -> bytes:
@@ -100,7 +100,7 @@ class EntryCodec:
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
     def open(self, name: str, data: Any) -> StoredEntry | None:
-        """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
+        """Return what `data` holds, or None if it was changed, or is of another name, key or format."""
         try:
             members = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
             written_as, value, fetched_at, expires, kept_for, version, marks = members
@@ -111,17 +111,17 @@ class EntryCodec:
         return StoredEntry(value, float(fetched_at), float(expires), float(kept_for), version, tuple(marks))
 
 
-def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:
-    """Return the sealing that follows from `cipher`, the same in every process that has its key.
+def codec_of(cipher: Encryption, namespace: str) -> EntryCodec:
+    """Return the codec that follows from `cipher`, the same in every process that has its key.
 
     Raises:
-        ConfigurationError: It is a cipher of another kind, whose key is out of reach, and the environment
-            has none for the names.
+        ConfigurationError: It is a cipher that does not show its key, and the environment has no key for the
+            names.
     """
     members: list[Any] = [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]
     able = [one for one in members if isinstance(one, TokenEncryption)]
     if len(able) == len(members):
-        # Keys of their own, so that a passphrase is stretched once a process, and not for each that wrote.
+        # Keys derived once: otherwise a passphrase would be stretched again for each process that wrote.
         made = [type(one)(one.derived(b"cache data")) for one in able]
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
         return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
@@ -130,19 +130,19 @@ def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:
     )
 
 
-def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
-    """Return the sealing for a store that others share.
+def shared_codec(encryption: Encryption | None, namespace: str) -> EntryCodec:
+    """Return the codec for a store that others share.
 
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment.
     """
-    return sealing_of(encryption or _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption"), namespace)
+    return codec_of(encryption or _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption"), namespace)
 
 
-def own_sealing(store: object, namespace: str) -> EntryCodec:
-    """Return the sealing for a store of this process, with a key that caches of no other store have."""
+def own_codec(store: object, namespace: str) -> EntryCodec:
+    """Return the codec for a store of this process, whose key only the caches of this store have."""
     # Two threads at once get one key: `setdefault` keeps the first.
-    return sealing_of(_OWN.setdefault(store, AESGCMEncryption(os.urandom(32))), namespace)
+    return codec_of(_OWN.setdefault(store, AESGCMEncryption(os.urandom(32))), namespace)
 
 
 def _cipher_of_settings(message: str, option: str | None) -> AESGCMEncryption:

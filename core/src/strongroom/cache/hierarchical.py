@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom._frozen import replaced
 from strongroom._pickling import ProcessBound
-from strongroom.cache.entry_codec import StoredEntry, own_sealing, shared_sealing
+from strongroom.cache.entry_codec import StoredEntry, own_codec, shared_codec
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.resilient_store import ResilientStore
 from strongroom.cache.second_level import SecondLevel
@@ -116,7 +116,7 @@ class HierarchicalSecretCache(ProcessBound):
         own = isinstance(store, MemoryCacheStore) and encryption is None
         self._level = SecondLevel(
             self._store,
-            own_sealing(store, namespace) if own else shared_sealing(encryption, namespace),
+            own_codec(store, namespace) if own else shared_codec(encryption, namespace),
             ttl_seconds=l2_ttl_seconds,
             stale_seconds=stale_if_error_seconds,
             keep_seconds=max(l2_ttl_seconds + stale_if_error_seconds, max_age_seconds or 0),
@@ -132,7 +132,7 @@ class HierarchicalSecretCache(ProcessBound):
         )
         self._subscription: Subscription | None = None
         self.fresh = self._l1.fresh
-        """As that of `SecretCache`: the store is not asked."""
+        """See `SecretCache.fresh`: the store is not asked."""
         self._begin_again()
         renew_after_fork(self, HierarchicalSecretCache._begin_again)
 
@@ -156,18 +156,18 @@ class HierarchicalSecretCache(ProcessBound):
         return self._l1.read_many(keys, lambda missing: self._through_many(missing, load))
 
     def invalidate(self, key: str) -> None:
-        """Forget `key` of the active tenant, here at once, and wherever the store's drops are heard."""
+        """Forget `key` of the active tenant: here at once, and in every process that the store informs."""
         tenant = current_tenant()
         self._l1.forget(tenant, key)
         self._level.drop_keys([key])
-        self._l1.forget(tenant, key)  # who read in between may have found it in the store
+        self._l1.forget(tenant, key)  # a read in between may have found it in the store
 
     def drop(self, source: str) -> None:
         """Drop from the store what was read from `source`, by any tenant and through any pipeline."""
         self._level.drop_source(source)
 
     def drop_all(self) -> None:
-        """Forget everything of every tenant, in the store as well: also what other caches read there."""
+        """Forget everything of every tenant, in the store as well: what other caches read there, too."""
         self._l1.forget_all()
         self._level.drop_all()
         self._l1.forget_all()  # see `invalidate`
@@ -214,13 +214,13 @@ class HierarchicalSecretCache(ProcessBound):
         self._store.whose = f" of pipeline {pipeline}"
 
     def fault(self) -> Exception | None:
-        """Use the store as reads and writes do, and return what it fails with; None where it serves."""
+        """Use the store as reads and writes do, and return what it fails with; None if it works."""
         return self._store.fault(reads_only=self._offline)
 
     def close(self) -> None:
         """Stop listening, and close the store; values in this process are forgotten."""
         with self._lock:
-            self._listens = True  # no more
+            self._listens = True  # so that no later read begins to
         subscription = self._subscription
         self._subscription = None
         if subscription is not None:
@@ -264,7 +264,7 @@ class HierarchicalSecretCache(ProcessBound):
                     raise
                 return stale
             except REFUSALS:
-                # Without the lock nobody knows what the store holds.
+                # Without the lock, another process may have put an entry there meanwhile.
                 if entry is not None or token is None:
                     self._level.drop_keys([key])
                 raise
@@ -356,7 +356,7 @@ class HierarchicalSecretCache(ProcessBound):
         return FetchResult(entry.value, "l2", self._max_age - age)
 
     def _bounded(self, fetched: FetchResult) -> FetchResult:
-        """Let what may have changed elsewhere without notice live for a second at most."""
+        """Let a value live for a second at most if it may change elsewhere without notice."""
         subscription = self._subscription
         if subscription.alive if subscription is not None else not self._is_watched():
             return fetched
@@ -385,7 +385,7 @@ class HierarchicalSecretCache(ProcessBound):
             me = weakref.ref(self)
             self._subscription = subscription = store.subscribe(lambda name: _heard(me, name))
             # One that is dropped without `close` must not leave a thread and a connection behind.
-            weakref.finalize(self, _let_go, subscription, self._store).atexit = False
+            weakref.finalize(self, _unsubscribe, subscription, self._store).atexit = False
 
     def _dropped(self, name: str | None) -> None:
         if name is None:
@@ -395,8 +395,8 @@ class HierarchicalSecretCache(ProcessBound):
             self._l1.forget(tenant, key)
 
 
-def _let_go(subscription: Subscription, store: ResilientStore) -> None:
-    """End what a cache listens on that is not used any more; not here, as that may take a moment."""
+def _unsubscribe(subscription: Subscription, store: ResilientStore) -> None:
+    """End the subscription of a cache that is gone; on another thread, as that may take a moment."""
     store.close()
     with contextlib.suppress(RuntimeError):  # the interpreter is on its way out
         threading.Thread(target=subscription.close, name="strongroom-cache-end", daemon=True).start()

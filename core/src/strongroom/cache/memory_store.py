@@ -54,9 +54,9 @@ class MemoryCacheStore:
             return data
 
     def get_with_life(self, name: str) -> tuple[bytes, float] | None:
-        """Return the data under `name` and the seconds that are left of its life, or None."""
+        """Return the data under `name` and for how many seconds it is still kept, or None."""
         with self._changed:
-            _, expires = self._data.get(name, (b"", 0.0))  # before the data: that may be newer, and not older
+            _, expires = self._data.get(name, (b"", 0.0))  # read before the data, which may only be newer
         data = self.get(name)
         return None if data is None else (data, expires - self._clock())
 
@@ -78,7 +78,7 @@ class MemoryCacheStore:
         with self._changed:
             self._data.pop(name, None)
             self._fences.pop(name, None)
-        self._tell(name)
+        self._notify(name)
 
     def clear(self, namespace: str) -> None:
         """Drop every name that begins with `namespace`."""
@@ -86,7 +86,7 @@ class MemoryCacheStore:
             for table in (self._data, self._fences):
                 for name in [name for name in table if name.startswith(namespace)]:
                     del table[name]
-        self._tell(None)
+        self._notify(None)
 
     @contextmanager
     def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
@@ -140,7 +140,7 @@ class MemoryCacheStore:
                     raise ConflictError("the lock is held by another")
                 self._changed.wait(min(left, max(holder[1] - now, 0.001)))
 
-    def _tell(self, name: str | None) -> None:
+    def _notify(self, name: str | None) -> None:
         for subscriber in list(self._subscribers):
             subscriber.callback(name)
 

@@ -1,4 +1,4 @@
-"""A second level that may be down, slow or full of rubbish, and costs its cache a moment at most."""
+"""A guard around a store that may be down, slow or full of garbage, for the cache that uses it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REPLAY_SECONDS: Final = 0.25
 _MOST_OWED: Final = 10_000
 _DROPPERS: Final = 8
 _FIRST_SECONDS: Final = 1.0
-"""What the first call may take longer: processes that start together have little of their CPUs."""
+"""How much longer the first call may take: processes that start together share the CPUs."""
 _SLICES: Final = 5
 _PROBE_SECONDS: Final = 10.0
 
@@ -36,15 +36,15 @@ class ResilientStore:
     """Bounds every call to a `CacheStore`, and raises nothing.
 
     After a failure the store is left alone for a pause, which doubles up to five seconds while it fails.
-    What had to be dropped in the meantime is owed to it: that is tried four times a second in the
-    background, and nothing is read from the store before it is done. Locks are held, and drops are made, on
-    threads of their own, so that fetches that take long hold up neither drops nor other reads.
+    What had to be dropped in the meantime is owed to it: the drops are tried four times a second in the
+    background, and nothing is read from the store before they are done. Locks are held, and drops are made,
+    on threads of their own, so that fetches that take long hold up neither drops nor other reads.
 
     Args:
-        store: The store; where it has a method `prepare`, that is called once, before the first call and
-            without a bound: it imports what calls need, which is not to count against their time.
+        store: The store. If it has a method `prepare`, that is called once before the first call, without a
+            bound: it imports what calls need, which must not count against their time.
         timeout_seconds: How long a call may take.
-        lock_seconds: How long another process may hold a key's lock, and is waited for.
+        lock_seconds: How long a process may hold a key's lock, and how long others wait for it.
         clock: Monotonic seconds.
 
     Attributes:
@@ -84,11 +84,11 @@ class ResilientStore:
         self._replaying = False
 
     def get(self, name: str) -> Any:
-        """Return the data under `name`, or None where there is none or nobody can tell."""
+        """Return the data under `name`, or None if there is none or the store does not answer."""
         return self._call(lambda: self.store.get(name))
 
     def get_with_life(self, name: str) -> tuple[Any, float | None] | None:
-        """Return the data under `name` and the seconds left of its life, None where the store tells none."""
+        """Return the data under `name` and the seconds that it is kept, None if the store does not say."""
         store = self.store
         if not isinstance(store, TimedStore):
             data = self.get(name)
@@ -100,8 +100,8 @@ class ResilientStore:
 
         return self._call(ask)
 
-    def rubbish(self, name: str) -> None:
-        """Drop what cannot be read, and say so."""
+    def drop_unreadable(self, name: str) -> None:
+        """Drop an entry that cannot be read, and log it."""
         _log.warning("the second level of the cache holds an unreadable entry under %s", name)
         self.errors += 1
         self.drop([name])
@@ -132,7 +132,7 @@ class ResilientStore:
             return bool(self._owed or self._namespaces)
 
     def fault(self, *, reads_only: bool) -> Exception | None:
-        """Use the store as a cache does, and return what it fails with; None where it serves.
+        """Use the store as a cache does, and return what it fails with; None if it works.
 
         Args:
             reads_only: Ask it for a name alone, and keep nothing there.
@@ -151,7 +151,7 @@ class ResilientStore:
 
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
-        """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""
+        """Hold the lock of `name` for the block, which gets its token, or None if it cannot be had."""
         entered: Future[int] = Future()
         leave, left = threading.Event(), threading.Event()
 
@@ -178,7 +178,7 @@ class ResilientStore:
             yield self._entered(entered, name)
         finally:
             leave.set()
-            # A process that ended now would leave the others to wait until the lock does so by itself.
+            # Wait: if the process ended now, others would have to wait until the lock expires.
             left.wait(self._timeout)
 
     def _entered(self, entered: Future[int], name: str) -> int | None:
@@ -191,7 +191,7 @@ class ResilientStore:
             except TimeoutError:
                 if entered.done():
                     return None
-                # Held by another, or does the store hang? It can be asked.
+                # Either another process holds it, or the store hangs: a read shows which.
                 self.get(name)
                 if not self._is_open() or time.monotonic() > end:
                     return None
@@ -203,7 +203,7 @@ class ResilientStore:
         return self._clock() >= self._closed_until
 
     def _call(self, call: Callable[[], T]) -> T | None:
-        """Return what `call` returns, None where it fails, takes too long, or is not tried."""
+        """Return what `call` returns, None if it fails, takes too long, or is not tried."""
         if not (self._is_open() and self._settle()):
             return None
         return self._tried(self._pool, call)[1]
@@ -214,9 +214,7 @@ class ResilientStore:
         with self._preparing:
             prepare = getattr(self.store, "prepare", None)
             if not self._is_prepared and callable(prepare):
-                with contextlib.suppress(
-                    Exception
-                ):  # of a third party's store; the call itself tells what is wrong
+                with contextlib.suppress(Exception):  # the call that follows shows what is wrong
                     prepare()
             self._is_prepared = True
 
@@ -249,7 +247,7 @@ class ResilientStore:
             self._replaying = False
 
     def _settle(self) -> bool:
-        """Drop what is owed; tell whether nothing is any more."""
+        """Drop what is owed, and return whether nothing is owed any more."""
         end = time.monotonic() + self._timeout
         while True:
             with self._lock:
@@ -303,7 +301,7 @@ class ResilientStore:
         """Return what the call returned in its time; waiting for a CPU does not count."""
         allowed, self._allowed = self._allowed, self._timeout
         for _ in range(_SLICES):
-            # One that wakes up late has waited for its turn, and not for the store: it counts as one slice.
+            # A thread that wakes up late has waited for a CPU, not for the store: that counts as one slice.
             with contextlib.suppress(TimeoutError):
                 return done.result(allowed / _SLICES)
             if done.done():

@@ -23,7 +23,7 @@ from strongroom.tenancy import current_tenant
 __all__ = ["SecondLevel"]
 
 _SKEW_SECONDS: Final = 1.0
-"""How far another host's clock may be ahead; what was fetched later than that is rubbish."""
+"""How far another host's clock may be ahead; an entry that was fetched later than that is dropped."""
 _MARK_SECONDS: Final = 86_400.0
 _ACCOUNT_PAUSE: Final = 60.0
 _MOST_UNDROPPED: Final = 10_000
@@ -40,7 +40,7 @@ class SecondLevel:
         ttl_seconds: How long an entry is fresh.
         stale_seconds: How long past that it may be given while the backend is unavailable.
         keep_seconds: How long the store keeps it.
-        sources: Tells for a key where its value is stored; see `HierarchicalSecretCache`.
+        sources: Returns for a key where its value is stored; see `HierarchicalSecretCache`.
         account: Asked once for what else decides which secrets are meant; see `HierarchicalSecretCache`.
         holds: Returns whether the process has an entry of a tenant's key, or a fetch under way.
         clock: Monotonic seconds.
@@ -82,7 +82,7 @@ class SecondLevel:
     # --- names ---
 
     def is_named(self) -> bool:
-        """Return whether it is known how things are called in the store: who is logged in may decide that."""
+        """Return whether the names in the store are known: the account that is logged in may decide them."""
         if self._account is None:
             return True
         with self._naming:
@@ -114,13 +114,13 @@ class SecondLevel:
         return True
 
     def name(self, tenant: str | None, key: str) -> str:
-        """Return the name of the entry of `key`, and remember whose it is."""
+        """Return the name of the entry of `key`, and remember that it is of this key."""
         name = self._codec.name(tenant, key)
         self._remember(name, tenant, key)
         return name
 
     def marks(self, tenant: str | None, key: str) -> list[str]:
-        """Return the names of the marks of the sources of `key`, and remember whose they are."""
+        """Return the names of the marks of the sources of `key`, and remember that they are of this key."""
         names = [self._codec.marks(source + self._account_suffix)[0] for source in self._sources(key)]
         for name in names:
             self._remember(name, tenant, key)
@@ -162,14 +162,14 @@ class SecondLevel:
         self._store.drop(self._codec.marks(source + self._account_suffix))
 
     def drop_tenant(self) -> bool:
-        """Drop all of the active tenant; tell whether there can be anything."""
+        """Drop all of the active tenant; return whether there can be anything."""
         if not self.is_named():
             return False  # nothing of this tenant is known by its name there
         self._store.clear(self._codec.namespaces(current_tenant()))
         return True
 
     def drop_all(self) -> None:
-        """Drop everything of every tenant: also what other caches read there."""
+        """Drop everything of every tenant, also what other caches keep there."""
         self._store.clear(self._codec.mark_spaces())
 
     def owes_drops(self) -> bool:
@@ -177,14 +177,14 @@ class SecondLevel:
         return bool(self._undropped) or self._store.owes()
 
     def _owe(self, is_source: bool, tenant: str | None, text: str) -> None:
-        """Take note of what is to be dropped as soon as it is known what it is called."""
+        """Take note of what is to be dropped as soon as its name is known."""
         if len(self._undropped) < _MOST_UNDROPPED:
             self._undropped.add((is_source, tenant, text))
 
     # --- marks and entries ---
 
     def read_marks(self, names: list[str], *, make: bool = False) -> tuple[str, ...] | None:
-        """Return the marks of these names, those that are missing made; None where one is not there."""
+        """Return the marks of these names, or None if one is missing; with `make`, missing ones are made."""
         marks: list[str] = []
         for name in names:
             mark = _mark_of(self._store.get(name), self._wall() + self._keep)
@@ -209,20 +209,19 @@ class SecondLevel:
         except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
             self._store.failed(error)
             return None
-        # What was fetched in the future is of a clock that is ahead, or ours went back: how old it is, nobody
-        # knows.
+        # If it was fetched in the future, a clock is wrong, and its age is not known.
         if entry is None or entry.fetched_at > self._wall() + _SKEW_SECONDS:
-            self._store.rubbish(name)
+            self._store.drop_unreadable(name)
             return None
         if entry.marks != marks:
-            return None  # its source was written to since
+            return None  # its source was written to since then
         return self._by_own_clock(entry, left)
 
     def _by_own_clock(self, entry: StoredEntry, left: float | None) -> StoredEntry:
-        """Return `entry` with the times of this host's clock: as old as it is by its own or by the store's.
+        """Return `entry` with times by this host's clock; its age is the greater of its own and the store's.
 
-        The clock of the host that wrote it may have been ahead; what it says is believed where that makes it
-        older, so that somebody who may write to the store cannot lengthen a life either.
+        The clock of the host that wrote it may have been ahead. Its own times count only if they make it
+        older, so that somebody who can write to the store cannot lengthen a life either.
         """
         fetched_at, life = entry.fetched_at, min(entry.expires - entry.fetched_at, self._ttl)
         if left is not None:
@@ -246,13 +245,13 @@ class SecondLevel:
             kept = StoredEntry(fetched.value, now, now + life, self._keep, fetched.version, marks)
             data = self._codec.seal(name, kept)
         except ValidationError:
-            return  # no Unicode text: it cannot be stored, and is given all the same
+            return  # not Unicode text: it cannot be stored here, and the caller still gets it
         except Exception as error:  # noqa: BLE001  # see `look`
             self._store.failed(error)
             return
         self._store.set(name, data, self._keep, token)
 
-    # --- what an entry is worth now ---
+    # --- whether an entry may be given now ---
 
     def serves(self, entry: StoredEntry, version: str | None) -> bool:
         """Return whether a value is fresh, and not older than the version that a description showed here."""
@@ -263,18 +262,18 @@ class SecondLevel:
         return self._wall() - entry.fetched_at
 
     def fresh(self, entry: StoredEntry) -> FetchResult:
-        """Return what an entry that serves gives."""
+        """Return the result of reading an entry that is fresh."""
         return FetchResult(entry.value, "l2", min(entry.expires - self._wall(), self._ttl), entry.version)
 
     def stale(self, entry: StoredEntry | None) -> FetchResult | None:
-        """Return what an entry gives while the backend is unavailable; None where it is too old."""
+        """Return the result of reading an entry while the backend is unavailable; None if it is too old."""
         if entry is None or self._wall() >= entry.expires + self._stale:
             return None
         return FetchResult(entry.value, "stale", min(entry.expires - self._wall(), -0.0))
 
 
 def _mark_of(data: Any, needed_until: float) -> str | None:
-    """Return a mark that lives for as long as what is kept under it; None for any other."""
+    """Return the mark in `data` if it lives until `needed_until`, else None."""
     try:
         mark = bytes(data).decode() if data is not None else ""
         _, _, until = mark.partition(" ")

@@ -39,9 +39,9 @@ LoadMany = Callable[[list[str]], Mapping[str, FetchResult]]
 REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
 """Answers after which nothing that was remembered is given any more."""
 _INHERITED_SECONDS: Final = 1.0
-"""How long a forked child gives what its parent had read: it hears of none of its parent's writes."""
+"""How long a forked child may give what its parent had read: it does not learn of its parent's writes."""
 _OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, ConfigurationError)
-"""Failures that are about no key, whichever they name."""
+"""Failures that are not about one key, even if they name one."""
 MOST_FETCHES: Final = 128
 """Fetches of one cache at a time; the others wait for their turn."""
 _MOST_DESCRIBED: Final = 10_000
@@ -114,8 +114,8 @@ class SecretCache(ProcessBound):
         return value if value is not None else self._read_slow(key, lambda asked: FetchResult(fetch(asked)))
 
     def fresh(self, key: str) -> str | None:
-        """Return the value of `key` where it is remembered and fresh; else None, and the slow way decides."""
-        # As `reader` has it, whose functions are made once.
+        """Return the value of `key` if it is remembered and fresh; else None: the slow path decides."""
+        # The same as in `reader`, whose functions are bound once.
         try:
             entry = self._by_tenant[_open_blocks()[0].value][key]
         except (KeyError, TypeError, AttributeError):
@@ -138,7 +138,7 @@ class SecretCache(ProcessBound):
         def read(key: str) -> str:
             entry: Entry | None
             try:
-                # `current_tenant()`, written out; the slow way asks it where a block ended elsewhere.
+                # `current_tenant()`, written out; the slow path calls it if a block ended elsewhere.
                 entry = by_tenant[open_blocks()[0].value][key]
             except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is not a key
                 entry = None
@@ -187,7 +187,7 @@ class SecretCache(ProcessBound):
             self.forget(tenant, key)
 
     def drop_all(self) -> None:
-        """Forget everything of every tenant, as `HierarchicalSecretCache.drop_all` does."""
+        """Forget everything of every tenant; see `HierarchicalSecretCache.drop_all`."""
         self.forget_all()
 
     def forget_all(self) -> None:
@@ -199,7 +199,9 @@ class SecretCache(ProcessBound):
     def stats(self) -> CacheStats:
         """Return the counts, over all tenants."""
         with self._lock:
-            fast = int(repr(self._hits)[len("count(") : -1])  # the one way to read a counter and not move it
+            fast = int(
+                repr(self._hits)[len("count(") : -1]
+            )  # the only way to read a counter without moving it
             return CacheStats(
                 **{**self._counts, "hits": self._counts["hits"] + fast},
                 evictions=self._entries.evictions,
@@ -209,8 +211,8 @@ class SecretCache(ProcessBound):
     def saw_version(self, key: str, version: str) -> bool:
         """Take note of the current version of `key`, and return whether it is known to have changed.
 
-        An entry is of that version only where a description showed it before the value was fetched, too. Any
-        other one may be older, and is forgotten.
+        An entry has that version only if a description showed it before the value was fetched, too. Any other
+        entry may be older, and is forgotten.
         """
         tenant = current_tenant()
         with self._lock:
@@ -276,7 +278,7 @@ class SecretCache(ProcessBound):
     def _flights_of(
         self, missing: list[str], values: dict[str, str]
     ) -> tuple[dict[str, Flight], dict[str, Flight]]:
-        """Return the flights to launch and those to wait for; what is there by now is added to `values`."""
+        """Return the flights to launch and those to wait for; add what is known by now to `values`."""
         tenant = current_tenant()
         mine: dict[str, Flight] = {}
         waited: dict[str, Flight] = {}
@@ -295,10 +297,10 @@ class SecretCache(ProcessBound):
         return mine, waited
 
     def _ask_together(self, missing: list[str], load: LoadMany, values: dict[str, str]) -> list[str]:
-        """Add the values of `missing` to `values`; return the keys of which nobody knows anything yet."""
+        """Add the values of `missing` to `values`; return the keys that are still not known."""
         mine, waited = self._flights_of(missing, values)
         if mine:
-            self._pool.start(partial(copy_context().run, self._fly_together, mine, load))
+            self._pool.start(partial(copy_context().run, self._fetch_together, mine, load))
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
@@ -325,7 +327,7 @@ class SecretCache(ProcessBound):
         self._outage = Backoff()
 
     def _after_fork(self) -> None:
-        """Make what a forked child cannot take over: a lock that nobody holds, and no flights."""
+        """Give a forked child a free lock and no flights; what it inherits is given for a moment only."""
         if self._lock.locked():
             self._entries.drop_all()  # half-changed by a thread that is gone
         else:
@@ -373,7 +375,7 @@ class SecretCache(ProcessBound):
             entry.used = True
             self._counts["hits"] += 1
             report_source("l1")
-            # Not where another caller was faster: then it is fresh, and was not when the slow way began.
+            # It may be fresh by now, if another caller was faster; then there is nothing to refresh.
             old = now >= entry.fresh_until
             ahead = old and flight is None and not self._outage.should_serve_stale(now, asked=False)
             return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
@@ -412,7 +414,7 @@ class SecretCache(ProcessBound):
         else:
             self._store_result(flight, fetched)
 
-    def _fly_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
+    def _fetch_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
         turn.set(None)
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
@@ -426,7 +428,7 @@ class SecretCache(ProcessBound):
                 self._failed(flight, SecretNotFoundError(key))
 
     def _failed_together(self, flights: Mapping[str, Flight], error: BaseException) -> None:
-        """Give the error to the flight whose key it names, or to all where it is about none alone."""
+        """Give the error to the flight whose key it names, or to all if it is not about one key."""
         if concerns_all(error):
             for flight in flights.values():
                 self._failed(flight, error)
@@ -447,7 +449,7 @@ class SecretCache(ProcessBound):
         flight.future.set_result(fetched)
 
     def _keep(self, flight: Flight, fetched: FetchResult, now: float) -> None:
-        # Not of `random`, whose import costs more than a cache does in a process that reads one value.
+        # Without `random`, whose import costs more than the whole cache in a process that reads one value.
         chance = int.from_bytes(os.urandom(4)) / 2**32
         life = self._ttl * (1 - self._jitter * chance)
         if fetched.life is not None:
@@ -469,7 +471,7 @@ class SecretCache(ProcessBound):
             if isinstance(error, BackendUnavailableError):
                 self._outage.failed(now, now - flight.started, error)
             elif isinstance(error, REFUSALS):
-                # An answer: what was remembered is not true any more, and must not be given as stale.
+                # An answer of the backend: what was remembered is no longer true, even as a stale value.
                 self._outage.over()
                 if flight.kept:
                     self._entries.drop(flight.tenant, flight.key)
@@ -493,7 +495,7 @@ class SecretCache(ProcessBound):
         return self._clock()
 
     def _outcome(self, flight: Flight, timeout: float | None) -> str:
-        """Wait for a flight so long at most, and return what came of it."""
+        """Wait for a flight, `timeout` seconds at most, and return its value or raise its error."""
         error: BaseException | None
         try:
             error = flight.future.exception(timeout)  # waits, and returns what the fetch raised
@@ -556,7 +558,7 @@ def says_absent(error: SecretNotFoundError, key: str) -> bool:
 def checked(fetched: FetchResult) -> FetchResult:
     """Return `fetched`, which must hold text."""
     if not isinstance(fetched.value, str):
-        message = f"a fetch returned a {type(fetched.value).__name__}, a value is text"
+        message = f"a fetch returned a {type(fetched.value).__name__}, not text"
         raise TypeError(message)
     return fetched
 

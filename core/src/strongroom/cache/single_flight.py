@@ -1,4 +1,4 @@
-"""One fetch for all who ask at the same time."""
+"""Single flight: one fetch for all callers that ask for a key at the same time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "Would
 
 @frozen
 class FetchResult:
-    """What a fetch brought.
+    """The result of a fetch.
 
     Attributes:
         value: The value.
         source: Where it came from.
-        life: Seconds that it may be kept at most, None for no bound of its own. Negative for a `stale` value:
-            so long ago its time was over.
-        version: The version that a description showed before it was fetched, None where there was none.
+        life: Seconds that it may be kept at most, None for no bound of its own. Negative for a `stale` value,
+            which expired that long ago.
+        version: The version that a description showed before it was fetched, None if there was none.
     """
 
     value: str
@@ -35,9 +35,9 @@ class FetchResult:
 
 
 class Future:
-    """What a fetch comes to. `concurrent.futures` has more than that, and takes long to import.
+    """The outcome of a fetch, once it has ended. `concurrent.futures` has more, and takes long to import.
 
-    No caller can cancel it: that would reach the others.
+    A caller cannot cancel it: the others wait for it, too.
     """
 
     __slots__ = ("_callbacks", "_ended", "_error", "_lock", "_result")
@@ -68,7 +68,7 @@ class Future:
         """Wait for the end, and return the error that it brought, if any.
 
         Raises:
-            TimeoutError: It has not ended in so many seconds.
+            TimeoutError: It has not ended within `timeout` seconds.
         """
         if self._callbacks is not None:
             if not self._ended.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
@@ -82,7 +82,7 @@ class Future:
         return self._result
 
     def add_done_callback(self, callback: Callable[[], object]) -> None:
-        """Call `callback` at the end, or at once where that was."""
+        """Call `callback` at the end, or at once if it has ended already."""
         with self._lock:
             if self._callbacks is not None:
                 self._callbacks.append(callback)
@@ -102,10 +102,10 @@ class Flight:
 
     Attributes:
         owner: The cache that it is for.
-        tenant: For whom,
-        key: and what.
-        started: When, by the cache's clock.
-        kept: Whether what it brings may be remembered: not after an invalidation.
+        tenant: The tenant that it is for, if any.
+        key: The key that is fetched.
+        started: When it began, by the cache's clock.
+        kept: Whether its result may be remembered: not after an invalidation.
         version: The version that a description had shown before it began.
     """
 
@@ -118,17 +118,17 @@ class Flight:
         self.version: str | None = None
 
     async def settled(self) -> None:
-        """Wait until it has ended, in whatever way. Cancelling this leaves the flight as it is."""
+        """Wait until it has ended. Cancelling this does not affect the flight."""
         import asyncio
 
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
-        def tell() -> None:
+        def wake() -> None:
             with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
                 loop.call_soon_threadsafe(ended.set)
 
-        self.future.add_done_callback(tell)
+        self.future.add_done_callback(wake)
         await ended.wait()
 
 
@@ -137,7 +137,7 @@ class UnansweredError(Exception):
 
     Attributes:
         error: What the batch raised.
-        named: Whether that names a key of the batch, so that asking for the others goes on.
+        named: Whether that names a key of the batch; then the other keys are asked for again.
     """
 
     def __init__(self, error: BaseException, *, named: bool) -> None:
@@ -146,8 +146,8 @@ class UnansweredError(Exception):
         self.named = named
 
 
-class WouldBlock(BaseException):  # no error, and nothing on the way may take it for one
-    """A read would have to wait for this flight, so long at most; raised within a `NonBlockingRead` only."""
+class WouldBlock(BaseException):  # not an error: no `except Exception` on the way may catch it
+    """A read would have to wait for `flight`, up to `timeout`; raised within a `NonBlockingRead` only."""
 
     def __init__(self, flight: Flight, timeout: float | None) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class NonBlockingRead:
     """A read by a caller that must not wait: an event loop.
 
     With a turn set, a cache raises `WouldBlock` where it would wait for a flight. The caller awaits that
-    flight, and reads again with it in `waited_for`: the cache goes on from there, whatever came of it.
+    flight, and reads again with it in `waited_for`: the cache goes on from there, however the flight ended.
     """
 
     __slots__ = ("waited_for",)

@@ -4,8 +4,8 @@ A store holds bytes under names and knows nothing of secrets: names are keyed ha
 it gets here. A name is `<namespace>:<hash>`; the namespace belongs to one pipeline, or one tenant of it.
 
 Three protocols are optional. A `FencedStore` refuses data whose fetch began before an invalidation. A
-`WatchableStore` tells of invalidations that come from other processes and hosts. A `TimedStore` tells how
-long data is still kept, so that the age of an entry does not hang on the clock of the host that wrote it.
+`WatchableStore` reports invalidations by other processes and hosts. A `TimedStore` knows how long data is
+still kept, so that the age of an entry does not depend on the clock of the host that wrote it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class CacheStore(Protocol):
         """Return a lock on `name` that gives a fencing token as it is entered.
 
         A token is greater than every token that `name` had before. The lock of a holder that died ends after
-        `ttl_seconds`; a holder that lived longer than that frees nobody else's lock as it leaves. A forked
+        `ttl_seconds`; a holder that comes back later does not release the lock of another. A forked
         child that leaves a block of its parent's leaves the lock to the parent.
 
         Raises:
-            ConflictError: Entering waited `wait_seconds` and another holds the lock still.
+            ConflictError: After `wait_seconds` another still holds the lock.
         """
 
 
@@ -61,7 +61,7 @@ class FencedStore(Protocol):
 
 @runtime_checkable
 class TimedStore(Protocol):
-    """A store whose clock is the same for all hosts, and that tells what is left of a life by it."""
+    """A store whose clock is the same for all hosts, and which says for how long data is still kept."""
 
     def get_with_life(self, name: str) -> tuple[bytes, float] | None:
         """Return the data under `name` and for how many seconds at most it is still kept, or None."""
@@ -77,11 +77,11 @@ class Subscription(Closeable, Protocol):
 
 @runtime_checkable
 class WatchableStore(Protocol):
-    """A store that tells of what others dropped."""
+    """A store that reports what others drop."""
 
     def subscribe(self, callback: Callable[[str | None], object]) -> Subscription:
         """Call `callback` with each name that somebody dropped, from a thread of the store's own.
 
-        It is called with None where any name may have been dropped: after `clear`, as the channel is lost and
-        as it is back. A channel that is silent for a second counts as lost.
+        It is called with None if any name may have been dropped: after `clear`, and when the channel is lost
+        and when it is back. A channel that is silent for a second counts as lost.
         """

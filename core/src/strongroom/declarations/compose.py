@@ -17,7 +17,7 @@ __all__ = ["Composed", "compose", "dependency_order", "template_value", "with_de
 
 @frozen
 class Composed:
-    """The text that came of a template, or what is wrong; `absent` where a part is not there."""
+    """The text that a template gave, or what is wrong; `absent` if a part is not there."""
 
     text: str | None = None
     problem: str | None = None

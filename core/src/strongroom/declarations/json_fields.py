@@ -64,7 +64,7 @@ def with_member(value: str, key: str, field: str, new: str, *, add: bool = False
 
 
 def _replace(data: Any, field: str, new: str) -> None:
-    """Put `new` in the place that `_descend` finds."""
+    """Replace the member that `_descend` finds by `new`."""
     if isinstance(data, dict) and field in data:
         data[field] = new
         return

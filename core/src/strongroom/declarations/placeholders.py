@@ -1,4 +1,4 @@
-"""Placeholders for a value that somebody was to fill in."""
+"""Placeholders, which somebody was to replace by a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What declared secrets came to."""
+"""The results of reading declared secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
     class SecretSource(Protocol):
-        """What secrets are read from: a registry, or as much of one as that takes."""
+        """What secrets are read from: a registry, or a part of its methods."""
 
         @property
         def plan(self) -> Declarations:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
             """Return the values of those of `keys` that exist."""
 
     class DescribedSource(SecretSource, Protocol):
-        """One that also tells how old a secret is."""
+        """One that also knows how old a secret is."""
 
         def describe_secret(self, key: str) -> SecretMetadata:
             """Return what is known about a secret beside its value."""

@@ -51,7 +51,7 @@ def select_group(plan: Declarations, group: str | None = None) -> dict[str, Secr
 
 
 def keys_of(plan: Declarations, chosen: Mapping[str, SecretPlan]) -> list[str]:
-    """Return the keys that `chosen` are read from, of composed ones those of their parts, each once."""
+    """Return the keys that `chosen` are read from, each once; a composed secret has those of its parts."""
     needed: Iterable[SecretPlan] = chosen.values()
     if any(secret.compose is not None for secret in chosen.values()):
         from strongroom.declarations.compose import with_dependencies
@@ -65,8 +65,8 @@ def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = N
 
     Raises:
         ValidationError: Secrets are missing or wrong; the message names every one.
-        PermissionDeniedError: The backend refuses one. Whatever else keeps one from being read comes out
-            likewise: it is not available, nobody is logged in, it cannot be decrypted, no tenant is active.
+        PermissionDeniedError: The backend refuses one. Other errors that keep one from being read are raised
+            likewise: an unavailable backend, a missing login, a failed decryption, no active tenant.
     """
     found = resolve_all(registry, select_group(plan, group))
     _refuse_wrong(found)
@@ -139,7 +139,7 @@ def _aged(registry: DescribedSource, one: Resolution, now: datetime) -> Resoluti
         return one
     try:
         updated = registry.describe_secret(one.plan.key).updated_at
-    except (UnsupportedOperationError, SecretNotFoundError):  # the latter: it has its default
+    except (UnsupportedOperationError, SecretNotFoundError):  # the latter if it has its default
         return one
     except StrongroomError as error:
         return one._replace(status=_status(error), problem=str(error), error=error)
@@ -201,7 +201,7 @@ def _resolve_stored(
 
 
 def _with_why(resolution: Resolution, registry: SecretSource) -> Resolution:
-    """Say it where there is no store at all, as in a fresh clone."""
+    """Add to the problem that there is no store at all, as in a fresh clone."""
     absent = getattr(registry, "absent_store", None)
     why = absent(resolution.plan.key) if absent is not None else None
     return resolution if why is None else resolution._replace(problem=f"{resolution.problem}: {why}")
@@ -228,7 +228,7 @@ def _resolve_composed(secret: SecretPlan, resolutions: Mapping[str, Resolution])
 def _validate(secret: SecretPlan, text: str) -> Resolution:
     value, problem = check_text(secret, text)
     if problem is not None:
-        # A placeholder that nobody replaced is not a secret: everybody knows it.
+        # A placeholder or forbidden value is not a secret: everybody knows it.
         refused = text if forbidden(secret, text) is None else None
         return Resolution(secret, "invalid", problem, refused=refused)
     return Resolution(secret, "ok", text=text, value=value)

@@ -81,12 +81,12 @@ def forbidden(secret: SecretPlan, text: str) -> str | None:
     """Return why `text` cannot be a secret: the rules forbid it by name, or it is a placeholder."""
     if text.casefold() in {word.casefold() for word in secret.forbid}:
         return "it is one of the forbidden values"
-    if not secret.allow_placeholder and _stands_in(secret, text):
+    if not secret.allow_placeholder and _is_left_over(secret, text):
         return "it is a placeholder, not a value (`allow_placeholder: true` takes it all the same)"
     return None
 
 
-def _stands_in(secret: SecretPlan, text: str) -> bool:
+def _is_left_over(secret: SecretPlan, text: str) -> bool:
     return text not in (secret.one_of or ()) and is_placeholder(text, secret.placeholders)
 
 

@@ -3,8 +3,8 @@
 No cipher's key encrypts anything itself. A key for data is derived from it, from 16 random bytes that are
 in the token, the algorithm and the active tenant (HKDF-Expand, RFC 5869, with SHA-256). A cipher draws these
 bytes when it first encrypts and again after 2**20 tokens. So however many processes use one key, no key for
-data comes near the 2**32 encryptions with random nonces that NIST SP 800-38D (section 8.3) allows: nothing
-has to be counted between them. A forked child goes on with its parent's bytes, and with nonces of its own.
+data comes near the 2**32 encryptions with random nonces that NIST SP 800-38D (section 8.3) allows: processes
+need not count together. A forked child goes on with its parent's bytes, and with nonces of its own.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Encryption(Protocol):
 
 
 class _DataKey(HoldsKey):
-    """The key that a number of tokens are encrypted with, and the primitive that was made of it."""
+    """The key that a number of tokens are encrypted with, as the primitive made from it."""
 
     __slots__ = ("primitive", "salt", "uses")
 
@@ -110,7 +110,7 @@ class _Key(HoldsKey):
         tenant = current_tenant()
         aead = self._reading.get((tenant, salt))
         if aead is None:
-            # The tenant is in the key: what one encrypted is to another, and to none, so many random bytes.
+            # The tenant is in the key: under another tenant, or none, a token does not decrypt.
             after = self._after_salt if tenant is None else encoded([b"\1", tenant.encode()]) + b"\1"
             aead = self._make(hmac.digest(self.secret, self._before_salt + salt + after, "sha256"))
             _keep(self._reading, (tenant, salt), aead)
@@ -127,12 +127,12 @@ def _keep(table: dict[Any, Any], name: Any, value: Any) -> None:
 
 
 class TokenEncryption(HoldsKey):
-    """What the three ciphers have in common: keys, tokens, and one error for all that can be wrong.
+    """The base of the three ciphers: keys, tokens, and one error for everything that can be wrong.
 
     Args:
         key: Text of `generate_key`, 32 bytes, a standard Fernet key, or any other text as a passphrase.
-        older: It only decrypts what is there, as a member of a `KeyRing`. A passphrase may then be one that
-            is refused otherwise, and it encrypts nothing.
+        older: The cipher only decrypts, as a member of a `KeyRing`. Its passphrase may then be one that is
+            otherwise refused.
 
     Raises:
         ConfigurationError: `key` is empty, of another length, a passphrase that is blank or has less than 8
@@ -183,7 +183,7 @@ class TokenEncryption(HoldsKey):
         return text_of(data)
 
     def wrote(self, token: str) -> bool:
-        """Return whether `token` says that it was made by this algorithm with this key."""
+        """Return whether `token` names this algorithm and this key."""
         try:
             return self._key_of(parse(as_text(token))) is not None
         except DecryptionError:
@@ -192,7 +192,7 @@ class TokenEncryption(HoldsKey):
     def derived(self, purpose: bytes) -> bytes:
         """Return 32 bytes that follow from the key and `purpose` alone, the same in every process.
 
-        They tell nothing of the key, nor of what other purposes give (HKDF-Expand, RFC 5869). A passphrase is
+        They reveal nothing of the key or of other purposes' bytes (HKDF-Expand, RFC 5869). A passphrase is
         first stretched with a salt made of `purpose`.
         """
         secret = self._material.secret
@@ -206,7 +206,7 @@ class TokenEncryption(HoldsKey):
     def _first(self) -> _Key:
         if self._older:
             raise EncryptionError("an older key only decrypts", hint="encrypt with the first key of the ring")
-        # One salt for all that this cipher writes, so that reading it back derives once.
+        # One salt for everything that this cipher writes, so that reading derives only once.
         salt = os.urandom(SALT_BYTES)
         secret = derive_key(self._material.secret, salt)
         self._writing = self._made(secret, derivation_head(ARGON2_DEFAULT, salt))

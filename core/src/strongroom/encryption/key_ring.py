@@ -46,7 +46,7 @@ class KeyRing(HoldsKey):
         raise failures[-1] if failures else refused()
 
     def needs_rekey(self, token: str) -> bool:
-        """Return whether `token` was made with another key than the first, and is better encrypted again."""
+        """Return whether `token` was made with another key than the first, and should be encrypted again."""
         own = getattr(self.primary, "needs_rekey", None)
         if own is not None:
             return bool(own(token))

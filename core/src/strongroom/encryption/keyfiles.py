@@ -1,7 +1,7 @@
-"""Files that hold a key: whose they may be, who else may read them, and what becomes of an old one.
+"""Files that hold a key: who may own and read them, and how a key is replaced.
 
-A key file may be a symbolic link, as all files of a Kubernetes volume are: it is followed each time that the
-key is read, for it may lead elsewhere by then.
+A key file may be a symbolic link, as all files of a Kubernetes volume are. It is followed each time that the
+key is read, since it may lead elsewhere by then.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MAX_BYTES: Final = 4096
 """A longer file holds no key."""
 NEXT: Final = ".next"
 NEXT_FOR_ALL: Final = ".next-all"
-"""What is added to the name of a key file for those that wait to take its place."""
+"""Added to the name of a key file for the key that will replace it."""
 _MODE: Final = 0o600
 
 
@@ -55,9 +55,9 @@ class KeyFileWarning(UserWarning):
 
 
 def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> bytes | None:
-    """Return what a key file holds, at most `MAX_BYTES` and one byte more; None where there is no file.
+    """Return what a key file holds, at most `MAX_BYTES` and one byte more; None if there is no file.
 
-    Warns with `KeyFileWarning` where others may read it.
+    Warns with `KeyFileWarning` if others may read it.
 
     Raises:
         ConfigurationError: It is not an ordinary file, or somebody else's, or everybody may write it.
@@ -90,7 +90,7 @@ def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> byte
 
 
 def others_may_read(path: str | os.PathLike[str]) -> str | None:
-    """Return who else may read a key file, in words; None where nobody may, or there is no file."""
+    """Return who else may read a key file, in words; None if nobody may, or there is no file."""
     try:
         return _others(os.stat(path))  # noqa: PTH116  # stays text
     except OSError:
@@ -114,7 +114,7 @@ def _check(link: os.stat_result, status: os.stat_result, what: str) -> None:
 def _others(status: os.stat_result) -> str | None:
     if status.st_mode & stat.S_IRWXO:
         return "everybody may read it"
-    # root's file is given to a process by its group, as Kubernetes' `fsGroup` does: that is meant.
+    # A file of root's that its group may read is meant for the process, as by Kubernetes' `fsGroup`.
     if status.st_mode & stat.S_IRWXG and status.st_uid == os.geteuid():
         return "others may read it: its group"
     return None
@@ -129,7 +129,7 @@ def next_key_file(path: Path) -> Path:
 
 
 def next_for_all(path: Path) -> Path:
-    """Return where a rekey of all that uses `path` keeps the next key, until everything is under it."""
+    """Return where a rekey of everything that uses `path` keeps the next key until it is done."""
     return path.with_name(f"{path.name}{NEXT_FOR_ALL}")
 
 
@@ -140,13 +140,13 @@ def old_key_file(path: Path, key_id: str) -> Path:
 
 def link_target(path: Path) -> Path | None:
     """Return where a symbolic link leads; None where `path` is not one."""
-    from pathlib import Path  # not for who reads a key
+    from pathlib import Path  # not needed to read a key
 
     return Path(os.path.realpath(path)) if path.is_symlink() else None
 
 
 def refuse_link(path: Path) -> None:
-    """Raise where a key file is a symbolic link: what put it there puts the next key there too.
+    """Raise if a key file is a symbolic link: whatever made the link has to bring the next key, too.
 
     Raises:
         ConfigurationError: It is one; the message names its target.
@@ -160,7 +160,7 @@ def refuse_link(path: Path) -> None:
 
 
 def keep_old(path: Path, key_id: str) -> Path:
-    """Leave a copy of the key in `path` beside it, 0600, and out of git where the key itself is.
+    """Leave a copy of the key in `path` beside it, 0600, and ignored by git if the key file is.
 
     Raises:
         ConflictError: There is another file of that name.
@@ -177,7 +177,7 @@ def keep_old(path: Path, key_id: str) -> Path:
 
 
 def place(path: Path, data: bytes) -> bool:
-    """Make a file, 0600 and whole or not at all; tell whether it was made: a file that is there stays."""
+    """Make a file, 0600, whole or not at all; return whether it was made: an existing file stays."""
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         try:
@@ -226,9 +226,8 @@ def _ignore(path: Path, old: Path) -> None:
     """Add the old key's name to each `.gitignore`, up to the repository's, that holds the key's."""
     own = path.absolute()
     for folder in own.parents:
-        with contextlib.suppress(
-            OSError, UnicodeDecodeError
-        ):  # no such file, or not ours to write: git learns of it elsewhere
+        # There may be no such file, or one that this user may not write.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
             ignored = folder / ".gitignore"
             lines = ignored.read_text("utf-8").splitlines()
             names = {own.name, f"/{own.relative_to(folder).as_posix()}", own.relative_to(folder).as_posix()}

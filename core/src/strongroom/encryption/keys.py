@@ -1,4 +1,4 @@
-"""What an encryption key may be, told apart strictly and never guessed.
+"""The kinds of encryption keys, distinguished strictly and never guessed.
 
 - the text of `generate_key`: 32 random bytes in a typed form with a check sum, used as they are;
 - exactly 32 bytes: used as they are;
@@ -44,7 +44,7 @@ KEY_BYTES: Final = 32
 SALT_BYTES: Final = 16
 _CHECK_BYTES: Final = 4
 _URL_SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-"""No pattern, which takes longer to compile than a key takes to read."""
+"""Not a pattern, which takes longer to compile than a key takes to read."""
 _GENERATED_LENGTH: Final = len(KEY_PREFIX) + (KEY_BYTES + _CHECK_BYTES) * 4 // 3
 _FERNET_LENGTH: Final = 44
 MIN_PASSPHRASE: Final = 8
@@ -57,7 +57,7 @@ _HINT: Final = "make a key with `strongroom keygen`"
 
 
 class HoldsKey(ProcessBound):
-    """What holds a key: it is not pickled, for the key would be in the pickle; copies are the same object."""
+    """An object that holds a key. It is not pickled, since the pickle would hold it; a copy is the object."""
 
     _why_not_pickled = _NOT_PICKLED
 
@@ -119,11 +119,11 @@ def format_key(raw: bytes) -> str:
 
 
 def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
-    """Tell what `key` is.
+    """Return the kind and bytes of `key`.
 
     Args:
         key: The key as it was given.
-        older: It only decrypts what is there: a passphrase may then be one that is refused otherwise.
+        older: The key only decrypts: a passphrase may then be one that is otherwise refused.
 
     Raises:
         ConfigurationError: It is empty, not Unicode text, bytes of another length than a key's, a passphrase
@@ -139,8 +139,10 @@ def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
         raw = _generated(key)
         if raw is not None:
             return KeyMaterial("raw", raw)
-        if not older or _generated(key[:_GENERATED_LENGTH]) is None:  # else there is more behind a whole one
-            raise _no_generated_key(key)
+        if (
+            not older or _generated(key[:_GENERATED_LENGTH]) is None
+        ):  # otherwise it is a whole one with more behind it
+            raise _not_a_generated_key(key)
     fernet = _read_fernet(key)
     if fernet is not None:
         return KeyMaterial("fernet", fernet)
@@ -154,7 +156,7 @@ def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
 
 
 def _refuse_weak(text: str) -> None:
-    """Raise where `text` is not meant as a passphrase, or is not good enough for one."""
+    """Raise if `text` is not meant as a passphrase, or is not good enough for one."""
     found = _lookalike(text)
     if found is not None:
         raise ConfigurationError(
@@ -199,7 +201,7 @@ def _lookalike(text: str) -> str | None:
     return lookalike(text, _generated)
 
 
-def _no_generated_key(key: str) -> ConfigurationError:
+def _not_a_generated_key(key: str) -> ConfigurationError:
     found = _lookalike(key)
     message = (
         f"the encryption key is {found}"
@@ -222,7 +224,7 @@ def _read_fernet(key: str) -> bytes | None:
 
 
 def _as_url_safe(data: bytes) -> str:
-    """Return base64 for URLs, as the module `base64` has it, whose import takes longer than a key to read."""
+    """Return base64 for URLs; the module `base64` takes longer to import than a key takes to read."""
     return binascii.b2a_base64(data, newline=False).decode().replace("+", "-").replace("/", "_")
 
 
@@ -236,7 +238,7 @@ def _check_sum(raw: bytes) -> bytes:
 
 
 def check_parameters(parameters: Argon2Parameters) -> Argon2Parameters:
-    """Return `parameters`, or raise where they are outside what a header may ask for.
+    """Return `parameters`, or raise if a header must not ask for them.
 
     Raises:
         ConfigurationError: Too cheap to protect a passphrase, or so dear that they would harm the machine.
@@ -253,7 +255,7 @@ def check_parameters(parameters: Argon2Parameters) -> Argon2Parameters:
 
 
 def derive_key(passphrase: bytes, salt: bytes, parameters: Argon2Parameters = ARGON2_DEFAULT) -> bytes:
-    """Return the 32 bytes that Argon2id derives; each derivation is made once a process.
+    """Return the 32 bytes that Argon2id derives; each derivation is made once in a process.
 
     Raises:
         ConfigurationError: `parameters` are out of bounds, or the salt is shorter than 16 bytes.

@@ -1,7 +1,7 @@
-"""Text that is nearly a key: a line end behind it, quotes around it, another alphabet, its end cut off.
+"""Text that is nearly a key: with a line end or quotes around it, in another alphabet, or cut off.
 
-By the rules such a text would be a passphrase. Nobody means that: what it encrypts could be read neither with
-the key itself nor by another program.
+By the rules such a text would be a passphrase, which nobody means: neither the key itself nor another program
+could decrypt what it encrypts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES: Final = (
 
 
 def lookalike(text: str, generated: Callable[[str], object | None]) -> str | None:
-    """Return what `text` nearly is, in words that do not show it; None where it is not nearly a key.
+    """Return what `text` nearly is, in words that do not show it; None if it is not nearly a key.
 
     Args:
         text: A text that is not a key.

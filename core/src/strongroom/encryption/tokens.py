@@ -1,4 +1,4 @@
-"""The text form of what is encrypted: `srt1.ALGORITHM.KEYID.DATA`.
+"""The text form of encrypted values: `srt1.ALGORITHM.KEYID.DATA`.
 
     srt1        the version of this format
     ALGORITHM   aes-gcm, chacha20 or fernet
@@ -6,8 +6,8 @@
     DATA        base64url without padding: key derivation, salt, and what the algorithm makes
 
 The key derivation is one byte: 0 for a key that is used as it is; 1 for Argon2id, followed by the passes, the
-memory in MiB (0 is 256) and the lanes, a byte each, and a salt of 16 bytes. The 16 random bytes after
-it are what the key for the data is derived from (HKDF-Expand, RFC 5869).
+memory in MiB (0 is 256) and the lanes, a byte each, and a salt of 16 bytes. From the 16 random bytes after it
+the key for the data is derived (HKDF-Expand, RFC 5869).
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Token(NamedTuple):
 
 
 def encoded(parts: Sequence[bytes]) -> bytes:
-    """Return `parts` one after the other, each behind its length, so that no two sequences are alike."""
+    """Return `parts` joined, each after its length, so that different sequences give different bytes."""
     return b"".join([_LENGTH.pack(len(part)) + part for part in parts])
 
 
 def derivation_head(parameters: Argon2Parameters | None, salt: bytes) -> bytes:
-    """Return the bytes that tell how the key comes from what the user gave."""
+    """Return the bytes that say how the key is derived from what the user gave."""
     if parameters is None:
         return bytes([_RAW])
     mib = parameters.memory_kib // _KIB_IN_MIB
@@ -115,7 +115,7 @@ def decode(text: str) -> bytes | None:
 
 
 def _decoded(text: str) -> bytes | None:
-    # Four characters are three bytes; of a last group of two or three some bits are spare, and must be zero.
+    # Four characters are three bytes; a last group of two or three has spare bits, which must be zero.
     spare = len(text) % 4
     if spare == 1 or (spare and text[-1] not in _LAST[spare]):
         return None

@@ -1,4 +1,4 @@
-"""Hooks: what the base class offers to override."""
+"""The base classes of hooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from strongroom.hooks.events import SecretEvent
 
-__all__ = ["SecretHook"]
+__all__ = ["BatchHook", "SecretHook"]
 
 
 class SecretHook:
@@ -22,7 +22,7 @@ class SecretHook:
     def after(self, event: SecretEvent) -> None:
         """See how it ended: once for each `before` that was entered, even one that raised."""
 
-    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which is floors above
+    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which is on a floor above
         """Meet a registry whose operations it will see, perhaps more than once; refer to it weakly."""
 
     def registry_closing(self, registry: Any) -> None:  # as above

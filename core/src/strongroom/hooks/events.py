@@ -1,4 +1,4 @@
-"""The event that hooks see, and the base class of hooks."""
+"""The event that hooks see."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def ended(
         outcome: How it ended.
         source: Where the value came from.
         error_type: The class name of the error.
-        again: Make another one, because a hook may have kept the first; otherwise that is filled in.
+        again: Return a copy, because a hook may have kept `event`; otherwise `event` itself is filled in.
     """
     if again:
         event = SecretEvent(

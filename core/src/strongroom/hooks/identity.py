@@ -60,7 +60,7 @@ _acting: ContextVar[str | None] = ContextVar("strongroom_actor", default=None)
 
 
 def actor() -> str:
-    """Return for whom the block at hand acts, else what `STRONGROOM_ACTOR` claims, else the system's user."""
+    """Return for whom the current block acts, else what `STRONGROOM_ACTOR` claims, else the system's user."""
     return _acting.get() or os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a server about leases: for a tenant, seen by hooks, and noted down in the ledger."""
+"""The calls to a server about leases: for a tenant, seen by hooks, and noted in the ledger."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.providers import Lease
+from strongroom.providers.base import innermost
 from strongroom.tenancy import TenantContext
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _log = logging.getLogger("strongroom.leases")
 
 
 class Observer(Protocol):
-    """Who sees each operation on a lease: a pipeline."""
+    """Sees each operation on a lease: a pipeline."""
 
     name: str
 
@@ -43,10 +44,10 @@ class LeaseCalls:
     """Issues, renews and revokes the leases of one provider.
 
     Args:
-        provider: Who does it.
-        ledger: Where they are noted down.
-        observer: Returns the pipeline whose hooks see the operations, None where there is none.
-        asked_as: Returns the key as callers give it, of the key that the provider is asked for.
+        provider: Does it.
+        ledger: Where they are noted.
+        observer: Returns the pipeline whose hooks see the operations, None if there is none.
+        asked_as: Returns the callers' key for the provider's key.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class LeaseCalls:
         self.asked_as = asked_as
 
     def issue(self, name: LeaseName) -> Lease:
-        """Return a new lease. Where a hook refuses it, or it is not sound, it is revoked at once."""
+        """Return a new lease. If a hook refuses it, or it is not valid, it is revoked at once."""
         tenant, key = name
         observer = self._observer()
         issued: list[Lease] = []
@@ -84,7 +85,7 @@ class LeaseCalls:
             raise
 
     def renew(self, name: LeaseName, lease: Lease) -> Lease:
-        """Return `lease` with its new end, which `note_renewal` is to be told of."""
+        """Return `lease` with its new end; the caller passes it to `note_renewal`."""
         with _under(name[0]):
             return self._observed("renew", name[1], partial(self._renew, name, lease))
 
@@ -94,8 +95,8 @@ class LeaseCalls:
         return renewed
 
     def revoke(self, name: LeaseName, lease: Lease) -> None:
-        """End `lease` now where that can be done; one that is not stays in the ledger, and is warned of."""
-        if not is_revocable(self._provider, lease):  # an event would tell of what nobody does
+        """End `lease` now if it can be ended. If that fails it stays in the ledger, and is warned of."""
+        if not is_revocable(self._provider, lease):  # an event would report what nobody does
             self.note_end(lease)
             return
         try:
@@ -135,7 +136,7 @@ class LeaseCalls:
         return call() if observer is None else observer.run_with_hooks(operation, self.asked_as(key), call)
 
     def _check(self, lease: Lease, key: str) -> None:
-        """Raise where a lease is not what a `Lease` says of itself: anybody may make one."""
+        """Raise if a lease breaks the promises of `Lease`: a third party may have made it."""
         if lease.issued_at.tzinfo is None or lease.expires_at.tzinfo is None:
             wrong = "has times without a zone"
         elif not all(isinstance(one, str) for pair in lease.values.items() for one in pair):
@@ -147,10 +148,8 @@ class LeaseCalls:
 
 
 def is_revocable(provider: Any, lease: Lease) -> bool:
-    """Return whether `lease` can be ended before its time: it has a name, and its backend ends leases."""
-    while hasattr(provider, "inner"):
-        provider = provider.inner
-    return bool(lease.id) and getattr(provider, "revocable", True)
+    """Return whether `lease` can be ended before its time: it has an id, and its backend ends leases."""
+    return bool(lease.id) and getattr(innermost(provider), "revocable", True)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The ledger: which leases running and dead processes hold, without their values.
 
 Each process that holds leases has a file of its own in the platform's state folder, and a lock on it while it
-lives. A file is lines, each sealed under the key of the ledger and bound to the file's name: a lease that was
-issued, its new end, or that it is over.
+lives. Each line of a file is encrypted under the key of the ledger and bound to the file's name. It says that
+a lease was issued, when it ends now, or that it is over.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from strongroom.encryption.keyfiles import place, read_bytes
 from strongroom.errors import DecryptionError, StrongroomError
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
+from strongroom.providers.base import innermost
 
 __all__ = ["LeaseFile", "LeaseLedger", "LedgerEntry", "ProcessLedger", "issuer_of", "state_folder"]
 
 _SUFFIX: Final = ".leases"
 _LINES: Final = 1000
-"""With more lines than this a file that is mostly past is written again."""
+"""With more lines than this, a file is written again if most of its leases are over."""
 _log = logging.getLogger("strongroom.leases")
 
 
@@ -43,15 +44,14 @@ def state_folder() -> Path:
 
 
 def issuer_of(chain: Any) -> str:
-    """Return a hash of who issues the leases of a chain: the address, without what is asked for there."""
-    while hasattr(chain, "inner"):
-        chain = chain.inner
-    tell = getattr(chain, "address", None)
-    if not callable(tell):
+    """Return a hash of what issues the leases of a chain: its address, without what is asked for there."""
+    provider = innermost(chain)
+    address = getattr(provider, "address", None)
+    if not callable(address):
         return ""
-    # What is a mapping (roles, parameters) says what is issued, and not by whom.
-    where = {name: str(one) for name, one in tell().items() if not isinstance(one, Mapping)}
-    text = json.dumps([getattr(chain, "type_name", ""), where], sort_keys=True)
+    # Mappings (roles, parameters) say what is issued, not by which server.
+    where = {name: str(one) for name, one in address().items() if not isinstance(one, Mapping)}
+    text = json.dumps([getattr(provider, "type_name", ""), where], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -66,7 +66,7 @@ class LedgerEntry:
         tenant: The tenant that it is for, if any.
         pid: The process that holds it, or held it.
         life_seconds: How long it lived when it was new, before any renewal.
-        issuer: What `issuer_of` gave for the pipeline; empty where its provider does not say who it is.
+        issuer: What `issuer_of` gave for the pipeline; empty if its provider has no address.
     """
 
     id: str
@@ -86,23 +86,23 @@ class LedgerEntry:
         return Lease(self.id, self.key, {}, self.issued_at, self.expires_at, self.renewable)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it is written."""
+        """Return it as it is written to the ledger."""
         plain = asdict(self)
         return plain | {name: plain[name].isoformat() for name in ("issued_at", "expires_at")}
 
     def shown(self) -> dict[str, Any]:
-        """Return it as it is shown."""
+        """Return it as commands show it."""
         plain = self.to_json()
         del plain["issuer"]
         return plain
 
     def is_from(self, issuer: str) -> bool:
-        """Return whether it may be of this issuer: another server would say that it has revoked it, too."""
+        """Return whether `issuer` may have issued it: only that server can revoke it."""
         return not self.issuer or not issuer or self.issuer == issuer
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Return what `to_json` gave, of a newer version too: what is not known here is left out."""
+        """Return the entry that `to_json` gave, also in a newer version: unknown members are left out."""
         known = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
         times = {name: datetime.fromisoformat(plain[name]) for name in ("issued_at", "expires_at")}
         return cls(**{**known, **times})
@@ -120,7 +120,7 @@ class LeaseLedger:
         self._sealer: AESGCMEncryption | None = None
 
     def sealer(self) -> AESGCMEncryption:
-        """Return what seals lines: its key is made with the first."""
+        """Return the cipher of lines; its key is made at the first use."""
         if self._sealer is None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self.folder / "ledger.key"
@@ -161,7 +161,7 @@ class LeaseFile:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[bool]:
-        """Keep others from doing the same with a dead process's file; gives whether that succeeded."""
+        """Take a dead process's file for the block, which gets whether it is the only one to have it."""
         try:
             file = self.path.open("rb+")
         except OSError:
@@ -176,7 +176,7 @@ class LeaseFile:
             yield True
 
     def entries(self) -> list[LedgerEntry]:
-        """Return what is not over, as the lines say it; lines that were not sealed here are left out."""
+        """Return the leases that are not over; lines that the ledger's key does not decrypt are left out."""
         living: dict[str, LedgerEntry] = {}
         try:
             lines = self.path.read_bytes().split(b"\n")
@@ -205,7 +205,7 @@ class LeaseFile:
         return record
 
     def sealed(self, record: Mapping[str, Any]) -> bytes:
-        """Return a line."""
+        """Return the line of `record`."""
         return self._ledger.sealer().encrypt(json.dumps(record), context=_context(self.path)).encode() + b"\n"
 
     def over(self, lease_id: str) -> None:
@@ -236,7 +236,7 @@ class _OwnFile:
         self.held: dict[str, LedgerEntry] = {}
         self.lines = 0
         ledger.sealer()
-        # It gets its name when the lock is there: without one it would be a dead process's.
+        # It gets its name once it is locked: a file without a lock belongs to a dead process.
         unnamed = self.path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.descriptor = os.open(unnamed, flags, 0o600)
@@ -258,9 +258,9 @@ _files: dict[Path, _OwnFile] = {}
 
 
 class ProcessLedger:
-    """What a registry notes down of its leases; all of a process go to one file.
+    """Notes the leases of a registry; all registries of a process write to one file.
 
-    A ledger that cannot be written is reported once, and keeps nobody from using leases.
+    A ledger that cannot be written is reported once, and leases work without it.
 
     Args:
         spec: The whole path of the spec's file, or what else it came from.
@@ -275,7 +275,7 @@ class ProcessLedger:
         self._warned = False
 
     def issued(self, lease: Lease, tenant: str | None, pipeline: str) -> None:
-        """Note down a lease."""
+        """Note a lease."""
         if not lease.id:
             return  # there is nothing to revoke
         entry = LedgerEntry(
@@ -286,7 +286,7 @@ class ProcessLedger:
         self._note(lambda own: self._put(own, entry))
 
     def renewed(self, lease: Lease) -> None:
-        """Note down the new end of a lease."""
+        """Note the new end of a lease."""
 
         def note(own: _OwnFile) -> None:
             known = own.held.get(lease.id)
@@ -297,13 +297,13 @@ class ProcessLedger:
         self._note(note)
 
     def ended(self, lease: Lease) -> None:
-        """Note down that a lease is over."""
+        """Note that a lease is over."""
 
         def note(own: _OwnFile) -> None:
             if own.held.pop(lease.id, None) is not None:
                 if own.held:
                     own.append(own.file.sealed({"id": lease.id, "over": True}))
-                else:  # the last: what dies without a lease leaves nothing behind
+                else:  # the last one: a process without leases has no file
                     self._drop(own)
 
         self._note(note)
@@ -311,7 +311,7 @@ class ProcessLedger:
     def _put(self, own: _OwnFile, entry: LedgerEntry) -> None:
         own.held[entry.id] = entry
         if own.lines > _LINES and own.lines > 2 * len(own.held):
-            fresh = self._made()
+            fresh = self._new_file()
             fresh.held = own.held
             for one in fresh.held.values():
                 fresh.append(fresh.file.sealed({"entry": one.to_json()}))
@@ -324,7 +324,7 @@ class ProcessLedger:
         _files.pop(own.path.parent, None)
         own.close()
 
-    def _made(self) -> _OwnFile:
+    def _new_file(self) -> _OwnFile:
         return _OwnFile(LeaseLedger(self._folder))
 
     def _note(self, note: Callable[[_OwnFile], object]) -> None:
@@ -333,7 +333,7 @@ class ProcessLedger:
                 folder = self._folder or state_folder()
                 own = _files.get(folder)
                 if own is None:
-                    own = _files[folder] = self._made()
+                    own = _files[folder] = self._new_file()
                 note(own)
         except (OSError, StrongroomError) as error:
             if not self._warned:
@@ -345,7 +345,7 @@ class ProcessLedger:
 
 
 def _begin_again() -> None:
-    """Leave the parent's file to it, and the lock, which an open descriptor would keep past its end."""
+    """Close the parent's files in the child: an open descriptor would keep their locks past its end."""
     global _lock  # noqa: PLW0603  # another thread may have held it
     _lock = threading.RLock()
     for own in _files.values():

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["LiveLeases"]
 
 _RENEW_BEFORE: Final = 1 / 3
-"""The part of a life that is left when a lease is renewed, or replaced where it cannot be."""
+"""The part of a life that is left when a lease is renewed, or replaced if it cannot be."""
 _JITTER: Final = 0.05
 _SHORTENED: Final = 0.75
-"""A renewal that gives less than this part of a life says that the greatest age is near."""
+"""A renewal that gives less than this part of the first life shows that the lease's greatest age is near."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
 _PATIENCE_SECONDS: Final = 60.0
@@ -49,7 +49,7 @@ _CHECK_SECONDS: Final = 1.0
 _WORKERS: Final = 4
 _log = logging.getLogger("strongroom.leases")
 _chance: Final = random.SystemRandom()
-"""The system's: processes spread, also after a fork."""
+"""The system's generator: processes differ, even after a fork."""
 
 
 @dataclass(eq=False)
@@ -57,13 +57,13 @@ class _Held:
     """A lease that this process holds; times are of the monotonic clock.
 
     Attributes:
-        name: Whose it is.
+        name: Its tenant and key.
         lease: As it was issued or renewed last.
-        text: What a read gives.
+        text: What a read returns.
         ends: When the values end.
         life: How long it lived when it was new.
         act_at: When it is renewed or replaced.
-        last: Whether it is replaced then, and not renewed.
+        last: Whether it is then replaced, not renewed.
         pause: How long to wait after a failure.
         checked: When the server was asked for it last.
         lock: Held while it is renewed or replaced.
@@ -87,9 +87,9 @@ class LiveLeases:
     Args:
         provider: Issues, renews and revokes.
         by_tenant: Whether each tenant has leases of its own.
-        ledger: Where they are noted down.
-        observer: Returns the pipeline whose hooks see the operations, None where there is none.
-        asked_as: Returns the key as callers give it, of the key that the provider is asked for.
+        ledger: Where they are noted.
+        observer: Returns the pipeline whose hooks see the operations, None if there is none.
+        asked_as: Returns the callers' key for the provider's key.
         changed: Called with each lease that replaces another.
         clock: Monotonic seconds.
         now: The aware time now.
@@ -114,14 +114,14 @@ class LiveLeases:
         self._changed_to = changed
         self._clock, self._now, self._uniform = clock, now, uniform
         self._given: dict[LeaseName, str] = {}
-        """What was given last, also by the parent of a forked process."""
+        """The text that was returned last, also by the parent of a forked process."""
         self._subscribers: dict[LeaseName, list[Callable[[Lease], object]]] = {}
         self._pool = BackgroundPool(_WORKERS, "strongroom-leases")
         self._begin_again()
         renew_after_fork(self, LiveLeases._begin_again, rest=LiveLeases._rest)
 
     def _begin_again(self) -> None:
-        """Begin without leases, also in a forked child: its parent's stay its parent's."""
+        """Begin without leases; in a forked child, the parent keeps its own."""
         self._held: dict[LeaseName, _Held] = {}
         self._retired: list[_Held] = []
         self._lapsed: dict[LeaseName, tuple[float, StrongroomError]] = {}
@@ -138,7 +138,7 @@ class LiveLeases:
     # --- reading ---
 
     def name_of(self, key: str) -> LeaseName:
-        """Return whose lease a read of `key` gives."""
+        """Return the name of the lease that a read of `key` uses."""
         return (current_tenant() if self._by_tenant else None, key)
 
     def text(self, key: str) -> str:
@@ -149,7 +149,7 @@ class LiveLeases:
         return self._live(self.name_of(key)).text
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the same for those of `keys` that there are leases for."""
+        """Return what `text` does, for those of `keys` that have leases."""
         values = {}
         for key in dict.fromkeys(keys):
             try:
@@ -168,7 +168,7 @@ class LiveLeases:
         return self._live(name).lease
 
     def least_seconds_left(self) -> float | None:
-        """Return the seconds until the first of the leases held ends; None where none is held, no I/O."""
+        """Return the seconds until the first of the leases held ends, without I/O; None if none is held."""
         ends = [held.ends for held in list(self._held.values())]
         return max(min(ends) - self._clock(), 0.0) if ends else None
 
@@ -195,10 +195,10 @@ class LiveLeases:
         return end
 
     def check(self, name: LeaseName) -> None:
-        """Ask the server whether the lease still lives, and replace it where it does not.
+        """Ask the server whether the lease still lives, and replace it if it does not.
 
-        For who was refused with its values. At most once a second for each lease; who comes while another
-        asks waits for that.
+        For a caller whose login with its values was refused. The server is asked at most once a second for
+        each lease; callers that come meanwhile wait for its answer.
         """
         held = self._held.get(name)
         if held is None or not held.lock.acquire(timeout=_CHECK_SECONDS):
@@ -254,7 +254,7 @@ class LiveLeases:
         return made, True
 
     def _run_fetch(self, name: LeaseName, flight: Future[_Held], generation: int) -> bool:
-        """Issue a lease for all who wait for `flight`, and tell whether that succeeded."""
+        """Issue a lease for all callers that wait for `flight`, and return whether that succeeded."""
         try:
             held = self._issued(name)
         except BaseException as error:
@@ -270,11 +270,11 @@ class LiveLeases:
             late = generation != self._generation
             if not late:
                 before = self._held.get(name)
-                if before is not None:  # one that has ended, too: the ledger is still to be told
+                if before is not None:  # even one that has ended: the ledger does not know that yet
                     self._retired.append(before)
                 self._held[name] = held
                 self._lapsed.pop(name, None)
-                subscribers = self._news(name, held.text)
+                subscribers = self._note_text(name, held.text)
                 self._schedule(held)
             self._flights.pop(name, None)
         if late:  # it was closed meanwhile
@@ -283,7 +283,7 @@ class LiveLeases:
             return False
         flight.set_result(held)
         self._forget_ended()
-        self._tell(subscribers, held.lease)
+        self._call_all(subscribers, held.lease)
         return True
 
     def _issued(self, name: LeaseName) -> _Held:
@@ -304,14 +304,14 @@ class LiveLeases:
     def _margin(self, held: _Held) -> float:
         """Return how long before its end a lease is renewed or replaced: a part of its life when it was new.
 
-        So what a pool hands out has that long to live, also at its greatest age.
+        So a connection from a pool has that long to live, even at the lease's greatest age.
         """
         return held.life * self._uniform(_RENEW_BEFORE, _RENEW_BEFORE + _JITTER)
 
     # --- renewing and replacing ---
 
     def _schedule(self, held: _Held) -> None:
-        """Let the thread see to `held` at its time; the caller has the lock."""
+        """Let the thread renew or replace `held` at its time; the caller has the lock."""
         self._count += 1
         heapq.heappush(self._due, (held.act_at, self._count, held))
         if self._thread is None:
@@ -338,16 +338,16 @@ class LiveLeases:
                 self._changed.wait(wait)
 
     def start_due(self, start: Callable[[Callable[[], object]], object]) -> float | None:
-        """Let `start` run what is due, and return the seconds until something will be; None for never."""
+        """Run what is due by `start`, and return the seconds until something will be due; None for never."""
         with self._changed:
             now = self._clock()
             while self._due and self._due[0][0] <= now:
                 held = heapq.heappop(self._due)[2]
                 if self._held.get(held.name) is held:
-                    start(partial(self._see_to, held))
+                    start(partial(self._act_if_due, held))
             return min(max(self._due[0][0] - now, 0.0), threading.TIMEOUT_MAX) if self._due else None
 
-    def _see_to(self, held: _Held) -> None:
+    def _act_if_due(self, held: _Held) -> None:
         with held.lock:
             if self._held.get(held.name) is held and self._clock() >= held.act_at:
                 try:
@@ -357,7 +357,7 @@ class LiveLeases:
                     self._later(held)
 
     def _act(self, held: _Held) -> None:
-        """Renew a lease; replace it where that is not possible, or not for long."""
+        """Renew a lease; replace it if it cannot be renewed, or not for long."""
         held.checked = self._clock()
         if held.last or held.ends <= held.checked:
             self._replace(held)
@@ -388,14 +388,14 @@ class LiveLeases:
         with self._changed:
             held.lease, held.pause = renewed, 0.0
             held.ends = started + life
-            # What is given less than before is at its greatest age; soon it is replaced.
+            # A lease that gets less than before is near its greatest age, and is replaced next.
             held.last = not renewed.renewable or life < held.life * _SHORTENED
             held.act_at = max(held.ends - self._margin(held), started)
             held.text = renewed.as_json()
-            subscribers = self._news(held.name, held.text)
+            subscribers = self._note_text(held.name, held.text)
             self._schedule(held)
         self._calls.note_renewal(renewed)
-        self._tell(subscribers, renewed)
+        self._call_all(subscribers, renewed)
 
     def _replace(self, held: _Held) -> None:
         with self._changed:
@@ -415,7 +415,7 @@ class LiveLeases:
         return show_key(self._calls.asked_as(held.name[1]))
 
     def _later(self, held: _Held) -> None:
-        """Try again after a pause that grows, and that leaves time for several tries before the end."""
+        """Try again after a growing pause that leaves time for several tries before the end."""
         with self._changed:
             if self._held.get(held.name) is not held:
                 return
@@ -427,15 +427,15 @@ class LiveLeases:
             held.act_at = now + held.pause
             self._schedule(held)
 
-    def _news(self, name: LeaseName, text: str) -> list[Callable[[Lease], object]]:
-        """Take note of what is given now, and return whom to tell: those who were given something else."""
-        given, self._given[name] = self._given.get(name), text
-        if given is None or given == text:
+    def _note_text(self, name: LeaseName, text: str) -> list[Callable[[Lease], object]]:
+        """Take note of the text that reads return now; if it has changed, return the subscribers to call."""
+        before, self._given[name] = self._given.get(name), text
+        if before is None or before == text:
             return []
         callbacks = list(self._subscribers.get(name, ()))
         return callbacks if self._changed_to is None else [*callbacks, partial(self._changed_to, name)]
 
-    def _tell(self, subscribers: list[Callable[[Lease], object]], lease: Lease) -> None:
+    def _call_all(self, subscribers: list[Callable[[Lease], object]], lease: Lease) -> None:
         for callback in subscribers:
             try:
                 callback(lease)
@@ -476,12 +476,12 @@ _registered = False
 
 
 def _at_exit(leases: LiveLeases) -> None:
-    """Have `leases` revoked at the normal end of this process."""
+    """Revoke `leases` at the normal end of this process."""
     global _registered  # noqa: PLW0603  # once in a process
     _holding.add(leases)
     if not _registered:
         _registered = True
-        # Before the threads of the interpreter end, where that can be said: revoking may need some.
+        # If possible, before the interpreter ends its threads: revoking may need some.
         register: Any = getattr(threading, "_register_atexit", atexit.register)
         register(_revoke_at_exit)
 

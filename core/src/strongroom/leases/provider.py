@@ -19,11 +19,11 @@ __all__ = ["LeasingProvider"]
 class LeasingProvider(BaseProvider, ABC):
     """A provider that issues leases; reading a key gives the JSON object of its live lease's values.
 
-    A subclass has `issue_lease`, `renew_lease` and `revoke_lease`, and `list_secrets` where it can list. In a
-    registry the pipeline keeps the leases, and none is issued here.
+    A subclass has `issue_lease`, `renew_lease` and `revoke_lease`, and `list_secrets` if it can list. In a
+    registry the pipeline keeps the leases, and reads of this object issue none.
 
     Attributes:
-        revocable: Whether a lease can be ended before its time; where it cannot, nobody tries.
+        revocable: Whether a lease can be ended before its time; if not, that is not tried.
     """
 
     revocable: ClassVar[bool] = True

@@ -1,9 +1,9 @@
-"""The base of middleware: passes on just the capabilities that the inner provider has.
+"""The base of middleware: it has just the capabilities that the inner provider has.
 
-Write capability methods in the class like any others. They exist on an instance only where the inner
-provider has them too: as real methods of a class chosen at construction, because `isinstance` on a
-runtime-checkable protocol looks statically from Python 3.12 on. What a class does not override is
-handed on unchanged.
+Write capability methods in the class like any others. They exist on an instance only if the inner provider
+has
+them too: as real methods of a class chosen at construction, because `isinstance` on a runtime-checkable
+protocol looks at the class from Python 3.12 on. What a class does not override is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OPTIONAL = frozenset(name for names in CAPABILITIES.values() for name in names)
 
 
 class _PassThrough:
-    """The capability methods as a middleware has them that does not care for them."""
+    """The capability methods that call the inner provider."""
 
     inner: FullProvider
 
@@ -87,7 +87,7 @@ class Middleware(BaseProvider):
     """
 
     _get: Callable[[str], str]
-    """The inner `get_secret`, bound by those middlewares that have no call to spare."""
+    """The inner `get_secret`, bound by middleware that saves a call on each read."""
 
     _capability_methods: ClassVar[Mapping[str, Callable[..., Any]]] = {
         name: vars(_PassThrough)[name] for name in _OPTIONAL
@@ -96,7 +96,7 @@ class Middleware(BaseProvider):
     _withheld: ClassVar[frozenset[str]] = frozenset()
     """Capability methods that instances never have, whatever the inner provider has."""
     _offered: ClassVar[frozenset[str]] = frozenset()
-    """Those that they always have."""
+    """Capability methods that instances always have."""
 
     def __init_subclass__(cls, *, chosen: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -114,11 +114,12 @@ class Middleware(BaseProvider):
         return made
 
     def __init__(self, inner: Any) -> None:
-        # Which of the capabilities are there was decided when the class was chosen.
+        # A `FullProvider` for the type checker: `__new__` has chosen a class with the capabilities of
+        # `inner`.
         self.inner: FullProvider = guard(inner)
 
     def with_inner(self, inner: Any) -> Self:
-        """Return the same middleware around another provider, which has the same capabilities."""
+        """Return a copy of this middleware around another provider, which has the same capabilities."""
         copy = object.__new__(type(self))  # not `copy.copy`: `__new__` would choose a class again
         vars(copy).update(vars(self))
         copy.inner = guard(inner)
@@ -152,10 +153,3 @@ def _class_for(cls: Any, methods: frozenset[str]) -> Any:
     namespace = {name: cls._capability_methods[name] for name in methods}
     namespace |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), namespace, chosen=True)
-
-
-def innermost(provider: Any) -> Any:
-    """Return the provider itself, below all middleware."""
-    while hasattr(provider, "inner"):
-        provider = provider.inner
-    return provider

@@ -1,4 +1,4 @@
-"""Values remembered for a time, so that the backend is asked once and its outage is not everybody's."""
+"""Values remembered for a time, so that the backend is asked less and its outages are bridged."""
 
 from __future__ import annotations
 
@@ -44,9 +44,8 @@ _FEW: Final = 1024
 class CachingMiddleware(WriteObserver):
     """Answers reads from memory, and then, if one is given, from a store that processes share.
 
-    It forgets a secret when it is changed through it: by a write, a delete, a conditional write or a
-    promotion. So it does when a description or a history shows another version than before, and after a
-    conflict.
+    It forgets a secret that is changed through it: by a write, a delete, a conditional write or a promotion.
+    It also forgets it when a description or history shows another version than before, and after a conflict.
 
     Args:
         inner: The provider whose reads are cached.
@@ -138,17 +137,17 @@ class CachingMiddleware(WriteObserver):
                 max_age_seconds=max_age_seconds,
                 **options,
             )
-        # In place of the method: a call less on the fast path.
-        self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]  # as said
+        # It replaces the method: one call less on the fast path.
+        self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]  # on purpose
         self.fresh: Callable[[str], str | None] | None = self.cache.fresh
-        """Gives what is remembered and fresh, and else None; None itself where nothing is remembered."""
+        """Returns the fresh value of a key, or None; it is None itself if nothing is remembered here."""
         if self._passes_through:
             # Values of a lease are never kept here: reading the live one is as fast.
             self.get_secret = self._fetch  # type: ignore[method-assign]  # as above
             self.fresh = None
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def get_secret(self, key: str) -> str:
@@ -156,9 +155,9 @@ class CachingMiddleware(WriteObserver):
 
     @contextmanager
     def writing(self, *keys: str) -> Iterator[None]:
-        """Forget `keys` after the write, even if it failed: it is then unknown what is stored.
+        """Forget `keys` after the write, even if it failed: it is then not known what is stored.
 
-        After a conflict too: it says that somebody else has changed the secret.
+        A conflict, too, means that somebody else has changed the secret.
         """
         self._online()
         try:
@@ -201,13 +200,15 @@ class CachingMiddleware(WriteObserver):
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         self._online()
-        tenant = current_tenant()  # a subscription through tenants tells of this one's secrets
+        tenant = (
+            current_tenant()
+        )  # below a tenant middleware, the subscription reports the secrets of this tenant
 
         def changed(changes: list[SecretChange]) -> None:
             for change in changes:
                 self.cache.forget(tenant, change.key)
             if not changes:
-                self.cache.drop_all()  # whatever was missed
+                self.cache.drop_all()  # changes were missed: any key may be one
             callback(changes)
 
         return self.inner.subscribe_changes(changed)
@@ -243,7 +244,7 @@ class CachingMiddleware(WriteObserver):
         self._forget_source(source)
         if self._shared is not None:
             self._shared.drop(self._text_of(source))
-            self._forget_source(source)  # who read in between may have found it in the second level
+            self._forget_source(source)  # a read in between may have found it in the second level
 
     def drop_all(self, places: frozenset[str]) -> None:
         """Forget all that is read from one of `places`, of every tenant: here, and in the second level."""
@@ -254,10 +255,10 @@ class CachingMiddleware(WriteObserver):
         self._noting = threading.RLock()
 
     def _rest(self, take: Take) -> None:
-        take(self._noting)  # a forked child must not have half a note
+        take(self._noting)  # so that a forked child has no half-made note
 
     def belongs_to(self, pipeline: str) -> None:
-        """Let the second level, where there is one, name its pipeline in what it tells."""
+        """Name the pipeline in what is logged of the second level, if there is one."""
         if self._shared is not None:
             self._shared.belongs_to(pipeline)
 
@@ -287,7 +288,7 @@ class CachingMiddleware(WriteObserver):
         }
 
     def _life(self, key: str) -> float | None:
-        """Return the seconds until the rotation of `key` is due, None where it is not known or overdue."""
+        """Return the seconds until the rotation of `key` is due, None if that is not known or past."""
         due = self._due_at(key) if self._due_at is not None else None
         left = (due - datetime.now(UTC)).total_seconds() if due is not None else 0
         return left if left > 0 else None
@@ -314,12 +315,12 @@ class CachingMiddleware(WriteObserver):
         return [self._text_of(source) for source in self._sources(key)]
 
     def _text_of(self, source: Source) -> str:
-        # What tells no address has a place that means nothing to other processes: there its namespace counts.
+        # The place of an object without an address means nothing to other processes: its namespace does.
         named = self._namespace is not None and type_of(source.place) is None
         return f"{self._namespace if named else source.place}\0{source.key}"
 
     def _sources(self, key: str) -> list[Source]:
-        """Return where `key` is read from, and take note of it where it has another name there."""
+        """Return where `key` is read from, and take note of it if it has another name there."""
         sources = sources_of(self.inner, key)
         renamed = [source for source in sources if source.key != key]
         if renamed or not self._places.issuperset(source.place for source in sources):
@@ -360,7 +361,7 @@ def _namespace_of(inner: Any, l2: CacheStore) -> str:
 def make_caching_middleware(
     inner: Any, *, l2: Any = None, encryption: Any = None, context: Any = None, **options: Any
 ) -> CachingMiddleware:
-    """Return the middleware as a spec describes it: its parts made, and told what it is in front of."""
+    """Return the middleware that a spec describes, with its parts, and with its place in the pipeline."""
     if context is not None:
         options |= {
             "namespace": context.address,
@@ -381,12 +382,12 @@ make_caching_middleware.accepts_pipeline_context = True  # type: ignore[attr-def
 
 
 def _due_at(inner: Any, rotate_days: Mapping[str, int], key: str) -> datetime | None:
-    """Return when a declared secret is due, None for any other, and where the backend tells no age."""
+    """Return when a declared secret is due; None for any other, or if the backend does not know its age."""
     days = rotate_days.get(key)
     if days is None or not isinstance(inner, Describer):
         return None
     try:
         updated = inner.describe_secret(key).updated_at
     except StrongroomError:
-        return None  # the value was read, and is given; it only lives as long as any other
+        return None  # the value is returned all the same, and lives as long as any other
     return None if updated is None else updated + timedelta(days=days)

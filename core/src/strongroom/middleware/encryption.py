@@ -70,7 +70,7 @@ class EncryptionMiddleware(Middleware):
         _warn_if_rules_see_ciphertext(inner)
 
     def address(self) -> dict[str, Any]:
-        """Return what decides which secret is meant: nothing but that it is there."""
+        """Return nothing: the cipher does not decide which secret is meant."""
         return {}
 
     def get_secret(self, key: str) -> str:
@@ -81,7 +81,7 @@ class EncryptionMiddleware(Middleware):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         tokens = self.inner.get_secrets(keys)
-        # A cipher that is asked over a network has a batch; where that fails, each value gets its own answer.
+        # A cipher that is a server has a batch; if that fails, each value is decrypted by itself.
         many = getattr(self._cipher, "decrypt_many", None)
         if many is not None and tokens and not self._migrate:
             with suppress(DecryptionError):
@@ -107,9 +107,9 @@ class EncryptionMiddleware(Middleware):
         return self.inner.stage_secret(key, self._sealed(key, value))
 
     def rekey(self, prefix: str = "", progress: Callable[[int, int], object] | None = None) -> int:
-        """Encrypt every value again that was not encrypted with the key that is used for writing.
+        """Encrypt every value again that was not encrypted with the key for writing.
 
-        Values that others write meanwhile are left to them. It may be called again after a crash.
+        Values that others write meanwhile are left as they are. It may be called again after a crash.
 
         Args:
             prefix: Only keys that begin with it.
@@ -124,7 +124,7 @@ class EncryptionMiddleware(Middleware):
         return self.rekey_keys(self.inner.list_secrets(prefix), progress)
 
     def rekey_keys(self, keys: Sequence[str], progress: Callable[[int, int], object] | None = None) -> int:
-        """Do the same for these keys."""
+        """Do what `rekey` does, for these keys."""
         written = 0
         for number, key in enumerate(keys, 1):
             written += self._rekeyed(key)
@@ -159,13 +159,13 @@ class EncryptionMiddleware(Middleware):
             try:
                 self.inner.set_secret_if(key, token, version)
             except ConflictError:
-                return False  # it was written with the key of today
+                return False  # another writer has encrypted it with the present key
         else:
             self.inner.set_secret(key, token)
         return True
 
     def close(self) -> None:
-        """Close the cipher, where it holds something open, and the inner provider."""
+        """Close the cipher, if it holds something open, and the inner provider."""
         if isinstance(self._cipher, Closeable):
             self._cipher.close()
         super().close()
@@ -194,12 +194,12 @@ def make_encryption_middleware(
     cipher: Any = None,
     migrate: bool = False,
 ) -> EncryptionMiddleware:
-    """Return the middleware as a spec describes it: by algorithm and keys, or by a cipher of its own."""
+    """Return the middleware that a spec describes: by algorithm and keys, or by a cipher plugin."""
     if cipher is not None:
         return EncryptionMiddleware(inner, cipher.make(), migrate=migrate)
-    made = CIPHERS[algorithm]
-    primary = made(key if key is not None else _key_of_settings())
-    older = [made(one, older=True) for one in older_keys]
+    cipher_class = CIPHERS[algorithm]
+    primary = cipher_class(key if key is not None else _key_of_settings())
+    older = [cipher_class(one, older=True) for one in older_keys]
     return EncryptionMiddleware(inner, KeyRing(primary, *older) if older else primary, migrate=migrate)
 
 

@@ -1,4 +1,4 @@
-"""Reads answered from live leases, outside of everything that could keep their values."""
+"""Reads answered from live leases, outside of all middleware that could keep their values."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from strongroom.leases.live import LiveLeases
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.providers import Closeable, Lease, SecretChange, Subscribers
+from strongroom.providers.base import layers
 
 __all__ = ["LeaseMiddleware"]
 
 
 class LeaseMiddleware(Middleware):
-    """Stands outermost in a pipeline whose provider issues leases, and keeps one for each key.
+    """The outermost layer of a pipeline whose provider issues leases; it keeps one for each key.
 
     Args:
         inner: What issues them: a `LeaseProvider`, with middleware around it.
-        ledger: Where they are noted down.
+        ledger: Where they are noted.
         observer: Returns the pipeline whose hooks see the operations.
-        asked_as: Returns the key as callers give it, of the key that `inner` is asked for.
+        asked_as: Returns the callers' key for the key of `inner`.
     """
 
     _offered = frozenset({"get_secrets", "subscribe_changes"})
@@ -41,7 +42,7 @@ class LeaseMiddleware(Middleware):
         self._subscribers: dict[str | None, Subscribers] = {}
         self.leases = LiveLeases(
             self.inner,
-            by_tenant=_heeds_tenants(inner),
+            by_tenant=_separates_tenants(inner),
             ledger=ledger,
             observer=observer,
             asked_as=asked_as,
@@ -49,7 +50,7 @@ class LeaseMiddleware(Middleware):
         )
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def get_secret(self, key: str) -> str:
@@ -75,9 +76,5 @@ class LeaseMiddleware(Middleware):
         super().close()
 
 
-def _heeds_tenants(chain: Any) -> bool:
-    while chain is not None:
-        if isinstance(chain, TenantMiddleware):
-            return True
-        chain = getattr(chain, "inner", None)
-    return False
+def _separates_tenants(chain: Any) -> bool:
+    return any(isinstance(layer, TenantMiddleware) for layer in layers(chain))

@@ -1,4 +1,4 @@
-"""Keys under a prefix, and keys without one."""
+"""Keys with a prefix put before them, or taken off."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PrefixMiddleware(RenamingMiddleware):
         return self._own_name
 
     def _own_name(self, stored: str) -> str | None:
-        # What is left must be a key: of one that equals the prefix nothing is.
+        # What is left must be a key: nothing is left of a name that equals the prefix.
         own = stored[len(self.prefix) :] if stored.startswith(self.prefix) else ""
         return own if own and own[0] != "/" else None
 
@@ -59,7 +59,7 @@ class PrefixMiddleware(RenamingMiddleware):
 
 
 class StripPrefixMiddleware(RenamingMiddleware):
-    """Takes `prefix` off every key, and puts it back: how a route with `strip_prefix` hands keys on.
+    """Takes `prefix` off every key, and puts it back in results, for a route with `strip_prefix`.
 
     Raises:
         InvalidKeyError: The prefix breaks the rules for keys.

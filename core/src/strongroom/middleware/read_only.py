@@ -14,11 +14,11 @@ __all__ = ["ReadOnlyMiddleware"]
 class ReadOnlyMiddleware(Middleware):
     """Refuses `set`, `delete` and all other writes with `ReadOnlyError`."""
 
-    def __init__(self, inner: Any) -> None:  # its signature is shown
+    def __init__(self, inner: Any) -> None:  # its signature is in the reference
         super().__init__(inner)
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def set_secret(self, key: str, value: str) -> None:  # noqa: ARG002  # refused whatever it is

@@ -1,4 +1,4 @@
-"""Middleware under which secrets have other names than the backend knows them by."""
+"""The base of middleware that gives secrets other names in the backend than callers use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ T = TypeVar("T")
 
 
 class RenamingMiddleware(Middleware, ABC):
-    """Hands every call on under another key, and brings results and errors back under the caller's.
+    """Passes every call on with another key, and names results and errors by the caller's key again.
 
-    A subclass says how keys are renamed by `stored` and back by `own_names`, and how a list is asked for by
-    `list_secrets`.
+    A subclass renames keys in `stored`, renames them back in `own_names`, and lists in `list_secrets`.
     """
 
     @abstractmethod
@@ -31,7 +30,7 @@ class RenamingMiddleware(Middleware, ABC):
 
     @abstractmethod
     def own_names(self) -> Callable[[str], str | None]:
-        """Return what gives the caller's name of a stored one, or None where the caller has no such key."""
+        """Return a function from a stored name to the caller's, or to None if the caller has no such key."""
 
     def get_secret(self, key: str) -> str:
         stored = self.stored(key)
@@ -141,7 +140,7 @@ class RenamingMiddleware(Middleware, ABC):
 
 
 def _rename(error: StrongroomError, names: Mapping[str, str]) -> None:
-    """Make an error about a stored name one about the caller's; `names` maps stored names to those."""
+    """Put the caller's key into an error about a stored name; `names` maps stored names to those."""
     stored = error.key
     if stored is None or stored not in names:
         return

@@ -1,4 +1,4 @@
-"""Asking again where the backend is unavailable or throttles."""
+"""Repeating calls if the backend is unavailable or throttles."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RetryMiddleware(Middleware):
         self._get = self.inner.get_secret
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def get_secret(self, key: str) -> str:

@@ -90,7 +90,7 @@ class TenantMiddleware(RenamingMiddleware):
         for stored in self.inner.list_secrets(self._before):
             tenant, _, rest = stored.removeprefix(self._before).partition("/")
             if f"/{rest}".startswith(self._after) and f"/{rest}" != self._after:
-                with suppress(InvalidTenantError):  # somebody else's key that looks a little like a tenant's
+                with suppress(InvalidTenantError):  # another key that looks like a tenant's
                     tenants.add(check_tenant_id(tenant))
         return sorted(tenants)
 
@@ -99,7 +99,7 @@ class TenantMiddleware(RenamingMiddleware):
 
 
 class TenantSecretProvider(TenantMiddleware):
-    """`TenantMiddleware` under the name that says what it is around a single provider.
+    """`TenantMiddleware` under the name for use around a single provider.
 
     Args:
         base_provider: The provider that holds the secrets of all tenants.

@@ -67,7 +67,7 @@ class ValidationMiddleware(Middleware):
         return bool(self._min or self._max is not None or self._forbidden or self._schema is not None)
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def get_secret(self, key: str) -> str:
@@ -114,7 +114,7 @@ class ValidationMiddleware(Middleware):
         try:
             self._check_value(key, lease.as_json())
         except ValidationError:
-            with suppress(StrongroomError):  # it ends by itself, then; the rule that it breaks is what counts
+            with suppress(StrongroomError):  # it then ends by itself; the broken rule is raised
                 self.inner.revoke_lease(lease)
             raise
         return lease
@@ -183,7 +183,7 @@ def _schema_validator(rules: Mapping[str, Any]) -> Any:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise ConfigurationError(f"validation: json_schema is not a JSON Schema: {error.message}") from error
-    # jsonschema tries a schema's patterns by `re`, which nothing stops.
+    # jsonschema matches patterns by `re`, which nothing can stop.
     extend: Any = jsonschema.validators.extend  # it has no types
     return extend(kind, {"pattern": _schema_pattern})(schema)
 

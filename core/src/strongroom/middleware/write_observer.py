@@ -41,11 +41,11 @@ class WriteObserver(Middleware):
 
 
 class WriteNotifier(WriteObserver):
-    """Tells of each key that was written through it, for a cache on another way to the same place.
+    """Reports each key that was written through it, for a cache on another way to the same place.
 
     Args:
         inner: The provider that is written to.
-        changed: Called with the key, even if the write failed: it is then unknown what is stored.
+        changed: Called with the key, even if the write failed: it is then not known what is stored.
     """
 
     def __init__(self, inner: Any, changed: Callable[[str], object]) -> None:
@@ -54,7 +54,7 @@ class WriteNotifier(WriteObserver):
         self._get = self.inner.get_secret
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def get_secret(self, key: str) -> str:

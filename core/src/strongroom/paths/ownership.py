@@ -1,4 +1,4 @@
-"""Whether another user decides what a file says: its owner, who may write it, and links to it."""
+"""Whether another user can decide what a file holds: its owner, its permissions, and the links to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["distrust", "others_may_write", "own_bytes", "roots_own"]
 def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None:
     """Return why the file behind `path` is not to be trusted, such as "everybody may write it"; else None.
 
-    A file, and each symbolic link in its place, has to belong to this user or root, and the world must not
+    The file, and each symbolic link that leads to it, must belong to this user or root, and not everybody may
     write the file.
 
     Args:
@@ -34,7 +34,7 @@ def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None
 def roots_own(path: str | os.PathLike[str], status: os.stat_result) -> bool:
     """Return whether root alone put the file behind `path` there: it belongs to root, as do the links to it.
 
-    A file with several names tells nothing of who gave it this one, unless root alone may write the folder.
+    If the file has several names, root gave it this one only if root alone may write the folder.
     """
     try:
         if status.st_uid != 0 or any(link.st_uid != 0 for _, link in _links(os.fspath(path))):
@@ -48,9 +48,9 @@ def roots_own(path: str | os.PathLike[str], status: os.stat_result) -> bool:
 
 
 def others_may_write(status: os.stat_result) -> bool:
-    """Return whether somebody but this user and root may write the file or folder with this status.
+    """Return whether anybody except this user and root may write the file or folder with this status.
 
-    The members of its group are others, unless it is the group that this user alone is in.
+    Members of its group count as others, unless only this user is in it.
     """
     if status.st_uid not in {os.geteuid(), 0} or status.st_mode & stat.S_IWOTH:
         return True
@@ -58,12 +58,12 @@ def others_may_write(status: os.stat_result) -> bool:
 
 
 def own_bytes(path: str, most: int, *, closed_to_others: int) -> bytes | None:
-    """Return what is in a regular file of this user's own; None where there is none, or it is another's.
+    """Return what is in a regular file of this user; None if there is none, or it is another's.
 
     Args:
         path: The file; a link in its place is not followed.
         most: A longer file is not read.
-        closed_to_others: The rights, as bits of a mode, of which group and others must have none.
+        closed_to_others: Bits of a mode that must not be set: rights of the group and of others.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -82,7 +82,7 @@ def own_bytes(path: str, most: int, *, closed_to_others: int) -> bytes | None:
 
 
 def _is_private(group: int) -> bool:
-    """Return whether `group` is the one that many systems make for each user alone; root has none."""
+    """Return whether `group` is the private one that many systems make for each user; root has none."""
     import grp
     import pwd
 
@@ -95,7 +95,7 @@ def _is_private(group: int) -> bool:
 
 
 def _links(at: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each symbolic link in the place of a file, and its status."""
+    """Yield each symbolic link that leads to a file, and its status."""
     for _ in range(40):  # as many links as Linux follows
         found = os.lstat(at)
         if not stat.S_ISLNK(found.st_mode):

@@ -41,7 +41,7 @@ def expanded_text(path: str | os.PathLike[str]) -> str:
     """Return `expanded` as text; only what begins with `~` needs `pathlib`.
 
     Raises:
-        ConfigurationError: As above.
+        ConfigurationError: See `expanded`.
     """
     text = os.fspath(path)
     return str(expanded(text)) if text.startswith("~") else text

@@ -1,4 +1,4 @@
-"""A pipeline: middleware around a provider, with hooks that see every operation; whole stores."""
+"""A pipeline: middleware around a provider, with hooks that see every operation; work on whole stores."""
 
 from __future__ import annotations
 

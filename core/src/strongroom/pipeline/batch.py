@@ -1,4 +1,4 @@
-"""Reading and describing many keys, also of a provider that has no batches."""
+"""Reading and describing many keys, even of a provider without batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from strongroom.errors import SecretNotFoundError
-from strongroom.parallel import in_parallel
+from strongroom.parallel import in_parallel, present_in_parallel
 from strongroom.providers import BatchDescriber, BatchReader, Describer, SecretMetadata, SecretProvider
 
 __all__ = ["describe_many", "read_many"]
@@ -23,17 +23,7 @@ def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
     """
     if isinstance(provider, BatchReader):
         return provider.get_secrets(keys)
-    values = in_parallel(partial(_or_absent, provider), keys, _PARALLEL_READS)
-    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-
-
-def _or_absent(provider: SecretProvider, key: str) -> str | None:
-    try:
-        return provider.get_secret(key)
-    except SecretNotFoundError as error:
-        if error.reason != "absent":
-            raise
-        return None
+    return present_in_parallel(provider.get_secret, keys, _PARALLEL_READS)
 
 
 def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretMetadata]:

@@ -25,7 +25,7 @@ class FallbackProvider(Middleware):
             disabled), `unavailable`. Denied never does.
     """
 
-    # What changes at one member may be hidden by another; leases are the members' own.
+    # Another member may hide what changes at one; leases belong to the members.
     _withheld = frozenset({"subscribe_changes", "issue_lease", "renew_lease", "revoke_lease"})
 
     def __init__(self, inner: Any, *, others: Sequence[SecretProvider], when: frozenset[str]) -> None:
@@ -44,7 +44,7 @@ class FallbackProvider(Middleware):
             except (SecretNotFoundError, BackendUnavailableError) as error:
                 if not self._goes_on(error):
                     raise
-                # That one of several was down means that nobody knows whether the secret is absent.
+                # If one of several was down, it is not known whether the secret is absent.
                 if failure is None or isinstance(failure, SecretNotFoundError):
                     failure = error
         assert failure is not None  # noqa: S101  # the model demands at least one member

@@ -26,7 +26,7 @@ class HookCalls:
         self.events = events
         self.entered: list[tuple[SecretHook, int]] = []  # with the place of its event; a batch hook has all
         self.vetoed = False
-        self.kept = False  # whether a hook may hold on to the events as they were before
+        self.kept = False  # whether a hook may have kept the events of `before`
         self.seen = Observation()
         self.token = observation.set(self.seen) if hooks else None
         self.started = time.perf_counter()
@@ -49,7 +49,7 @@ class HookCalls:
             raise
 
     def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
-        """Call every `after` that is owed; only an `AuditError` of theirs comes out."""
+        """Call `after` for every `before` that was called; of their errors only an `AuditError` is raised."""
         if self.token is not None:
             observation.reset(self.token)
         duration = time.perf_counter() - self.started

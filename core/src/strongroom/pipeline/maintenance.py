@@ -1,12 +1,12 @@
-"""What is done to all that a pipeline stores: backup, restore and rekey, each one operation that hooks see.
+"""Work on everything that a pipeline stores: backup, restore and rekey, each one operation that hooks see.
 
-They go past middleware, to the store itself. So what middleware would refuse is asked of it here: a read-only
-pipeline writes nothing, and what concerns every tenant is not done for one.
+They bypass middleware and use the store itself. So what middleware would refuse is refused here: a read-only
+pipeline writes nothing, and a pipeline for tenants needs `all_tenants`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from strongroom.errors import ReadOnlyError, StrongroomError, TenantContextError, UnsupportedOperationError
@@ -14,13 +14,13 @@ from strongroom.keys import record_key
 from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.pipeline.pipeline import Pipeline
+from strongroom.providers.base import innermost, layers
 from strongroom.tenancy import TenantContext
 
 __all__ = [
     "Progress",
     "encryption_of",
     "has",
-    "layers",
     "operate",
     "refuse_early",
     "rekey_values",
@@ -29,23 +29,12 @@ __all__ = [
 
 T = TypeVar("T")
 Progress = Callable[[int, int], object]
-"""Called with what is done, and what there is in all."""
-
-
-def layers(pipeline: Any) -> Iterator[Any]:
-    """Yield a pipeline, its middleware from the outside, and the provider."""
-    at = pipeline
-    while True:
-        yield at
-        if not hasattr(at, "inner"):
-            return
-        at = at.inner
+"""Called with how many are done, and how many there are."""
 
 
 def has(pipeline: Pipeline, operation: str) -> bool:
     """Return whether the pipeline's provider has the operation."""
-    *_, provider = layers(pipeline)
-    return callable(getattr(provider, operation, None))
+    return callable(getattr(innermost(pipeline), operation, None))
 
 
 def store_of(pipeline: Pipeline, operation: str) -> Any:
@@ -54,7 +43,7 @@ def store_of(pipeline: Pipeline, operation: str) -> Any:
     Raises:
         UnsupportedOperationError: It does not have the operation.
     """
-    *_, provider = layers(pipeline)
+    provider = innermost(pipeline)
     if not has(pipeline, operation):
         kind = getattr(provider, "type_name", "") or type(provider).__name__
         raise UnsupportedOperationError(
@@ -68,7 +57,7 @@ def store_of(pipeline: Pipeline, operation: str) -> Any:
 def operate(
     pipeline: Pipeline, operation: str, call: Callable[[], T], *, all_tenants: bool, writes: bool = True
 ) -> T:
-    """Run `call` as one operation of a pipeline, and of those that it falls back to, with an empty key.
+    """Run `call` as one operation of a pipeline, and of the first member of its fallback, with an empty key.
 
     Args:
         pipeline: The pipeline, whose hooks see the operation.
@@ -78,7 +67,7 @@ def operate(
         writes: Whether a read-only middleware refuses it.
 
     Raises:
-        ReadOnlyError, TenantContextError: It is refused, which hooks see too.
+        ReadOnlyError, TenantContextError: It is refused; hooks see that, too.
     """
 
     def run() -> T:
@@ -94,7 +83,7 @@ def operate(
 
 
 def refuse_early(pipeline: Pipeline, operation: str, *, all_tenants: bool) -> None:
-    """Raise what `operate` would, and let hooks see that; do nothing where it would not.
+    """Raise what `operate` would raise, seen by hooks; do nothing if it would run.
 
     Raises:
         ReadOnlyError, TenantContextError: It is refused.
@@ -130,12 +119,12 @@ def rekey_values(
     all_tenants: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Encrypt what an encryption of a pipeline wrote with the first of its keys; return how many it was.
+    """Encrypt what an encryption of a pipeline wrote with the first of its keys; return how many values.
 
     If the pipeline has a tenant middleware, this is done within the active tenant, or within each.
 
     Raises:
-        TenantContextError: There is such a middleware, no tenant is active, and not all of them are meant.
+        TenantContextError: There is such a middleware, no tenant is active, and `all_tenants` is not set.
         DecryptionError: A value does not decrypt; those before it are written.
     """
     tenants = _tenants(pipeline) if all_tenants else None
@@ -157,8 +146,8 @@ def _tenants(pipeline: Pipeline) -> list[str] | None:
 def _keys(pipeline: Pipeline, encryption: EncryptionMiddleware) -> list[str]:
     """Return the names by which an encryption knows the secrets that can be listed.
 
-    So it does what rotations keep beside them, which no list has: without it none could be ended that is in
-    flight. A name under which there is nothing is passed over.
+    They include the records that rotations keep beside secrets, which are in no list: otherwise a rotation in
+    progress could not be ended. The caller passes over a name under which there is nothing.
     """
     above: list[RenamingMiddleware] = []
     top: Any = None

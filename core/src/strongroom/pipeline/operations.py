@@ -25,7 +25,7 @@ _operations: OpenBlocks[str] = OpenBlocks("strongroom_operation")
 
 
 def check_user_key(key: str) -> str:
-    """Return `key`, or raise `InvalidKeyError`: also for the names that rotation keeps to itself."""
+    """Return `key`, or raise `InvalidKeyError`, also for the names that are reserved for rotations."""
     try:
         return checked_user_key(key)
     except TypeError:  # a list, say, cannot be looked up
@@ -35,7 +35,7 @@ def check_user_key(key: str) -> str:
 
 @lru_cache(maxsize=8192)
 def checked_user_key(key: str) -> str:
-    """Do as `check_user_key`, in less time where `key` is known; of what has no hash it is a `TypeError`."""
+    """Do the same as `check_user_key`, faster for a known key; what has no hash raises a `TypeError`."""
     if is_reserved(check_key(key)):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
     return key

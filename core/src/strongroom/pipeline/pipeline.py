@@ -41,12 +41,12 @@ _NO_RECORD = (
 
 
 class Pipeline(Middleware):
-    """The outermost provider: checks keys, tells hooks, and puts its name on errors.
+    """The outermost provider: checks keys, calls hooks, and puts its name on errors.
 
     Args:
         inner: The outermost middleware, or the provider itself.
         name: The pipeline's name in the spec.
-        hooks: What sees every operation; audit hooks are entered first, `after` runs in reverse.
+        hooks: They see every operation; audit hooks are entered first, and `after` runs in reverse order.
     """
 
     def __init__(self, inner: Any, *, name: str, hooks: Sequence[SecretHook] = ()) -> None:
@@ -67,7 +67,7 @@ class Pipeline(Middleware):
         return bool(self._hooks)
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
-        """Give `seen` every value that is read or written from now on, before it goes on."""
+        """Call `seen` with every value that is read or written from now on, before it is passed on."""
         read = self.inner.get_secret
         self._value_observer = seen
         self._get = lambda key: self.observed(read(key))
@@ -77,7 +77,7 @@ class Pipeline(Middleware):
         self._changed = changed
 
     def changed(self, *keys: str) -> None:
-        """Let the other caches of the registry forget what is stored where `keys` are, and watches look."""
+        """Let the other caches of the registry forget what is stored at `keys`, and let watches look."""
         if self._changed is not None and keys and isinstance(keys[0], str):
             self._changed(self.inner, keys)
 
@@ -86,7 +86,7 @@ class Pipeline(Middleware):
         invalidate(self.inner, check_user_key(key))
 
     def address(self) -> dict[str, Any]:
-        """Return nothing: with it and without it the same is read."""
+        """Return nothing: it does not change which secret is read."""
         return {}
 
     def observed(self, value: str) -> str:
@@ -106,10 +106,10 @@ class Pipeline(Middleware):
         except TypeError:
             if isinstance(key, str):
                 raise
-        return self._get(check_user_key(key))  # raises: what cannot even be looked up is not a key
+        return self._get(check_user_key(key))  # raises: what has no hash is not a key
 
     def fresh(self, remembered: Callable[[str], str | None], key: str) -> str | None:
-        """Return what `remembered`, the cache inside, has of `key`; None where a read has to tell."""
+        """Return the value of `key` in the cache inside, by its `remembered`; None if it has to be read."""
         if self._hooks:
             return None
         try:
@@ -119,14 +119,14 @@ class Pipeline(Middleware):
         return value if value is None or self._value_observer is None else self.observed(value)
 
     def _get_watched(self, key: str) -> str:
-        # A method of its own: a closure over `key` would slow down the reads that nobody watches.
+        # A method of its own: in `get_secret`, a closure over `key` would slow down reads without hooks.
         return self.run_with_hooks("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
         if self._hooks:
             self._write("set", key, self.inner.set_secret, self.observed(value))
             return
-        try:  # as above, written out
+        try:  # `_write`, written out
             self.inner.set_secret(check_user_key(key), self.observed(value))
         except StrongroomError as error:
             self._attach_pipeline(error)
@@ -221,14 +221,14 @@ class Pipeline(Middleware):
         try:
             self.inner.delete_secret(key)
         except SecretNotFoundError:
-            self._delete_record(key)  # a delete that was cut off has left it behind
+            self._delete_record(key)  # an interrupted delete has left it behind
             raise
         self._delete_record(key)
 
     def _delete_record(self, key: str) -> None:
         """Drop what a rotation keeps beside `key`: an old value must not outlive the secret.
 
-        A caller who may not do that, or whose backend or rules do not accept such a name, has kept nothing
+        If the caller may not do that, or if backend or rules do not accept such a name, nothing was kept
         there.
         """
         with suppress(*_NO_RECORD):
@@ -243,7 +243,7 @@ class Pipeline(Middleware):
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a write; afterwards it is unknown what is stored, even if it failed."""
+        """Run a write, and report it as a change: even if it failed, it is not known what is stored."""
         try:
             return self._run(operation, key, method, *args, **kwargs)
         finally:
@@ -267,7 +267,7 @@ class Pipeline(Middleware):
         return result
 
     def _call_between_hooks(self, watch: HookCalls, call: Callable[[], T]) -> T:
-        """Call `before` of all hooks, then `call`; where either raises, `after` of those that are owed it."""
+        """Call `before` of all hooks, then `call`; if either raises, call `after` of the hooks entered."""
         try:
             watch.enter()
             return call()

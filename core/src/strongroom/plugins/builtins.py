@@ -1,4 +1,4 @@
-"""The components that core brings itself, through the same doors as everybody's."""
+"""The components of core itself, which come through the same hooks as those of any plugin."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class EncryptionConfig(_Config):
     )
 
     rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_one_cipher"})
-    """Rules that are about what is given, and not about what a text says; see `strongroom.spec.recording`."""
+    """Rules about which options are given, not about their text; see `strongroom.spec.recording`."""
 
     @model_validator(mode="after")
     def _one_cipher(self) -> EncryptionConfig:

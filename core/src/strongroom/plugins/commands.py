@@ -19,7 +19,7 @@ def command_of(name: str, distribution: str) -> Any:
 
     Args:
         name: Its name, and that of the function.
-        distribution: The one of ours that has it, to be named where it is missing.
+        distribution: The one of ours that has it; the error names it if it is missing.
 
     Raises:
         PluginError: It is not installed, not allowed, or broken.

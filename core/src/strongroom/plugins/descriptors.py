@@ -1,4 +1,4 @@
-"""What a plugin says of the components that it brings."""
+"""The descriptors of components that a plugin gives."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ KINDS: dict[Kind, str] = {
     "middleware": "strongroom_middleware",
     "hook": "strongroom_hooks",
     "encryption": "strongroom_encryption",
-    # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
+    # Not a hook of its own: a store is a part of caching middleware.
     "cache": "strongroom_middleware",
-    # Nor for a rotator: what has the secrets of a server mostly knows how to change them there.
+    # Nor for a rotator: a plugin for a server's secrets mostly knows how to change them there.
     "rotator": "strongroom_providers",
 }
 """Each kind of component with the hook that gives its descriptors."""

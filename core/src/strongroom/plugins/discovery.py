@@ -47,7 +47,7 @@ BUILT_IN_NAMES = (
 
 
 class UnknownTypeError(PluginError):
-    """No installed plugin has this type name; a spec that says it is simply wrong."""
+    """No installed plugin has this type name, so the spec that says it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class PluginFinder:
             self.seen = installed()
             found, self._unreadable = entry_points(GROUP)
             self._entries = [_Entry(*one) for one in found]
-            # A program that was packed without metadata has what came along as modules of core all the same.
+            # A program that was packed without metadata still has core's modules.
             if not any(one.distribution == CORE for one in self._entries):
                 self._entries += [_Entry(name, BUILTINS, CORE, __version__) for name in BUILT_IN_NAMES]
         # Asked for each time: an application may set it after the first look.
@@ -322,11 +322,11 @@ class PluginFinder:
             )
 
 
-def _kind_of(plugin: object, door: Kind) -> Kind:
-    """Return the kind of a descriptor that came in by the door for `door`."""
+def _kind_of(plugin: object, hooked: Kind) -> Kind:
+    """Return the kind of a descriptor that came from the hook for the kind `hooked`."""
     if isinstance(plugin, CachePlugin):
         return "cache"
-    return "rotator" if isinstance(plugin, RotatorPlugin) else door
+    return "rotator" if isinstance(plugin, RotatorPlugin) else hooked
 
 
 finder: PluginFinder = PluginFinder()

@@ -1,4 +1,4 @@
-"""What the metadata of installed distributions say; those that cannot be read are passed over, and told."""
+"""What the metadata of installed distributions say; those that cannot be read are skipped and reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EntryPoint(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """The folder of metadata that are broken, and how."""
+    """A folder whose metadata cannot be read, and why."""
 
     folder: str
     why: str
@@ -41,7 +41,7 @@ def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
     unreadable: dict[Unreadable, None] = {}
     try:
         points = [(one, one.dist) for one in importlib_metadata.entry_points(group=group)]
-    except Exception:  # noqa: BLE001  # whatever broken files make of it: below they are looked for one by one
+    except Exception:  # noqa: BLE001  # broken files may cause any error; below they are looked for one by one
         seen: set[str] = set()
         for owner in importlib_metadata.distributions():
             try:
@@ -77,7 +77,7 @@ def start_pydantic() -> None:
     second model on pydantic goes without plugins.
 
     Raises:
-        ConfigurationError: It does not go on; the message names the distributions that are broken.
+        ConfigurationError: Even a second attempt failed; the message names the broken distributions.
     """
     from pydantic import create_model
 
@@ -85,7 +85,7 @@ def start_pydantic() -> None:
     for _ in range(2):
         try:
             create_model("First")
-        except Exception as error:  # noqa: BLE001  # whatever broken files make of it
+        except Exception as error:  # noqa: BLE001  # broken files may cause any error
             failure = type(error).__name__
         else:
             return

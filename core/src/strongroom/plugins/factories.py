@@ -1,4 +1,4 @@
-"""How the factory of a component is imported. Nothing of pydantic, and no descriptor."""
+"""Importing the factory of a component, without pydantic and without descriptors."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def takes_text_paths(path: str) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return class and words of an error that a plugin raised."""
+    """Return the class and message of an error that a plugin raised."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

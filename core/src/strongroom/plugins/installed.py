@@ -9,10 +9,10 @@ __all__ = ["installed"]
 
 
 def installed() -> tuple[str, ...]:
-    """Return what differs as soon as something else is installed: by the times of the folders of modules.
+    """Return a text for each folder of modules, which changes when something is installed or removed there.
 
-    The first folder is that of the program, where other files come and go: of it only the names of installed
-    distributions count.
+    It is the time of the folder. The first one is that of the program, where other files come and go: there
+    only the names of installed distributions count.
     """
     first, *others = sys.path or [""]
     named = _distributions(first)

@@ -16,7 +16,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, words: Iterable[str], otherwise: str | None = None) -> str:
-    """Return the question for the word most likely meant; without one `otherwise`, else what there is."""
+    """Ask for the word most likely meant; if none is near, return `otherwise`, or a list of `words`."""
     known = list(words)
     close = nearest(word, known)
     if close is not None:

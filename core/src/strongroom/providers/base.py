@@ -1,9 +1,10 @@
-"""The base class of providers that follow strongroom's rules themselves."""
+"""The base class of providers that follow strongroom's rules themselves, and the layers around a provider."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import (
@@ -11,7 +12,23 @@ from strongroom.errors import (
     show_key,
 )
 
-__all__ = ["BaseProvider", "unsupported"]
+__all__ = ["BaseProvider", "innermost", "layers", "unsupported"]
+
+
+def layers(chain: Any) -> Iterator[Any]:
+    """Yield the layers of a pipeline from the outside: itself, its middleware, and the provider."""
+    while True:
+        yield chain
+        if not hasattr(chain, "inner"):
+            return
+        chain = chain.inner
+
+
+def innermost(chain: Any) -> Any:
+    """Return the provider itself, below all middleware."""
+    while hasattr(chain, "inner"):
+        chain = chain.inner
+    return chain
 
 
 def unsupported(operation: str, provider: object, key: str | None = None) -> UnsupportedOperationError:
@@ -22,7 +39,7 @@ def unsupported(operation: str, provider: object, key: str | None = None) -> Uns
         f"{name} has no {operation}{about}",
         key=key,
         provider=name,
-        hint="a provider with that capability answers it: the reference of each says what it has",
+        hint="use a provider that has it: the reference of each lists its capabilities",
     )
 
 

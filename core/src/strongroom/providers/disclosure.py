@@ -1,8 +1,8 @@
 """What an error of somebody else's code may give away: a value that nobody but that code has seen yet.
 
-A write knows the value that no error may hold. A read that fails does not, so that it looks at what the code
-had in its hands as it failed: the locals of its frames, what hangs on them, and the globals that it names.
-A text of the error that shows one of those, or quotes what neither code nor set-up has said, is kept back.
+A write knows the value that no error may hold. A read that fails does not, so it looks at what the code could
+reach as it failed: the locals of its frames, what they refer to, and the globals that it names. An error that
+shows one of those texts, or quotes one that is neither in the code nor in the set-up, is kept back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["chain_of", "discloses", "raised_at"]
 
 _LEAST: Final = 4
 """Characters: shorter texts are in everything."""
-_IT: Final = "\0"
+_ALLOWED: Final = "\0"
 """Stands for a text that may be shown."""
 _DEEPEST: Final = 4
 _MOST: Final = 100_000
@@ -26,7 +26,7 @@ _CODE: Final = (type, ModuleType, FunctionType, MethodType)
 
 
 def chain_of(error: BaseException) -> Iterable[BaseException]:
-    """Return `error` and all that hang on it: causes, contexts, and the members of groups."""
+    """Return `error` and all that it leads to: causes, contexts, and the members of groups."""
     chain: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -40,7 +40,7 @@ def chain_of(error: BaseException) -> Iterable[BaseException]:
 
 
 def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool:
-    """Return whether `error`, or what hangs on it, may show a value that the code which raised it had.
+    """Return whether `error`, or one that it leads to, may show a value that the code which raised it had.
 
     Args:
         error: What was raised.
@@ -59,13 +59,16 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
     frames = [frame for one in errors for frame in _frames(one)]
     known_text = "\n".join((*known, *_literals(frames)))
     if any(
-        quoted not in known_text for text in shown for _, quoted in _QUOTED.findall(text) if _IT not in quoted
+        quoted not in known_text
+        for text in shown
+        for _, quoted in _QUOTED.findall(text)
+        if _ALLOWED not in quoted
     ):
         return True
     whole = "\n".join(shown)
     for seen, text in enumerate(_at_hand(frames)):
         rest = _without(text, known)
-        made_of_it = _IT in rest and all(one in known_text for one in rest.split(_IT))
+        made_of_it = _ALLOWED in rest and all(one in known_text for one in rest.split(_ALLOWED))
         if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
     return False
@@ -87,13 +90,13 @@ def _texts(error: BaseException, known: Iterable[str]) -> Iterator[str]:
         if member is None or isinstance(member, bool | int | float):
             continue
         text = _without(member if isinstance(member, str) else repr(member), known)
-        if len(text.strip(f"{_IT}'\" ")) >= _LEAST:
+        if len(text.strip(f"{_ALLOWED}'\" ")) >= _LEAST:
             yield text
 
 
 def _without(text: str, known: Iterable[str]) -> str:
     for one in known:
-        text = text.replace(one, _IT)
+        text = text.replace(one, _ALLOWED)
     return text
 
 

@@ -46,7 +46,7 @@ class GuardedProvider(BaseProvider):
         self._call(key, self.wrapped.delete_secret, check_key(key))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        # Read to its end in there: one that is read later would fail outside of the guard.
+        # Read to its end inside the guard: a generator would fail later, outside of it.
         found = self._call(prefix, lambda asked: list(self.wrapped.list_secrets(asked)), prefix)
         return sorted(key for key in found if not is_reserved(self._checked("list_secrets", key)))
 
@@ -78,8 +78,8 @@ class GuardedProvider(BaseProvider):
             from strongroom.providers.disclosure import chain_of, discloses, raised_at
 
             forms = _forms(written)
-            holds = any(_says(error, forms) for error in chain_of(raised))
-            # What was to be read nobody knows; nor what a write or a list has read before.
+            holds = any(_shows(error, forms) for error in chain_of(raised))
+            # The value of a read is not known here, nor what a write or a list had read before it failed.
             holds = holds or discloses(raised, [*keys, *([asked] if asked else ())], self.wrapped)
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
@@ -97,7 +97,7 @@ class GuardedProvider(BaseProvider):
 
 
 def _forms(written: Iterable[object]) -> frozenset[str]:
-    """Return what a text that holds a value in `written` has in it: the value, plain and encoded."""
+    """Return the forms in which a text may hold a value of `written`: plain and encoded."""
     import base64
     import json
     from urllib.parse import quote, quote_plus
@@ -115,10 +115,10 @@ def _forms(written: Iterable[object]) -> frozenset[str]:
     return frozenset(forms)
 
 
-def _says(error: BaseException, forms: Iterable[str]) -> bool:
+def _shows(error: BaseException, forms: Iterable[str]) -> bool:
     try:
         texts = [str(error), repr(error)]
-        # As text too: `repr` escapes what is in it.
+        # As text, too: `repr` escapes characters.
         for member in (*error.args, *vars(error).values(), *getattr(error, "__notes__", ())):
             texts += (str(member), repr(member))
     except Exception:  # noqa: BLE001  # what cannot be read is not shown
@@ -159,7 +159,7 @@ def _bare(error: StrongroomError, asked: str | None, provider: str) -> Strongroo
 def _guarded_method(name: str) -> Callable[..., Any]:
     def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
         key: Any = args[0] if args else kwargs.get("key", kwargs.get("lease"))
-        # The values come second, or as the mapping that is all there is, or in the lease.
+        # The values are the second argument, or in the only one: a mapping, or a lease.
         written: Iterable[object] = ()
         if isinstance(key, Lease):
             key, written = key.key, list(key.values.values())

@@ -1,4 +1,4 @@
-"""What a backend tells of a secret and of its versions, without their values."""
+"""What a backend reports of a secret, its versions, changes and leases, without the values."""
 
 from __future__ import annotations
 

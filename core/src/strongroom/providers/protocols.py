@@ -60,7 +60,7 @@ class BatchReader(Protocol):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that exist.
 
-        Any failure but absence raises, and names its key: "not found" too, where its reason is another one.
+        Any failure other than absence raises and names its key: also "not found" for another reason.
         """
         ...
 
@@ -152,7 +152,7 @@ class Watchable(Protocol):
 
         What changed in one transaction comes in one list, and lists come in order, one at a time, on any
         thread. An empty list says that changes may have been missed: the subscription was cut off, and works
-        again. Names that `strongroom.keys.is_reserved` tells are left out. `callback` must return soon, and
+        again. Reserved names (`strongroom.keys.is_reserved`) are left out. `callback` must return soon, and
         must not raise. In a forked child the subscriptions of its parent have ended, without a word on the
         parent's connections. `strongroom.providers.Subscribers` keeps the callbacks for a provider.
 
@@ -225,7 +225,7 @@ CAPABILITIES: Mapping[type, tuple[str, ...]] = {
 
 def capabilities(provider: object) -> frozenset[type]:
     """Return the capability protocols that `provider` has."""
-    # As `isinstance` does it, which looks again each time for what belongs to a protocol: as long as a read.
+    # `isinstance` gives the same, and takes as long as a read: it collects a protocol's members each time.
     return frozenset(
         protocol
         for protocol, methods in CAPABILITIES.items()

@@ -30,12 +30,12 @@ _log = logger("strongroom.cache")
 
 @frozen
 class PipelineContext:
-    """What a component learns of its pipeline, where its factory has `accepts_pipeline_context`.
+    """What a component learns of its pipeline, if its factory has `accepts_pipeline_context`.
 
     Attributes:
         pipeline: The pipeline's name.
-        address: Text that is the same wherever the same is read: what decides that, of all that is inside.
-        rotate_days: The declared secrets that are to be rotated, by key, each with its interval.
+        address: A text made of everything inside that decides which secret a key means.
+        rotate_days: The interval of each declared secret that is to be rotated, by key.
     """
 
     pipeline: str
@@ -46,14 +46,14 @@ class PipelineContext:
 class Assembly:
     """The pipelines of a plan, each assembled once.
 
-    All are assembled at construction, so that what is wrong shows at the start; only those that read
-    secrets for themselves from another pipeline wait for their first use.
+    All are assembled at construction, so that errors show at the start; only those whose options are secrets
+    of another pipeline wait for their first use.
 
     Args:
         plan: A validated plan.
         only: Assemble only this pipeline and what it needs.
-        pipeline_of: Returns a pipeline with its hooks, which see what becomes of leases.
-        asked_as: Returns the key as callers give it, of a pipeline's name and the key that it is asked for.
+        pipeline_of: Returns the pipeline of a name with its hooks, which see the operations on leases.
+        asked_as: Returns the callers' key for a pipeline's name and the key that it is asked for.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Assembly:
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
         self._addresses: dict[str, list[Any] | None] = {}
-        """What the providers and middleware made by now add to an address, by their path."""
+        """What each provider and middleware that was made adds to an address, by its path."""
         self._rotation_lock: Any = None
         self._sharing = frozenset(
             name
@@ -88,8 +88,8 @@ class Assembly:
                 self.chain(name)
 
     def _begin_again(self) -> None:
-        # One for each pipeline: a first use may ask a slow server for a token, and holds up no other one.
-        # References make no circles, so no two threads wait for each other.
+        # One for each pipeline: a first use may ask a slow server for a token, and must not hold up others.
+        # References never form a circle, so no two threads wait for each other.
         self._locks = {name: threading.RLock() for name in self.plan.pipelines}
         self._rotation = threading.RLock()
 
@@ -131,10 +131,10 @@ class Assembly:
         return bool(self._sharing) and not self._sharing.issubset(self._chains)
 
     def share_levels(self, types: frozenset[str | None]) -> None:
-        """Assemble what is not yet, of these types of providers, and has a level of its cache to share.
+        """Assemble the pipelines that share a level of their cache and whose providers are of these types.
 
-        Others read there what a write through this assembly has changed. One that cannot be assembled is
-        logged, and tried again after a minute: a write that is done must not fail for it.
+        Other processes may read there what a write through this assembly has changed. One that cannot be
+        assembled is logged, and tried again after a minute: a write that is done must not fail for it.
         """
         for name in self._sharing.difference(self._chains):
             if types.isdisjoint(self._types(name)) or time.monotonic() < self._tried_again.get(name, 0.0):
@@ -161,12 +161,12 @@ class Assembly:
         return self._own_hooks[name]
 
     def variables(self) -> frozenset[str]:
-        """Return the environment variables that hold secrets of providers: those that tell them do so."""
+        """Return the environment variables that hold secrets, as providers with `variables` report them."""
         methods = [getattr(made, "variables", None) for made in self._made]
         return frozenset(name for variables in methods if callable(variables) for name in variables())
 
     def rotation_lock(self) -> Any:
-        """Return the store whose lock is for rotations, made at the first call; None where there is none."""
+        """Return the store whose lock is for rotations, made at the first call; None if there is none."""
         with self._rotation:
             if self._rotation_lock is None and self.plan.rotation_lock is not None:
                 self._rotation_lock = self._make(self.plan.rotation_lock)
@@ -185,7 +185,7 @@ class Assembly:
             return self._built(component)
 
     def close(self) -> None:
-        """Close everything that was made, the last first; all are closed, the first error is raised."""
+        """Close everything that was made, the last first; the first error is raised after all are closed."""
         errors: list[Exception] = []
         while self._made:
             made = self._made.pop()
@@ -222,7 +222,7 @@ class Assembly:
         return leasing
 
     def with_leases(self, chain: Any, name: str) -> Any:
-        """Return a chain that issues leases within what keeps them, and any other as it is."""
+        """Return a chain that issues leases with the middleware that keeps them; any other unchanged."""
         if not isinstance(chain, LeaseProvider):
             return chain
         from strongroom.leases.ledger import ProcessLedger, issuer_of
@@ -256,7 +256,7 @@ class Assembly:
         if component.kind in {"provider", "middleware"} and any(
             one.middleware for one in self.plan.pipelines.values()
         ):
-            # From the options that the component is made of, before its factory may change them.
+            # Before the factory gets the options, since it may change them.
             self._addresses[component.path] = self._added_to_address(component, options)
         factory = self._factory(component)
         if plan is not None and getattr(factory, "accepts_pipeline_context", False):
@@ -278,7 +278,7 @@ class Assembly:
         return PipelineContext(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
 
     def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
-        """Return what decides which secret a key means to the layers outside of `inside`."""
+        """Return what decides which secret a key means, in the layers `inside` and the provider."""
         parts: list[Any] = [
             address for one in inside if (address := self._address_of(one, plan.name)) is not None
         ]
@@ -290,7 +290,7 @@ class Assembly:
         return [*parts, self._address_of(plan.provider, plan.name)]
 
     def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
-        """Return what a component that is made already adds to the address of its pipeline."""
+        """Return what a component that has been made adds to the address of its pipeline."""
         address = self._addresses[component.path]
         if address is not None and (component.kind, component.type) == ("provider", "memory"):
             kind, name, decides = address

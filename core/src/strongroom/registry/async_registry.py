@@ -44,9 +44,9 @@ _NEVER_WAIT: Final = (
     TenantMiddleware,
     ValidationMiddleware,
 )
-"""What may be outside a cache that is asked in the loop: it computes, and never waits."""
+"""Middleware that may be around a cache that is asked in the loop: it computes, and never waits."""
 _FIRST_TURN: Final = NonBlockingRead()
-"""That of every read, until it has waited for something."""
+"""The turn of every read that has not waited for anything yet."""
 
 
 class AsyncSecretRegistry(ProcessBound):
@@ -104,14 +104,14 @@ class AsyncSecretRegistry(ProcessBound):
                 flight, timeout = suspended.flight, suspended.timeout
             finally:
                 turn.reset(token)
-            with contextlib.suppress(TimeoutError):  # the cache says what that means
+            with contextlib.suppress(TimeoutError):  # the cache raises its own error for that
                 await asyncio.wait_for(flight.settled(), timeout)
             mine = NonBlockingRead([*mine.waited_for, flight])
 
     def get_secret_nowait(self, key: str) -> str | None:
-        """Return the value of `key` where that takes no waiting, else None; for callers in the event loop.
+        """Return the value of `key` if that takes no waiting, else None; for callers in the event loop.
 
-        A fetch that the value needs has begun then: `get_secret` waits for it. Raises as that does.
+        If a fetch is needed, it has begun: `get_secret` waits for it. Raises as that does.
         """
         pipeline = self._registry.assembled_pipeline(key)
         if pipeline is not None and (fresh := self._fresh.get(pipeline)) is not None:
@@ -187,7 +187,7 @@ class AsyncSecretRegistry(ProcessBound):
         await self._call(self._registry.discard_version, key, version)
 
     def watch(self, keys: str | Iterable[str], *, poll_seconds: float = 30.0) -> AsyncWatch:
-        """Return what tells of changes to `keys`; see the registry's `watch`.
+        """Return an iterator over changes to `keys`; see the registry's `watch`.
 
         ```python
         async with registry.watch("app/") as changes:
@@ -198,9 +198,9 @@ class AsyncSecretRegistry(ProcessBound):
         return AsyncWatch(self, keys, poll_seconds)
 
     async def lease(self, key: str) -> LiveLease:
-        """Return a handle on the live lease of `key`, which is issued where there is none yet.
+        """Return a handle on the live lease of `key`, which is issued if there is none yet.
 
-        Its members answer at once, unless the lease has ended and another one is to be had.
+        Its members answer at once, unless the lease has ended and another one must be issued.
         """
         return await self._call(self._registry.lease, key)
 
@@ -263,11 +263,11 @@ class AsyncSecretRegistry(ProcessBound):
         return meets and not pipeline.has_hooks()
 
     async def run_in_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a method of the registry behind this one on a thread, as all that may block."""
+        """Run a method of the registry behind this one on a thread, since it may block."""
         return await self._call(method, *args, **kwargs)
 
     def start_in_thread(self, call: Callable[[], object]) -> None:
-        """Let `call` run on a thread, and wait for nothing."""
+        """Run `call` on a thread, and do not wait for it."""
         self._pool.start(call)
 
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -275,7 +275,7 @@ class AsyncSecretRegistry(ProcessBound):
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
 
-        def tell(result: T | None, error: BaseException | None) -> None:
+        def settle(result: T | None, error: BaseException | None) -> None:
             if outcome.done():
                 return  # cancelled
             if error is not None:
@@ -290,7 +290,7 @@ class AsyncSecretRegistry(ProcessBound):
             except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
                 error = raised
             if not loop.is_closed():
-                loop.call_soon_threadsafe(tell, result, error)
+                loop.call_soon_threadsafe(settle, result, error)
 
         self._pool.start(partial(copy_context().run, run))
         return await outcome
@@ -299,7 +299,7 @@ class AsyncSecretRegistry(ProcessBound):
 class AsyncWatch(ProcessBound):
     """Lists of changes as they come: an asynchronous iterator within its `async with` block.
 
-    It ends where the watch or the registry is closed. Changes that come faster than they are taken wait.
+    It ends when the watch or the registry is closed. Changes that come faster than they are taken wait.
     """
 
     def __init__(self, registry: AsyncSecretRegistry, keys: str | Iterable[str], poll_seconds: float) -> None:
@@ -314,7 +314,7 @@ class AsyncWatch(ProcessBound):
             raise RuntimeError("a watch is entered once; make another one by `registry.watch`")
         loop = asyncio.get_running_loop()
 
-        def tell(batch: list[SecretChange] | None) -> None:
+        def put(batch: list[SecretChange] | None) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._batches.put_nowait, batch)
 
@@ -322,7 +322,7 @@ class AsyncWatch(ProcessBound):
         cancelled = threading.Event()
 
         def begin() -> Watch:
-            watch = self._registry.registry.watch(self._keys, tell, poll_seconds=self._poll_seconds)
+            watch = self._registry.registry.watch(self._keys, put, poll_seconds=self._poll_seconds)
             watches.append(watch)
             if cancelled.is_set():
                 watch.close()
@@ -330,12 +330,12 @@ class AsyncWatch(ProcessBound):
 
         try:
             self._watch = await self._registry.run_in_thread(begin)
-        except asyncio.CancelledError:  # there will be no block that closes it
+        except asyncio.CancelledError:  # no block will close it
             cancelled.set()
             for watch in watches:
                 self._registry.start_in_thread(watch.close)
             raise
-        self._watch.when_closed(partial(tell, None))
+        self._watch.when_closed(partial(put, None))
         return self
 
     async def __aexit__(

@@ -1,4 +1,4 @@
-"""How a key is answered, told from the plan alone: nothing is assembled, looked up or asked."""
+"""How a key is answered, derived from the plan alone: nothing is assembled, looked up or asked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def explain(
     Args:
         plan: The validated spec.
         key: The key as asked.
-        routes: Those that count; none where one pipeline answers all.
+        routes: The routes; none if one pipeline answers all keys.
         default: The pipeline for keys that no route matches.
         registered: Pipelines made in Python, with the type of their provider.
 

@@ -1,12 +1,14 @@
-"""What a registry counts, for those that watch it: telemetry, `serve`."""
+"""What a registry counts, for telemetry and `serve`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from strongroom._frozen import frozen
 from strongroom.cache.stats import CacheStats
+from strongroom.providers.base import layers
 
 __all__ = ["RegistryFigures", "figures_of"]
 
@@ -48,7 +50,7 @@ def _cache_stats(chain: Any) -> CacheStats | None:
 def _lease_seconds_left(chain: Any) -> float | None:
     """Return the seconds until the first live lease of one pipeline ends; None where it holds none."""
     for node in _own(chain):
-        # By its method, and not by its class: that module takes long to load, and most have no leases.
+        # By its method, not by its class: that module takes long to load, and most pipelines have no leases.
         seconds_left = getattr(getattr(node, "leases", None), "least_seconds_left", None)
         if callable(seconds_left):
             found: float | None = seconds_left()
@@ -57,13 +59,10 @@ def _lease_seconds_left(chain: Any) -> float | None:
 
 
 def _own(chain: Any) -> Iterator[Any]:
-    """Yield middleware and provider of a pipeline, without the members of a fallback."""
-    node = chain
-    while node is not None and not hasattr(node, "members"):
-        yield node
-        node = getattr(node, "inner", None)
+    """Return the layers of a pipeline, without the members of a fallback."""
+    return takewhile(lambda node: not hasattr(node, "members"), layers(chain))
 
 
 def _audit_failures(hooks: Iterable[Any]) -> int:
-    """Return how often hooks that record could not."""
+    """Return how often audit hooks could not record an operation."""
     return sum(count for hook in hooks if isinstance(count := getattr(hook, "failures", 0), int))

@@ -17,7 +17,7 @@ __all__ = ["LeaseValues", "LiveLease", "Subscription", "leases_of", "refuse"]
 
 
 def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
-    """Return who keeps the lease of `key`, and its name there; None where `chain` issues no leases."""
+    """Return what keeps the lease of `key`, and its name there; None if `chain` issues no leases."""
     node = chain
     while node is not None:
         leases = getattr(node, "leases", None)
@@ -35,7 +35,7 @@ def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
 
 
 class LeaseValues(Mapping[str, str]):
-    """The values of a lease by their names, which do not change; `repr` shows the names alone.
+    """The values of a lease by name; they do not change, and `repr` shows only the names.
 
     Args:
         key: The key that the lease was issued for.
@@ -73,7 +73,7 @@ class LiveLease(ProcessBound):
     All handles on a key share one lease. In a forked child, a handle has the child's own lease.
 
     Args:
-        leases: Who keeps it.
+        leases: What keeps it.
         name: Its name there.
         key: The key as the caller gave it.
     """
@@ -86,7 +86,7 @@ class LiveLease(ProcessBound):
 
     @property
     def values(self) -> Mapping[str, str]:
-        """The values that are good now.
+        """The values that are valid now.
 
         Raises:
             BackendUnavailableError: The lease has ended, and could not be renewed or replaced.
@@ -108,9 +108,9 @@ class LiveLease(ProcessBound):
         return self._leases.seconds_left(self._name)
 
     def check(self) -> None:
-        """Ask the server whether the lease still lives, for who was refused with its values.
+        """Ask the server whether the lease still lives, and replace it if it does not.
 
-        It is replaced if it does not. At most once a second, however many ask.
+        For a caller whose login with its values was refused. The server is asked at most once a second.
         """
         self._leases.check(self._name)
 
@@ -139,7 +139,7 @@ class LiveLease(ProcessBound):
 
 
 class Subscription:
-    """What ends a subscription; a second `close` is harmless."""
+    """A subscription, which `close` ends; a second call is harmless."""
 
     def __init__(self, end: Callable[[], None]) -> None:
         self.close = end

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.declarations.json_fields import member_of
 from strongroom.keys import distinct
-from strongroom.middleware.base import innermost
 from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
 from strongroom.providers import (
     BatchWriter,
@@ -21,6 +20,7 @@ from strongroom.providers import (
     VersionReader,
     unsupported,
 )
+from strongroom.providers.base import innermost
 from strongroom.registry.explanation import Explanation, explain
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
@@ -73,7 +73,7 @@ class SecretProviderRegistry(RoutedPipelines):
     # --- reading and writing ---
 
     def get_secret(self, key: str) -> str:
-        """Return the value of `key`, as the pipeline that its route leads to has it.
+        """Return the value of `key` from the pipeline that its route leads to.
 
         Raises:
             SecretNotFoundError: There is no such secret; `reason` says whether it was deleted or disabled.
@@ -89,7 +89,7 @@ class SecretProviderRegistry(RoutedPipelines):
         return (plain if plain is not None else self._route(key)).get_secret(key)
 
     def set_secret(self, key: str, value: str) -> None:
-        """Create or replace `key`; no cache of this registry gives the older value afterwards.
+        """Create or replace `key`; no cache of this registry returns the older value afterwards.
 
         Raises:
             ReadOnlyError: The pipeline or the backend takes no writes.
@@ -229,7 +229,7 @@ class SecretProviderRegistry(RoutedPipelines):
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, so that the next read asks the backend.
 
-        In every cache on the way of `key`, and in the second level, so also on other hosts.
+        That is done in every cache on the way of `key`, and in the second level, so also on other hosts.
 
         Raises:
             InvalidKeyError: It is not a key.
@@ -245,10 +245,10 @@ class SecretProviderRegistry(RoutedPipelines):
         return any(bool(chain.leases.current()) for chain in chains if hasattr(chain, "leases"))
 
     def lease(self, key: str) -> LiveLease:
-        """Return a handle on the live lease of `key`, which is issued where this process has none yet.
+        """Return a handle on the live lease of `key`, which is issued if this process has none yet.
 
         All handles and reads of a key share one lease. It is renewed in the background, and replaced before
-        it can end, until the registry is closed or the process ends normally, when it is revoked.
+        it can end, until the registry is closed or the process ends normally: then it is revoked.
 
         Raises:
             UnsupportedOperationError: The pipeline of `key` issues no leases.
@@ -263,7 +263,7 @@ class SecretProviderRegistry(RoutedPipelines):
             error = refuse(key, innermost(pipeline))
             error.pipeline = pipeline.name
             raise error
-        pipeline.get_secret(key)  # as a read, which hooks see and may refuse
+        pipeline.get_secret(key)  # a read, which hooks see and may refuse
         return LiveLease(*leased, key)
 
     def watch(
@@ -282,7 +282,7 @@ class SecretProviderRegistry(RoutedPipelines):
         Args:
             keys: A key, or several; one that ends in `/` stands for all that begin with it, `/` for all.
             callback: Called with a list of `SecretChange`; not for the state at the start.
-            poll_seconds: How often backends are asked that do not tell of changes by themselves.
+            poll_seconds: How often backends are asked that do not report changes by themselves.
 
         Raises:
             ValueError: There are no keys.
@@ -314,7 +314,7 @@ class SecretProviderRegistry(RoutedPipelines):
         return explain(self._plan, key, routes=self._routes, default=self._default, registered=registered)
 
     def resolve(self, group: str | None = None) -> ResolvedSecrets:
-        """Return what `secrets:` declares, typed and checked; see `strongroom.declarations.resolve`.
+        """Return the declared secrets, typed and checked; see `strongroom.declarations.resolve`.
 
         Raises:
             ValidationError: Secrets are missing or wrong; the message names every one.
@@ -355,7 +355,7 @@ class SecretProviderRegistry(RoutedPipelines):
         return None if self._plan.serve is None else self._assembly.options_of(self._plan.serve)
 
     def environment(self) -> frozenset[str]:
-        """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""
+        """Return the variables that a child must not get: the spec's credentials, and providers' secrets."""
         return self._plan.environment() | self._assembly.variables()
 
     def figures(self) -> RegistryFigures:

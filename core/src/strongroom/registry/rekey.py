@@ -2,8 +2,8 @@
 
 The order makes every crash harmless. The next key is beside the key file, as `<key_file>.next-all`, and a
 copy of the old one as `<key_file>.old-<id>`. Then one store and one pipeline after the other is put under the
-next key; stores that name the file open by either. At last the next key takes the key file's place. Until
-then the same call goes on where an earlier one stopped.
+next key; stores that name the file can be opened with either. At last the next key replaces the key file.
+Until then the same call goes on where an earlier one stopped.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from strongroom.audit.rekey import begun_anew
+from strongroom.audit.rekey import moved_aside
 from strongroom.encryption import keyfiles
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.keys import generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError
 from strongroom.middleware import EncryptionMiddleware
-from strongroom.pipeline.maintenance import Progress, layers, operate, refuse_early, rekey_values, store_of
+from strongroom.pipeline.maintenance import Progress, operate, refuse_early, rekey_values, store_of
+from strongroom.providers.base import innermost, layers
 from strongroom.registry.registry import SecretProviderRegistry
 from strongroom.spec.key_uses import KeyUse
 from strongroom.spec.references import instead
@@ -37,7 +38,7 @@ class Rekeyed(NamedTuple):
 
 
 def refuse_other_uses(key_file: Path, uses: Sequence[KeyUse], own: str) -> None:
-    """Raise where the spec uses the key file of the store at `own` for something else as well.
+    """Raise if the spec uses the key file of the store at `own` for something else as well.
 
     Raises:
         ConfigurationError: It does; the message names the places.
@@ -60,15 +61,15 @@ def rekey_all(
     all_tenants: bool = False,
     progress: Progress | None = None,
 ) -> Rekeyed:
-    """Put everything that uses `key_file` under a new key, and let that take the file's place last.
+    """Put everything that uses `key_file` under a new key, which replaces the file at the end.
 
     Args:
         spec: The path of the spec.
         key_file: The file.
-        uses: What `key_uses` tells of it.
-        new_key: The new key; without it one is generated, or the one taken that an interrupted call left.
+        uses: What `key_uses` returned for it.
+        new_key: The new key; without it, the one that an interrupted call left, or else a generated one.
         all_tenants: Whether pipelines with a tenant middleware are meant for each of their tenants.
-        progress: As of a store's `rekey`.
+        progress: Called with how many are done, and how many there are; see a store's `rekey`.
 
     Raises:
         ConfigurationError: The key file is a symbolic link or missing, or a use of it cannot be changed.
@@ -80,7 +81,7 @@ def rekey_all(
     new = _next_key(key_file, new_key)
     with ExitStack() as stack:
         pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
-        for pair in pairs:  # of several, none is changed where one may not be
+        for pair in pairs:  # none is changed if one of them must not be
             pair.refuse_early(all_tenants=all_tenants)
         for pair in pairs:
             pair.rekey(key_file, new, all_tenants=all_tenants, progress=progress)
@@ -88,13 +89,13 @@ def rekey_all(
     if not _kept(key_file):  # no store has left one
         keyfiles.keep_old(key_file, os.urandom(8).hex())
     old = _kept(key_file)
-    with begun_anew(logs, old[0].name.rpartition(".old-")[2]) as moved:
+    with moved_aside(logs, old[0].name.rpartition(".old-")[2]) as moved:
         keyfiles.replace(keyfiles.next_for_all(key_file), key_file)
     return Rekeyed([use.place for use in uses], old, moved)
 
 
 class _Pair:
-    """A pipeline, as it is, and as it is to be with the next key in the key file."""
+    """A pipeline as it is, and as it will be with the next key in the key file."""
 
     def __init__(self, use: KeyUse, old: SecretProviderRegistry, new: SecretProviderRegistry) -> None:
         self._use = use
@@ -117,8 +118,7 @@ class _Pair:
         operate(self._old, "rekey", call, all_tenants=all_tenants)
 
     def _store(self, key: str, progress: Progress | None) -> None:
-        *_, provider = layers(self._old)
-        *_, next_one = layers(self._new)
+        provider, next_one = innermost(self._old), innermost(self._new)
         if provider.absent() is not None:
             return  # the first write makes it, under the key of that time
         try:
@@ -157,7 +157,7 @@ def _next_key(key_file: Path, given: str | None) -> str:
 
 
 def _put_beside(key_file: Path, key: str) -> None:
-    """Put the next key in safety, unless an earlier call has done so."""
+    """Save the next key beside the key file, unless an earlier call has done so."""
     keyfiles.place(keyfiles.next_for_all(key_file), f"{key}\n".encode())
     if _waiting(key_file) != key:
         raise ConflictError(f"another rekey of all that uses {key_file} has just begun", hint="try again")
@@ -184,11 +184,11 @@ def _registries(
 def _of_pipelines(uses: Sequence[KeyUse]) -> Iterator[KeyUse]:
     """Yield a use for each store, and one for the middleware of each pipeline, stores last.
 
-    So ciphers read their values from stores that are as they were; either order would do.
+    In this order ciphers read their values from unchanged stores; the other order would work, too.
     """
     distinct: dict[tuple[object, ...], KeyUse] = {}
     for use in uses:
-        # What a cache cannot read any more costs a fetch.
+        # A cache is left out: an entry that it cannot read any more costs one fetch.
         if use.pipeline is not None and use.path[2] == "middleware" and use.component == "encryption":
             distinct.setdefault((use.profile, use.pipeline), use)
     for use in uses:

@@ -11,11 +11,11 @@ from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
-from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.providers import BaseProvider, SecretProvider, guard
+from strongroom.providers.base import innermost
 from strongroom.registry.assembly import Assembly
 from strongroom.spec.plan import Plan, RoutePlan
 
@@ -26,9 +26,9 @@ __all__ = ["RoutedPipelines", "Routes", "no_default"]
 
 
 class Routes:
-    """Routes by their prefixes, of which no two are alike. They do not change.
+    """Routes by their prefixes, which differ. The object does not change.
 
-    A look-up takes as many steps as the prefixes have lengths, however many routes there are.
+    A look-up takes a step for each length that prefixes have, however many routes there are.
     """
 
     def __init__(self, routes: Iterable[RoutePlan] = ()) -> None:
@@ -59,7 +59,7 @@ class Routes:
 
 
 def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationError:
-    """Return the error for a key that no pipeline answers; for "" that of all keys."""
+    """Return the error for a key that no pipeline answers; "" stands for every key."""
     if not pipelines:
         return ConfigurationError(
             f"{plan.source} has no pipeline",
@@ -73,7 +73,7 @@ def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationE
 
 
 class RoutedPipelines(BaseProvider):
-    """The pipelines of a plan and those registered beside them, each made at its first use, and who answers.
+    """The pipelines of a plan and those registered beside them, and the routes that lead to them.
 
     Args:
         plan: A validated plan.
@@ -94,7 +94,7 @@ class RoutedPipelines(BaseProvider):
         self._pipelines: dict[str, Pipeline] = {}
         self._default = only if only is not None else plan.default
         self._plain: Pipeline | None = None
-        """The default pipeline where there are no routes, as soon as it was used: all that a read needs."""
+        """The default pipeline once it was used, if there are no routes: then a read needs nothing else."""
         self._routes = Routes() if only is not None else Routes(plan.routes)
         self._stripping_pipelines: dict[RoutePlan, Pipeline] = {}
         self._introduce(self._hooks)
@@ -102,7 +102,7 @@ class RoutedPipelines(BaseProvider):
     # --- which pipeline answers ---
 
     def pipeline_for(self, key: str) -> Pipeline:
-        """Return the pipeline that answers `key`, with its prefix stripped where the route says so.
+        """Return the pipeline that answers `key`; it strips the prefix if the route says so.
 
         Raises:
             ConfigurationError: No route matches and there is no default pipeline.
@@ -110,10 +110,10 @@ class RoutedPipelines(BaseProvider):
         return self._route(key)
 
     def answering(self, key: str, *, prefix: bool) -> Iterator[tuple[Pipeline, str, RoutePlan | None]]:
-        """Yield who answers a key, or keys with a prefix: the pipeline, what it is asked, and by which route.
+        """Yield each pipeline that answers a key or prefix, with what it is asked, and the route.
 
         Raises:
-            ConfigurationError: Nobody.
+            ConfigurationError: There is none.
         """
         if not prefix:
             yield self._route(key), key, self._routes.matching(key)
@@ -131,9 +131,9 @@ class RoutedPipelines(BaseProvider):
         return self._routes.matching(key) is route
 
     def asked_as(self, pipeline: str, key: str) -> str:
-        """Return what callers ask for where `pipeline` is asked for `key`: with what a route strips of it.
+        """Return the key that callers use for `key` of `pipeline`: with the prefix that a route strips.
 
-        Where several keys lead there, it is the one of the first route.
+        If several keys lead there, it is the one of the first route.
         """
         for route in self._routes:
             asked = route.prefix + key if route.strip_prefix else key
@@ -142,7 +142,7 @@ class RoutedPipelines(BaseProvider):
         return key
 
     def assembled_pipeline(self, key: str) -> Pipeline | None:
-        """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
+        """Return the pipeline that answers `key` if it has been used before, else None; without I/O."""
         if self._plain is not None:
             return self._plain
         route = self._routes.matching(key) if isinstance(key, str) else None
@@ -165,7 +165,7 @@ class RoutedPipelines(BaseProvider):
         return self._default
 
     def absent_store(self, key: str) -> str | None:
-        """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
+        """Return a sentence that says that the store of `key` does not exist yet; None if it does."""
         absent = getattr(innermost(self._route(key)), "absent", None)
         store: str | None = absent() if callable(absent) else None
         return store
@@ -183,7 +183,9 @@ class RoutedPipelines(BaseProvider):
         pipeline = self.pipeline(name)
         if not routes and self._plain is None:
             with self._lock:
-                if self._routes is routes and self._default == name:  # nobody registered one meanwhile
+                if (
+                    self._routes is routes and self._default == name
+                ):  # no other thread registered one meanwhile
                     self._plain = pipeline
         return pipeline
 
@@ -256,7 +258,7 @@ class RoutedPipelines(BaseProvider):
         return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
 
     def used_pipelines(self) -> dict[str, Pipeline]:
-        """Return the pipelines that have been used by now, by name; no I/O."""
+        """Return the pipelines that have been used by now, by name; without I/O."""
         return dict(self._pipelines)
 
     def _chain(self, name: str) -> Any:
@@ -294,7 +296,7 @@ class RoutedPipelines(BaseProvider):
                 pipeline.watch(self._hooks_of(route.pipeline))
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
-        """Give `seen` every value that is read from now on; `strongroom.masking.install` asks for it."""
+        """Call `seen` with every value that is read from now on, for `strongroom.masking.install`."""
         with self._lock:
             self._value_observer = seen
             for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
@@ -302,7 +304,9 @@ class RoutedPipelines(BaseProvider):
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
-        self._introduce(self._assembly.hooks_made())  # also of a fallback's members, which have no other way
+        self._introduce(
+            self._assembly.hooks_made()
+        )  # also those of a fallback's members, which are made with it
         return [*self._hooks, *own]
 
     def _own_hooks(self, name: str) -> Sequence[SecretHook]:
@@ -317,9 +321,9 @@ class RoutedPipelines(BaseProvider):
     # --- what was read before ---
 
     def replaced(self, name: str) -> None:
-        """Let every cache forget what was read from where the pipeline `name` writes: all of it was replaced.
+        """Let every cache forget all that was read from where the pipeline `name` writes: it was replaced.
 
-        Of every tenant and pipeline, and in the second level, so also on other hosts.
+        That is done for every tenant and pipeline, and in the second level, so also on other hosts.
 
         Raises:
             ConfigurationError: There is no such pipeline.
@@ -337,7 +341,7 @@ class RoutedPipelines(BaseProvider):
                 one.drop(source)
 
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
-        """Let every cache forget what was read from where a write through `chain` went, and watches look."""
+        """Let every cache forget what a write through `chain` has changed, and let watches look at it."""
         caches = self._caches(chain)
         if not caches and not self._watches:
             return
@@ -353,7 +357,7 @@ class RoutedPipelines(BaseProvider):
             watch.wrote(written)
 
     def _caches(self, chain: Any) -> list[Any]:
-        """Return the caches that may hold what is written through `chain`, and the others of the registry."""
+        """Return the caches of the registry, after making those that may hold what `chain` writes."""
         if self._assembly.shares_more():
             types = frozenset(map(type_of, places_of(chain, written=True)))
             self._assembly.share_levels(types)
@@ -362,13 +366,13 @@ class RoutedPipelines(BaseProvider):
         if len(known) != len(chains) or not all(map(operator.is_, known, chains)):
             found = {id(one): one for other in chains for one in caches_of(other)}
             caches = list(found.values())
-            self._known_caches = chains, caches  # at once: threads write beside each other
+            self._known_caches = chains, caches  # in one assignment, since threads do this at the same time
         return caches
 
     # --- watches, forks and the end ---
 
     def drop_watch(self, watch: Watch) -> None:
-        """Tell no more of this registry's writes to a watch."""
+        """Stop telling a watch of this registry's writes."""
         with self._lock:
             self._watches = tuple(one for one in self._watches if one is not watch)
 
@@ -380,9 +384,9 @@ class RoutedPipelines(BaseProvider):
                 watch.wake()
 
     def _begin_again(self) -> None:
-        """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
+        """Give a forked child a free lock; what it protects is never half-changed."""
         self._lock = threading.RLock()
-        # The next read goes the long way, on which watches are woken.
+        # The next read takes the slow path, which wakes the watches.
         self._plain, self._resumed = None, False
 
     def close(self) -> None:

@@ -1,13 +1,13 @@
-"""Watching secrets: one thread for each watch, which tells of what changed.
+"""Watching secrets: one thread for each watch, which reports what has changed.
 
-A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value where the
-backend tells no version. Sources tell what may have changed; what has another mark is reported as changed:
+A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value if the backend
+has no versions. Sources say which secrets may have changed; those with another mark are reported:
 
-- a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared, and
-  what it tells of a key that was found changed is looked at until it has come to what was found;
-- the registry's own writes and rotations say which key to look at;
-- all others are asked again and again: in one batch where they are `BatchDescriber`, else key by key, spread
-  evenly over the interval.
+- A `Watchable` provider reports each version, and is believed. After an interruption everything is compared;
+  until the provider has caught up with that, the keys that it reports are looked at.
+- The registry's own writes and rotations say which keys to look at.
+- All other sources are polled: in one batch if they are a `BatchDescriber`, else key by key, spread evenly
+  over the interval.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Watch(ProcessBound):
     """What `registry.watch` returns: it runs until it or the registry is closed. Also a context manager.
 
     Args:
-        registry: Whose secrets are watched.
+        registry: The registry whose secrets are watched.
         keys: A key, or several; one that ends in `/` stands for all that begin with it, `/` for all.
         callback: Called with the list of what changed together.
         poll_seconds: How often backends are asked that do not report changes by themselves.
@@ -104,7 +104,7 @@ class Watch(ProcessBound):
         self._queue: deque[tuple[WatchedGroup, list[SecretChange]]] = deque()
         self._outbox: deque[tuple[WatchedGroup, list[SecretChange]]] = deque()
         self._arrivals = 0
-        """Counts what the sources told, so that nothing that comes during a round of work is slept over."""
+        """Counts reports of the sources, so that the thread does not sleep if one came while it worked."""
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._groups = self._grouped(names)
@@ -130,7 +130,7 @@ class Watch(ProcessBound):
     # --- the life of a watch ---
 
     def start(self) -> None:
-        """Learn the state to compare with, and begin.
+        """Read the state to compare with, and begin.
 
         Raises:
             StrongroomError: What reading the state raised, except an outage.
@@ -187,12 +187,12 @@ class Watch(ProcessBound):
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_SECONDS)
         if not ended:
-            for tell in self._ended:
-                tell()
+            for call in self._ended:
+                call()
 
-    def when_closed(self, tell: Callable[[], object]) -> None:
-        """Call `tell` as it is closed."""
-        self._ended.append(tell)
+    def when_closed(self, call: Callable[[], object]) -> None:
+        """Call `call` when the watch is closed."""
+        self._ended.append(call)
 
     def __enter__(self) -> Self:
         return self
@@ -222,11 +222,11 @@ class Watch(ProcessBound):
     # --- what the sources call ---
 
     def wrote(self, places: Mapping[str, list[str]]) -> None:
-        """Look at what this registry wrote: stored keys by place."""
+        """Look at what this registry wrote: the stored keys of each place."""
         noticed = False
         for group in self._groups:
             if group.believed:
-                continue  # the source tells of it by itself, with its version
+                continue  # the source reports it by itself, with its version
             for _, place, names in group.ways:
                 for stored in places.get(place, ()):
                     key = own_name(names, stored)
@@ -352,7 +352,7 @@ class Watch(ProcessBound):
 
     def _compare_all(self, group: WatchedGroup) -> None:
         if group.believed and not group.known and not group.subscriptions:
-            # What changes before the comparison the source may tell late: `_note` sees which that is.
+            # The source may report a change of this moment late; `_note` sees which keys that concerns.
             group.marks = self._marks_of(group, keys_of(group))
         self._subscribe(group)
         group.rescan = False
@@ -374,10 +374,10 @@ class Watch(ProcessBound):
         return self._note(group, marks, set(keys))
 
     def _note(self, group: WatchedGroup, marks: Mapping[str, Mark], keys: set[str]) -> bool:
-        """Take over what was found of `keys`, and put into the outbox what is other than before."""
+        """Take over the marks of `keys`, and put those that differ from before into the outbox."""
         with self._changed:
             owed = set(group.dirty)
-            # What was told meanwhile may be older than what was found: those keys are looked at again.
+            # Reports that came meanwhile may be older than these marks: their keys are looked at again.
             for queued, changes in self._queue:
                 if queued is group:
                     group.dirty.update(one.key for one in changes if one.key in keys)
@@ -389,7 +389,7 @@ class Watch(ProcessBound):
     def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
         return self._reader.marks_of(group, keys, all_or_none=self._starting)
 
-    # --- subscribing and telling ---
+    # --- subscribing and reporting ---
 
     def _subscribe(self, group: WatchedGroup) -> None:
         if group.subscriptions or not group.listens or self._closed:
@@ -428,14 +428,17 @@ class Watch(ProcessBound):
             with self._changed:
                 if self._closed or not self._outbox:
                     return
-                group, changes = self._outbox[0]  # until it was told it stays: a forked child tells it too
+                group, changes = self._outbox[
+                    0
+                ]  # it stays until it was reported: a forked child reports it, too
             for change in changes:
                 self._registry.forget(group.pipeline.inner, change.key)
             try:
                 keys = [change.key for change in changes]
                 group.pipeline.run_batch_with_hooks("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
             except Exception as error:  # noqa: BLE001  # a hook may raise anything
-                # A change holds no value; the same hooks see, and refuse, a read of the value.
+                # The change is reported all the same: it holds no value, and these hooks can refuse a read of
+                # that.
                 _log.warning("watch: a hook refused the event of a change: %s", type(error).__name__)
             try:
                 self._callback(list(changes))

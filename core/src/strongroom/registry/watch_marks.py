@@ -1,4 +1,4 @@
-"""What a watch compares secrets by, asked of their source: versions, or keyed hashes of values.
+"""Reading what a watch compares secrets by: versions, or keyed hashes of values.
 
 A source that refuses one key must not hide the changes of the others.
 """
@@ -22,7 +22,7 @@ __all__ = ["MarkReader", "keys_of"]
 
 
 class MarkReader:
-    """Asks for marks; the hashes of one reader are equal where the values are, and say nothing to others."""
+    """Reads marks. Hashes of one reader are equal if the values are; they mean nothing outside of it."""
 
     def __init__(self) -> None:
         self._secret = os.urandom(32)
@@ -33,7 +33,7 @@ class MarkReader:
         Args:
             group: What answers them.
             keys: The secrets.
-            all_or_none: Whether one that is refused fails all; else it keeps the mark that it had.
+            all_or_none: Whether a refused key makes the call fail; else that key keeps its mark.
 
         Raises:
             StrongroomError: The source cannot be asked.
@@ -41,7 +41,7 @@ class MarkReader:
         if not group.by_value:
             try:
                 marks = {key: metadata.version for key, metadata in _described(group, keys).items()}
-            except UnsupportedOperationError:  # as KV version 1 says it, of which nobody knew before
+            except UnsupportedOperationError:  # as KV version 1 does, which is known only now
                 group.by_value = True
                 if group.known:
                     group.marks, group.known, group.rescan = {}, False, True
@@ -67,7 +67,7 @@ class MarkReader:
 
 
 def keys_of(group: WatchedGroup) -> list[str]:
-    """Return the keys that are watched: those that were named, and what the prefixes list now."""
+    """Return the keys that are watched: those that were named, and those that the prefixes list now."""
     keys = dict.fromkeys(group.exact)
     for prefix in group.prefixes:
         keys |= dict.fromkeys(
@@ -77,11 +77,11 @@ def keys_of(group: WatchedGroup) -> list[str]:
 
 
 def _one_by_one(group: WatchedGroup, keys: list[str], mark_of: Callable[[str], Mark]) -> dict[str, Mark]:
-    """Return the marks of `keys`, the old one where a key is refused: it must not hide the others."""
+    """Return the marks of `keys`, asked one by one; a refused key keeps its old mark."""
     marks: dict[str, Mark] = {}
     refused: dict[str, StrongroomError] = {}
     for key in keys:
-        with suppress(SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
+        with suppress(SecretNotFoundError, KeyError):  # absent; a batch leaves it out
             try:
                 marks[key] = mark_of(key)
             except (SecretNotFoundError, *OF_ALL_KEYS):
@@ -111,7 +111,7 @@ def _read(group: WatchedGroup, keys: list[str]) -> dict[str, str]:
     except SecretNotFoundError:
         pass
     values = {}
-    for key in keys:  # one of them is disabled or deleted, which is as good as absent here
+    for key in keys:  # one of them is disabled or deleted, which counts as absent here
         with suppress(SecretNotFoundError):
             values[key] = group.chain.get_secret(key)
     return values

@@ -1,7 +1,7 @@
-"""What a watch says of sources that it cannot ask: once as it begins, and once as it ends.
+"""Reports of sources that a watch cannot ask: once when that begins, and once when it ends.
 
-It goes to the log, with the pipeline and the error's own words, which name the address; and where a right was
-taken away, to hooks and so to the audit log, as an event `watch` whose outcome is `denied`.
+They go to the log, with the pipeline and the error's message, which names the address. If access was refused,
+they also go to hooks, and so to the audit log, as an event `watch` whose outcome is `denied`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger("strongroom.watch")
 
 
 def note_failure(group: WatchedGroup, error: Exception) -> None:
-    """Say that a pipeline cannot be asked, where the last attempt did not fail in the same way."""
+    """Report that a pipeline cannot be asked, unless the last attempt failed in the same way."""
     kind = type(error).__name__
     if group.failing == kind:
         return
@@ -44,7 +44,7 @@ def note_failure(group: WatchedGroup, error: Exception) -> None:
 
 
 def note_success(group: WatchedGroup) -> None:
-    """Say that a pipeline can be asked again, where it could not be."""
+    """Report that a pipeline can be asked again, if it could not be before."""
     if group.failing:
         group.failing = ""
         _log.warning("watch: pipeline %s can be asked for changes again", group.pipeline.name)
@@ -53,7 +53,7 @@ def note_success(group: WatchedGroup) -> None:
 def note_refused_keys(
     group: WatchedGroup, keys: Iterable[str], refused: Mapping[str, StrongroomError]
 ) -> None:
-    """Say which of the keys that were asked for are refused now, and which are no longer."""
+    """Report which of the keys that were asked for are newly refused, and which no longer are."""
     name = group.pipeline.name
     again = [key for key in keys if key in group.refused and key not in refused]
     if again:

@@ -1,4 +1,4 @@
-"""What a watch knows of the pipelines that it looks at: who answers, how it is asked, and what was there."""
+"""What a watch knows of each pipeline that it looks at: how it is asked, and which secrets it had."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Mark", "Names", "WatchedGroup", "as_prefix", "group_of", "own_name"]
 Mark = str | bytes
 """What a secret is compared by: its version, or a keyed hash of its value."""
 Names = list[Callable[[str], str | None]]
-"""What gives the caller's name of a stored one, the outermost middleware first."""
+"""Functions from a stored name to the caller's, that of the outermost middleware first."""
 
 
 @dataclass(eq=False)
@@ -32,27 +32,30 @@ class WatchedGroup:
     """The watched secrets that one pipeline answers.
 
     Attributes:
-        pipeline: Who answers them.
-        owned: Returns whether a key is answered by it.
-        chain: What is asked: past caches, rules for values, and hooks.
+        pipeline: The pipeline.
+        owned: Returns whether it answers a key.
+        chain: What is asked: the pipeline without caches, rules for values, and hooks.
         exact: The keys that are watched by name.
-        prefixes: What is listed; a key that begins with one is watched.
+        prefixes: The prefixes that are listed; a key that begins with one is watched.
+        ways: Each provider that may answer, with its place, and the functions that give callers' names.
         listens: Whether a source can be subscribed to.
-        pushes: Whether the sources tell of all changes by themselves, and none is polled.
-        believed: Whether what it tells needs no second look.
-        by_value: Whether secrets are compared by value, for want of versions.
-        versions: Of those, what the source told last.
-        marks: What is known of each secret that is there.
-        doubted: Keys that were found changed before their source told so, which may still tell of older ones.
-            With what it told last: a version, None where the secret was deleted, empty where it told nothing.
-        known: Whether `marks` says it all: not before the first answer.
-        rescan: Whether everything is to be compared.
+        pushes: Whether the sources report all changes by themselves, so that none is polled.
+        believed: Whether a report needs no second look.
+        by_value: Whether secrets are compared by value, because there are no versions.
+        marks: The mark of each secret that exists.
+        versions: If secrets are compared by value: the version of each that the source reported last.
+        doubted: Keys whose change was seen before their source reported it; it may still report older ones.
+            Each has what was reported last: a version, None if it was deleted, empty before any report.
+        known: Whether `marks` is complete: not before the first answer.
+        rescan: Whether everything has to be compared.
         dirty: Keys to look at.
-        round: The keys that are still to be asked for in this interval, where they are asked one by one.
+        round: If keys are asked one by one: those that are left in this interval.
+        step: Seconds between two of them.
         due: When the next poll is.
         pause: How long to wait after a failure.
-        failing: The class of the error by which the source failed last time; empty where it did not.
-        refused: The keys that could not be asked for last time, which was logged.
+        failing: The class of the error of the last attempt; empty if it did not fail.
+        refused: The keys that were refused last time, which was logged.
+        subscriptions: Handles on the subscriptions to the sources.
     """
 
     pipeline: Pipeline
@@ -80,7 +83,7 @@ class WatchedGroup:
     subscriptions: list[Closeable] = field(default_factory=list)
 
     def names(self) -> list[str]:
-        """Return what is watched, as it was given."""
+        """Return the keys and prefixes that are watched."""
         return [*self.exact, *(prefix or "/" for prefix in self.prefixes)]
 
     def watches(self, key: str) -> bool:
@@ -93,7 +96,7 @@ class WatchedGroup:
         return not self.by_value and isinstance(self.chain, BatchDescriber)
 
     def is_news(self, change: SecretChange) -> bool:
-        """Take note of what a source told that is believed, and tell whether it is to be passed on."""
+        """Take note of a report of a source that is believed, and return whether to pass it on."""
         key = change.key
         if is_reserved(key) or not self.watches(key):
             return False
@@ -106,7 +109,9 @@ class WatchedGroup:
                 self.doubted[key] = version
                 self.dirty.add(key)
             else:
-                del self.doubted[key]  # it has come to where the comparison was: what it tells next is newer
+                del self.doubted[
+                    key
+                ]  # the source has caught up with the comparison: its next reports are newer
             return False
         if key in self.dirty:
             return False
@@ -120,13 +125,13 @@ class WatchedGroup:
     def take_over(
         self, marks: Mapping[str, Mark], keys: Iterable[str], owed: Container[str], now: datetime
     ) -> list[SecretChange]:
-        """Take over the marks that were found of `keys`, and return what is other than before.
+        """Take over the new marks of `keys`, and return the changes from before.
 
         Args:
-            marks: Those of the keys that are there.
-            keys: All that were asked for.
-            owed: Keys of which a change is reported even if nothing was known before.
-            now: When it was found.
+            marks: The marks of the keys that exist.
+            keys: All keys that were asked for.
+            owed: Keys whose change is reported even if nothing was known before.
+            now: When they were asked for.
         """
         changes = []
         for key in sorted(keys):
@@ -136,7 +141,7 @@ class WatchedGroup:
             else:
                 self.marks[key] = after
             if self.believed and not self.by_value:
-                # What the source read before this was found, it may tell only now.
+                # The source may still report what it noticed before these marks were read.
                 if before != after:
                     self.doubted.setdefault(key, "")
                 if key in self.doubted and self.doubted[key] == after:
@@ -149,7 +154,7 @@ class WatchedGroup:
 
 
 def as_prefix(key: str) -> str | None:
-    """Return the prefix that `key` stands for; None where it is a key."""
+    """Return the prefix that `key` stands for; None if it is a key."""
     if not isinstance(key, str):
         raise TypeError(f"a key is text, not {type(key).__name__}")
     if not key.endswith("/"):
@@ -163,16 +168,16 @@ def as_prefix(key: str) -> str | None:
 def group_of(pipeline: Pipeline, owned: Callable[[str], bool]) -> WatchedGroup:
     chain = _past_caches(pipeline.inner)
     ways = list(_ways(chain, []))
-    fallback = len(ways) > 1  # what changes at one member may be hidden by another
-    telling = [isinstance(provider, Watchable) for provider, *_ in ways]
+    fallback = len(ways) > 1  # another member may hide what changes at one
+    watchable = [isinstance(provider, Watchable) for provider, *_ in ways]
     return WatchedGroup(
         pipeline,
         owned,
         chain,
         ways=ways,
-        listens=any(telling),
-        pushes=all(telling),
-        believed=all(telling) and not fallback,
+        listens=any(watchable),
+        pushes=all(watchable),
+        believed=all(watchable) and not fallback,
         by_value=fallback or not isinstance(chain, Describer),
     )
 
@@ -191,7 +196,7 @@ def _past_caches(node: Any) -> Any:
 
 
 def _ways(node: Any, names: Names) -> Iterator[tuple[Any, str, Names]]:
-    """Yield each provider that may answer, its place, and what gives the caller's names of its keys."""
+    """Yield each provider that may answer, its place, and the functions that give callers' names."""
     if isinstance(node, FallbackProvider):
         for member in node.members:
             yield from _ways(member, names)

@@ -10,7 +10,7 @@ from strongroom._frozen import NamedTuple
 from strongroom.cli import errors, output
 from strongroom.cli.output import span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
-from strongroom.middleware.base import innermost
+from strongroom.providers.base import innermost
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import SecretNotFoundError, StrongroomError
+from strongroom.providers.base import layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,9 +105,7 @@ class Overview:
 def _links(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
     """Yield what keeps leases in each pipeline that has been used."""
     for name, pipeline in registry.used_pipelines().items():
-        link: Any = pipeline
-        while link is not None:
-            leases = getattr(link, "leases", None)
+        for layer in layers(pipeline):
+            leases = getattr(layer, "leases", None)
             if callable(getattr(leases, "current", None)):
                 yield name, leases
-            link = getattr(link, "inner", None)

@@ -122,9 +122,10 @@ def _serve(settings: GlobalOptions) -> Iterator[Check]:
 
 def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     """Look at the stores that caches of a pipeline share with other processes."""
-    node: Any = registry.pipeline(name)
-    while node is not None:
-        fault = getattr(getattr(node, "cache", None), "fault", None)
+    from strongroom.providers.base import layers
+
+    for layer in layers(registry.pipeline(name)):
+        fault = getattr(getattr(layer, "cache", None), "fault", None)
         if callable(fault):
             subject = f"second level of {name}'s cache"
             error = fault()
@@ -138,7 +139,6 @@ def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Chec
                     f"it does not work: {_said(error)}; {meanwhile}",
                     getattr(error, "hint", None),
                 )
-        node = getattr(node, "inner", None)
 
 
 def _said(error: Exception) -> str:
@@ -260,7 +260,7 @@ def _readable_key(subject: str, path: Path) -> Iterator[Check]:
 
 
 def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
-    from strongroom.middleware.base import innermost
+    from strongroom.providers.base import innermost
 
     provider = innermost(registry.pipeline(name))
     subject = f"pipeline {name}"

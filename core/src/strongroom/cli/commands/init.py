@@ -141,7 +141,7 @@ def _names_beside(folder: Path) -> dict[str, str]:
 
 
 def _fill_store(folder: Path, values: dict[str, str]) -> None:
-    from strongroom.middleware.base import innermost
+    from strongroom.providers.base import innermost
     from strongroom.registry import SecretProviderRegistry
 
     provider: dict[str, Any] = {
