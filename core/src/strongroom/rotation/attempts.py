@@ -1,8 +1,8 @@
-"""Who is working on a rotation: the record names the attempt, so that no other disturbs its `apply`.
+"""Attempts: the record of a rotation names the one that works on it, so that no other disturbs its `apply`.
 
 A conditional write keeps two processes apart in the store. Nothing keeps them apart in the target system: a
-password that was sent late replaces whatever is there. So what cannot be fenced (`apply`, promotion, the end)
-is held by one attempt at a time, until it is over, its process has ended, or its time has.
+password that was sent late replaces whatever is there. So one attempt at a time holds the steps that cannot
+be fenced (`apply`, promotion, the end), until it is over, its process has ended, or its time is over.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["Attempt", "attempting", "is_held"]
 
 _ENDED_STATES = frozenset({"Z", "X"})
 _ongoing: set[str] = set()
-"""The attempts of this process; a forked child has another number, and none of them is its own."""
+"""The attempts of this process; those of a forked child's parent have another process id."""
 
 
 class Attempt(NamedTuple):
     """One run of `rotate`, `resume` or `rollback`."""
 
     id: str
-    """Machine, process, the process's start and a random part; the first is empty where it cannot be told."""
+    """Machine (empty if it is not known), process id, start of the process, and a random part."""
     host: str
     """Where it runs, for people."""
 
 
 @contextmanager
 def attempting() -> Iterator[Attempt]:
-    """Give an attempt that is alive within the block."""
+    """Begin an attempt that ends with the block."""
     pid = os.getpid()
     one = Attempt(
         f"{_machine()}/{pid}/{_started(pid) or ''}/{secrets.token_hex(8)}",
@@ -53,14 +53,14 @@ def attempting() -> Iterator[Attempt]:
 
 
 def is_held(record: Record, now: datetime) -> bool:
-    """Return whether an attempt may be in the middle of a step of `record` that others must not cross."""
+    """Return whether an attempt may be in the middle of a step of `record`, so that no other may begin."""
     if record.attempt is None or record.step is None or record.held_until is None:
         return False
     return now < datetime.fromisoformat(record.held_until) and not _has_ended(record.attempt)
 
 
 def _has_ended(attempt: str) -> bool:
-    """Return whether it is known that `attempt` is over; of another machine's nothing is known."""
+    """Return whether it is known that `attempt` is over; on another machine that is not known."""
     machine, number, started, *_ = [*attempt.split("/"), "", "", ""]
     if not machine or machine != _machine() or not number.isdecimal():
         return False
@@ -78,17 +78,17 @@ def _has_ended(attempt: str) -> bool:
 
 @cache
 def _machine() -> str:
-    """Return what this machine's processes with this numbering of them have in common, or ""."""
+    """Return an id of this machine's boot and of its process numbering, or "" if there is none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        numbering = Path("/proc/self/ns/pid").readlink()  # containers of one machine have each their own
+        numbering = Path("/proc/self/ns/pid").readlink()  # each container of a machine has its own
     except OSError:
         return ""
     return hashlib.sha256(f"{boot} {numbering}".encode()).hexdigest()[:16]
 
 
 def _started(pid: int) -> str | None:
-    """Return when the process began, in ticks since boot: its number alone may be another's by now."""
+    """Return when the process began, in ticks since boot: by now another process may have its number."""
     with suppress(OSError, IndexError):
         # The name, in brackets, may hold anything; the state and further numbers follow it: proc(5).
         after = (

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError, RotationError
+from strongroom.programs import end_program
 from strongroom.rotation.redaction import redact
 
 __all__ = ["CommandRotator"]
-
-_SETTLE_SECONDS = 5.0
-"""How long the pipes of a program that was killed may stay open."""
 
 
 class CommandRotator:
     """Runs a program as the `apply` or the `verify` of a `SecretRotation`.
 
-    The program reads one JSON object from its standard input: `step` (`apply` or `verify`), `key`, `new`,
-    and for `apply` also `old`; it says by the exit code 0 that all went well. Where it fails, what it prints
-    is the error, without the values. It runs in a process group of its own, which is killed at the deadline.
+    The program reads one JSON object from its standard input: `step` (`apply` or `verify`), `key`, `new`, and
+    for `apply` also `old`. The exit code 0 means success. If it fails, its output is the error, without the
+    values. It runs in a process group of its own, which is killed at the deadline.
 
     Args:
         command: The program and its arguments. A name with a `/` is relative to `folder`, any other is
@@ -87,7 +83,7 @@ class CommandRotator:
         try:
             output = self._talk(process, json.dumps(message).encode() + b"\n")
         except BaseException:
-            _kill(process)
+            end_program(process)
             raise
         if output is None:
             raise RotationError(f"{name} took longer than {self._timeout:g} s")
@@ -107,19 +103,6 @@ class CommandRotator:
         try:
             return process.communicate(message, timeout=self._timeout)[0]
         except subprocess.TimeoutExpired:
-            pass  # outside of the block: its error holds what the program has printed
-        _kill(process)
+            pass  # handled below: the context of an error there would hold what the program has printed
+        end_program(process)
         return None
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    # Before it is reaped: afterwards the number may be another's.
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_SETTLE_SECONDS)
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()

@@ -1,6 +1,6 @@
-"""The record of a rotation, as the attempt that is at it holds and writes it.
+"""The record of a rotation, held and written by one attempt.
 
-A write counts only while no other attempt has overtaken this one.
+A write succeeds only while no other attempt has overtaken this one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["DisturbedError", "HeldRecord", "released"]
 
 _log = logging.getLogger("strongroom.rotation")
-# A first failure may be tried again by the next due run: after a repair, nobody need wait.
+# The next due run may try again at once after a first failure: after a repair nobody has to wait.
 _SECOND_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
 
 
 class DisturbedError(Exception):
-    """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
+    """Our record says that the `apply` of an overtaken attempt came in late: the target must be set again."""
 
     def __init__(self, record: Record) -> None:
         super().__init__("an overtaken apply arrived late")
@@ -46,14 +46,14 @@ class HeldRecord:
     Args:
         secret: The secret.
         settings: What is the same for all keys.
-        attempt: Whose writes these are.
-        overtaken: Called where another attempt has gone on since this one touched the target system, with
-            the value that the target system has. Lets it have what readers get, and returns what to raise.
+        attempt: The attempt that writes.
+        overtaken: Called with the value of the target system if another attempt has gone on since this one
+            touched it. Gives the target system the value that readers get, and returns the error to raise.
 
     Attributes:
-        in_flight: Whether the record of this attempt is there.
-        touched: The value that the target system or readers got by this attempt, until a write shows that
-            nobody came between.
+        in_flight: Whether the record of this attempt is stored.
+        touched: The value that this attempt gave to the target system or to readers, until a write shows that
+            no other attempt came between.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class HeldRecord:
         self._attempt = attempt
         self._overtaken = overtaken
         self.ledger = Ledger(secret.record_store, secret.key, settings.lock)
-        self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
+        self._last: Record | None = None  # the last record in flight that this attempt wrote
         self.in_flight = False
         self.touched: str | None = None
 
     def read(self) -> Record | None:
-        """Return what is recorded now, None where nothing is."""
+        """Return what is recorded now, None if nothing is."""
         record: Record | None = self._secret.ask(self.ledger.read)
         return record
 
     def overwrite(self, record: Record) -> None:
-        """Replace what was read by `record`, which another attempt may hold."""
+        """Replace the record that was read by `record`, even if another attempt holds it."""
         self._secret.ask(self.ledger.write, record)
 
     def remove(self) -> None:
@@ -87,11 +87,12 @@ class HeldRecord:
         self._secret.ask(self.ledger.remove)
 
     def claim(self, record: Record, *, lasting: bool = True) -> Record:
-        """Write `record` as that of this attempt, which begins it or takes it over, and return it.
+        """Write `record` as the record of this attempt, which begins or takes over the rotation; return it.
 
         Args:
             record: What is written.
-            lasting: Whether it has to outlive a loss of power by itself, and not with the write that follows.
+            lasting: Whether this write must survive a loss of power by itself; otherwise the next one makes
+                it last.
 
         Raises:
             ConflictError: Somebody else has written since it was read.
@@ -103,7 +104,7 @@ class HeldRecord:
         return record
 
     def refuse_others(self, record: Record) -> None:
-        """Raise where another attempt may be in the middle of a step of `record`.
+        """Raise if another attempt may be in the middle of a step of `record`.
 
         Raises:
             ConflictError: One may be.
@@ -116,7 +117,7 @@ class HeldRecord:
             )
 
     def holder(self, step: str | None = None) -> dict[str, Any]:
-        """Return the members of a record that this attempt holds, with what it does that nobody may cross."""
+        """Return the members that mark a record as held by this attempt, in the middle of `step`."""
         until = self._settings.clock() + self._settings.patience
         return {
             "attempt": self._attempt.id,
@@ -141,19 +142,19 @@ class HeldRecord:
             self.touched = None
             self._last = changed if changed.in_flight else self._last
             return changed
-        # Outside of the `except` block, as all that follows may raise errors of its own.
+        # Outside of the `except` block, since all that follows may raise other errors.
         stored = self.read()
         if stored is not None and stored.in_flight and stored.attempt == self._attempt.id:
             raise DisturbedError(stored)
         self.in_flight = False
         touched, self.touched = self.touched, None
         if touched is None and self._last is not None and (stored is None or not stored.in_flight):
-            # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
+            # The rotation was ended without us: on purpose, or by a delete of the record that came in late.
             touched = self._secret.new(self._last) if self._last.begun else None
         raise self.ledger.in_flight() if touched is None else self._overtaken(touched)
 
     def note(self, record: Record, message: str) -> None:
-        """Write what went wrong, and that this attempt is over."""
+        """Record what went wrong, and that this attempt is over."""
         retry_at = None
         if record.failures:
             wait = min(_SECOND_RETRY * 2 ** min(record.failures - 1, _DOUBLINGS), _LAST_RETRY)
@@ -180,7 +181,7 @@ class HeldRecord:
         *,
         lasting: bool = True,
     ) -> None:
-        """Drop the record, `lasting` as for `forget`; or keep of it what is to be taken away later."""
+        """Drop the record, `lasting` as for `forget`; or keep only its `stale` values, to be retired."""
         if not stale:
             self.forget(record, state, lasting=lasting)
             return
@@ -196,9 +197,9 @@ class HeldRecord:
         self.in_flight = False
 
     def forget(self, record: Record, state: RotationState = "rolled_back", *, lasting: bool = True) -> None:
-        """Drop the record: first its content, so that an attempt that comes meanwhile takes it for ended.
+        """Drop the record: first its content, so that it counts as ended for an attempt that comes meanwhile.
 
-        Where it need not be `lasting`, a loss of power may bring it back.
+        If it need not be `lasting`, a loss of power may bring it back.
         """
         self.save(
             Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
@@ -210,12 +211,12 @@ class HeldRecord:
             with nullcontext() if lasting else deferring_durability():
                 self.remove()
         except BackendUnavailableError as error:
-            # It says that nothing is in flight; the next look removes it.
+            # Its content says that nothing is in flight; the next look removes it.
             _log.warning(
                 "%s: its ended record is left for the next look: %s", self._key, type(error).__name__
             )
 
 
 def released() -> dict[str, Any]:
-    """Return the members of a record that no attempt holds."""
+    """Return the members that mark a record as held by no attempt."""
     return dict.fromkeys(("attempt", "host", "held_until", "step"))

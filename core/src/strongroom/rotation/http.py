@@ -27,21 +27,22 @@ from strongroom.rotation.rotators import current_step
 __all__ = ["HttpRotator"]
 
 _READ: Final = 16_384
-"""Bytes of an answer that are looked at: its end says why it failed."""
+"""Bytes of an answer that are read; the last of them say why it failed."""
 
 
 class HttpRotator:
     """Posts each step of a rotation as JSON: `step`, `key`, `old`, `new` and `id`.
 
-    `step` is `apply`, `verify` or `rollback`, and `new` is what the target system is to take: as a rotation
-    is undone, the value before. A repeated step has the same `id`. Any status from 200 to 299 is success; a
-    redirect is not followed, and is an error. Where the key of the signature is the very secret that is
-    rotated, each request has a signature by the old one and one by the new one: the service may have either.
+    `step` is `apply`, `verify` or `rollback`, and `new` is the value that the target system must take: the
+    previous one if a rotation is undone. A repeated step has the same `id`. Any status from 200 to 299 is
+    success; a redirect is not followed, and is an error. If the key of the signature is itself the secret
+    that
+    is rotated, each request is signed by the old and by the new value: the service may have either.
 
     Args:
-        url: Where to.
+        url: The address to post to.
         hmac_key: The key of the signature: text, or `whsec_` and base64.
-        allow_http: Also send to an address that is neither https nor loopback.
+        allow_http: Also send without encryption to an address that is not loopback.
         ca_file: The CA of the server's certificate, PEM.
         cert_file: The client's certificate, PEM.
         key_file: Its private key, PEM.
@@ -71,7 +72,7 @@ class HttpRotator:
         if not self._tls and not allow_http and not _is_loopback(self._host):
             raise ConfigurationError(
                 f"rotator http: {self.address} would get unencrypted values",
-                hint="use https; or `allow_http: true` where something else encrypts on the way",
+                hint="use https; or `allow_http: true` if something else encrypts on the way",
             )
         _signing_key(hmac_key)
         self._hmac_key = hmac_key
@@ -96,7 +97,7 @@ class HttpRotator:
         """Post the question whether `new` works.
 
         Raises:
-            RotationError: As `apply`.
+            RotationError: See `apply`.
         """
         step = current_step()
         self._post(key, None if step is None else step.old, new, "verify")
@@ -120,7 +121,7 @@ class HttpRotator:
             raise RotationError(f"http: {name} at {self.address}: {failure}")
 
     def _keys(self, old: str | None, new: str) -> list[bytes]:
-        """Return what a request is signed with: more than one key where the key itself is rotated."""
+        """Return the keys that sign a request: more than one if the key itself is rotated."""
         itself = [one for one in (old, new) if one] if self._hmac_key in {old, new} else []
         return [_signing_key(one) for one in dict.fromkeys([self._hmac_key, *itself])]
 
@@ -135,7 +136,7 @@ class HttpRotator:
                 with suppress(OSError):
                     connection.sock.shutdown(2)
 
-        # The time-out of a socket is for one of its calls: an answer that trickles in would have no end.
+        # The time-out of a socket is for one of its calls: an answer that trickles in could take for ever.
         timer = threading.Timer(self._timeout, cut)
         timer.daemon = True
         timer.start()
@@ -152,7 +153,7 @@ class HttpRotator:
         finally:
             timer.cancel()
             connection.close()
-        if late.is_set():  # what was cut off may look whole
+        if late.is_set():  # an answer that was cut off may look whole
             return f"no answer within {self._timeout:g} s"
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
@@ -185,7 +186,7 @@ def _parts(url: str) -> Any:
     parts = None
     with suppress(ValueError):
         given = urlsplit(url)
-        parts = given if given.port != 0 else None  # its port is looked at here, for it may be none
+        parts = given if given.port != 0 else None  # raises if the port is not a number
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         # Not shown: a URL with a user has a password in it.
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The durable state of one rotation, and how exactly one process gets to write it."""
+"""The durable state of one rotation, which exactly one process gets to write."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ _WAIT_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the next process needs to go on, or to undo.
+    """What another process needs to finish a rotation, or to undo it.
 
     Attributes:
         key: The secret.
         state: How far it is.
-        old_version: The version that readers had at the start, where there are versions.
-        new_version: The staged version, where the backend stages.
-        new: The new value, until it is staged; where nothing is staged until it is written.
-        old: The old value, where the backend keeps no versions.
+        old_version: The version that readers had at the start, if there are versions.
+        new_version: The staged version, if the backend can stage.
+        new: The new value, until it is staged, or written if the backend cannot stage.
+        old: The old value, if the backend keeps no versions.
         begun: Whether `apply` may have been entered, so that the target system may have the new value.
-        error: What the last attempt failed with; never a value.
+        error: The error of the last attempt; never a value.
         failures: Attempts in a row that failed.
         retry_at: When a due run may try again, an ISO 8601 time.
-        rotated_at: When it became current, likewise.
-        until: Until when it can be rolled back, likewise.
+        rotated_at: When the new value became current, likewise.
+        until: Until when the rotation can be rolled back, likewise.
         abandoned: Whether its rollback has begun.
-        undoes: Whether it puts back what a rotation replaced.
-        attempt: Who is at it, as `attempts` knows it; None where that attempt said that it is over.
-        host: Where that is, for people.
+        undoes: Whether it puts back the value that another rotation replaced.
+        attempt: The id of the attempt that works on it; None once that attempt has said that it is over.
+        host: The machine and process of that attempt, for people.
         held_until: When that attempt counts as dead at the latest, an ISO 8601 time.
-        step: What it does that nobody else may do meanwhile; None where it may be overtaken.
-        late: How many `apply` of attempts that were overtaken came in late, so that it is to be done again.
-        mark: A salted digest of the new value, where that is needed to see whether it is still current.
-        id: What tells this rotation from every other one.
+        step: The step that it holds; None if it may be overtaken.
+        late: How often the `apply` of an overtaken attempt came in late, so that it has to be done again.
+        mark: A salted digest of the new value, if that is needed to see whether it is still current.
+        id: A random id of this rotation.
         stale: Values that the target system still takes, each with the time after which it must not.
     """
 
@@ -92,7 +92,7 @@ class Record:
         return self.state in _IN_FLIGHT
 
     def made(self, value: str) -> bool:
-        """Return whether `value` is the new one, where the record itself tells that."""
+        """Return whether `value` is the new one, as far as the record itself shows that."""
         if self.new is not None:
             return value == self.new
         if self.mark is None:
@@ -112,25 +112,25 @@ def mark_of(value: str, salt: str | None = None) -> str:
 
 
 class Ledger:
-    """The record of one key. A write counts only where nobody else has written since it was read.
+    """The record of one key. A write succeeds only if nobody else has written since it was read.
 
     Args:
-        room: The provider that keeps it.
+        store: The provider that keeps it.
         key: The secret.
-        lock: What keeps two processes apart where the provider has no conditional writes.
+        lock: What keeps two processes apart if the provider has no conditional writes.
     """
 
-    def __init__(self, room: Any, key: str, lock: CacheStore | None) -> None:
-        self._room = room
+    def __init__(self, store: Any, key: str, lock: CacheStore | None) -> None:
+        self._store = store
         self._key = key
         self.name = record_key(key)
         self._lock = lock
-        self._conditional = isinstance(room, ConditionalWriter) and isinstance(room, Describer)
+        self._conditional = isinstance(store, ConditionalWriter) and isinstance(store, Describer)
         self._version: str | None = None
         self._text: str | None = None
 
     def read(self) -> Record | None:
-        """Return the record, or None where there is none.
+        """Return the record, or None if there is none.
 
         Raises:
             RotationError: It cannot be understood.
@@ -153,7 +153,7 @@ class Ledger:
 
         Args:
             record: What is written.
-            begins: Whether to warn where nothing keeps two processes apart.
+            begins: Whether to warn if nothing keeps two processes apart.
 
         Raises:
             ConflictError: Somebody else has written, or removed it, since.
@@ -165,19 +165,19 @@ class Ledger:
             with self._alone(warn=begins):
                 seen = self._text
                 if self._read_text() == seen:
-                    self._room.set_secret(self.name, text)
+                    self._store.set_secret(self.name, text)
                     self._text = text
                     return
         raise self.in_flight()
 
     def remove(self) -> None:
-        """Drop the record, whatever it is."""
+        """Drop the record, whatever it says."""
         with suppress(SecretNotFoundError):
-            self._room.delete_secret(self.name)
+            self._store.delete_secret(self.name)
         self._version = self._text = None
 
     def in_flight(self) -> ConflictError:
-        """Return the error for the one that comes second."""
+        """Return the error for the attempt that comes second."""
         return ConflictError(
             f"a rotation of {show_key(self._key)} is in flight",
             key=self._key,
@@ -186,8 +186,8 @@ class Ledger:
 
     def _wrote_if(self, text: str) -> bool:
         try:
-            self._version = self._room.set_secret_if(self.name, text, self._version)
-        except UnsupportedOperationError:  # the method is there, and the server cannot: KV version 1
+            self._version = self._store.set_secret_if(self.name, text, self._version)
+        except UnsupportedOperationError:  # the provider has the method, but the server cannot: KV version 1
             self._conditional = False
             return False
         except ConflictError:
@@ -195,20 +195,20 @@ class Ledger:
         else:
             self._text = text
             return True
-        # Where the answer to a write is lost, the SDK repeats it, and is refused: then it is there.
+        # If the answer to a write was lost, the SDK has repeated it and was refused; then the text is there.
         return self._read_text() == text
 
     def _read_text(self) -> str | None:
-        # The version first: a record that is newer than it cannot be overwritten by mistake.
+        # The version is read first, so that a record which is newer than it cannot be overwritten.
         self._version = self._text = None
         try:
-            version = self._room.describe_secret(self.name).version if self._conditional else None
+            version = self._store.describe_secret(self.name).version if self._conditional else None
         except UnsupportedOperationError:
             version = None
         except SecretNotFoundError:
             return None
         try:
-            self._text = self._room.get_secret(self.name)
+            self._text = self._store.get_secret(self.name)
         except SecretNotFoundError:
             return None
         self._version = version

@@ -12,19 +12,19 @@ from strongroom.masking.parts import parts
 __all__ = ["redact", "redacted_error"]
 
 _SHOWN: Final = 200
-"""Characters of what a program has printed."""
+"""Characters of a program's output."""
 _SHOWN_OF_ERROR: Final = 400
-"""Characters of an error's text: what a program has printed, and what `CommandRotator` says before it."""
+"""Characters of an error's text: a program's output, after the words of `CommandRotator`."""
 
 
 def redact(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     """Return `text` in one line of `shown` characters at most, without `values` in any encoding.
 
-    What is longer loses its beginning: the last words say why. Nothing is left where a value is too short to
-    be looked for and may be in it.
+    A longer text loses its beginning: the last words say why. Nothing is left if it may hold a value that is
+    too short to be masked.
     """
     looked_for = [part for value in values for part in (value, *parts(value))]
-    # Masked before anything is cut off or joined: a part of a value would not be found.
+    # Masked before lines are joined or cut off: a part of a value would not be found.
     masked = " ".join(Masker(looked_for).mask_text(text).split())
     if any(value and value in masked for value in looked_for):
         return ""

@@ -1,4 +1,4 @@
-"""What a rotation tells."""
+"""The results of a rotation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes a secret at the system that takes it: the protocol of a rotator.
+"""Rotators: they change a secret in the system that accepts it.
 
 A rotator keeps nothing open between its calls: it may be called by another process, after a crash, or by a
 thread of a process that has forked meanwhile.
@@ -52,7 +52,7 @@ class ValueComposer(Protocol):
         Args:
             key: The secret.
             old: The value that readers get.
-            new: What was generated; or a whole new value, which is returned as it is where it fits.
+            new: What was generated; or a whole new value, which is returned as it is if it fits.
 
         Raises:
             ValidationError: `old` or `new` does not fit what the rotator rotates.
@@ -72,9 +72,9 @@ class Rehearser(Protocol):
     """A rotator that can try all of its steps on something temporary."""
 
     def rehearsal(self, key: str, old: str) -> AbstractContextManager[tuple[Rotator, str]]:
-        """Return what yields a rotator of a temporary user, and that user's secret in the form of `old`.
+        """Return a context with a rotator of a temporary user, and that user's secret in the form of `old`.
 
-        At the end of the block nothing of it is left, whatever was raised inside.
+        At the end of the block nothing of it is left, even after an error.
         """
 
 
@@ -82,13 +82,13 @@ class RotationStep(NamedTuple):
     """The step that a rotator is called for."""
 
     id: str
-    """The same where the step is repeated, and no other step's."""
+    """The same if the step is repeated, and different for every other step."""
     name: Literal["apply", "verify", "rollback", "retire"]
-    """`rollback` is an `apply` that puts the value before back."""
+    """`rollback` is an `apply` that puts the previous value back."""
     old: str | None
     """The value that `new` replaces; None if it no longer exists."""
     repeated: bool = True
-    """Whether it may have been done before; False for the first `apply` of a rotation alone."""
+    """Whether it may have been done before; False only for the first `apply` of a rotation."""
 
     def __repr__(self) -> str:
         return f"<RotationStep {self.name} {self.id}>"
@@ -113,13 +113,13 @@ def stepping(step: RotationStep) -> Iterator[None]:
 
 
 def able(rotator: object, protocol: Any) -> Any:
-    """Return `rotator`, made where it was not yet, if it has the methods of `protocol`."""
+    """Return `rotator`, made if it is deferred, if it has the methods of `protocol`; else None."""
     made = rotator.made() if isinstance(rotator, DeferredRotator) else rotator
     return made if isinstance(made, protocol) else None
 
 
 class DeferredRotator:
-    """A rotator that is made at its first use: who only looks at a rotation need not be able to do one.
+    """A rotator that is made at its first use: looking at a rotation must not need its credentials.
 
     Args:
         make: Makes it.
@@ -136,11 +136,11 @@ class DeferredRotator:
         return self._made
 
     def apply(self, key: str, old: str, new: str) -> object:
-        """Do as the rotator does."""
+        """Call the rotator's `apply`."""
         return self.made().apply(key, old, new)
 
     def verify(self, key: str, new: str) -> object:
-        """Do as the rotator does."""
+        """Call the rotator's `verify`."""
         return self.made().verify(key, new)
 
 
@@ -150,17 +150,17 @@ class DeferredRotator:
 def rehearse(
     rotator: Rotator, key: str, old: str, make: Callable[[str], str], check: Callable[[str], object]
 ) -> None:
-    """Let `rotator` do all of its steps, there and back, on a temporary user.
+    """Let `rotator` do all of its steps on a temporary user, forward and back.
 
     Args:
         rotator: The rotator.
         key: The secret.
-        old: Its value, for the shape of it.
+        old: Its value, for its form.
         make: Generates a new value for an old one, as the rotation does.
-        check: Raises where a new value may not be stored.
+        check: Raises if a new value must not be stored.
 
     Raises:
-        UnsupportedOperationError: The rotator has none.
+        UnsupportedOperationError: The rotator has no rehearsal.
         Exception: Whatever a step raises; nothing is left of it.
     """
     rehearser: Rehearser | None = able(rotator, Rehearser)
@@ -182,7 +182,7 @@ def rehearse(
 
 
 def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) -> str:
-    """Return the new value that `make` makes of `old`, in the shape that `rotator` wants."""
+    """Return the new value that `make` returns for `old`, in the form that `rotator` needs."""
     made = make(old)
     composer: ValueComposer | None = able(rotator, ValueComposer)
     return made if composer is None else composer.compose(key, old, made)

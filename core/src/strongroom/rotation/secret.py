@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 
 class Look(NamedTuple):
-    """What was there at one moment."""
+    """What was stored at one moment."""
 
     version: str | None
-    """Of the value that readers get; None where the backend tells none."""
+    """The version that readers get; None if the backend has no versions."""
     pending: tuple[str, ...] = ()
 
 
 class Secret:
-    """One secret, read past caches and hooks, and written by the way of every write.
+    """One secret, read past caches and hooks, and written as by any caller.
 
     Args:
         target: What answers the key.
@@ -43,15 +43,15 @@ class Secret:
             self.write_chain = WriteNotifier(target.inner, target.changed)
         self.record_store = store = without_value_middleware(target)
         self._stages = isinstance(store, StagedWriter) and isinstance(store, VersionReader)
-        self._values: dict[str, str] = {}  # by version: none of them changes
+        self._values: dict[str, str] = {}  # by version; the value of a version never changes
 
     def ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Return what `method` does; pipelines inside of a fallback have hooks of their own."""
+        """Return what `method` returns; the events of its operations say `rotate`, even inside a fallback."""
         with as_operation("rotate"):
             return method(*args, **kwargs)
 
     def look(self) -> Look:
-        """Return what is there now, by one request where the backend has versions.
+        """Return what is stored now, by one request if the backend has versions.
 
         Raises:
             SecretNotFoundError: There is no such secret.
@@ -67,25 +67,25 @@ class Secret:
         return Look(self._described())
 
     def value(self, look: Look) -> str:
-        """Return the value that readers got at `look`; where there are no versions, the one they get now."""
+        """Return the value that readers got at `look`; without versions, the one that they get now."""
         if look.version is not None and isinstance(self.record_store, VersionReader):
             with suppress(UnsupportedOperationError, SecretNotFoundError):
                 return self.value_of(look.version)
         return self.observed(self.ask(self.record_store.get_secret, self.key))
 
     def value_of(self, version: str) -> str:
-        """Return the value of a version, asked for once."""
+        """Return the value of a version, which is read only once."""
         if version not in self._values:
             self.remember(version, self.ask(self.record_store.get_secret_version, self.key, version))
         return self.observed(self._values[version])
 
     def remember(self, version: str | None, value: str) -> None:
-        """Take `value` as that of `version`, so that it need not be read."""
+        """Remember `value` as the value of `version`, so that it need not be read."""
         if version is not None:
             self._values[version] = value
 
     def remembered(self, version: str | None) -> str | None:
-        """Return the value of `version` where it is known without asking."""
+        """Return the value of `version` if it is known without a request, else None."""
         return None if version is None else self._values.get(version)
 
     def keeps_versions(self, look: Look) -> bool:
@@ -93,12 +93,12 @@ class Secret:
         return look.version is not None and isinstance(self.record_store, VersionReader)
 
     def readers(self, record: Record, look: Look) -> Literal["old", "new", "other"]:
-        """Tell what readers get: the value from before, that of the rotation, or what somebody else set."""
+        """Return which value readers get: the old one, the new one, or one that somebody else set."""
         if record.new_version is not None and look.version is not None and look.version == record.new_version:
             return "new"
         if record.old_version is not None and look.version is not None:
             if look.version == record.old_version and record.old in {None, record.new}:
-                return "old"  # even if the new value is the old one: its age begins again when it is written
+                return "old"  # even if the new value equals it: writing it makes it young again
             if record.new_version is None and record.made(self.value(look)):
                 return "new"
             return "old" if look.version == record.old_version else "other"
@@ -108,7 +108,7 @@ class Secret:
         return "old" if record.old is None or value == record.old else "other"
 
     def replaced(self, look: Look) -> str | None:
-        """Return the version that the one at `look` took the place of, None where that cannot be told."""
+        """Return the version that the one at `look` replaced, None if that is not known."""
         if look.version is None or not isinstance(self.record_store, VersionReader):
             return None
         with suppress(UnsupportedOperationError):
@@ -137,7 +137,7 @@ class Secret:
         )
 
     def new(self, record: Record) -> str | None:
-        """Return the value that `record` makes current; None where somebody dropped it."""
+        """Return the value that `record` makes current; None if somebody dropped it."""
         if record.new is not None:
             return self.observed(record.new)
         if record.new_version is None or not isinstance(self.record_store, VersionReader):
@@ -147,10 +147,10 @@ class Secret:
         return None
 
     def known_values(self, record: Record) -> set[str]:
-        """Return every value that `record` is about, and what else was read of the secret.
+        """Return every value of `record`, and all others of the secret that were read.
 
         Raises:
-            StrongroomError: The value before or the new one cannot be read now.
+            StrongroomError: The old or the new value cannot be read now.
         """
         known = {*self._values.values(), *(value for value, _ in record.stale)}
         with suppress(RotationError):  # it is no longer there
@@ -167,5 +167,5 @@ class Secret:
             with suppress(UnsupportedOperationError):
                 version: str = self.ask(self.record_store.describe_secret, self.key).version
                 return version
-        # Nothing tells a version: whether it is there is seen as its value is read.
+        # There is no version to ask for: reading the value shows whether the secret exists.
         return None

@@ -165,7 +165,7 @@ class SecretRotation(ProcessBound):
             record = steps.current_record()
         metadata = self._described(key)
         if metadata is None:
-            self._provider.get_secret(key)  # nothing else tells that it is there
+            self._provider.get_secret(key)  # only this shows that it exists
         in_flight = record is not None and record.in_flight
         return RotationStatus(
             key,
@@ -179,8 +179,7 @@ class SecretRotation(ProcessBound):
     def status(self, prefix: str = "") -> list[RotationStatus]:
         """Return the state of each secret whose key begins with `prefix`, sorted by key.
 
-        Where that cannot be told of one, because its state cannot be read or understood, its `state` is
-        `unknown` and `last_error` says why.
+        If the state of one cannot be read or understood, its `state` is `unknown` and `last_error` says why.
         """
         statuses = []
         for key in self._keys(prefix):
@@ -219,9 +218,9 @@ class SecretRotation(ProcessBound):
         return check_value(make_for(self._rotator, key, old, make), key)
 
     def rehearse(self, key: str) -> None:
-        """Do all that a rotation of `key` would do at the target system, on a user that is removed again.
+        """Do everything that a rotation of `key` would do at the target system, on a temporary user.
 
-        The secret is read, and neither it nor what is kept about its rotation is written.
+        The secret is read, but neither it nor the state of its rotation is written.
 
         Raises:
             UnsupportedOperationError: There is no rotator, or it has nothing to rehearse on.
@@ -272,7 +271,7 @@ class SecretRotation(ProcessBound):
         """Undo the rotation of `key` that is in flight, or within its grace the last one.
 
         In flight, `apply` puts the old value back into the target system, and readers never see the new one.
-        After it, the value before becomes a new version, by a rotation of its own.
+        After its end, the previous value becomes a new version, by a rotation of its own.
 
         Raises:
             RotationError: There is nothing to undo, or `apply` or `verify` failed.
@@ -294,13 +293,13 @@ class SecretRotation(ProcessBound):
         return self._run(key, undo)
 
     def forget(self, key: str) -> None:
-        """Drop what is kept about the rotation of `key`, also what cannot be understood.
+        """Drop the stored state of the rotation of `key`, even if it cannot be understood.
 
-        The secret, its versions and the target system stay as they are: look at them first. What was staged
-        can be promoted by `resume` or dropped by `rollback` as another tool's.
+        The secret, its versions and the target system stay as they are: look at them first. A staged version
+        then counts as another tool's: `resume` promotes it, and `rollback` drops it.
 
         Raises:
-            ConflictError: A process may be at it.
+            ConflictError: A process may be working on it.
         """
         with self._at(key) as steps:
             steps.forget()
@@ -308,16 +307,15 @@ class SecretRotation(ProcessBound):
     def rotate_due(self, prefix: str = "") -> list[RotationResult]:
         """Resume what is in flight, then rotate what is older than the interval.
 
-        A key that fails does not stop the others: it is in flight then, and reported so. A rotation that
-        failed once is tried again by the next call. After that it is left alone until its time has come: a
-        minute after the second failure, then twice as long each time, a day at most. What another tool has
-        staged is left to it.
+        A key that fails does not stop the others: it stays in flight, and is reported so. A rotation that
+        failed once is tried again by the next call, after a second failure after a minute, then after twice
+        as long each time, a day at most. A version that another tool has staged is left to it.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old some secret is.
             ConflictError: A secret was changed while its rotation was in flight, or has a version that
                 another tool has staged. A key that another process is at is reported as in flight.
-            StrongroomError: What else went wrong first; in either case all keys were tried.
+            StrongroomError: Another error, the first one; in any case all keys were tried.
         """
         results: list[RotationResult] = []
         failed: list[StrongroomError] = []
@@ -327,7 +325,7 @@ class SecretRotation(ProcessBound):
             except SecretNotFoundError:
                 continue  # deleted since it was listed
             except StrongroomError as error:
-                result = self._left(key, error)
+                result = self._state_after(key, error)
                 if result is None:
                     failed.append(error)
             if result is not None:
@@ -348,7 +346,7 @@ class SecretRotation(ProcessBound):
         """Do what `rotate_due` does, for one key.
 
         Returns:
-            How it ended; None where there was nothing to do.
+            How it ended; None if there was nothing to do.
 
         Raises:
             ConflictError, RotationError: See `rotate`.
@@ -359,11 +357,11 @@ class SecretRotation(ProcessBound):
             return None
         if step == "rotate":
             return self.rotate(key)
-        # Only what has a record: where that has just ended, another tool's pending version may be there.
+        # Only a rotation with a record: if it has just ended, there may be another tool's pending version.
         return self._run(key, lambda steps: steps.finish(steps.adopt(_in_flight(key, steps.recorded()))))
 
     def due_step(self, key: str) -> Literal["resume", "rotate", "wait"] | None:
-        """Return what `rotate_if_due` would do: `wait` is nothing yet, after a failure a moment ago.
+        """Return what `rotate_if_due` would do: `wait` means nothing yet, after a recent failure.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old it is.
@@ -375,19 +373,19 @@ class SecretRotation(ProcessBound):
             return "wait" if waits else "resume"
         return "rotate" if self.needs_rotation(key) else None
 
-    def _left(self, key: str, error: StrongroomError) -> RotationResult | None:
-        """Return what `key` is left as after `error`, where that is enough to be told."""
+    def _state_after(self, key: str, error: StrongroomError) -> RotationResult | None:
+        """Return the rotation in flight that `error` left; None if the error has to be raised."""
         if not isinstance(error, RotationError | ConflictError):
             return None
         try:
             with self._at(key) as steps:
                 record = steps.recorded()
         except StrongroomError:
-            return None  # `error` says it
+            return None  # the first error is raised
         if record is None or not record.in_flight:
             return None
         if isinstance(error, ConflictError) and record.attempt is None:
-            return None  # nobody is at it: it is not that another one was faster
+            return None  # no attempt works on it, so it was not a faster one
         return RotationResult(key, record.state, record.old_version, record.new_version)
 
     # --- one key ---
@@ -427,9 +425,9 @@ class SecretRotation(ProcessBound):
             failure = error
             raise
         finally:
-            self._tell(event, time.perf_counter() - started, failure)
+            self._report(event, time.perf_counter() - started, failure)
 
-    def _tell(self, event: SecretEvent, duration: float, failure: BaseException | None) -> None:
+    def _report(self, event: SecretEvent, duration: float, failure: BaseException | None) -> None:
         if self._on_event is None:
             return
         outcome = "ok" if failure is None else outcome_of(failure)
@@ -451,7 +449,7 @@ class SecretRotation(ProcessBound):
     def _due_at(self, key: str, metadata: SecretMetadata) -> datetime | None:
         if metadata.updated_at is None:
             return None
-        # The same for every process, and another one for each key.
+        # The same in every process, and different for each key.
         part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
         try:
             return metadata.updated_at + self._interval * (1 - self._jitter * part)

@@ -16,7 +16,7 @@ __all__ = ["Apply", "RotationSettings", "Verify"]
 Apply = Callable[[str, str, str], object]
 """Called with the key, the old and the new value, to change the target system; again after a crash."""
 Verify = Callable[[str, str], object]
-"""Called with the key and the new value; raises, or returns False, where that does not work."""
+"""Called with the key and the new value; raises, or returns False, if that does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RotationSettings:
     apply: Apply | None
     verify: Verify | None
     rotator: Rotator | None
-    """Whose methods the two are; None where they are functions."""
+    """The rotator whose methods the two are; None if they are functions."""
     grace: timedelta
     lock: CacheStore | None
     clock: Callable[[], datetime]

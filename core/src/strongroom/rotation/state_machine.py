@@ -1,14 +1,14 @@
-"""The steps of one secret's rotation: each is safe to be done again by another process.
+"""The steps of one secret's rotation: another process can safely repeat each of them.
 
-claim   the record is there, and nobody else's can be            pending
+claim   the record is written, and only one can be               pending
 stage   the new value is a version that readers do not get
 apply   the target system takes the new value                    applied
 verify  the new value works there                                verified
 promote readers get the new value, and caches drop the old one   current
 
-The store refuses an attempt that was overtaken. The target system does not: so an attempt that finds, after
-its
-`apply`, that it was overtaken sees to it that the target system has what readers get (`_overtaken`).
+The store refuses an attempt that was overtaken. The target system does not. So an attempt that finds after
+its `apply` that it was overtaken makes sure that the target system has the value that readers get
+(`_overtaken`).
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _CHANGED: Final = (
 
 
 class RotationRun:
-    """One secret's way from the old value to the new one, or back.
+    """One run of a rotation: from the old value to the new one, or back.
 
     Args:
         target: What answers the key.
         key: The secret.
         settings: What is the same for all keys.
-        attempt: Whose steps these are.
+        attempt: The attempt that does the steps.
     """
 
     def __init__(self, target: Any, key: str, settings: RotationSettings, attempt: Attempt) -> None:
@@ -75,15 +75,15 @@ class RotationRun:
         self._held = HeldRecord(self._secret, settings, attempt, self._overtaken)
         self._system = TargetSystem(self._secret, self._held, settings)
         self._look: Look | None = None  # what `begin` saw, for the step after it
-        self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
-        self._effect: str | None = None  # what has taken effect, where only its record is to be ended
+        self._fresh = False  # whether this attempt began the rotation, and no other came between
+        self._effect: str | None = None  # what has taken effect, if only its record is left to be ended
 
     @property
     def in_flight(self) -> bool:
-        """Whether the record of this attempt is there."""
+        """Whether the record of this attempt is stored."""
         return self._held.in_flight
 
-    # --- what is there ---
+    # --- what is recorded ---
 
     def recorded(self) -> Record | None:
         """Return the rotation that is in flight, or the last one while it can be rolled back."""
@@ -91,7 +91,7 @@ class RotationRun:
         if record is None or record.in_flight:
             return record
         if not self._is_over(record):
-            return self._relieved(record)
+            return self._without_expired(record)
         if is_held(record, self._settings.clock()):
             return None
         try:
@@ -99,11 +99,11 @@ class RotationRun:
         except ConflictError:
             return self._held.read()  # a new rotation has begun
         except StrongroomError as error:
-            self._tell_left(record, error)  # an attempt that may not write here leaves it to the others
+            self._warn_of_stale(record, error)  # one that may not write here leaves that to others
         return None
 
     def current_record(self) -> Record | None:
-        """Return as `recorded`, or a pending version that has no record: another tool's."""
+        """Return what `recorded` does, or else a record for a pending version of another tool."""
         record = self.recorded()
         if record is not None and record.in_flight:
             return record
@@ -113,10 +113,10 @@ class RotationRun:
         return Record(self._key, old_version=look.version, new_version=look.pending[0])
 
     def forget(self) -> None:
-        """Drop the record, also one that cannot be understood; the secret and its versions stay.
+        """Drop the record, even if it cannot be understood; the secret and its versions stay.
 
         Raises:
-            ConflictError: An attempt is at it.
+            ConflictError: An attempt works on it.
         """
         try:
             record = self._held.read()
@@ -128,7 +128,7 @@ class RotationRun:
             self._held.forget(record)
 
     def explain(self, error: StrongroomError) -> None:
-        """Make `error` one about the secret, and not about the record; say where a rotation is in flight."""
+        """Make `error` name the secret instead of the record, and say if a rotation is in flight."""
         name, key = show_key(self._held.ledger.name), show_key(self._key)
         text = error.message.replace(name, key)
         if isinstance(error, RotationError | ConflictError):
@@ -148,11 +148,11 @@ class RotationRun:
     # --- forward ---
 
     def begin(self, make: Callable[[str], str], *, after: Record | None = None) -> Record:
-        """Claim the rotation, `make` giving the new value for the old one.
+        """Begin the rotation by writing its record.
 
         Args:
-            make: Gives the new value.
-            after: The rotation that is to be put back, whose value readers must still get.
+            make: Returns the new value for the old one.
+            after: The rotation to undo, whose value readers must still get.
 
         Raises:
             ConflictError: One is in flight, or the secret was changed at the same time.
@@ -188,24 +188,24 @@ class RotationRun:
             **self._held.holder(self._next_step()),
         )
         self._look, self._fresh = look, True
-        # Before the target system is touched a version is staged, which makes the claim last.
+        # A version is staged before the target system is touched, which makes the record last.
         return self._held.claim(record, lasting=not self._stages())
 
     def adopt(self, record: Record) -> Record:
-        """Take over what `current_record` returned, so that nobody else does at the same time.
+        """Take over what `current_record` returned, so that no other attempt does at the same time.
 
         Raises:
-            ConflictError: An attempt is in the middle of a step that must not be crossed.
+            ConflictError: Another attempt may be in the middle of a step.
         """
         self._held.refuse_others(record)
         self._held.in_flight = True  # even if an outage keeps it from being taken over
         return self._held.claim(replace(record, **self._held.holder()))
 
     def finish(self, record: Record) -> RotationResult:
-        """Do what is left to do, of a rollback that was begun too.
+        """Do the steps that are left, also those of a rollback that has begun.
 
         Raises:
-            RotationError: `apply` or `verify` failed; all stays as it is for `resume` and `undo`.
+            RotationError: `apply` or `verify` failed; everything stays as it is for `resume` and `undo`.
             ConflictError: Another process does the same, or the secret was changed meanwhile.
         """
         while True:
@@ -216,7 +216,7 @@ class RotationRun:
 
     def _forward(self, record: Record) -> RotationResult:
         if record.state == "applied":
-            record = self._looked_at_again(record)
+            record = self._checked_again(record)
         if record.state == "pending":
             untouched = self._fresh or not record.begun
             record = self._staged(record)
@@ -234,8 +234,8 @@ class RotationRun:
         self._effect = f"the {kind} of {show_key(self._key)} took effect"
         return self._closed(record, self._settings.grace)
 
-    def _looked_at_again(self, record: Record) -> Record:
-        """Return `record`, which another attempt has applied, as verified, or as to be applied once more.
+    def _checked_again(self, record: Record) -> Record:
+        """Return `record`, applied by another attempt, as verified; or as pending, to be applied again.
 
         A target system may have lost what it took, and a program may have changed nothing.
         """
@@ -248,23 +248,23 @@ class RotationRun:
     # --- back ---
 
     def undo(self, record: Record) -> RotationResult:
-        """Let the old value be the one that is used again.
+        """Put the old value back into use.
 
         Raises:
             RotationError: `apply` could not put the old value back; the rotation stays in flight.
         """
         while not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
             try:
-                # As long as an attempt may take to put the value back: a death leaves no value good for ever.
+                # At least as long as putting it back may take: if we die, the old value still ends in time.
                 settled = self._settled(record, max(self._settings.grace, self._settings.patience))
-            except DisturbedError as disturbed:  # putting the value back sets the target again
+            except DisturbedError as disturbed:  # putting the value back sets the target system again
                 record, self._fresh = disturbed.record, False
             else:
                 return self.put_back(settled)
         return self.finish(replace(record, abandoned=True))
 
     def _back(self, record: Record) -> RotationResult:
-        # From here on the target may have the old value: a resumption must not go forward.
+        # From here on the target system may have the old value: a resumption must not go forward.
         record = self._held.save(record, abandoned=True, step="rollback")
         new = self._secret.new(record) if record.begun and self._system.retirer() is not None else None
         while True:
@@ -274,7 +274,7 @@ class RotationRun:
                 self._take_back(record, look, goal)
                 record = self._held.save(record, step="rollback")
                 if self._secret.value(self._secret.look()) != goal:
-                    continue  # somebody has changed the secret meanwhile: the target system is to follow
+                    continue  # somebody has changed the secret meanwhile: the target system has to follow
             if self._discarded(record):
                 break
         readers = self._secret.readers(record, self._secret.look())
@@ -286,10 +286,10 @@ class RotationRun:
         return RotationResult(self._key, state, record.old_version, record.new_version)
 
     def put_back(self, last: Record) -> RotationResult:
-        """Make the value that `last` replaced a new version: a rotation to it, which can be resumed like any.
+        """Rotate to the value that `last` replaced; this can be resumed like any rotation.
 
         Raises:
-            RotationError: The secret was changed since, or the value before is no longer there.
+            RotationError: The secret was changed since then, or the previous value is no longer there.
         """
         if self._secret.readers(last, self._secret.look()) != "new":
             raise self._changed_since()
@@ -299,7 +299,7 @@ class RotationRun:
     # --- the steps ---
 
     def _staged(self, record: Record) -> Record:
-        """Return `record` with the new value staged where the backend can, and ready for `apply`."""
+        """Return `record` with the new value staged if the backend can, and ready for `apply`."""
         changes: dict[str, Any] = {}
         if record.new_version is None and record.new is not None and self._stages():
             version = self._stage(record)
@@ -307,7 +307,7 @@ class RotationRun:
                 self._secret.remember(version, record.new)
                 changes = {"new_version": version, "new": None}
         if self._fresh and self._settings.apply is not None and (changes or not self._stages()):
-            return replace(record, **changes)  # the claim keeps others away; `applied` writes it down
+            return replace(record, **changes)  # others are kept away by the claim; `applied` records it
         if self._settings.apply is not None:
             changes |= {"begun": True}
         elif self._settings.verify is not None and not changes:
@@ -315,7 +315,7 @@ class RotationRun:
         return self._held.save(record, **changes, step=self._next_step())
 
     def _next_step(self) -> str | None:
-        """Return what comes after the new value was staged, where nobody may cross that."""
+        """Return the step after staging that the attempt has to hold, if any."""
         if self._settings.apply is not None:
             return "apply"
         return "promote" if self._settings.verify is None else None
@@ -328,7 +328,7 @@ class RotationRun:
         assert record.new is not None  # noqa: S101  # the caller asked
         for version in look.pending:
             if self._ask(self._secret.record_store.get_secret_version, self._key, version) == record.new:
-                return version  # of an attempt that died before it could say so
+                return version  # staged by an attempt that died before it could record that
         if look.pending:
             if self._fresh or not record.begun:
                 self._held.forget(record)  # nothing has happened yet
@@ -344,13 +344,13 @@ class RotationRun:
         except BackendUnavailableError:
             raise
         except StrongroomError:
-            # The backend does not want this value: nothing has happened, so nothing is in flight.
+            # The backend refuses this value: nothing has happened, so nothing is in flight.
             self._held.forget(record)
             raise
         return staged
 
     def _stop_where_changed(self, record: Record, *, untouched: bool) -> None:
-        """Raise where readers get what somebody else set: the target system has that, and is left alone."""
+        """Raise if readers get a value that somebody else set: then the target system is left alone."""
         if self._secret.readers(record, self._secret.look()) != "other":
             return
         if untouched:
@@ -376,13 +376,13 @@ class RotationRun:
 
     def _advanced(self, record: Record, state: RotationState, step: str | None = None) -> Record:
         if self._settings.apply is None and self._settings.verify is None:
-            return replace(record, state=state)  # nothing has happened that must not happen twice
-        # A loss of power may take it: what comes before is done again, and promoting makes it last.
+            return replace(record, state=state)  # nothing has happened that must not be repeated
+        # A loss of power may undo this write: then the steps before are repeated. Promoting makes it last.
         return self._held.save(record, lasting=False, state=state, step=step, error=None, retry_at=None)
 
     def _promoted(self, record: Record) -> Record:
-        """Return `record` with the version of the new value, which readers get by then."""
-        if not self._fresh:  # it may be done already
+        """Let readers get the new value, and return `record` with its version."""
+        if not self._fresh:  # it may have been done already
             look = self._secret.look()
             if self._secret.readers(record, look) == "new":
                 self._stop_where_written_over(record, look)
@@ -398,33 +398,33 @@ class RotationRun:
         raise self._stopped(record)
 
     def _write(self, record: Record) -> str | None:
-        way = self._secret.write_chain
+        chain = self._secret.write_chain
         if record.new is None:  # it is staged
-            assert record.new_version is not None  # noqa: S101  # `_staged` wrote one of both
+            assert record.new_version is not None  # noqa: S101  # `_staged` set one of the two
             return self._promote(record, record.new_version)
-        if isinstance(way, ConditionalWriter) and record.old_version is not None:
+        if isinstance(chain, ConditionalWriter) and record.old_version is not None:
             with suppress(UnsupportedOperationError):
-                version: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
+                version: str = self._ask(chain.set_secret_if, self._key, record.new, record.old_version)
                 return version
         if self._secret.readers(record, self._secret.look()) == "other":
             raise self._held.ledger.in_flight()
-        self._ask(way.set_secret, self._key, record.new)
+        self._ask(chain.set_secret, self._key, record.new)
         look = self._secret.look()
         self._stop_where_written_over(record, look)
         return look.version
 
     def _stop_where_written_over(self, record: Record, look: Look) -> None:
-        """Raise where the new value, which readers get, took the place of what somebody else had set.
+        """Raise if the new value, which readers get, has replaced a value that somebody else had set.
 
-        Nothing refused that write where the backend has no conditional ones, and the target system may follow
-        the other value: it is to take the new one again. From then on the rotation replaces that other value.
+        A backend without conditional writes does not refuse that. The target system may have the other value,
+        so it has to take the new one again; from now on the rotation replaces that other value.
         """
         replaced = None if record.new_version is not None else self._secret.replaced(look)
         if replaced in {record.old_version, None}:
             return
-        reason = "the secret was changed by somebody else as its new value was written over that"
+        reason = "the secret was changed by somebody else, and its new value was written over that"
         record = replace(record, state="pending", old_version=replaced)
-        if record.old is not None and replaced is not None:  # to be taken away later
+        if record.old is not None and replaced is not None:  # to be retired later
             over = (record.old, self._settings.clock().isoformat())
             record = replace(record, old=self._secret.value_of(replaced), stale=(*record.stale, over))
         self._held.note(record, reason)
@@ -441,7 +441,7 @@ class RotationRun:
                 raise
         else:
             return version
-        # Somebody dropped the pending version, and the target system has the value.
+        # Somebody dropped the pending version, but the target system has its value: stage it again.
         again: str = self._ask(self._secret.write_chain.stage_secret, self._key, value)
         self._secret.remember(again, value)
         record = self._held.save(record, new_version=again, step="promote")
@@ -454,7 +454,7 @@ class RotationRun:
         else:
             if self._settings.rotator is not None and self._system.retirer() is not None:
                 self._system.retire(record, self._new(record), record.old)
-            # After a loss of power it may be in flight, which its resumption only ends.
+            # After a loss of power it may be in flight again; resuming it then only ends it.
             self._held.close(record, "current", self._still_stale(record), lasting=False)
         state: RotationState = "rolled_back" if record.undoes else "current"
         return RotationResult(
@@ -462,11 +462,11 @@ class RotationRun:
         )
 
     def _settled(self, record: Record, grace: timedelta) -> Record:
-        """Write what a rollback within `grace` needs, and no more; return that."""
+        """Reduce the record to what a rollback within `grace` needs, and return it."""
         now = self._settings.clock()
         try:
             until = now + grace
-        except OverflowError:  # raised again by each resumption, as the new value is current by now
+        except OverflowError:  # raising would repeat at each resumption: the new value is already current
             until = datetime.max.replace(tzinfo=now.tzinfo)
         new = self._secret.new(record) if record.new_version is None else None
         stale = self._still_stale(record)
@@ -493,11 +493,11 @@ class RotationRun:
     # --- values that the target system still takes ---
 
     def _still_stale(self, record: Record) -> tuple[tuple[str, str], ...]:
-        """Take away what is stale by now, and return what is not, of a rotation that took effect."""
+        """Retire the values of a rotation that took effect whose time is over, and return the others."""
         return self._system.left_of(record, self._secret.new(record)) if record.stale else ()
 
-    def _relieved(self, record: Record) -> Record:
-        """Return `record`, which is settled, without what was stale by now and could be taken away."""
+    def _without_expired(self, record: Record) -> Record:
+        """Return `record`, which is settled, after retiring the values whose time is over, if possible."""
         now = self._settings.clock()
         if not any(datetime.fromisoformat(until) < now for _, until in record.stale):
             return record
@@ -507,10 +507,10 @@ class RotationRun:
                 record if left == record.stale else self._held.save(replace(record, stale=left), **released())
             )
         except StrongroomError as error:
-            self._tell_left(record, error)
+            self._warn_of_stale(record, error)
         return record
 
-    def _tell_left(self, record: Record, error: StrongroomError) -> None:
+    def _warn_of_stale(self, record: Record, error: StrongroomError) -> None:
         if record.stale:
             _log.warning(
                 "%s: an earlier value could not be revoked, and still works: %s",
@@ -519,32 +519,32 @@ class RotationRun:
             )
 
     def _end(self, record: Record) -> None:
-        """End what is settled and over: take away what is stale by now, and drop the record.
+        """End a rotation whose time for a rollback is over: retire its old values, and drop the record.
 
         Raises:
-            RotationError: It cannot be taken away.
+            RotationError: One cannot be retired.
         """
         if record.stale and self._settings.rotator is None:
             return  # a process with the rotator does it
         self._held.close(record, record.state, self._system.left_of(record))
 
     def _take_back(self, record: Record, look: Look, goal: str) -> None:
-        """Let the target system have `goal`, which is what readers get."""
+        """Let the target system take `goal`, the value that readers get."""
         assert self._settings.apply is not None  # noqa: S101  # the caller asked
         if self._secret.readers(record, look) == "other" and self._system.takes(goal, record):
-            return  # somebody set it, and has changed the target system too
+            return  # somebody else has set it, in the target system, too
         new = self._secret.new(record)
         try:
             self._system.call(record, "apply", self._settings.apply, goal if new is None else new, goal)
         except RotationError:
-            # An `apply` that failed on the way there has most likely changed nothing.
+            # If the first `apply` failed, it has most likely changed nothing.
             if record.state != "pending" or record.late:
                 raise
             if self._settings.verify is not None:
                 self._system.call(record, "verify", self._settings.verify, goal)
 
     def _discarded(self, record: Record) -> bool:
-        """Drop the version that this rotation staged, and no other; tell whether readers do not get it."""
+        """Drop the version that this rotation staged, and no other; return False if readers get it by now."""
         look = self._secret.look()
         if not self._stages() or self._secret.readers(record, look) == "new":
             return True
@@ -564,10 +564,10 @@ class RotationRun:
     # --- others ---
 
     def _overtaken(self, value: str) -> StrongroomError:
-        """Let the target system, which has `value` by us, have what readers get; return what to raise.
+        """Let the target system, which got `value` from us, take what readers get; return the error to raise.
 
         Raises:
-            RotationError: `apply` failed; then a rotation is in flight that says so.
+            RotationError: `apply` failed; a rotation in flight then records that.
         """
         while True:
             found = self._held.read()
@@ -588,7 +588,7 @@ class RotationRun:
                     hint="the target system has the value of that rotation, which is stored nowhere",
                 )
             except ConflictError:
-                continue  # somebody else has moved: look again
+                continue  # another attempt has written: look again
         return ConflictError(
             f"a rotation of {show_key(self._key)} was continued or ended by another process",
             key=self._key,
@@ -596,7 +596,7 @@ class RotationRun:
         )
 
     def _disturb(self, record: Record, value: str) -> None:
-        """Make the attempt at `record` set the target system again."""
+        """Make the attempt that holds `record` set the target system again."""
         changes: dict[str, Any] = {"begun": True, "late": record.late + 1}
         if not record.abandoned:
             changes["state"] = "pending"

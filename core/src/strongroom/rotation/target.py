@@ -1,7 +1,7 @@
-"""What a rotation works on: the way of a write, and the place where its state is kept.
+"""What a rotation works on: the pipeline of a key, and the chain through which its state is kept.
 
-The state is beside the secret, through encryption and tenants, but past what is made for the application's
-values: a cache must not answer for it, no rule for values is meant for it, and users may not use its name.
+The state is stored beside the secret. It passes encryption and tenants, but not what is made for the
+application's values: a cache must not answer for it, and rules for values and names are not meant for it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from strongroom.providers import BaseProvider, guard
 
 __all__ = ["check_against_rules", "pipeline_answering", "without_value_middleware"]
 
-_PASSED_BY = (CachingMiddleware, ValidationMiddleware, Pipeline, FallbackProvider)
+_SKIPPED = (CachingMiddleware, ValidationMiddleware, Pipeline, FallbackProvider)
 
 
 def pipeline_answering(provider: Any, key: str) -> Any:
-    """Return what answers `key`: of a registry the pipeline, else the provider itself."""
+    """Return what answers `key`: the pipeline of a registry, or else the provider itself."""
     pipeline_for = getattr(provider, "pipeline_for", None)
     return provider if pipeline_for is None else pipeline_for(key)
 
 
 def without_value_middleware(target: Any) -> Any:
     """Return `target` without caching, validation and hooks: encryption, tenants and names stay."""
-    if isinstance(target, _PASSED_BY):
+    if isinstance(target, _SKIPPED):
         return without_value_middleware(target.inner)
     if isinstance(target, Middleware):
         inner = without_value_middleware(target.inner)
@@ -38,19 +38,19 @@ def without_value_middleware(target: Any) -> Any:
 
 
 def check_against_rules(target: Any, key: str, old: str, new: str) -> None:
-    """Raise what writing `new` would raise by the rules on the way, before anything is changed.
+    """Raise what a write of `new` would raise by the rules on its way, before anything is changed.
 
-    A provider that has `check_new_value(key, old, new)`, and gets values as they are, is asked for its own.
-    One that is not derived from `BaseProvider` is not asked, for it may raise anything.
+    A provider with `check_new_value(key, old, new)` is asked, too, if it gets values unencrypted. One that is
+    not derived from `BaseProvider` is not asked, since it may raise anything.
 
     Raises:
         ValidationError, InvalidKeyError, TypeError: See `ValidationMiddleware.check`.
     """
-    from strongroom.middleware.encryption import EncryptionMiddleware  # not for who only looks at rotations
+    from strongroom.middleware.encryption import EncryptionMiddleware  # not needed to look at a rotation
 
     while isinstance(target, Middleware):
         if isinstance(target, EncryptionMiddleware):
-            return  # what comes behind it gets another text
+            return  # what is inside it gets another text
         if isinstance(target, ValidationMiddleware):
             target.check(key, new)
         if isinstance(target, RenamingMiddleware):

@@ -1,4 +1,4 @@
-"""The target system that takes the values: a call of each of its functions, and what is made of a failure."""
+"""The target system that takes the values: calls of its functions, and errors without values."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["TargetSystem"]
 
 _OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
 _STALE: Final = 8
-"""Values before that may be good at once; of more, the oldest are taken away before their time."""
+"""Earlier values that may work at the same time; if there are more, the oldest are retired early."""
 _STALE_STAYS: Final = "the target system takes the value before as well; repeat it as soon as that works"
 
 
 class TargetSystem:
-    """What `apply`, `verify` and `retire` change and ask, for one secret.
+    """Calls `apply`, `verify` and `retire` for one secret.
 
     Args:
         secret: The secret.
-        held: Its rotation's record, which says what failed.
-        settings: What is the same for all keys; the functions among it.
+        held: The record of its rotation, which notes failures.
+        settings: What is the same for all keys, with the functions.
     """
 
     def __init__(self, secret: Secret, held: HeldRecord, settings: RotationSettings) -> None:
@@ -55,7 +55,8 @@ class TargetSystem:
         `first` says that no attempt has done it before.
 
         Raises:
-            RotationError: It raised, or as `verify` it returned False. No value is in it, or in its context.
+            RotationError: `function` raised, or `verify` returned False. The error and its context hold no
+                value.
         """
         if step == "apply":
             self._held.touched = values[-1]
@@ -79,7 +80,7 @@ class TargetSystem:
         )
 
     def _reason_of(self, error: Exception, record: Record, values: tuple[str, ...]) -> str:
-        """Return what `error` says without any value of the secret, also one that the step was not given."""
+        """Return what `error` says without any value of the secret, even one that the step did not get."""
         try:
             known = self._secret.known_values(record)
         except StrongroomError:
@@ -92,15 +93,15 @@ class TargetSystem:
             with suppress(StrongroomError):
                 old = self._secret.old(record)
         name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
-        # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
+        # The goal is part of it: a rollback may go on to a value that somebody else has set meanwhile.
         identity = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
         number = hmac.digest(record.id.encode(), identity, "sha256").hex()[:32]
         return RotationStep(number, name, old, repeated=not first)
 
     def takes(self, value: str, record: Record | None = None) -> bool:
-        """Return whether `verify` says that `value` works; where there is no `verify`, it is not known to.
+        """Return whether `verify` says that `value` works; without a `verify`, that is not known: False.
 
-        `record` is that of the rotation in which it is asked.
+        `record` is the rotation for which it is asked.
         """
         if self._settings.verify is None:
             return False
@@ -114,7 +115,7 @@ class TargetSystem:
             return False
 
     def retirer(self) -> Retirer | None:
-        """Return the rotator where it can take a value away that is no longer to be used."""
+        """Return the rotator if it can retire values, else None."""
         found: Retirer | None = able(self._settings.rotator, Retirer)
         return found
 
@@ -122,7 +123,7 @@ class TargetSystem:
         """Remove each of `stale`, except `current`, which is in use.
 
         Raises:
-            RotationError: One cannot be taken away.
+            RotationError: One cannot be retired.
         """
         retirer = self.retirer()
         if retirer is None:
@@ -132,12 +133,12 @@ class TargetSystem:
                 self.call(record, "retire", retirer.retire, value, current, hint=_STALE_STAYS)
 
     def left_of(self, record: Record, readers_get: str | None = None) -> tuple[tuple[str, str], ...]:
-        """Take away what is stale by now, and return what is not.
+        """Retire the stale values of `record` whose time is over, and return the others.
 
         `readers_get` is a value that is current again, and therefore not stale any more.
 
         Raises:
-            RotationError: One of them cannot be taken away.
+            RotationError: One of them cannot be retired.
         """
         stale = tuple(one for one in record.stale if one[0] != readers_get)
         if not stale or self._settings.rotator is None:

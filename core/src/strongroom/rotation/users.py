@@ -1,4 +1,4 @@
-"""What rotators of a user's password share: the secret's shape, whose turn it is, log-ins, rehearsals."""
+"""What rotators of a user's password share: the form of the secret, two users in turn, rehearsals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Credentials(NamedTuple):
     """User and password as a secret has them."""
 
     username: str | None
-    """None where the secret does not name one."""
+    """None if the secret does not name one."""
     password: str
 
     def __repr__(self) -> str:
@@ -42,7 +42,7 @@ class Credentials(NamedTuple):
 
 
 def credentials(key: str, value: str) -> Credentials:
-    """Return what `value` holds: a JSON object with `password`, mostly with `username` too; or a password.
+    """Return user and password of `value`, which is a JSON object with `password`, or a password alone.
 
     Raises:
         ValidationError: It is a JSON object without a password.
@@ -55,13 +55,13 @@ def credentials(key: str, value: str) -> Credentials:
 
 
 def with_password(key: str, old: str, new: str, *, username: str | None = None) -> str:
-    """Return `old` with another password: `new`, or what `new` is where it is a whole JSON object itself.
+    """Return `old` with the password `new`; or `new` itself if it is a whole JSON object.
 
     Args:
         key: The secret, for errors.
-        old: The value before.
+        old: The previous value.
         new: The new password, or a whole new value.
-        username: Whose the password is; None where it stays as it is.
+        username: The new user; None to keep it.
 
     Raises:
         ValidationError: One of them is a JSON object without a password, or `new` names another user.
@@ -92,7 +92,7 @@ def _members(key: str, value: str) -> dict[str, Any] | None:
     if not isinstance(members, dict):
         return None
     if not isinstance(members.get("password"), str):
-        # Taken for a password, the whole object would become one.
+        # Otherwise the whole object would count as a password.
         raise ValidationError(
             f"{show_key(key)} is a JSON object without the text `password`",
             key=key,
@@ -133,7 +133,7 @@ class UserRotator(ABC):
         """The user; or the two that take turns."""
 
     def compose(self, key: str, old: str, new: str) -> str:
-        """Return `old` with the password `new`, and with the other user's name where two take turns.
+        """Return `old` with the password `new`, and with the other user's name if two take turns.
 
         Raises:
             ValidationError: The secret is not for these users.
@@ -174,16 +174,16 @@ class UserRotator(ABC):
         key: str,
         values: Sequence[str],
     ) -> T:
-        """Return what `connect` gives for the first password that the server takes from an administrator.
+        """Call `connect` with the passwords that the administrator may have, until the server accepts one.
 
         Args:
-            connect: Logs in by a password, and raises `RotationError` or `AuthenticationError` where it is
-                refused, with no password in the message.
+            connect: Logs in by a password. If that is refused, it raises `RotationError` or
+                `AuthenticationError` with no password in the message.
             user: The administrator.
             password: Its password, as far as it is known.
             key: The secret that is rotated.
-            values: Values of it. Where the administrator's is the very password that is rotated, those are
-                tried too: the server may have any of them by now.
+            values: Values of the secret. If it is the administrator's own, these are tried, too: the server
+                may have any of them by now.
 
         Raises:
             RotationError, AuthenticationError: What `connect` raised first.
@@ -206,7 +206,7 @@ class UserRotator(ABC):
 
     @contextmanager
     def rehearsal(self, key: str, old: str) -> Iterator[tuple[Self, str]]:
-        """Give a rotator of throwaway users, of which nothing is left at the end.
+        """Yield a rotator of throwaway users, which are removed at the end.
 
         Raises:
             StrongroomError: The administrator may not make users, or not change the real ones.
@@ -227,15 +227,15 @@ class UserRotator(ABC):
 
     @abstractmethod
     def prepare_rehearsal(self, key: str, old: str) -> None:
-        """Raise where the real users cannot be changed, and remove what killed rehearsals have left."""
+        """Raise if the real users cannot be changed, and remove what killed rehearsals have left."""
 
     @abstractmethod
     def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
-        """Make the users that `names` maps to the real ones, all with `password` and without any right."""
+        """Make the users that `names` maps to the real ones, all with `password` and without any rights."""
 
     @abstractmethod
     def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
-        """Remove those of `names` that are there."""
+        """Remove those of `names` that exist."""
 
     @staticmethod
     def is_left_over(name: str) -> bool:
