@@ -23,5 +23,5 @@ class _Logger:
 
 
 def logger(name: str) -> logging.Logger:
-    """Return a stand-in for `logging.getLogger(name)`, which is called at the first use."""
+    """Return an object that calls `logging.getLogger(name)` at its first use."""
     return cast("logging.Logger", _Logger(name))

@@ -6,9 +6,10 @@
 
 A connection's value is a URI, or a JSON object with Airflow's members, as for all of Airflow's backends.
 
-Airflow takes an error for "not here" and asks its next backend, the environment or its own database, where
-an older value may lie. Only `AirflowSecretsBackendAccessDenied` (task SDK 1.2.2 and later) makes it stop, so
-what this backend raises where it is refused or out of reach is that too.
+For Airflow an error means "not here": it asks its next backend, the environment or its own database, which
+may have an older value. Only `AirflowSecretsBackendAccessDenied` (task SDK 1.2.2 and later) makes it stop. So
+the error that this backend raises if access is refused, or its server out of reach, is derived from that
+class.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ __all__ = ["SecretsRefusedError", "StrongroomSecretsBackend"]
 
 
 class SecretsRefusedError(StrongroomError, _Stop):  # type: ignore[misc]  # Airflow has no types here
-    """Strongroom is refused, or cannot tell: Airflow must not ask its next backend. The cause says why."""
+    """Strongroom cannot answer, so Airflow must not ask its next backend. The cause says why."""
 
 
 class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as above
@@ -54,12 +55,13 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
     Airflow makes a backend for each look-up; those of one process share the registry, and so its caches.
 
     Args:
-        spec: Path of the spec; without one, the usual.
+        spec: Path of the spec; without one, see `SecretProviderRegistry`.
         profile: The spec's profile.
-        connections_prefix: What the keys of connections begin with; None: no connections.
+        connections_prefix: What the keys of connections begin with; None for no connections.
         variables_prefix: The same for variables.
         config_prefix: The same for configuration (`sql_alchemy_conn_secret = NAME`).
-        go_on_when_unavailable: Let Airflow ask its next backend while the backend is away. Denied never does.
+        go_on_when_unavailable: Let Airflow ask its next backend if this one is unavailable, but never if it
+            denies.
         registry: Any provider, instead of the spec's (in Python only).
     """
 
@@ -82,7 +84,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         self._registry = registry
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
-        """Return the serialized connection, None where there is none.
+        """Return the serialized connection, None if there is none.
 
         Raises:
             SecretsRefusedError: Denied, not logged in, out of reach, or broken.
@@ -90,11 +92,11 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         return self._get(self._connections, conn_id, team_name)
 
     def get_variable(self, key: str, team_name: str | None = None) -> str | None:
-        """Return the variable, None where there is none; raises as `get_conn_value`."""
+        """Return the variable, None if there is none; raises as `get_conn_value`."""
         return self._get(self._variables, key, team_name)
 
     def get_config(self, key: str) -> str | None:
-        """Return a configuration option, None where there is none; raises as `get_conn_value`."""
+        """Return a configuration option, None if there is none; raises as `get_conn_value`."""
         return self._get(self._config, key, None)
 
     def _get(self, prefix: str | None, name: str, team: str | None) -> str | None:
@@ -102,7 +104,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
             return None
         try:
             return self._read("/".join([prefix, *(_segment(part) for part in (team, name) if part)]))
-        except (SecretNotFoundError, InvalidKeyError):  # a name that can be no key is nowhere
+        except (SecretNotFoundError, InvalidKeyError):  # a name that cannot be a key does not exist
             return None
         except BackendUnavailableError as error:
             if self._go_on:
@@ -128,7 +130,8 @@ _opening = BuildLock()
 
 
 def _shared(spec: str | None, profile: str | None) -> SecretProviderRegistry:
-    # Airflow forks: connections are not to be shared with the parent. The rest is what may choose the spec.
+    # Airflow forks, and connections must not be shared with the parent. The other parts decide which spec it
+    # is.
     chosen_by = (os.environ.get("STRONGROOM_SPEC"), os.environ.get("STRONGROOM_PROFILE"), Path.cwd())
     wanted = (os.getpid(), spec, profile, *chosen_by)
     with _opening.held():

@@ -1,6 +1,6 @@
 """Opens a registry with an ASGI application, and sets the tenant of each request.
 
-It needs nothing but the standard library.
+It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def lifespan(
         from strongroom.declarations.resolve import require
         from strongroom.registry.async_registry import AsyncSecretRegistry
 
-        async with AsyncSecretRegistry(spec, profile=profile) as made:
+        async with AsyncSecretRegistry(spec, profile=profile) as registry:
             if check:
-                await asyncio.to_thread(require, made.registry, group)
-            app.state.strongroom = made
+                await asyncio.to_thread(require, registry.registry, group)
+            app.state.strongroom = registry
             try:
                 yield
             finally:
@@ -108,7 +108,7 @@ class TenantMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
-            await self.app(scope, receive, send)  # lifespan: the application's own, no tenant's
+            await self.app(scope, receive, send)  # lifespan: for the application itself, not for a tenant
             return
         try:
             context = await self._context(scope)
@@ -132,7 +132,7 @@ class TenantMiddleware:
 
     def _of_header(self, scope: Scope) -> str | None:
         found = [value for name, value in scope["headers"] if name.lower() == self._header]
-        if len(found) > 1:  # which one a proxy in front took is anybody's guess
+        if len(found) > 1:  # it is not known which one the proxy has checked
             raise InvalidTenantError("the header is there more than once")
         return found[0].decode("latin-1") if found else None
 

@@ -1,6 +1,6 @@
 """Django databases whose connections follow a secret: a lease, or a rotated password.
 
-An engine of Django's is a module with a `DatabaseWrapper`. One that follows is made of any of them:
+An engine of Django is a module with a `DatabaseWrapper`. Any of them can be made to follow:
 
 ```python
 # mysite/live/base.py; in the settings: ENGINE "mysite.live", FOLLOWS "app"
@@ -41,7 +41,7 @@ _followers: weakref.WeakKeyDictionary[Any, dict[tuple[str, float | None], Follow
 )
 
 
-class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is known to Django alone
+class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class that it is mixed into
     """Makes a Django `DatabaseWrapper` log in with the current values of a secret.
 
     In the settings, `STRONGROOM` is the registry. In those of the database, `FOLLOWS` is the key of a
@@ -65,17 +65,17 @@ class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is kno
 
     @property
     def pool(self) -> Any:
-        """Django's pool of psycopg, which follows; None where the option `pool` is not set."""
+        """Django's pool of psycopg, which follows; None if the option `pool` is not set."""
         pool = super().pool
         if pool is not None and getattr(pool, "_strongroom", None) is None:
             from strongroom.integrations.psycopg import follow
 
             registry, key, min_life = self._followed()
-            pool._strongroom = follow(pool, registry, key, min_life=min_life)  # noqa: SLF001  # the mark of what follows
+            pool._strongroom = follow(pool, registry, key, min_life=min_life)  # noqa: SLF001  # marks a pool that follows
         return pool
 
     def close_pool(self) -> None:
-        """Close Django's pool, and what follows with it."""
+        """Close Django's pool, and the handle by which it follows."""
         pool = super().pool
         super().close_pool()
         if pool is not None and getattr(pool, "_strongroom", None) is not None:
@@ -114,7 +114,7 @@ class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is kno
     def _notice(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        """Run a query; where it fails because its user is gone, ask whether the lease still lives."""
+        """Run a query; if it fails because its user is gone, ask whether the lease still lives."""
         try:
             return execute(sql, params, many, context)
         except Exception as error:

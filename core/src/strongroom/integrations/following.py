@@ -1,4 +1,4 @@
-"""What pools that follow a secret share: the values for the next log-in, and which connections are old."""
+"""The common part of pools that follow a secret: values for the next log-in, and old connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORDS: Final = (
     "invalid username/password",
 )
 _GONE: Final[frozenset[str | int]] = _CODES | {"42704", "42501", 1044, 1142, 1143}
-"""What open sessions of a user get that was dropped, or has lost its rights."""
+"""Errors in open sessions of a user that was dropped, or has lost its rights."""
 _log = logging.getLogger("strongroom.follow")
 
 
@@ -39,9 +39,9 @@ class Stamp:
     """The values that a connection was opened with.
 
     Attributes:
-        values: What the driver was given.
-        opened_at: When, of the monotonic clock.
-        ends: When they end, as far as is known; None where nobody tells.
+        values: The values that the driver got.
+        opened_at: When it was opened, by the monotonic clock.
+        ends: When the values end; None if that is not known.
     """
 
     __slots__ = ("ends", "opened_at", "values")
@@ -56,7 +56,7 @@ class Stamp:
 
 
 BEFORE: Final = Stamp({}, None, 0.0)
-"""Of a connection from before its pool followed: nobody knows with which values it was opened."""
+"""The stamp of a connection from before its pool followed: its values are not known."""
 
 
 def refused(error: BaseException) -> bool:
@@ -77,7 +77,7 @@ class Follower(ProcessBound):
     """The live values of one key: a lease, a JSON secret with `username` and `password`, or a password.
 
     Args:
-        registry: A registry, or that of `strongroom.aio`.
+        registry: A registry, or one of `strongroom.aio`.
         key: The key.
         min_life: Seconds that the values of a connection still have to live when it is handed out; without it
             10, or a quarter of their life if that is less.
@@ -113,7 +113,7 @@ class Follower(ProcessBound):
             self._values: dict[str, str] | None = _values_of(key, self.registry.get_secret(key))
             self._ends.append(self.registry.watch(key, self._heard).close)
         else:
-            subscription = self._lease.subscribe(lambda _: self._tell())
+            subscription = self._lease.subscribe(lambda _: self._notify())
             self._ends += [subscription.close, self._lease.close]
             self.values()
 
@@ -121,14 +121,14 @@ class Follower(ProcessBound):
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Follow no longer; a second call is harmless."""
+        """Stop following; a second call is harmless."""
         self.closed = True
         ends, self._ends = self._ends, []
         for end in ends:
             end()
 
     def when_closed(self, end: Callable[[], object]) -> None:
-        """Call `end` as it is closed."""
+        """Call `end` when it is closed."""
         self._ends.append(end)
 
     def values(self) -> dict[str, str]:
@@ -141,7 +141,7 @@ class Follower(ProcessBound):
         return values
 
     def stamp(self, values: Mapping[str, str]) -> Stamp:
-        """Return what is noted down of a connection that was opened with `values`."""
+        """Return the stamp of a connection that is opened now with `values`."""
         return Stamp(values, self._end(), self._clock())
 
     def is_old(self, stamp: Stamp | None) -> bool:
@@ -152,7 +152,7 @@ class Follower(ProcessBound):
             if stamp.values == self.values():
                 stamp.ends = self._end()
                 return False
-        except StrongroomError:  # nothing newer is to be had
+        except StrongroomError:  # newer values cannot be read
             return False
         return True
 
@@ -173,11 +173,11 @@ class Follower(ProcessBound):
             wanted = min(_MIN_LIFE_SECONDS, life / _MIN_LIFE_PART)
         if left >= wanted or stamp.opened_at > self._clock() - PAUSE_SECONDS:
             return True
-        self._lease.check()  # the background has not managed it: another connection would be no better
+        self._lease.check()  # it was not renewed in time: a new connection would have the same values
         return not self.is_old(stamp)
 
     def came_back(self, stamp: Stamp | None) -> bool:
-        """Return whether a connection that comes back is to be closed; warn of one that was held too long."""
+        """Return whether a connection that comes back must be closed; warn of one that was held too long."""
         if stamp is None or self.closed:
             return False
         old = self.is_old(stamp)
@@ -190,11 +190,11 @@ class Follower(ProcessBound):
         return old
 
     def attempts(self) -> Attempts:
-        """Return what says, of one log-in, whether a refused one is to be tried again."""
+        """Return the attempts of one log-in, which say whether to try again after a refusal."""
         return Attempts(self)
 
     def newer(self, tried: Mapping[str, str]) -> dict[str, str] | None:
-        """Return values other than those that were refused, asking the server past caches; None for none."""
+        """Return the values past all caches if they are other than the refused ones, else None."""
         if self._lease is not None:
             self._lease.check()
         else:
@@ -204,7 +204,7 @@ class Follower(ProcessBound):
         return found if found != tried else None
 
     def failed(self, error: BaseException | None) -> None:
-        """Heed the error of a query: where the user may be gone, ask whether the lease still lives."""
+        """Look at the error of a query: if its user may be gone, ask whether the lease still lives."""
         if error is None or self._lease is None or self.closed or not _code_of(error, _GONE):
             return
         with suppress(StrongroomError):  # the query's own error is what its caller gets
@@ -233,15 +233,15 @@ class Follower(ProcessBound):
 
     def _heard(self, _changes: object) -> None:
         self._values = None
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if not self.closed:
             self._changed()
 
 
 class Attempts:
-    """The tries of one log-in; `again` says with what to try after a refusal."""
+    """The attempts of one log-in; `again` returns the values to try after a refusal."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
@@ -249,7 +249,7 @@ class Attempts:
         self._clock = follower._clock  # noqa: SLF001  # a part of it
 
     def again(self, error: BaseException, tried: Mapping[str, str]) -> dict[str, str] | None:
-        """Return the values to try next, those that were `tried` after a pause; None where it is over."""
+        """Return the values to try next, which may be `tried` again, after a pause; None to give up."""
         if self._follower.closed or not refused(error):
             return None
         now = self._clock()
@@ -263,7 +263,7 @@ class Attempts:
                 return newer
             if self._follower.rotates():
                 return dict(tried)
-            return self._follower.newer(tried)  # it may have ended in between
+            return self._follower.newer(tried)  # the rotation may have ended in between
         except StrongroomError:
             return None
 

@@ -1,4 +1,4 @@
-"""What an integration says where the program that it integrates with is not installed."""
+"""The error of an integration whose host program is not installed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A backend for the keyring library, so that pip, twine and others read their passwords from strongroom.
 
-Chosen by asking for it, never by itself: the environment variable `PYTHON_KEYRING_BACKEND`, or
+It is used only if it is asked for: the environment variable `PYTHON_KEYRING_BACKEND`, or
 `default-keyring` in `keyringrc.cfg`, is `strongroom.integrations.keyring.StrongroomKeyring`.
 
 The password of a user name in a service is the secret `keyring/SERVICE/USERNAME`. In both names `%`,
@@ -59,15 +59,14 @@ class StrongroomKeyring(KeyringBackend):
 
     Attributes (each may be set by the environment as `KEYRING_PROPERTY_` and its name in capitals):
         spec: Path of the spec; without one, in this order: `STRONGROOM_SPEC`, `strongroom.yaml` in the
-            current
-            folder or above it, the user's own store.
+            current folder or above it, the user's own store.
         profile: The spec's profile.
         prefix: What the keys begin with.
         registry: Any provider to use instead of the spec's (in Python only).
     """
 
-    # Below the library's own failing backend (0), and not above 0, which would join its chain: people who
-    # have strongroom installed keep the keyring that they had.
+    # Below the library's own failing backend (0), so that it does not join the chain of backends: installing
+    # strongroom must not change the keyring in use.
     priority: ClassVar[float] = -1
 
     spec: str | None = None
@@ -76,7 +75,7 @@ class StrongroomKeyring(KeyringBackend):
     registry: SecretProvider | None = None
 
     def get_password(self, service: str, username: str) -> str | None:
-        """Return the password, None where there is none.
+        """Return the password, None if there is none.
 
         Raises:
             KeyringLocked: Strongroom's backend is not logged in, or denies.

@@ -30,7 +30,7 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     Args:
         pool: A `ConnectionPool` or `AsyncConnectionPool` of psycopg_pool, preferably before it is opened:
             connections that it already has are closed instead of being handed out.
-        registry: A registry, or that of `strongroom.aio`.
+        registry: A registry, or one of `strongroom.aio`.
         key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
         min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
             or a quarter of their life if that is less.
@@ -44,10 +44,10 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     stamps: weakref.WeakKeyDictionary[Any, Stamp] = weakref.WeakKeyDictionary()
 
     def retire() -> None:
-        """Let connections that are out be closed as they come back."""
+        """Let connections that are in use be closed when they come back."""
         for connection in list(stamps):
             if follower.is_old(stamps.get(connection)):
-                connection._expire_at = 0.0  # noqa: SLF001  # psycopg_pool's date of a connection's greatest age
+                connection._expire_at = 0.0  # noqa: SLF001  # after which psycopg_pool closes a connection
 
     follower = Follower(registry, key, min_life=min_life, changed=retire)
     plain_class, plain_check = pool.connection_class, pool._check  # noqa: SLF001  # the pool's only way in
@@ -126,7 +126,7 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
 
     plain_put = pool.putconn
 
-    def put(connection: Any) -> Any:  # what an asynchronous pool returns is awaited by its caller
+    def put(connection: Any) -> Any:  # the caller awaits what an asynchronous pool returns
         if follower.came_back(stamps.get(connection, BEFORE)):
             connection._expire_at = 0.0  # noqa: SLF001  # as above
         return plain_put(connection)

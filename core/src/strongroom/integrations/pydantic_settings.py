@@ -1,8 +1,8 @@
 """A source for pydantic-settings: the values of any `BaseSettings` from strongroom.
 
 A field gets the declared secret (`secrets:` of the spec) whose name its environment variable would have:
-aliases, `env_prefix`, `case_sensitive` and `env_nested_delimiter` mean what they mean for variables. Where
-nothing is declared, that name is the key.
+aliases, `env_prefix`, `case_sensitive` and `env_nested_delimiter` mean what they mean for variables. If no
+such secret is declared, that name is the key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MASK = "**********"
 class LazySecret(ProcessBound):
     """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
 
-    Give the registry a `caching` middleware, to limit how often that reaches the backend.
+    Give the registry a `caching` middleware to limit how often the backend is asked.
     """
 
     __slots__ = ("_read",)
@@ -58,7 +58,7 @@ class LazySecret(ProcessBound):
         return self._read()
 
     def __copy__(self) -> Self:
-        return self  # it has no state that a copy could have of its own
+        return self  # a copy would have the same state
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
@@ -82,7 +82,7 @@ class LazySecret(ProcessBound):
 
 
 class StrongroomSettingsSource(EnvSettingsSource):
-    """Reads what the settings class asks for, in one batch, when an instance is made.
+    """Reads the fields of a settings class, in one batch, when an instance is made.
 
     Missing secrets are left to the other sources and to pydantic, which reports what is missing. Values from
     this source are masked in pydantic's error messages.
@@ -93,7 +93,8 @@ class StrongroomSettingsSource(EnvSettingsSource):
         spec: See `SecretProviderRegistry`.
         profile: See `SecretProviderRegistry`.
         keys: Keys by the name of a field's variable, for fields without a declared secret.
-        options: Those of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`, `env_nested_delimiter`.
+        options: The options of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`,
+            `env_nested_delimiter`.
 
     Raises:
         StrongroomError: The backend refuses or is unavailable, or a value breaks the rules of its
@@ -125,12 +126,12 @@ class StrongroomSettingsSource(EnvSettingsSource):
             problem = str(error)
         finally:
             self.env_vars = {}
-        raise SettingsError(problem)  # here, since the cause of the other one holds the value
+        raise SettingsError(problem)  # raised here, since the cause of the original holds the value
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         if not _is_lazy(field):
             return super().get_field_value(field, field_name)
-        # Nothing is read, so whether it is there is not known yet: where it may be, it is taken from here.
+        # It is not read yet, so it is not known whether it exists: if it may, this source provides it.
         names = self._extract_field_info(field, field_name)
         for key, name, _ in names:
             if self._may_have(name):
@@ -156,7 +157,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         return name if self.case_sensitive else name.lower()
 
     def _names(self) -> tuple[set[str], tuple[str, ...]]:
-        """Return the names that the fields read eagerly have, and what names of their members begin with."""
+        """Return the names of the fields to read now, and the prefixes of the names of their members."""
         names: set[str] = set()
         for field_name, field in self.settings_cls.model_fields.items():
             fields = self._extract_field_info(field, field_name)
@@ -168,7 +169,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         return names, tuple(f"{name}{delimiter}" for name in names) if delimiter else ()
 
     def _declared(self) -> dict[str, str]:
-        """Return the declared names by their folded form; none where the registry is another provider."""
+        """Return the declared names by their folded form; none if the registry is another provider."""
         plan = getattr(self._open(), "plan", None)
         return {self._folded(name): name for name in plan.secrets} if plan is not None else {}
 
@@ -190,7 +191,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         return {name: text for name, text in found.items() if text or not self.env_ignore_empty}
 
     def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
-        """Return the texts of those of `names` that are there."""
+        """Return the texts of those of `names` that exist."""
         registry: Any = self._open()
         values: dict[str, str] = {}
         keys = {name: self._candidates(name) for name in names if name in self._keys or name not in declared}
@@ -221,9 +222,9 @@ class StrongroomSettingsSource(EnvSettingsSource):
             if self._registry is None:
                 from strongroom.registry import SecretProviderRegistry
 
-                made = SecretProviderRegistry(self._spec, profile=self._profile)
-                weakref.finalize(self, made.close)  # lazy fields keep this source, and so the registry
-                self._registry = made
+                registry = SecretProviderRegistry(self._spec, profile=self._profile)
+                weakref.finalize(self, registry.close)  # lazy fields keep this source, and so the registry
+                self._registry = registry
             return self._registry
 
 
@@ -258,7 +259,7 @@ def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
     resolutions = resolve_all(registry, {name: registry.plan.secrets[name] for name in chosen})
     for one in resolutions.values():
         if one.error is not None and (one.status not in {"ok", "missing"} or one.is_gone):
-            raise one.error  # the field's own default is for what is absent, not for what was deleted
+            raise one.error  # the field's default is for an absent secret, not for a deleted one
     wrong = [f"{name}: {one.problem}" for name, one in resolutions.items() if one.status == "invalid"]
     if wrong:
         raise ValidationError(f"{len(wrong)} declared secrets are wrong: {'; '.join(wrong)}")

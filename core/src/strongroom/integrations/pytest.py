@@ -1,7 +1,7 @@
 """A plugin for pytest: a registry in memory, and tests that fail when they print one of its values.
 
-Installed with strongroom; it does nothing for tests that ask for none of its fixtures, but that it does not
-collect those of a conformance kit that the provider cannot be held to.
+It is installed with strongroom. For tests without its fixtures it does nothing, except that it does not
+collect tests of a conformance kit that do not apply to the provider.
 
     @pytest.mark.strongroom(values={"database/password": "correct horse"})
     def test_login(strongroom_registry): ...
@@ -45,7 +45,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[
 
 @pytest.fixture
 def strongroom_watch(request: pytest.FixtureRequest) -> Callable[[Any], None]:
-    """Return a function that makes the test fail where a value which a registry reads is printed."""
+    """Return a function that makes the test fail if a value that a registry has read is printed."""
     from strongroom.masking import Masker
 
     masker = Masker()
@@ -62,7 +62,7 @@ def strongroom_watch(request: pytest.FixtureRequest) -> Callable[[Any], None]:
 def strongroom_registry(
     request: pytest.FixtureRequest, strongroom_watch: Callable[[Any], None]
 ) -> Generator[SecretProviderRegistry]:
-    """Return a registry in memory, or of the marker's `spec`, that holds the marker's `values`."""
+    """Yield a registry in memory, or of the marker's `spec`, that holds the marker's `values`."""
     options = _options(request.node)
     registry_class = _watched(request.node.stash.get(_masker, None))
     with registry_class(options.get("spec", IN_MEMORY)) as registry:
@@ -116,7 +116,7 @@ def _adder(masker: Masker) -> Callable[[str], None]:
 
 
 def _watched(masker: Masker | None) -> type[SecretProviderRegistry]:
-    """Return the registry's class, with writes that tell `masker` their values."""
+    """Return a class of registry whose writes add their values to `masker`."""
     from strongroom.registry import SecretProviderRegistry
 
     if masker is None:

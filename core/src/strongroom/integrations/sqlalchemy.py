@@ -30,7 +30,7 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
 
     Args:
         engine: An `Engine` or `AsyncEngine`.
-        registry: A registry, or that of `strongroom.aio`.
+        registry: A registry, or one of `strongroom.aio`.
         key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
         min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
             or a quarter of their life if that is less.
@@ -44,7 +44,7 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
     sync = getattr(engine, "sync_engine", engine)
     follower = Follower(registry, key, min_life=min_life)
     given_base = sync.dialect.create_connect_args(sync.url)
-    followed_at = time.time()  # as the pool notes down when it has opened a connection
+    followed_at = time.time()  # the clock by which the pool notes when it opened a connection
     base_args, base = list(given_base[0]), dict(given_base[1])
 
     def connect(dialect: Any, record: Any, args: list[Any], params: dict[str, Any]) -> Any:
@@ -71,7 +71,7 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
 
     def stamp_of(record: Any) -> Stamp | None:
         stamp: Stamp | None = record.info.get(_STAMP)
-        # A pool with a `creator` of its own goes on to open connections that have none.
+        # A pool with its own `creator` also opens later connections without a stamp.
         return BEFORE if stamp is None and record.starttime < followed_at else stamp
 
     def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
@@ -106,7 +106,7 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
 
 
 def _changes(dialect: Any, url: Any, values: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
-    """Return what the driver would be called with if `values` stood in the URL."""
+    """Return the driver's arguments for a URL with `values`."""
     found = dialect.create_connect_args(
         url.set(username=values.get("user", url.username), password=values["password"])
     )
@@ -118,7 +118,7 @@ def _directly(call: Callable[[], T]) -> T:
 
 
 def _in_loop(call: Callable[[], T]) -> T:
-    """Run what may block on a thread: the caller is a greenlet of an event loop."""
+    """Run a call that may block on a thread: the caller is a greenlet of an event loop."""
     from sqlalchemy.util import await_only
 
     found: T = await_only(asyncio.to_thread(call))

@@ -1,4 +1,4 @@
-"""What providers share that encrypt names and values before a shared server gets them.
+"""The base of providers that encrypt names and values before a shared server gets them.
 
 `SealedSecretProvider` has every capability; a plugin brings a `SealedBackend`, a handful of calls that move
 opaque bytes to and from its server. docs/explanation/sealed-stores.md has the format and what it proves.

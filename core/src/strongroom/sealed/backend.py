@@ -16,12 +16,12 @@ class StoreGoneError(Exception):
 
 
 class Found(NamedTuple):
-    """What the server has of one secret.
+    """What the server stores of one secret.
 
     Attributes:
         head: The sealed head.
-        rows: Number and body of the rows from `low` on, in order; bodies are empty where only heads were
-            asked for.
+        rows: Number and body of the rows from `low` on, in order; bodies are empty if only heads were asked
+            for.
     """
 
     head: bytes
@@ -33,13 +33,13 @@ class Change(NamedTuple):
 
     Attributes:
         name: The secret's name as the server knows it.
-        before: The sealed head that was read; None: there must be none.
+        before: The sealed head that was read; None if there must be none.
         head: The next sealed head.
         number: The number of the new row, one more than the last one.
         low: The lowest number of a row that a read needs.
         body: The new row.
         dropped: Numbers of rows that are no longer needed.
-        visible: Whether readers get something else by it.
+        visible: Whether it changes what readers get.
     """
 
     name: bytes
@@ -53,19 +53,19 @@ class Change(NamedTuple):
 
 
 class SealedLock(Protocol):
-    """A lock as one holder asks for it; the server ends it after its time."""
+    """A lock, for one holder; the server ends it after its time."""
 
     def acquire(self, deadline: Deadline) -> int | None:
-        """Return its fencing token, which is higher than each before; None while another holds it."""
+        """Return its fencing token, which is higher than all before; None while another holds it."""
         ...
 
     def release(self, deadline: Deadline) -> None:
-        """Give it back, even if it was never had."""
+        """Give it back, even if it was never acquired."""
         ...
 
 
 class SealedBackend(Protocol):
-    """The server. Each call ends before its deadline, and raises nothing but errors of strongroom.
+    """The server. Each call ends before its deadline, and raises only errors of strongroom.
 
     Calls on a store that was never made raise `StoreGoneError`.
     """
@@ -75,19 +75,19 @@ class SealedBackend(Protocol):
         ...
 
     def create(self, header: bytes, deadline: Deadline) -> bytes:
-        """Make the store if there is none, and return the header that is stored: of many hosts, one wins."""
+        """Make the store if there is none, and return the stored header, which another host may have made."""
         ...
 
     def replace_header(self, before: bytes, after: bytes, deadline: Deadline) -> bool:
-        """Replace the header if it is still `before`; tell whether that was so."""
+        """Replace the header if it is still `before`; return whether it was."""
         ...
 
     def read(self, names: Sequence[bytes], deadline: Deadline) -> dict[bytes, Found]:
-        """Return head and rows of those of `names` that are there, all of one moment."""
+        """Return head and rows of those of `names` that exist, all from one moment."""
         ...
 
     def heads(self, names: Sequence[bytes], deadline: Deadline) -> dict[bytes, Found]:
-        """Return the same without the rows' bodies."""
+        """Return what `read` does, without the rows' bodies."""
         ...
 
     def row(self, name: bytes, number: int, deadline: Deadline) -> bytes | None:
@@ -97,11 +97,11 @@ class SealedBackend(Protocol):
     def scan(
         self, start: bytes, part: Callable[[], Deadline], after: bytes | None = None
     ) -> Iterator[list[tuple[bytes, Found]]]:
-        """Yield names that begin with `start`, and what `heads` tells of them, page by page.
+        """Yield names that begin with `start`, and what `heads` returns for them, page by page.
 
         Args:
             start: How names begin.
-            part: Gives the deadline of one page.
+            part: Returns the deadline of one page.
             after: Names up to this one are left out.
         """
         ...
@@ -110,16 +110,16 @@ class SealedBackend(Protocol):
         """Make all changes in one transaction, or none.
 
         Returns:
-            None where they were made; else the present heads, by name, of those that differ from `before`.
+            None if they were made; else the present heads, by name, of those that differ from `before`.
         """
         ...
 
     def subscribe(
         self, changed: Callable[[list[tuple[bytes, bytes | None]] | None], object], deadline: Deadline
     ) -> Closeable:
-        """Call `changed` with what each transaction from now on wrote: names, and heads where they are known.
+        """Call `changed` with what each transaction from now on writes: names, and heads if they are known.
 
-        Changes that are not visible may be left out. None says that some may have been missed.
+        Changes that are not visible may be left out. None means that some may have been missed.
         """
         ...
 

@@ -27,18 +27,18 @@ _KNOWN_NAMES: Final = 8192
 
 
 class SealedName(NamedTuple):
-    """A key as the server knows it, and the cipher of what is stored there."""
+    """The name under which the server knows a key, and the cipher of what is stored there."""
 
     name: bytes
     cipher: AESGCM
 
 
 class Sealer:
-    """Makes names of keys, seals bodies and opens them, each bound to store, kind, name and number.
+    """Makes the names of keys, and seals and opens bodies, each bound to store, kind, name and number.
 
-    A name is a keyed hash of each folder of the key, 8 bytes each, and one of the key, 16 bytes. So the
-    server finds a key, and all keys of a folder, and knows no name. Each name has a cipher key of its own:
-    random nonces are then good for 2**32 writes of each secret.
+    A name is a keyed hash of each folder of the key, 8 bytes each, and of the key, 16 bytes. So the server
+    finds a key, and all keys of a folder, and knows no key. Each name has a cipher key of its own, so that
+    random nonces suffice for 2**32 writes of each secret.
     """
 
     def __init__(self, opened: StoreKey) -> None:
@@ -66,7 +66,7 @@ class Sealer:
         return AESGCM(hmac.digest(self._bodies, name, "sha256"))
 
     def seal(self, kind: bytes, name: SealedName, number: int, data: bytes) -> bytes:
-        """Return `data` sealed. A head has the number 0: its own is inside."""
+        """Return `data` sealed. A head is sealed with the number 0, since its own is inside."""
         nonce = os.urandom(_NONCE)
         return nonce + name.cipher.encrypt(nonce, data, self._bound(kind, name.name, number))
 

@@ -1,4 +1,4 @@
-"""How a provider over a sealed store opens it, verifies what it reads, and writes on what it has read."""
+"""Opening a sealed store, verifying what is read from it, and writing on top of what was read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ B = TypeVar("B", bound=SealedBackend)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _REMEMBERED: Final = 65_536
-"""Secrets of which a provider remembers how new a state it has seen."""
+"""The most secrets whose newest state a provider remembers."""
 
 
 def _now() -> datetime:
@@ -59,7 +59,7 @@ class _Seen(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an operation makes of a secret: its next record, the new row's value, rows to drop, the result."""
+    """The result of planning an operation: next record, value of the new row, rows to drop, answer."""
 
     record: Record
     value: bytes
@@ -71,7 +71,7 @@ Plan = Callable[[Record | None], Step]
 
 
 class Store(NamedTuple):
-    """A store whose header was read: what seals, and the header."""
+    """A store whose header was read."""
 
     sealer: Sealer
     header: bytes
@@ -79,7 +79,7 @@ class Store(NamedTuple):
 
 
 class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
-    """What `SealedSecretProvider` is made of; see there."""
+    """The base of `SealedSecretProvider`, which describes the arguments."""
 
     def __init__(
         self,
@@ -146,9 +146,9 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
     def _with_store(
         self, work: Callable[[Store], T], key: str | None, absent: Callable[[], T], doing: str = "read"
     ) -> T:
-        """Return what `work` makes of the open store, or `absent` where there is none.
+        """Return what `work` returns for the open store, or `absent` if there is none.
 
-        Where something does not fit, the header is read again: another host may have made another store.
+        If stored data does not fit, the header is read again: another host may have made another store.
         """
         try:
             store = self._opened or self._open()
@@ -166,7 +166,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         raise self._tampered(key, f"the store at {self._shown()} is gone", "restore a backup")
 
     def _reopened(self, store: Store, error: Exception) -> Store:
-        """Open the store again if its header is another one by now; else raise `error`."""
+        """Open the store again if its header has changed; else raise `error`."""
         try:
             header = self._backend.header(self._deadline())
         except StoreGoneError:
@@ -225,7 +225,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         return self.type_name
 
     def _write(self, plans: Mapping[str, Plan], deadline: Deadline, *, create: bool = True) -> dict[str, str]:
-        """Do what `plans` say, all of it in one transaction; return each one's result."""
+        """Do all `plans` in one transaction, and return the result of each."""
         first = next(iter(plans)) if len(plans) == 1 else None
 
         def work(store: Store) -> dict[str, str]:
@@ -271,7 +271,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                 ours[key].add(seen.head)
             known = self._after_conflict(store, names, known, conflicts)
             if all(known[key] is not None and known[key].head in ours[key] for key in plans):  # type: ignore[union-attr]  # None was ruled out
-                # An answer was lost on the way, and the write had been made.
+                # The conflict is with our own write, whose answer was lost.
                 return {key: known[key].record.version_id(known[key].record.number) for key in plans}  # type: ignore[union-attr]  # as above
             sure = False
 
@@ -351,7 +351,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
     def _verified(
         self, store: Store, key: str, name: SealedName, stored: Found | None, floor: _Seen | None
     ) -> Record | None:
-        """Return what a head says, if it fits to its rows and is not older than what was seen before."""
+        """Return the record in a head, if it fits its rows and is not older than one that was seen before."""
         if stored is None:
             if floor is not None:
                 raise self._removed(key)
@@ -387,7 +387,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         number, body = stored.rows[0]
         if number == record.current:
             return self._row(store, key, name, number, body)
-        # A backend that gives the last row alone, and an operation without a value was the last one.
+        # The backend returned only the last row, which is that of an operation without a value.
         late = self._backend.row(name.name, record.current, self._deadline())
         if late is not None:
             return self._row(store, key, name, record.current, late)
@@ -431,7 +431,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         raise self._absent(key)
 
     def _gone(self, key: str, record: Record) -> SecretNotFoundError:
-        """Return the error for a secret whose record tells no current version."""
+        """Return the error for a secret whose record has no current version."""
         if record.deleted:
             return SecretNotFoundError(
                 key,

@@ -1,4 +1,4 @@
-"""The header of a sealed store: which store it is, and its key, wrapped under the user's."""
+"""The header of a sealed store: its identity, and its key, wrapped under the user's key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LENGTH: Final = _FIELDS.size + _NONCE + KEY_BYTES + 16
 
 
 class StoreKey(NamedTuple):
-    """A store's identity and its own key, which no host but those with the user's key ever sees."""
+    """A store's identity and its own key, which only hosts with the user's key ever see."""
 
     store: bytes
     key: bytes
@@ -43,7 +43,7 @@ class StoreKey(NamedTuple):
 
 
 def header_id(body: bytes) -> str:
-    """Return the id of the key that a header is under, 16 hexadecimal digits."""
+    """Return the id of the key that wraps a header, 16 hexadecimal digits."""
     return hashlib.sha256(b"strongroom sealed 1 key id\0" + body).hexdigest()[:16]
 
 
@@ -71,7 +71,7 @@ def wrap(opened: StoreKey, material: KeyMaterial) -> bytes:
 
 
 def open_header(body: bytes, candidates: Iterable[KeyMaterial]) -> tuple[StoreKey, KeyMaterial] | None:
-    """Return the store's key and which of `candidates` opened it; None where none of them does.
+    """Return the store's key and the one of `candidates` that opened it; None if none does.
 
     Raises:
         ValueError: It is not a header, or is of a later version.
@@ -102,7 +102,7 @@ def open_header(body: bytes, candidates: Iterable[KeyMaterial]) -> tuple[StoreKe
 
 
 def _wrapping(material: KeyMaterial, salt: bytes, cost: Argon2Parameters) -> AESGCM:
-    """Return the cipher that wraps a store's key: HKDF (RFC 5869) with SHA-256 of the user's key."""
+    """Return the cipher that wraps a store's key; its key is derived from the user's by HKDF (RFC 5869)."""
     secret = material.secret
     if material.kind == "passphrase":
         secret = derive_key(secret, salt, cost)

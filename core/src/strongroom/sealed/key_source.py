@@ -36,7 +36,7 @@ class StoreKeySource(HoldsKey):
         older_keys: Keys that open the store as well.
 
     Raises:
-        ConfigurationError: There is no key, or two, or what is given is not a key.
+        ConfigurationError: There is no key, or there are two, or one of them is not a key.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class StoreKeySource(HoldsKey):
         """
         if self._given is not None or self.path is None:
             return [one for one in (self._given, *self._older) if one is not None]
-        # The next ones first: a rekey moves one to the key file's place, and it must not vanish in between.
+        # The next keys are read first: a rekey may move one to the key file between two reads.
         waiting = [self.read(next_key_file(self.path)), self.read(next_for_all(self.path))]
         known = [one for one in (self.read(self.path), *waiting, *self._older) if one is not None]
         if not known:
@@ -92,7 +92,7 @@ class StoreKeySource(HoldsKey):
         return known
 
     def create(self) -> KeyMaterial:
-        """Return the key for a new store, making the file where there is none."""
+        """Return the key for a new store; make the file if there is none."""
         if self._given is not None or self.path is None:
             return self.candidates()[0]
         found = self.read(self.path)
@@ -107,7 +107,7 @@ class StoreKeySource(HoldsKey):
         return self.place(self.path, generate_key())
 
     def place(self, path: Path, text: str) -> KeyMaterial:
-        """Put a key into a file unless there is one; return the one that is there."""
+        """Put a key into a file unless it exists; return the key in it."""
         with self._named():
             place(path, f"{text}\n".encode())
         found = self.read(path)
@@ -116,10 +116,10 @@ class StoreKeySource(HoldsKey):
         return found
 
     def next(self, given: KeyMaterial | None) -> KeyMaterial:
-        """Return the key that a rekey leads to, put in safety beside the key file first.
+        """Return the next key for a rekey, after saving it beside the key file.
 
         Raises:
-            ConfigurationError: None is given, and nobody but this process would know a generated one.
+            ConfigurationError: None is given, and there is no file to keep a generated one in.
         """
         if self.path is None:
             if given is None and self._older:
@@ -145,7 +145,7 @@ class StoreKeySource(HoldsKey):
         return material
 
     def finish(self, material: KeyMaterial, key_id: str) -> Path | None:
-        """Let `material`, which the store is under by now, take the key's place; return the old one's."""
+        """Replace the key by `material`, which now wraps the store's key; return the file of the old key."""
         if self.path is None:
             self._older, self._given = (
                 [one for one in (self._given, *self._older) if one is not None],
@@ -161,7 +161,7 @@ class StoreKeySource(HoldsKey):
         return kept
 
     def read(self, path: Path) -> KeyMaterial | None:
-        """Return the key in a file, or None where there is no file.
+        """Return the key in a file, or None if there is no file.
 
         Raises:
             ConfigurationError: It holds no key, or is not a plain file of this user or root.
@@ -184,7 +184,7 @@ class StoreKeySource(HoldsKey):
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Say of errors about key files that they are of this provider."""
+        """Put the provider's name into errors about key files."""
         try:
             yield
         except StrongroomError as error:

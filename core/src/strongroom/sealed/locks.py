@@ -1,4 +1,4 @@
-"""Holding a lock that a server keeps: asked for until it is had, then given back by the same process."""
+"""Holding a lock that a server keeps; the process that acquires it gives it back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAUSES: Final = (0.02, 0.5)
 
 @contextmanager
 def held_lock(lock: SealedLock, *, wait_seconds: float, timeout: float) -> Iterator[int | None]:
-    """Hold `lock` for the block, which gets the fencing token, or None where another has it.
+    """Hold `lock` for the block, which gets the fencing token, or None if another has it.
 
     Args:
         lock: The lock, which nobody has asked for yet.
@@ -35,7 +35,7 @@ def held_lock(lock: SealedLock, *, wait_seconds: float, timeout: float) -> Itera
         yield _acquired(lock, wait_seconds, timeout)
     finally:
         if os.getpid() == process:  # a forked child leaves it to its parent
-            with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
+            with suppress(StrongroomError, DeadlineExceededError):  # it expires
                 lock.release(Deadline(timeout))
 
 

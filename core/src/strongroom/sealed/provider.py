@@ -1,4 +1,4 @@
-"""A provider with every capability over a server that gets sealed names and values alone."""
+"""A provider with every capability, over a server that gets only sealed names and values."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _LOOKED_AT: Final = 200
 class SealedSecretProvider(SealedEngine[B]):
     """Secrets on a server that many hosts share, with every capability; what the server has is sealed.
 
-    A secret has a head, which says what is true of it, and rows, one for each version; every operation adds a
-    row and replaces the head, if it is still the one that the operation was planned on. The head and the last
-    row must tell the same number: one of them that was put back, swapped or removed alone is found by the
-    next read, and so is any state that is older than one that this process has seen.
+    A secret has a head, which holds its state, and rows. Every operation adds a row and replaces the head, if
+    it is still the one that the operation was planned on. The head and the last row must have the same
+    number: if one of them alone was put back, swapped or removed, the next read finds that, and it finds any
+    state that is older than one that this process has seen.
 
     Args:
         source: The user's key.
@@ -48,7 +48,7 @@ class SealedSecretProvider(SealedEngine[B]):
         destroy_on_delete: Whether a delete drops all versions for good.
         timeout: Seconds for one operation or page.
         deadline: Seconds for a whole list or batch; None: no limit.
-        clock: Gives the aware time now.
+        clock: Returns the aware time now.
     """
 
     # --- reading ---
@@ -75,9 +75,9 @@ class SealedSecretProvider(SealedEngine[B]):
                 if record is None:
                     continue
                 if not record.current:
-                    raise_gone = self._gone(key, record)
-                    if raise_gone.reason != "absent":
-                        raise raise_gone
+                    error = self._gone(key, record)
+                    if error.reason != "absent":
+                        raise error
                     continue
                 values[key] = self._current(store, key, name, record, stored[name.name])
             return values
@@ -159,7 +159,7 @@ class SealedSecretProvider(SealedEngine[B]):
                 raise self._gone(key, record)
             body = self._backend.row(name.name, entry.number, self._deadline())
             if body is None:
-                # Dropped since the head was read, by writes of others; a new look tells.
+                # Another write may have dropped it since the head was read: look again.
                 again = self._fetched(store, [key]).get(key)
                 if again is not None and again.find(version) is not None:
                     raise self._tampered(key, "a version is gone")
@@ -212,7 +212,7 @@ class SealedSecretProvider(SealedEngine[B]):
         self._write({check_key(key): plan}, self._deadline(), create=False)
 
     def destroy_secret(self, key: str) -> None:
-        """Drop all versions of a secret for good, also of one that was deleted before.
+        """Drop all versions of a secret for good, even if it was deleted before.
 
         Raises:
             SecretNotFoundError: There is nothing to destroy.
@@ -319,7 +319,7 @@ class SealedSecretProvider(SealedEngine[B]):
     def _changes(
         self, written: Sequence[tuple[bytes, bytes | None]], reported: dict[bytes, int]
     ) -> list[SecretChange] | None:
-        """Return what `written` is to readers, each once; None where that cannot be found out now."""
+        """Return the changes of `written` that readers see, each once; None if they cannot be read now."""
 
         def read(store: Store) -> list[SecretChange]:
             asked = [name for name, head in written if head is None]
@@ -344,14 +344,14 @@ class SealedSecretProvider(SealedEngine[B]):
         nothing: list[SecretChange] = []
         try:
             return self._with_store(read, None, lambda: nothing)
-        except Exception:  # noqa: BLE001  # the subscriber reads for itself then, and meets the error
+        except Exception:  # noqa: BLE001  # the subscriber then reads by itself, and gets the error
             return None
 
     @contextmanager
     def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
-        """Hold the lock of `name` for the block, `ttl_seconds` at most, and give its fencing token.
+        """Hold the lock of `name` for the block, which gets its fencing token, for `ttl_seconds` at most.
 
-        It is a `lock` for `SecretRotation`, and for whatever else must happen on one host at a time.
+        It is a `lock` for `SecretRotation`, and for any other work that one host at a time must do.
 
         Raises:
             BackendUnavailableError: The server did not answer in time.
@@ -375,16 +375,16 @@ class SealedSecretProvider(SealedEngine[B]):
     # --- the store itself ---
 
     def verify(self, *, versions: bool = False) -> list[str]:
-        """Read every secret and return what is wrong, a line each; nothing where the store is whole.
+        """Read every secret and return what is wrong, a line each; an empty list if nothing is.
 
-        A secret that was removed with all of its rows, or put back with all of them, is not found by this,
-        unless this process has seen it as it was.
+        A secret that was removed with all of its rows, or put back with all of them, is not found, unless
+        this process has seen its state before.
 
         Args:
             versions: Read all versions that are kept, one by one, and not just the current ones.
 
         Raises:
-            DecryptionError: The key is a wrong one.
+            DecryptionError: The key is wrong.
         """
 
         def read(store: Store) -> list[str]:
@@ -422,7 +422,7 @@ class SealedSecretProvider(SealedEngine[B]):
             self._row(store, record.key, sealed, version.number, body)
 
     def key_id(self) -> str:
-        """Return the id of the key that the store is under.
+        """Return the id of the key that wraps the store's own.
 
         Raises:
             ConfigurationError: There is no store.
@@ -437,22 +437,22 @@ class SealedSecretProvider(SealedEngine[B]):
         keep_key_file: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Path | None:
-        """Put the store's own key under a new key of the user's; no secret is written.
+        """Wrap the store's own key under a new key of the user; no secret is written.
 
-        Hosts that run go on. Those that start afterwards need the new key: give it to all of them, with the
+        Running hosts go on. Those that start afterwards need the new key: give it to all of them, with the
         present one in `older_keys`, before this is called.
 
         Args:
             new_key: The new key. Without one, and with a key file, a new one is made.
             new_key_file: A file to take the new key from.
-            keep_key_file: Leave it to the caller to put the new key, which is given, into the key file.
+            keep_key_file: Do not change the key file: the caller puts the new key, which is given, into it.
             progress: Called once with 1 and 1.
 
         Returns:
-            Where the old key is; None where it was not in a key file.
+            The file of the old key; None if it was not in a key file.
 
         Raises:
-            ConfigurationError: There is no store, two new keys, or none that anybody would know.
+            ConfigurationError: There is no store, or two new keys, or no key and no file to keep one in.
             ConflictError: Another host has just made a rekey.
         """
         if new_key is not None and new_key_file is not None:
@@ -462,7 +462,7 @@ class SealedSecretProvider(SealedEngine[B]):
             next_key = self._source.read(Path(new_key_file))
             if next_key is None:
                 raise ConfigurationError(f"there is no key file {new_key_file}", provider=self.type_name)
-        self._opened = None  # what another host made of the header since
+        self._opened = None  # another host may have changed the header
 
         def change(store: Store) -> Path | None:
             material = next_key if keep_key_file and next_key is not None else self._source.next(next_key)

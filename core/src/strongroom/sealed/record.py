@@ -1,4 +1,4 @@
-"""What a head says of a secret, and what each operation makes of it."""
+"""The record in the head of a secret, and how each operation changes it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Record(NamedTuple):
 
     Attributes:
         key: The secret's key.
-        number: Of the last row: each operation adds one, so that an older head does not fit to the rows.
-        current: The row of the current version, 0 where there is none.
-        deleted: The row of the version that was current as the secret was deleted, 0 where it was not.
+        number: The number of the last row. Each operation adds one, so that an older head does not fit.
+        current: The row of the current version, 0 if there is none.
+        deleted: The row of the version that was current when the secret was deleted, 0 if it was not.
         changed: The row of the operation that last changed what readers get.
-        epoch: Drawn as the record was begun; part of version ids, so that none is ever used twice.
+        epoch: A random number of this record; a part of version ids, so that none is ever used twice.
         created, updated: When the secret got its first and its present value.
         versions: All versions that are kept, packed, oldest first.
     """
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Read what `pack` wrote, of whatever later version: fields may follow the versions then."""
+        """Return the record that `pack` wrote."""
         number, current, deleted, changed, epoch, created, updated, length = _FIELDS.unpack_from(data)
         end = _FIELDS.size + length
         key = data[_FIELDS.size : end].decode()
@@ -138,7 +138,7 @@ class Record(NamedTuple):
         return after, (*sorted(gone), *self._marker())
 
     def recovered(self, now: int) -> tuple[Self, tuple[int, ...]]:
-        """Return the record of a deleted secret with the version that was current made so again."""
+        """Return the record of a deleted secret, with its last current version as the current one."""
         number = self.number + 1
         after = self._replace(
             number=number, current=self.deleted, deleted=0, changed=number, updated=max(now, self.updated)
@@ -146,14 +146,14 @@ class Record(NamedTuple):
         return after, self._marker()
 
     def _marker(self) -> tuple[int, ...]:
-        """Return the last row where it holds no version: the next one takes its place."""
+        """Return the last row if it holds no version: it is dropped with the next operation."""
         end = len(self.versions) - _VERSION.size
         if not self.number or (end >= 0 and _VERSION.unpack_from(self.versions, end)[0] == self.number):
             return ()
         return (self.number,)
 
     def _trimmed(self, after: Self, keep: int) -> tuple[Self, tuple[int, ...]]:
-        """Drop the oldest versions beyond `keep`; no more of them are looked at than that takes."""
+        """Drop the oldest versions beyond `keep`, looking at no more of them than necessary."""
         packed, size, at = after.versions, _VERSION.size, 0
         spare = len(packed) // size - keep
         if spare <= 0:

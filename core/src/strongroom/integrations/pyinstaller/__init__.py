@@ -1,4 +1,4 @@
-"""Programs that PyInstaller packs have all plugins: it asks the entry point `pyinstaller40` for a hook."""
+"""A hook of PyInstaller, by the entry point `pyinstaller40`, so that packed programs have all plugins."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["hook_dirs"]
 
 
 def hook_dirs() -> list[str]:
-    """Return the folder of `hook-strongroom.py`, run where a program imports strongroom."""
+    """Return the folder of `hook-strongroom.py`, which runs if a program imports strongroom."""
     return [str(Path(__file__).parent)]

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata
 
 _NOT_NEEDED = ("strongroom.cli", "strongroom.integrations", "strongroom.testing")
-"""Of core, what only a program's own imports bring, and PyInstaller sees those."""
+"""Parts of core that a program has to import itself; PyInstaller sees such imports."""
 
 _points = [*entry_points(group="strongroom"), *entry_points(group="strongroom.commands")]
 
