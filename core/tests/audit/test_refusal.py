@@ -287,3 +287,26 @@ def test_signals_of_a_file_limit_do_not_end_the_process():
     """Python ignores SIGXFSZ, which the tests above rely on, and so does the log."""
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
     assert resource.RLIMIT_FSIZE is not None
+
+
+def test_whether_operations_could_be_recorded_is_seen_without_one(make_trail, tmp_path):
+    trail = make_trail()
+    trail.hook.diagnose()
+    trail.read()
+    before = trail.path.read_bytes()
+    trail.registry.pipeline("app").diagnose_hooks()
+    assert trail.path.read_bytes() == before
+    assert trail.verify().entries == 1
+
+    broken = AuditLoggingHook(path="/dev/full")
+    with pytest.raises(AuditError):
+        broken.diagnose()
+    assert broken.failures == 1
+    goes_on = AuditLoggingHook(path="/dev/full", fail_closed=False)
+    one_is_enough = AuditLoggingHook(path=["/dev/full", tmp_path / "other.jsonl"], require="one")
+    for hook in (goes_on, one_is_enough, AuditLoggingHook()):
+        hook.diagnose()
+        assert hook.failures == 0
+        hook.close()
+    with pytest.raises(AuditError):
+        AuditLoggingHook(path=["/dev/full", "/dev/full/x"], require="one").diagnose()

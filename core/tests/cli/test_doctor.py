@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -244,3 +246,27 @@ def test_a_spec_of_the_same_name_elsewhere_is_another_one(doctor, noted, monkeyp
     assert "leases" not in doctor(SPEC)
     with SecretProviderRegistry() as registry:
         assert registry.plan.location() == str(other / "strongroom.yaml")
+
+
+def test_an_audit_log_that_cannot_be_written(doctor, tmp_path):
+    spec = f"{SPEC}hooks: [{{type: audit, path: trail/audit.log}}]\n"
+    subject = f"audit log {tmp_path}/trail/audit.log"
+    ok, finding, hint = doctor(spec, expected=7)[subject]
+    assert (ok, "every operation is refused" in finding, "make the folder" in hint) == (False, True, True)
+    Path("trail").mkdir()
+    assert subject not in doctor(spec)
+    assert list(Path("trail").iterdir()) == []
+    with SecretProviderRegistry("strongroom.yaml") as registry:
+        registry.list_secrets()
+    assert doctor(spec)[subject][:2] == (True, "1 entries, unchanged")
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    had = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path("trail/audit.log").stat().st_size, before[1]))
+    try:
+        ok, finding, _ = doctor(spec, expected=7)[subject]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, had)
+    assert (ok, finding.startswith("operations are refused: ")) == (False, True)
+    assert doctor(spec)[subject][0] is True

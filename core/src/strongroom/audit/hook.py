@@ -94,7 +94,8 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             self._channel = LoggerSink(logger if logger is not None else LOGGER)
         self._who, self._own_reason, self._pid = "", reason, -1
         self.failures = 0
-        """How often an operation, or the events of a batch, could not be recorded; in this process."""
+        """How often an operation, or the events of a batch, could not be recorded, or `diagnose` found that
+        none could; in this process."""
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Refuse an operation without a reason, and make sure that a write can be recorded."""
@@ -139,6 +140,25 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             )
         failure.key, failure.pipeline = chosen[0].key, chosen[0].pipeline
         raise failure
+
+    def diagnose(self) -> None:
+        """See whether operations could be recorded now; nothing is added to a log.
+
+        Raises:
+            AuditError: They could not, and would be refused. It counts among `failures`.
+        """
+        if not self._fail_closed:
+            return
+        failures: list[AuditError] = []
+        for file in self._files:
+            try:
+                file.check(_CHAIN_BYTES)
+            except AuditError as error:
+                failures.append(error)
+        enough = self._one_is_enough and (self._channel is not None or len(failures) < len(self._files))
+        if failures and not enough:
+            self.failures += 1
+            raise failures[0]
 
     def close(self) -> None:
         """Close the logs; another use opens them again."""

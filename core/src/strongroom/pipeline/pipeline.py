@@ -66,6 +66,13 @@ class Pipeline(Middleware):
         """Return whether any hook sees the operations."""
         return bool(self._hooks)
 
+    def diagnose_hooks(self) -> None:
+        """Raise what a hook raises because it would refuse operations now; the backend is not asked."""
+        for hook in self._hooks:
+            look = getattr(hook, "diagnose", None)
+            if callable(look):
+                look()
+
     def tell_values(self, seen: Callable[[str], object]) -> None:
         """Call `seen` with every value that is read or written from now on, before it is passed on."""
         read = self.inner.get_secret

@@ -19,7 +19,8 @@ class RegistryFigures:
 
     Attributes:
         caches: By pipeline, what its caches have counted; pipelines without a cache are left out.
-        audit_failures: Operations that an audit hook could not record, whether they were refused or not.
+        audit_failures: Operations that an audit hook could not record, whether they were refused or not; and
+            how often `diagnose` of a hook found that none could be.
         lease_seconds_left: By pipeline, the seconds until the first of its live leases ends.
     """
 

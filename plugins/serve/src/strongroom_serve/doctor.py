@@ -216,7 +216,12 @@ def _healthy(
         yield subject, True, "a server runs there, and is healthy", None
     elif status == http.client.SERVICE_UNAVAILABLE:
         hint = "/healthz with a token names the pipeline"
-        yield subject, False, "a server runs there, and a backend of it is not available", hint
+        yield (
+            subject,
+            False,
+            "a server runs there, and a backend or an audit trail of it is not available",
+            hint,
+        )
     else:
         problem = f"what listens there answers /healthz with {status}"
         yield subject, False, problem, "is it another program? name another place"

@@ -1,4 +1,4 @@
-"""Whether the backends answer: looked at when somebody asks, at most every few seconds."""
+"""Whether the pipelines answer: looked at when somebody asks, at most every few seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was found: for each pipeline, why it does not answer; None where it does."""
+    """What was found: for each pipeline, why it does not answer, or refuses to; None where it does."""
 
     pipelines: dict[str, str | None]
 
@@ -31,7 +31,10 @@ class State:
 
 
 class Health:
-    """Looks at every pipeline's backend, without its hooks: no client asked for it."""
+    """Looks at every pipeline's backend, past its hooks, and whether its audit trail could be written.
+
+    Nothing is recorded: no client asked for it.
+    """
 
     def __init__(self, backend: Backend, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend
@@ -63,9 +66,10 @@ class Health:
 
 
 def _asked(registry: Any, name: str) -> str | None:
-    """Return why a pipeline's backend does not answer; None where it does."""
+    """Return why a pipeline does not answer; None where it does."""
     try:
         provider = registry.pipeline(name)
+        provider.diagnose_hooks()
         while hasattr(provider, "inner"):
             provider = provider.inner
         look = getattr(provider, "diagnose", None)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import ssl
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -203,11 +202,11 @@ class _Server:
                 raise
         except StrongroomError as error:
             outcome = "failed"
-            _log.error("the spec was not read again, the old one stays in force: %s", error.message)
-            print(f"not reloaded: {error.message}", file=sys.stderr, flush=True)  # noqa: T201  # who sent the signal looks there
+            _log.error("not reloaded: %s; the spec from before stays in force", error.message)
         except Exception as error:  # noqa: BLE001  # the server lives on with what it has
             outcome = "failed"
-            _log.error("the spec was not read again: %s", type(error).__name__)  # its text may hold anything
+            problem = type(error).__name__  # its text may hold anything
+            _log.error("not reloaded: %s; the spec from before stays in force", problem)
         else:
             self._app.use(backend)
             self._warn(backend.config)

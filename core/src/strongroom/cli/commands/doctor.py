@@ -22,12 +22,15 @@ from strongroom.errors import (
 )
 
 if TYPE_CHECKING:
+    from strongroom.audit.key_source import KeySource
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan
 
 _MAX_SKEW_SECONDS = 60
 _MANY_SECONDS = 120
+_LOG_SECONDS = 3.0
+"""How long a log may be held by those who write to it."""
 _NEAR_ITS_END = 1 / 6
 """The part of a lease's first life that is left where it is late: it is renewed or replaced at a third."""
 
@@ -212,24 +215,46 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
     except StrongroomError:  # none, or none whose key is known without asking a pipeline
         return
     for log in logs:
-        if not Path(log.path).exists() and not Path(f"{log.path}.head").exists():
-            continue  # nothing was recorded yet
         subject, hint = f"audit log {log.path}", "run `strongroom audit verify`"
+        if not Path(log.path).exists() and not Path(f"{log.path}.head").exists():
+            # Nothing was recorded yet, and nothing is made here.
+            folder = Path(log.path).parent
+            if not os.access(folder, os.W_OK | os.X_OK):
+                problem = f"every operation is refused: {folder} is not there, or you may not write in it"
+                yield Check(subject, False, problem, "make the folder, or let this user write there")
+            continue
         try:
             report = as_one(log.verify())
         except StrongroomError as error:
             yield Check(subject, False, error.message, error.hint)
             continue
+        keys = KeySource(log.key, log.key_file)
         good = report.ok and report.anchored
-        finding = f"{report.entries} entries, unchanged" if good else str(report.reason)
-        yield Check(subject, good, finding, None if good else hint)
-        weakness = KeySource(log.key, log.key_file).weakness(log.path)
+        if not good:  # and it is left as it is
+            yield Check(subject, False, str(report.reason), hint)
+        else:
+            yield _writable(Check(subject, True, f"{report.entries} entries, unchanged"), log.path, keys)
+        weakness = keys.weakness(log.path)
         if weakness is not None:
             again = "move log, .head and key away together, and give a key of `strongroom keygen`"
             yield Check(f"key of {log.path}", False, weakness, again)
         for key in (log.key_file, Path(f"{log.path}.key")):
             if key is not None:
                 yield from _readable_key(f"key of {log.path}", key)
+
+
+def _writable(good: Check, path: str, keys: KeySource) -> Check:
+    """Return the finding `good` on a log that verifies; where nothing can be added to it, that."""
+    from strongroom.audit.file_sink import FileSink
+
+    sink = FileSink(path, keys, fsync=False, timeout=_LOG_SECONDS)
+    try:
+        sink.check(0)
+    except StrongroomError as error:
+        return Check(good.subject, False, f"operations are refused: {error.message}", error.hint)
+    finally:
+        sink.close()
+    return good
 
 
 def _key_files(plan: Plan) -> Iterator[Check]:
