@@ -168,10 +168,16 @@ def _start(work: Callable[[], None], most: int) -> bool:
     return True
 
 
-def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: int) -> dict[str, str]:
+def present_in_parallel(
+    read: Callable[[str], str],
+    keys: Sequence[str],
+    most: int,
+    *,
+    absent: frozenset[str] = frozenset({"absent"}),
+) -> dict[str, str]:
     """Return the values of those of `keys` that exist, with at most `most` reads at a time.
 
-    A key does not exist if `read` raises `SecretNotFoundError` with the reason `absent`; the first other
+    A key does not exist if `read` raises `SecretNotFoundError` with a reason in `absent`; the first other
     failure is raised at once.
     """
 
@@ -179,7 +185,7 @@ def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: i
         try:
             return read(key)
         except SecretNotFoundError as error:
-            if error.reason != "absent":
+            if error.reason not in absent:
                 raise
             return None
 

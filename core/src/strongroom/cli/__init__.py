@@ -1,7 +1,7 @@
-"""The command line. `script` is what the `strongroom` command calls; each command is a module of its own.
+"""The command line. The `strongroom` command calls `script`; each command is a module of its own.
 
-Only the module of the command that is asked for is imported, and for the plain forms of those that scripts
-call in loops, such as `get`, `run` and `check`, not even click.
+Only the module of the command in use is imported. Plain calls of commands that scripts use in loops, such as
+`get`, `run` and `check`, do without click.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def script() -> None:
         sys.exit(main())
     import gc
 
-    # Such a call is over before anything is worth collecting, and all that it opened is closed by then: the
-    # interpreter's clearing up would take longer than the reading.
+    # Such a call is over before garbage is worth collecting, and everything that it opened is closed by then:
+    # the interpreter's cleanup would take longer than the read.
     gc.disable()
     os._exit(main())
 

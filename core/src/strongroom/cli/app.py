@@ -51,7 +51,7 @@ COMMANDS = {
     "set": "Store a secret.",
     "trust": "Trust a spec that was found.",
 }
-# What other tools call it; the likeness of letters would lead from `remove` to `restore`.
+# The words of other tools: by its letters alone, `remove` would lead to `restore`.
 _OTHER_WORDS = {
     "check": ("lint", "status", "test", "validate", "verify"),
     "copy": ("cp",),
@@ -72,7 +72,7 @@ _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reaso
 
 
 class Command(click.Command):
-    """A command that also takes `--json`, `--debug` and `--quiet` behind its name."""
+    """A command that also takes `--json`, `--debug` and `--quiet` after its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -109,14 +109,14 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
 
 
 def module_of(name: str) -> str:
-    """Return the module of a command: that of its name, with `_` behind it where Python has the word."""
+    """Return the module of a command: its name, with `_` after it if it is a keyword of Python."""
     return (
         f"strongroom.cli.commands.{name}_" if keyword.iskeyword(name) else f"strongroom.cli.commands.{name}"
     )
 
 
 def _meant(word: str) -> str:
-    """Return which command somebody may have meant by `word`."""
+    """Return a hint to the command that was probably meant by `word`."""
     from strongroom.plugins import did_you_mean
 
     for name, others in _OTHER_WORDS.items():

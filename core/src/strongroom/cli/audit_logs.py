@@ -1,4 +1,4 @@
-"""Which audit logs a command is about, and where their keys are."""
+"""The audit logs that a command uses, and their keys."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ROTATED = re.compile(r"[.-][0-9]+\Z")
 
 
 class AuditLog(NamedTuple):
-    """A log, with what the spec or the caller says of its key."""
+    """A log, with the key that the spec or the caller gives for it."""
 
     path: str
     key: str | None = None
     key_file: Path | None = None
     earlier: tuple[str, ...] = ()
-    """Pieces of it that somebody named, the oldest first; others are looked for beside it."""
+    """Pieces of it that were named, the oldest first; others are looked for beside it."""
 
     def verify(self, expected: str | None = None, first: int = 1) -> list[tuple[str, AuditReport]]:
         """Return the path of each of its pieces with the report on it."""
@@ -47,7 +47,7 @@ class AuditLog(NamedTuple):
         )
 
     def pieces(self) -> list[str]:
-        """Return the paths of all that is left of it, the oldest first, by what their first lines say."""
+        """Return the paths of all its pieces, the oldest first, ordered by their first lines."""
         begun = {_begun(path): path for path in beside(self.path)}
         last = _begun(self.path) or max(begun, default=0) + 1
         return [*(begun[at] for at in sorted(begun) if 0 < at < last), self.path]
@@ -57,7 +57,7 @@ class AuditLog(NamedTuple):
 
 
 def chosen_logs(settings: GlobalOptions, paths: Sequence[str], key_file: Path | None) -> list[AuditLog]:
-    """Return the logs at `paths`, or where there are none, those of the spec's audit hooks.
+    """Return the logs at `paths`; without paths, those of the spec's audit hooks.
 
     Raises:
         UsageError: There are neither.
@@ -76,13 +76,13 @@ def chosen_logs(settings: GlobalOptions, paths: Sequence[str], key_file: Path | 
 
 
 def in_order(logs: Sequence[AuditLog]) -> list[AuditLog]:
-    """Return the pieces of one chain, the oldest first; as they were given where one does not say when."""
+    """Return the pieces of one chain, the oldest first; in their given order if one has no number."""
     begun = {log.path: _begun(log.path) for log in logs}
     return sorted(logs, key=lambda log: begun[log.path]) if all(begun.values()) else list(logs)
 
 
 def _begun(path: str) -> int:
-    """Return the number that the first line of a piece says it has; 0 where it says none."""
+    """Return the number in the first line of a piece; 0 if it has none."""
     with contextlib.suppress(*UNREADABLE, StrongroomError, ValueError, TypeError, AttributeError):
         file = open_piece(path)
         with file:
@@ -92,7 +92,7 @@ def _begun(path: str) -> int:
 
 def _with_key(path: str, known: dict[str, AuditLog]) -> AuditLog:
     whole = os.path.abspath(path)  # noqa: PTH100  # stays text
-    # The pieces that a rotation leaves have the key of the log that they were.
+    # A rotated piece has the key of its log.
     for name in (whole, _ROTATED.sub("", whole)):
         found = known.get(name)
         if found is not None and (found.key or found.key_file):

@@ -1,4 +1,4 @@
-"""The command lines that messages tell people to type."""
+"""Command lines that messages suggest."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["command_line"]
 def command_line(plan: Plan, *words: str, pipeline: str | None = None) -> str:
     """Return the line to type for the command `words` about the same spec, profile and tenant.
 
-    Without its options it would be about others, and might change them. What is set in the environment is
-    there for the next command too.
+    Without these options it would use others, and might change them. What is set in the environment applies
+    to the next command, too.
 
     Args:
-        plan: That of this command.
-        words: The command, and what comes behind it.
+        plan: The plan of this command.
+        words: The command and its arguments.
         pipeline: The pipeline to name.
     """
     values = {"--pipeline": pipeline, "--tenant": current_tenant()}

@@ -1,7 +1,7 @@
-"""What a spec does beyond a closed one: told from its text and the files beside it, before anything is done.
+"""What a spec does beyond a closed one, found from its text and the files beside it, before it is used.
 
 A closed spec has only components that stay on this machine and in its folder, reads no variable, and starts
-no program. What is wrong with a spec is not looked for here: it is refused before it is used.
+no program. Mistakes in a spec are not looked for here: such a spec is refused before it is used.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ CLOSED_MEMBERS = frozenset(
         "profiles",
     }
 )
-"""Members of a spec that are looked through here; any other that a spec may have makes it no closed one."""
+"""Members of a spec that are examined here; with any other member a spec is not closed."""
 OPEN_ROTATION = {"command": "runs a program", "verify": "runs a program", "rotator": "has a rotator"}
-"""Members of `rotate:` that no closed spec has, and what a spec does with them."""
+"""Members of `rotate:` that a closed spec does not have, and what a spec does with them."""
 OPEN_MEMBERS = {"serve": "opens a server"}
-"""Members that no closed spec has, and what a spec does with them."""
+"""Members that a closed spec does not have, and what a spec does with them."""
 
 
 def openings(root: Node | None, source: str, folder: str) -> Iterator[str]:
     """Yield what the spec does beyond a closed one, each with its place, such as "it reads a variable".
 
     Args:
-        root: Its nodes, as they are used; None where it cannot be read.
+        root: Its nodes; None if it cannot be read.
         source: Its name in places.
         folder: What paths in it are relative to.
     """
@@ -82,7 +82,7 @@ def openings(root: Node | None, source: str, folder: str) -> Iterator[str]:
 
 
 def inside_of(root: Node, folder: str) -> set[str]:
-    """Return the paths that the spec uses, made whole: a spec stays closed as long as they stay inside."""
+    """Return the absolute paths that the spec uses: it stays closed as long as they stay in its folder."""
     paths: set[str] = set()
     for whole in (root, *(node for _, node in _members(root, "profiles"))):
         for _, _, node in _components(whole):
@@ -149,7 +149,7 @@ def _members(node: Node, name: str) -> Iterable[tuple[str, Node]]:
 def _of_component(kind: str, path: Path, node: Node, folder: str) -> Iterator[tuple[Path, Node, str]]:
     type_node = node.mapping.get("type")
     name = type_node.value if type_node is not None else None
-    # Without a type, in a profile, it is that of the component that the profile changes.
+    # In a profile the type may be left out: it is that of the component that the profile changes.
     if type_node is not None and isinstance(name, str) and name not in CLOSED_TYPES[kind]:
         yield path, type_node, f"uses the {kind} {name[:40]!a}"
     for option, child in node.mapping.items():

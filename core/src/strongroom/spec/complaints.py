@@ -1,4 +1,4 @@
-"""What a model has against options, in the words of all other messages, and without a value."""
+"""The errors of a model about options, in the words of our other messages, and without a value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strongroom.spec.document import Path as NodePath
 __all__ = ["ModelErrors", "complaints_of", "scrubbed", "unknown_key", "with_nearest"]
 
 ModelErrors = list[tuple[NodePath, str, str]]
-"""Where something is wrong, pydantic's name for it, and what to say of it."""
+"""For each error: its place, pydantic's name for it, and our message."""
 _MIN_MASKED = 3
 _QUOTED = re.compile(r"'([^']+)'")
 _FRIENDLY = {
@@ -34,7 +34,7 @@ _PLAIN = {
     "expected less than or equal to": "expected at most",
     "expected greater than": "expected more than",
 }
-"""What pydantic says, and how everything else here says it."""
+"""Words of pydantic, and the words that we use instead."""
 _COUNTED = re.compile(r"^\w+ should have (at least|at most) (\d+ \w+)\b.*$")
 _ADDRESSES = {
     "[hH][tT][tT][pP][sS]?": "http:// or https://",
@@ -44,17 +44,17 @@ _ADDRESSES = {
     "(rediss?|unix)": "redis://, rediss:// or unix://",
     "(rediss?|unix|rediss?\\+(sentinel|cluster))": "redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://",
 }
-"""How an address begins, by the beginning of the pattern that its option has."""
+"""How an address begins, by the scheme in the pattern of its option."""
 
 
 def complaints_of(error: ValidationError) -> ModelErrors:
-    """Return place, kind and message of each of pydantic's errors, none with its input."""
+    """Return place, kind and message of each of pydantic's errors, without its input."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return [(tuple(one["loc"]), one["type"], _friendly(one["type"], one["msg"])) for one in details]
 
 
 def unknown_key(key: str, names: set[str]) -> str:
-    """Return the message for a key that none of `names` is."""
+    """Return the message for a key that is not one of `names`."""
     known = did_you_mean(key, names, f"expected one of: {', '.join(sorted(names)) or 'nothing'}")
     return f"unknown key; {known}"
 

@@ -1,4 +1,4 @@
-"""The components of a spec from nodes to plans, with every problem noted."""
+"""From the nodes of a spec's components to plans, with every problem noted."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from strongroom.spec.validated_options import ValidatedOptions
 __all__ = ["KEY_OPTIONS", "ComponentLoader"]
 
 KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
-"""What options are called that hold keys."""
+"""The names of options that hold keys."""
 
 
 class ComponentLoader:
     """Turns the nodes of components into their plans.
 
     Args:
-        problems: Where what is wrong is noted.
+        problems: Where problems are noted.
         plugins: Where components are looked for.
 
     Attributes:
         nodes: The plugin and the node of each component, by its path.
-        errors: What plugins that the spec names raised; they are broken, or exist twice.
-        validated: Options that were found good.
+        errors: The errors of plugins that the spec names and that are broken, or exist twice.
+        validated: Options that have passed validation.
     """
 
     def __init__(self, problems: Problems, plugins: PluginFinder) -> None:
@@ -55,7 +55,7 @@ class ComponentLoader:
                 yield component
 
     def load(self, kind: Kind, node: Node, path: NodePath) -> ComponentPlan | None:
-        """Return the plan of the component at `node`; None where it has no type, or its type is not there."""
+        """Return the plan of the component at `node`; None if its type is missing or not installed."""
         type_node = node.mapping.get("type")
         if type_node is None or not isinstance(type_node.value, str) or not type_node.value:
             return None  # reported with the shape of the spec
@@ -91,7 +91,8 @@ class ComponentLoader:
         references = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
         position = self._source.position(node.line, node.column)
         shown = show_path(path)
-        # A rotator is made for each rotation, long after: what its model looks up itself is looked up again.
+        # A rotator is made for each rotation, much later: what its model looks up must be looked up again
+        # then.
         known = self.validated if kind != "rotator" else None
 
         def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
@@ -137,6 +138,6 @@ class ComponentLoader:
         )
 
     def missing_in(self, component: ComponentPlan) -> list[Problem]:
-        """Fill in the references of a component once, and return what is wrong with what they bring in."""
+        """Fill in the references of a component once, and return the problems with what they give."""
         options = self._attempts[component.path](no_secret)
         return options if isinstance(options, list) else []

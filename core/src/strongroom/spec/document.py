@@ -27,7 +27,7 @@ _WORDS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "f
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MARK = re.compile(r"'[,:?\[\]{}-]'")
-"""A mark of YAML itself, which the parser misses; what else it quotes may be a piece of the file."""
+"""Punctuation of YAML that the parser expects; anything else that it quotes may be a piece of the file."""
 # libyaml's parser checks neither depth nor C stack in Python's way, so only its event stream is used.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -59,12 +59,12 @@ class Node:
 
     @property
     def mapping(self) -> dict[str, Node]:
-        """The members of a mapping; of anything else none."""
+        """The members of a mapping; nothing for other nodes."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def items(self) -> list[Node]:
-        """The items of a list; of anything else none."""
+        """The items of a list; nothing for other nodes."""
         return self.value if isinstance(self.value, list) else []
 
     def data(self) -> Any:
@@ -101,7 +101,7 @@ class Node:
             yield path, self
 
     def kind(self) -> str:
-        """Return what the node is, for a message; never what it holds."""
+        """Return the kind of the node for a message, without its content."""
         match self.value:
             case dict():
                 return "a mapping"
@@ -182,7 +182,7 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
         else:
-            # A key that is not a name may be a value that a forgotten quote has put there.
+            # A key that is not a name may be a value, after a forgotten quote.
             text = part if _PLAIN_KEY.fullmatch(part) else "'…'"
             shown += f".{text}" if shown else text
     return shown
@@ -365,7 +365,7 @@ def plain_scalar(text: str) -> Scalar:
 
 
 class _Written:
-    """A number whose text is the one that was written, where Python would give another: `3.10`, `-0`."""
+    """A number that keeps the text as written if Python would write it differently: `3.10`, `-0`."""
 
     def __new__(cls, text: str) -> Self:
         number = super().__new__(cls, text)  # type: ignore[call-arg]  # the number's own

@@ -1,4 +1,4 @@
-"""Adds a declaration to the text of a spec, which otherwise stays as it is: comments, order and all."""
+"""Adding a declaration to the text of a spec, whose comments and order stay as they are."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _INDENT = 2
 
 
 def with_declaration(data: bytes, name: str, key: str) -> bytes:
-    """Return the spec `data` with the secret `name`, which is at `key`, as the last one it declares.
+    """Return the spec `data` with the secret `name`, stored at `key`, as its last declaration.
 
     Raises:
-        ConfigurationError: The text is written in a way that this cannot be added to by itself.
+        ConfigurationError: The layout of the text is one to which this cannot add.
     """
     mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     text = data.removeprefix(mark).decode()
@@ -38,8 +38,8 @@ def with_declaration(data: bytes, name: str, key: str) -> bytes:
 
 
 def _with_entry(text: str, entry: str) -> str:
-    """Return `text` with `entry` in the place that its layout has for one more secret."""
-    # The nodes of a spec know where they begin, and not where they end.
+    """Return `text` with `entry` where its layout has room for one more secret."""
+    # The nodes of `strongroom.spec.document` do not know where they end.
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     members = {} if not isinstance(root, yaml.MappingNode) or root.flow_style else _members(root)
     line_end = "\r\n" if "\r\n" in text else "\n"
@@ -65,7 +65,7 @@ def _members(node: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _end(node: Any) -> int:
-    """Return where the last character of a node is; a block's own end is where the next thing begins."""
+    """Return the index of the last character of a node; PyYAML ends a block where the next one begins."""
     while not isinstance(node, yaml.ScalarNode) and not node.flow_style and node.value:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last

@@ -1,4 +1,4 @@
-"""The spec in the current folder or above it. A plain `get` imports this."""
+"""Finding the spec in the current folder or above it. A plain `get` imports this."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SPEC_FILE: Final = "strongroom.yaml"
 
 
 class FoundSpec(NamedTuple):
-    """A spec that nobody named, so that it is used only where it may be; see `strongroom.spec.trust`.
+    """A spec that the caller did not name, used only if that is safe; see `strongroom.spec.trust`.
 
-    Not a path: otherwise it could be mistaken for a spec that somebody named.
+    It is not a path, so that it cannot be mistaken for a spec that was named.
 
     Attributes:
-        path: `strongroom.yaml` in the current folder; above it, the whole path.
+        path: `strongroom.yaml` if it is in the current folder, else its absolute path.
     """
 
     path: str
@@ -30,7 +30,7 @@ def find_spec() -> FoundSpec | None:
     """Return the `strongroom.yaml` of the current folder, or of the nearest one above that has one.
 
     The last folder that is looked at is one that holds `.git`, the home folder, or the last one of the file
-    system. Above the current folder a spec is passed over where others may write its folder.
+    system. Above the current folder a spec is passed over if others may write its folder.
     """
     if os.path.lexists(SPEC_FILE):
         return FoundSpec(SPEC_FILE)

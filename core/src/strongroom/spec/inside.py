@@ -13,10 +13,10 @@ _MANY = 10_000
 
 
 def why_outside(path: str, folder: str) -> str | None:
-    """Return why what uses `path` may get to files outside of `folder`, to follow on "it"; else None.
+    """Return why using `path` may reach files outside of `folder`, as a phrase after "it"; else None.
 
-    What is beside the file and has its name with something behind it, as a store's journal and a log's key,
-    and all that is in a folder, is looked at as well. A file with a second name may be one from elsewhere.
+    Files beside it whose names begin with its name, such as a store's journal or a log's key, are checked
+    too, and all files in a folder. A file with a second name may be one from elsewhere.
     """
     whole = os.path.realpath(folder)
     try:

@@ -1,4 +1,4 @@
-"""Where a spec uses a key file, in whatever profile: who replaces it replaces the key of all of them."""
+"""The places where a spec uses a key file, in any profile: replacing the file replaces the key of all."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class KeyUse(NamedTuple):
     Attributes:
         profile: The profile under which it does.
         path: The option, such as `("pipelines", "app", "provider", "key_file")`.
-        place: The same in words, with profile, file, line and column.
-        of: What the key is for: equal where two places are about the same thing, such as one store.
-        by_name: Whether the option names the file; else a reference brings in what it holds.
+        place: The place in words, with profile, file, line and column.
+        of: What the key is for: equal if two places are about the same thing, such as one store.
+        by_name: Whether the option names the file; otherwise a reference reads it.
         component: The type of the component whose option it is.
         logs: The logs of an audit hook.
     """
@@ -82,7 +82,7 @@ class OwnStore(NamedTuple):
 
 
 def own_store(spec: str | FoundSpec, profile: str | None, pipeline: str) -> OwnStore | None:
-    """Return the store of a pipeline, where its key is in a key file that a rekey replaces."""
+    """Return the store of a pipeline if its key is in a key file that a rekey replaces, else None."""
     source, root = _merged(spec, profile)
     node = root.at(("pipelines", pipeline, "provider")).mapping if root is not None else {}
     path, key_file = node.get("file_path"), node.get("key_file")
@@ -135,12 +135,12 @@ def _files(source: Source, path: Path, scalar: Node) -> Iterator[tuple[str, bool
 
 
 def _named(source: Source, scalar: Node) -> Iterator[str]:
-    """Yield the path that a scalar names, where what it refers to is known."""
+    """Yield the path that a scalar names, if its references can be resolved."""
     if isinstance(scalar.value, str):
         try:
             named = resolve(scalar.value, ReferenceSources(os.environ, source.folder, _unknown))
         except (UnresolvedError, ValueError):
-            return  # a user of that profile has the variable
+            return  # the variable may be set for users of that profile
         yield os.path.normpath(source.folder / expanded(named))
 
 

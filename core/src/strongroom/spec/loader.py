@@ -1,4 +1,4 @@
-"""From a file or mapping to a validated plan, with every problem told at once."""
+"""From a file or mapping to a validated plan, with all problems reported at once."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def load_plan(
     """Return the plan of a spec under `profile`.
 
     Args:
-        spec: A path, a mapping or a `Spec`; or one that nobody named, which is used only where it may be.
+        spec: A path, a mapping or a `Spec`; or one that was found, which is used only if that is safe.
         profile: The profile to merge over the rest.
-        look_up: Whether `${env:}` and `${file:}` references are looked up, so that all that is missing is
-            among the problems; without, the environment and files are not touched.
+        look_up: Whether `${env:}` and `${file:}` references are looked up, so that missing ones are among the
+            problems; otherwise the environment and files are not touched.
         pipeline: Look up only what this pipeline uses.
         plugins: Where components are looked for.
 
@@ -141,7 +141,7 @@ class _Loader(Problems):
         return root.merged(chosen)
 
     def check_structure(self, root: Node) -> Spec | None:
-        """Check everything but the options of components; return what that came to, where all is well."""
+        """Check everything except the options of components; return the model if all is well."""
         try:
             return Spec.model_validate(root.data())
         except ValidationError as error:
@@ -257,7 +257,7 @@ class _Loader(Problems):
             seen.add(str(prefix.value))
             stripped = bool(strip is not None and strip.value)
             if stripped and not str(prefix.value).endswith("/"):
-                # What is left of a key must be whole segments: the record of a rotation has one of its own.
+                # The rest of a key must be whole segments, since the record of a rotation adds one.
                 self.add(
                     prefix,
                     ("routes", index, "prefix"),
@@ -278,7 +278,7 @@ class _Loader(Problems):
         return found
 
     def rotators(self, root: Node) -> Iterable[tuple[str, ComponentPlan]]:
-        # Checked here, and looked up where a rotation needs them: who only reads need not be able to rotate.
+        # Checked here, but looked up only for a rotation: reading must not need what rotating needs.
         for name, secret in members(root, "secrets"):
             rotate = secret.mapping.get("rotate")
             node = rotate.mapping.get("rotator") if rotate is not None else None
@@ -306,7 +306,7 @@ class _Loader(Problems):
                     self.add(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
         for hook in plan.hooks:
             for needed in hook.reads:
-                # Reading from a pipeline for a hook that watches it would have to watch itself.
+                # The hook would have to watch its own reading from that pipeline.
                 said = f"a hook of every pipeline cannot read from one of them ({needed!r})"
                 self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
         for circle in find_cycles({name: one.needs() for name, one in plan.pipelines.items()}):
@@ -314,7 +314,7 @@ class _Loader(Problems):
             self.add(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 
     def resolve_all_options(self, plan: Plan) -> None:
-        """Fill in every reference once, so that all that is missing is reported together."""
+        """Fill in every reference once, so that all missing ones are reported together."""
         used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
         components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
         paths = {problem.path for problem in self.problems}
@@ -326,7 +326,7 @@ class _Loader(Problems):
 
 
 def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:
-    """Return the pipelines that the one at this node names, with where below it."""
+    """Yield the pipelines that the one at this node names, each with its place below the node."""
     fallback = pipeline.mapping.get("fallback")
     for index, item in enumerate(entries(fallback, "pipelines") if fallback is not None else []):
         yield ("fallback", "pipelines", index), str(item.value)
@@ -341,7 +341,7 @@ def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:
 
 
 def _fields_at(loc: NodePath) -> set[str]:
-    """Return the keys that are known at `loc` of the frame."""
+    """Return the keys that are allowed at `loc`."""
     places: dict[str, type[BaseModel]] = {"routes": models.Route, "secrets": models.Secret}
     if not loc:
         return set(Spec.model_fields)

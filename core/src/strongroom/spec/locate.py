@@ -1,6 +1,6 @@
 """Which spec applies: the one named, the environment's, the one found here, or that of the user's own store.
 
-Importing this loads neither YAML nor pydantic: where there is no spec, nobody needs them.
+Importing this loads neither YAML nor pydantic: without a spec they are not needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find_plan(
     pipeline: str | None = None,
     look_up: bool = True,
 ) -> Plan:
-    """Return the plan of `spec`, or of the one that applies where none is given."""
+    """Return the plan of `spec`, or of the one that applies if none is given."""
     if spec is None:
         spec = os.environ.get("STRONGROOM_SPEC") or None
     if profile is None:
@@ -60,7 +60,7 @@ def _again(spec: SpecBytes, profile: str | None) -> Plan:
     """Return the plan of a remembered spec's bytes, from a full load.
 
     Raises:
-        ConfigurationError: The spec says something else by now.
+        ConfigurationError: The spec has changed.
     """
     from strongroom.spec.loader import load_plan
 
@@ -93,7 +93,7 @@ def _user_folders() -> tuple[str, str]:
     home = os.environ.get("HOME", "")
     if sys.platform == "linux" and home.startswith("/") and not home.endswith("/"):
         folders = [os.environ.get(name, "") for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
-        if not any(folders):  # else as `platformdirs` has it, whose import takes as long as a read
+        if not any(folders):  # the same as `platformdirs` returns, whose import takes as long as a read
             return f"{home}/.local/share/strongroom", f"{home}/.config/strongroom"
     import platformdirs
 

@@ -1,7 +1,7 @@
-"""What the model of a component's options says, as plain data that needs no model.
+"""The rules of a component's options, as plain data that needs no model.
 
-`strongroom.spec.recording` writes it down, and `strongroom.spec.rules` reads the rules. A model that does
-more than plain annotations say is not described.
+`strongroom.spec.recording` writes them down, and `strongroom.spec.rules` applies them. A model that does more
+than its plain annotations say is not described.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["UnwritableError", "rule_inside", "rule_of", "section_model", "values
 
 _SAFE_PATTERN: Final = re.compile(r"[A-Za-z0-9_^$|?*+.()\[\]/:@=, {}-]*")
 _SETTINGS: Final = frozenset({"extra", "hide_input_in_errors", "strict", "frozen", "title", "defer_build"})
-"""Settings of a model that change no text."""
+"""Settings of a model that do not change texts."""
 _KINDS: Final = {
     str: "text",
     bool: "boolean",
@@ -41,7 +41,7 @@ class UnwritableError(Exception):
 
 
 def values_without_references(config: type[BaseModel], node: Node, inner: set[str]) -> dict[str, Any] | None:
-    """Return the options without references as the model has them; None where it cannot tell."""
+    """Return the options without references as the model makes them; None if that is not known."""
     options = {name: one for name, one in node.mapping.items() if name != "type" and name not in inner}
     open_ones = {
         name
@@ -58,7 +58,7 @@ def values_without_references(config: type[BaseModel], node: Node, inner: set[st
 
 
 def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the values of the members that are known, each as its own rules have it."""
+    """Return the values of the members that are known, each by its own rules."""
     from pydantic import TypeAdapter
 
     if _unclear_validators(config) or config.__pydantic_decorators__.field_validators:
@@ -77,7 +77,7 @@ def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]
 
 
 def _unclear_validators(config: type[BaseModel]) -> bool:
-    """Return whether a model has rules of its own that a reference could break or bend."""
+    """Return whether a model has its own rules, which the text of a reference could break."""
     decorators = config.__pydantic_decorators__
     structural: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
     own = config.model_post_init is not BaseModel.model_post_init or config.__init__ is not BaseModel.__init__
@@ -90,7 +90,7 @@ def _unclear_validators(config: type[BaseModel]) -> bool:
 
 
 def rule_of(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
-    """Return what text an option may hold, as `strongroom.spec.rules` reads it."""
+    """Return the rule for the text of an option, for `strongroom.spec.rules`."""
     decorators = config.__pydantic_decorators__
     fields = {one for validator in decorators.field_validators.values() for one in validator.info.fields}
     if fields & {name, "*"} or _unclear_validators(config):
@@ -102,7 +102,7 @@ def rule_of(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
 
 
 def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
-    """Return what an option may have: names of scalars, and lists and mappings of them."""
+    """Return the kinds of values of an option: names of scalars, and lists and mappings of them."""
     if annotation is Any:
         return ["any"]
     if annotation in _KINDS:
@@ -113,7 +113,7 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
     if origin is Literal:
         return ["other"]
     if origin is typing.Annotated and typing.get_origin(args[0]) is list:
-        return _kinds(args[0])  # what it demands is about the list, which no reference changes
+        return _kinds(args[0])  # its demands are about the list, which references do not change
     if origin is list and len(args) == 1:
         return [["list", _kinds(args[0])]]
     if origin is tuple and args[1:] == (...,):
@@ -126,7 +126,7 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
 def section_model(annotation: Any) -> type[BaseModel] | None:
     """Return the model of a part of `serve:`, by itself or in a list; None for any other option.
 
-    Models of plugins may do more with their members than have them.
+    Models of plugins are left out, since they may change their members.
     """
     for one in (annotation, *typing.get_args(annotation)):
         if isinstance(one, type) and issubclass(one, BaseModel) and one.__module__ == _SECTIONS:
@@ -135,7 +135,7 @@ def section_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def rule_inside(rule: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return the rule of what is in a list or mapping."""
+    """Return the rule for the items of a list or mapping."""
     if "any" in rule["kinds"]:
         return {"kinds": ["any"]}
     found = [one[1] for one in rule["kinds"] if isinstance(one, list) and one[0] == kind]
@@ -148,7 +148,7 @@ def _constraint(constraint: Any) -> dict[str, Any]:
     """Return what an annotation demands.
 
     Raises:
-        UnwritableError: It demands more than the plain ones do.
+        UnwritableError: It is not one of the plain annotations.
     """
     known: list[tuple[type, str, str]] = [
         (annotated_types.MinLen, "min_length", "least"),

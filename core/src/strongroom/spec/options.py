@@ -1,7 +1,7 @@
 """The options of one component: checked by its plugin's model, with references filled in.
 
 Types are not guessed: validation is strict, as JSON is. A scalar that is just one reference is
-allowed for an option of any type; what it brings in is converted strictly once it is known.
+allowed for an option of any type; its text is converted strictly once it is known.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 Complaint = tuple[NodePath, str]
-"""Where below the component, and what is wrong."""
+"""The place below the component, and what is wrong there."""
 _NEVER_TEXT = frozenset({"bool_type", "float_type", "int_type"})
-"""What pydantic says of text where no text whatever fits."""
+"""The kinds of pydantic's errors for an option that no text fits."""
 
 
 class OptionsError(Exception):
@@ -56,7 +56,7 @@ def check_options(plugin: Plugin, node: Node, known: ValidatedOptions | None = N
     Args:
         plugin: The component's plugin.
         node: Where its options are written.
-        known: Takes what the options came to, for `prepare_options`.
+        known: Gets the validated options, for `prepare_options`.
     """
     complaints = _bad_references(node) + _unknown_options(plugin, node)
     data = _options_data(node)
@@ -67,7 +67,7 @@ def check_options(plugin: Plugin, node: Node, known: ValidatedOptions | None = N
         known.keep_numbers(node, _wanted_as_numbers(node, model))
     for loc, kind, message in model if isinstance(model, list) else ():
         if kind == "extra_forbidden" and len(loc) == 1:
-            continue  # said already, with the nearest name
+            continue  # reported already, with the nearest name
         at = node.at(loc)
         if references.has_reference(at.value) and not _wrong_even_so(at.value, kind):
             continue
@@ -82,35 +82,35 @@ def prepare_options(
     plugins: PluginFinder = finder,
     known: ValidatedOptions | None = None,
 ) -> dict[str, Any]:
-    """Return the factory's keyword arguments, with references filled in and paths made whole.
+    """Return the factory's keyword arguments, with references filled in and paths made absolute.
 
     Args:
         plugin: The component's plugin.
         node: Where its options are written.
         sources: Where references are looked up.
         plugins: Where the components inside these options are looked for.
-        known: What options came to before: they are not validated again.
+        known: Options that were validated before, and are not validated again.
 
     Raises:
-        OptionsError: A reference leads nowhere, or what it brings in does not fit.
+        OptionsError: A reference leads nowhere, or its text does not fit.
     """
     data = _options_data(node)
     brought_in = _bring_in(data, node, sources)
-    # What is taken nobody else has: the factory may change lists and mappings that it is given.
+    # `take` returns a copy of its own: the factory may change lists and mappings that it gets.
     model = None if known is None else known.take(plugin.config, node, brought_in)
     if model is None:
         model = _validated(plugin.config, data, node, brought_in, known)
     options = _members_of(model, plugin, sources.folder)
     for path in brought_in:
         text = str(node.at(path).value)
-        _let_know(options, path, partial(references.with_reference, text=text, sources=sources))
+        _mark_text(options, path, partial(references.with_reference, text=text, sources=sources))
     for name, inner in parts_of(plugin, node):
         options[name] = _prepared_part(name, inner, sources, plugins, known)
     return options
 
 
 def _bring_in(data: dict[str, Any], node: Node, sources: ReferenceSources) -> dict[NodePath, str]:
-    """Fill the references at `node` in, in `data`, and return what they brought in, by its path."""
+    """Fill the references at `node` into `data`, and return their texts by path."""
     unresolved: list[Complaint] = []
     brought_in: dict[NodePath, str] = {}
     for path, scalar in node.scalars():
@@ -128,12 +128,12 @@ def _bring_in(data: dict[str, Any], node: Node, sources: ReferenceSources) -> di
 
 
 def _wanted_as_numbers(node: Node, errors: ModelErrors) -> frozenset[NodePath]:
-    """Return the lone references at which a model refused text for being text, and for nothing else."""
+    """Return the lone references that a model refused only because they are text."""
     wanted: set[NodePath] = set()
     for path, scalar in node.scalars():
         kinds = {kind for loc, kind, _ in errors if loc[: len(path)] == path}
         if kinds and kinds <= _NEVER_TEXT and references.has_reference(scalar.value):
-            with contextlib.suppress(BadReferenceError):  # it has been noted
+            with contextlib.suppress(BadReferenceError):  # reported already
                 if references.is_lone_reference(str(scalar.value)):
                     wanted.add(path)
     return frozenset(wanted)
@@ -211,13 +211,13 @@ def _bad_references(node: Node) -> list[Complaint]:
 
 
 def _unknown_options(plugin: Plugin, node: Node) -> list[Complaint]:
-    # Also where the plugin's model would take anything: a misspelt option must not pass in silence.
+    # Even if the plugin's model allows any name: a misspelt option must not be ignored.
     names = {info.alias or name for name, info in plugin.config.model_fields.items()}
     return [((key,), unknown_key(key, names)) for key in node.mapping if key not in {"type", *names}]
 
 
 def _wrong_even_so(value: object, kind: str) -> bool:
-    """Return whether an error remains although a reference is still to be filled in."""
+    """Return whether an error will remain after the reference is filled in."""
     try:
         lone = references.is_lone_reference(str(value))
     except BadReferenceError:
@@ -226,7 +226,7 @@ def _wrong_even_so(value: object, kind: str) -> bool:
 
 
 def _model_of(config: type[BaseModel], data: dict[str, Any]) -> BaseModel | ModelErrors:
-    """Return the options as the plugin's model has them, or what is wrong with them."""
+    """Return the options as the plugin's model, or what is wrong with them."""
     try:
         return config.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
@@ -247,7 +247,7 @@ def _validated(
         _put(data, path, _as_scalar(_get(data, path)))
     model = _model_of(config, data)
     if isinstance(model, list) and lone:
-        # Text from a reference where a number or boolean is wanted: read it as the plain scalar it is.
+        # The option needs a number or boolean: read the reference's text as a plain scalar.
         for loc, kind, _ in model:
             refused = next((path for path in lone if loc[: len(path)] == path), None)
             if refused is not None and kind.endswith(("_type", "_parsing")):
@@ -261,12 +261,12 @@ def _validated(
 
 
 def _as_scalar(text: object) -> object:
-    """Return what the text of a reference is as a plain scalar of YAML."""
+    """Return the text of a reference as a plain scalar of YAML."""
     return plain_scalar(text) if isinstance(text, str) and text else text
 
 
 def _placed(value: Any, folder: str | os.PathLike[str]) -> Any:
-    """Make a path relative to the spec's folder whole."""
+    """Return `value` with the paths in it made absolute, from the spec's folder."""
     if isinstance(value, Path):
         return Path(os.path.normpath(Path(folder, expanded(value))))
     if isinstance(value, list | tuple):
@@ -277,17 +277,17 @@ def _placed(value: Any, folder: str | os.PathLike[str]) -> Any:
     return value
 
 
-def _let_know(options: Any, path: NodePath, made: Callable[[str], str]) -> None:
-    """Replace the text at `path`, where it still is text, by what `made` makes of it."""
+def _mark_text(options: Any, path: NodePath, marked: Callable[[str], str]) -> None:
+    """Replace the text at `path`, if it is still text, by what `marked` returns for it."""
     *way, last = path
     try:
         for part in way:
             options = options[part]
         value = options[last]
         if isinstance(value, str) and type(options) in {dict, list}:
-            options[last] = made(value)
+            options[last] = marked(value)
     except (LookupError, TypeError):
-        return  # what its plugin's model has made of it is not looked into
+        return  # the plugin's model has made something else of it
 
 
 def _get(data: Any, path: NodePath) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom._frozen import NamedTuple, frozen, member
@@ -32,8 +32,8 @@ __all__ = [
 class ComponentPlan:
     """One provider, middleware, hook or cipher.
 
-    `options` are the factory's keyword arguments where nothing has to be looked up any more; else it is
-    None, and `prepare` makes them, given a function that reads `${secret:…}` references.
+    `options` are the factory's keyword arguments if nothing has to be looked up; otherwise it is None, and
+    `prepare` returns them, given a function that reads `${secret:…}` references.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class ComponentPlan:
     public: frozenset[str] = frozenset()
     """The names of options that are not secrets."""
     address: frozenset[str] | None = None
-    """The names of options that decide which secret is meant, as its plugin says; None where it does not."""
+    """The names of options that decide which secret is meant; None if its plugin does not say."""
     parts: frozenset[str] = frozenset()
     """The names of options that are components themselves, such as the second level of a cache."""
 
@@ -62,10 +62,10 @@ class ComponentPlan:
         """Return the factory's keyword arguments, references filled in.
 
         Args:
-            read_secret: Reads a `${secret:…}` reference; not needed where `reads` is empty.
+            read_secret: Reads a `${secret:…}` reference; not needed if `reads` is empty.
 
         Raises:
-            SpecError: A reference leads nowhere, or what it brings in does not fit.
+            SpecError: A reference leads nowhere, or its text does not fit.
         """
         if self.prepare is None:
             return self.options or {}
@@ -77,7 +77,7 @@ class ComponentPlan:
 
 
 class Part(NamedTuple):
-    """A component inside another one's options, its own options filled in: `make` makes it."""
+    """A component inside another one's options, with its own options filled in; `make` makes it."""
 
     type: str
     factory: Callable[..., Any] | str
@@ -108,7 +108,7 @@ class FallbackPlan:
 
 @frozen
 class PipelinePlan:
-    """One pipeline: a provider or a fallback, what is layered around it and who watches."""
+    """One pipeline: a provider or a fallback, the middleware around it, and its hooks."""
 
     name: str
     position: Position
@@ -143,7 +143,7 @@ class Plan:
 
     source: str
     base: str
-    """What paths in the spec are relative to, as text."""
+    """The folder that paths in the spec are relative to, as text."""
     profile: str | None = None
     pipelines: Mapping[str, PipelinePlan] = member(default_factory=dict)
     default: str | None = None
@@ -155,25 +155,25 @@ class Plan:
     """By the name of the declared secret."""
     serve: ComponentPlan | None = None
     origin: Literal["named", "found", "own"] = "named"
-    """Whether somebody named the spec, it was found, or there is none: the user's own store."""
+    """Whether the spec was named or found, or whether there is none: the user's own store."""
     closed: bool = False
-    """Whether it is of a spec that was found, and is used because it is closed."""
+    """Whether the spec was found, and is used because it is closed."""
     digest: str = ""
-    """The SHA-256 of the bytes that it was made of; empty where there was no file."""
+    """The SHA-256 of the spec's bytes; empty without a file."""
 
     @property
     def folder(self) -> Path:
-        """What paths in the spec are relative to."""
-        from pathlib import Path  # not for who only reads
+        """The folder that paths in the spec are relative to."""
+        from pathlib import Path  # not needed to read a secret
 
         return Path(self.base)
 
     def again(self) -> str | FoundSpec:
-        """Return what reads the spec again, under the same conditions."""
+        """Return the argument with which the spec is read again, under the same conditions."""
         return FoundSpec(self.source) if self.origin == "found" else self.source
 
     def location(self) -> str:
-        """Return the whole path of the spec's file; where there was no file, what else it came from."""
+        """Return the absolute path of the spec's file; without a file, the name of its source."""
         from pathlib import Path
 
         return str(Path(self.source).absolute()) if self.digest else self.source
@@ -191,10 +191,15 @@ class Plan:
 
     def environment(self) -> frozenset[str]:
         """Return the environment variables that the spec reads: its credentials, mostly."""
-        components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
-        single = [part for part in (self.rotation_lock, self.serve) if part is not None]
-        others = (*self.hooks, *single, *self.rotators.values())
-        return frozenset(name for part in (*components, *others) for name in part.environment)
+        return frozenset(name for part in self.components() for name in part.environment)
+
+    def components(self) -> Iterator[ComponentPlan]:
+        """Yield all components of the spec."""
+        for pipeline in self.pipelines.values():
+            yield from pipeline.components()
+        yield from self.hooks
+        yield from (part for part in (self.rotation_lock, self.serve) if part is not None)
+        yield from self.rotators.values()
 
 
 def find_cycles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:

@@ -23,35 +23,35 @@ class Problems:
         self.problems = list(source.document.problems)
 
     def raise_all(self) -> NoReturn:
-        """Raise what tells all of them."""
+        """Raise the error that lists all of them."""
         raise spec_error(self.source.name, self.problems)
 
     def add(self, node: Node, path: NodePath, message: str, *, key: str | None = None) -> None:
-        """Note what is wrong at `node`, or at its member `key`; `path` says where that is in words."""
+        """Note what is wrong at `node`, or at its member `key`; `path` is shown as its place."""
         line, column = node.key_position(key) if key is not None else (node.line, node.column)
         self.problems.append(Problem(line, column, show_path(path), message))
 
 
 def spec_error(source: str, problems: Iterable[Problem]) -> SpecError:
-    """Return the error that tells `problems`, each once, in the order of the source."""
+    """Return the error that lists `problems`, each once, in the order of the source."""
     lines = tuple(problem.format(source) for problem in sorted(set(problems)))
     return SpecError("\n".join(lines), problems=lines)
 
 
 def members(root: Node, name: str) -> list[tuple[str, Node]]:
-    """Return names and nodes of the mapping `name` of `root`, as far as it is one."""
+    """Return names and nodes of the mapping `name` of `root`; nothing if it is not a mapping."""
     member = root.mapping.get(name)
     return list(member.mapping.items()) if member is not None else []
 
 
 def entries(node: Node, name: str) -> list[Node]:
-    """Return the nodes of the list `name` of `node`, as far as it is one."""
+    """Return the nodes of the list `name` of `node`; nothing if it is not a list."""
     member = node.mapping.get(name)
     return member.items if member is not None else []
 
 
 def references_in(value: object) -> list[Reference]:
-    """Return the references in a scalar; none where they are malformed, which is reported elsewhere."""
+    """Return the references in a scalar; none if one is malformed, which is reported elsewhere."""
     if not references.has_reference(value):
         return []
     try:

@@ -1,4 +1,4 @@
-"""From a record to the plan that it was made of."""
+"""From a record to the plan that it was made from."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Members", "Options", "components", "environment", "plan_of", "recall
 
 
 def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only: str | None) -> Plan | None:
-    """Return the plan of a record; None where only the whole way can tell what is wrong.
+    """Return the plan of a record; None if only a full load can say what is wrong.
 
     Args:
         recalled: The record.
-        load: Loads the plan on the whole way, without looking anything up.
-        look_up: Look up all references, but those of other pipelines than `only` and what it uses.
+        load: Loads the plan in full, without looking anything up.
+        look_up: Look up all references, except those of pipelines that `only` does not use.
         only: A pipeline.
     """
     from strongroom.spec.plan import Plan, RoutePlan
@@ -68,7 +68,7 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
 
 
 def recalled_secrets(recalled: Recalled) -> dict[str, SecretPlan]:
-    """Return what a record declares, by name."""
+    """Return the declared secrets of a record, by name."""
     from strongroom.spec.secret_plan import Position, SecretPlan
 
     source = plain_path(recalled.spec.path)
@@ -82,7 +82,7 @@ def recalled_secrets(recalled: Recalled) -> dict[str, SecretPlan]:
 
 
 def plain(recalled: Recalled, written: list[Any]) -> Any:
-    """Return what is written down without a reference in it."""
+    """Return a recorded value without references."""
     kind, value = written
     if kind == "text":
         return recalled.slice(value)
@@ -140,18 +140,18 @@ def _decides(record: dict[str, Any]) -> frozenset[str] | None:
 
 
 class Members:
-    """A part of `serve:` with its members as attributes, as its model has them; its `repr` shows none."""
+    """A part of `serve:` with the attributes of its model; its `repr` shows none of them."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         self.__dict__.update(members)
 
 
 class Options:
-    """Fills references into options that are written down, as `strongroom.spec.options` does.
+    """Fills references into recorded options, as `strongroom.spec.options` does.
 
     Args:
         recalled: The record.
-        load: Loads the plan on the whole way: there is said what does not fit.
+        load: Loads the plan in full, which reports what does not fit.
     """
 
     def __init__(self, recalled: Recalled, load: Callable[[], Plan]) -> None:
@@ -160,14 +160,14 @@ class Options:
 
     @cached_property
     def folder(self) -> str:
-        """What paths in the spec are relative to."""
-        # As `strongroom.spec.source` has it, whose module brings YAML.
+        """The folder that paths in the spec are relative to."""
+        # The same as in `strongroom.spec.source`, whose import loads YAML.
         spec = self._recalled.spec
         is_link = os.path.islink(spec.path)
         return os.path.dirname(os.path.realpath(spec.path)) if is_link else plain_path(spec.folder)
 
     def placed(self, name: str) -> str:
-        """Return the path that `name` in the spec is, with the user's folder instead of `~`."""
+        """Return the absolute path of `name` in the spec, with the user's folder instead of `~`."""
         from strongroom.paths.user_home import expanded_text
 
         return plain_path(os.path.join(self.folder, expanded_text(name)))
@@ -180,7 +180,7 @@ class Options:
             return self.filled(record, read_secret, as_path)
         except _unfit():
             pass  # reported below
-        for component in _all_components(self._load()):
+        for component in self._load().components():
             if component.path == record["path"] and component.prepare is not None:
                 return component.prepare(read_secret)
         raise AssertionError(record["path"])  # the plan of the same bytes has the same components
@@ -193,10 +193,10 @@ class Options:
         Args:
             record: The component.
             read_secret: Reads a `${secret:}` reference.
-            as_path: Makes a path of its text: a `Path` where nothing else is said.
+            as_path: Makes a path from its text; by default a `Path`.
 
         Raises:
-            UnfitError: What a reference brings in is, or may be, none of what the option takes.
+            UnfitError: The option does not take the text of a reference, or may not.
             UnresolvedError: A reference leads nowhere.
         """
         if record["options"] is None:
@@ -205,11 +205,11 @@ class Options:
         return {name: fill(one) for name, one in record["options"].items()}
 
     def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
-        """Fill in every reference once that is not read from a pipeline, and raise where that fails.
+        """Fill in every reference once that is not read from a pipeline, and raise if that fails.
 
         Args:
-            data: What was written down.
-            used: The pipelines that count, where not all do.
+            data: The record's data.
+            used: The pipelines that count; None for all.
         """
         for component in components(data, used):
             if not component["reads"] and (component["options"] is None or has_references(component)):
@@ -235,7 +235,7 @@ class Options:
         if kind == "mapping":
             return {name: fill(one) for name, one in value.items()}
         if kind == "members":
-            # Those of a model do not know what brought them in, here as on the whole way.
+            # In a model, texts do not know their references, and so they do not here.
             found = {name: fill(one) for name, one in value.items()}
             return Members({name: str(one) if isinstance(one, str) else one for name, one in found.items()})
         if kind == "reference":
@@ -250,7 +250,7 @@ class Options:
     def _brought_in(
         self, read_secret: ReadSecret, as_path: Callable[[str], Any], pieces: list[Any], *rule: Any
     ) -> Any:
-        """Return what an option that has references comes to."""
+        """Return the value of an option with references."""
         from strongroom.spec import references
         from strongroom.spec.rules import PathText, fitted
 
@@ -276,7 +276,7 @@ def _as_path(text: str) -> Path:
 
 
 def _unfit() -> tuple[type[ValueError], ...]:
-    """Return the errors for what does not fit, `UnfitError` first; only references can lead to one."""
+    """Return the errors for what does not fit, `UnfitError` first, imported only if there are references."""
     from strongroom.spec.references import BadReferenceError, UnresolvedError
     from strongroom.spec.rules import UnfitError
 
@@ -284,7 +284,7 @@ def _unfit() -> tuple[type[ValueError], ...]:
 
 
 def components(data: Mapping[str, Any], used: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the components that are written down, of all pipelines or of those that are used."""
+    """Yield the recorded components, of all pipelines or of those in `used`."""
     for pipeline in data["pipelines"]:
         if used is None or pipeline["name"] in used:
             if pipeline["provider"] is not None:
@@ -304,7 +304,7 @@ def environment(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def has_references(record: Mapping[str, Any]) -> bool:
-    """Return whether options are written down that are looked up."""
+    """Return whether any option of a recorded component has a reference."""
     waiting = list(record["options"].values())
     while waiting:
         kind, value, *_ = waiting.pop()
@@ -317,11 +317,3 @@ def has_references(record: Mapping[str, Any]) -> bool:
         elif kind == "part":
             waiting += value["options"].values()
     return False
-
-
-def _all_components(plan: Plan) -> Iterator[ComponentPlan]:
-    for pipeline in plan.pipelines.values():
-        yield from pipeline.components()
-    yield from plan.hooks
-    yield from (one for one in (plan.rotation_lock, plan.serve) if one is not None)
-    yield from plan.rotators.values()

@@ -1,6 +1,6 @@
-"""From a plan to the record of it, for `strongroom.spec.records`.
+"""From a plan to its record, for `strongroom.spec.records`.
 
-What cannot be written down exactly is not written down at all: the next process makes a full load, too.
+A plan that cannot be written down exactly is not recorded: the next process makes a full load, too.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ from strongroom.spec.secret_plan import SecretPlan
 __all__ = ["ComponentNodes", "remember"]
 
 ComponentNodes = Mapping[str, tuple[Plugin, Node]]
-"""The path of each component with its plugin and its node."""
+"""Plugin and node of each component, by its path."""
 
 _MOST_PIECES: Final = 256
 _MOST_RECORDS: Final = 512
 _CONSTANT: Final = (bool, int, float, str)
 _NAMES: Final = frozenset({"name", "key", "type", "field"})
-"""Members of a declaration that hold no value in whatever way."""
+"""Members of a declaration that never hold a value."""
 _MISSING: Final = object()
 _KNOWN: Final = frozenset(
     {"source", "base", "profile", "pipelines", "default", "hooks", "routes", "secrets", "rotation_lock",
      "rotators", "serve", "origin", "closed", "digest"}
 )  # fmt: skip
-"""Members of a plan that a record holds; a plan where another one is set is not written down."""
+"""Members of a plan that a record holds; a plan with any other member set is not recorded."""
 _OURS: Final = ("strongroom.spec", "strongroom.plugins", "strongroom.keys", "strongroom.generators")
 _OTHERS: Final = frozenset({"builtins", "pydantic", "typing", "pathlib", "strongroom"})
 
 
 def remember(plan: Plan, root: Node, components: ComponentNodes) -> None:
-    """Keep what the spec came to for the next process, where that can be and there is a place for it.
+    """Keep the plan of a spec for the next process, if it can be recorded and there is a place for it.
 
     Args:
         plan: The plan.
@@ -75,7 +75,7 @@ def remember(plan: Plan, root: Node, components: ComponentNodes) -> None:
     from strongroom.spec.found import FoundSpec
 
     spec = read_spec(FoundSpec(plan.source) if plan.origin == "found" else plan.source)
-    # What was read and what is remembered by its name must be the same bytes, and nothing installed since.
+    # The file must still have the bytes that were read, and nothing must have been installed since.
     if spec is None or spec.digest() != plan.digest or finder.seen != installed():
         return
     place = place_of(spec, plan.profile)
@@ -103,7 +103,7 @@ def _keep(place: Path, body: bytes) -> None:
     for old in folder.iterdir():
         with suppress(OSError):
             if old.name.startswith(owner_of(str(place))):
-                old.unlink()  # a record a spec is enough; an older one is of no use to anybody
+                old.unlink()  # an older record of the same spec, which is useless
             else:
                 ages.append((old.stat().st_mtime_ns, old.name))
     for _, name in sorted(ages)[:-_MOST_RECORDS]:
@@ -116,7 +116,7 @@ class _Writer:
     """Writes one plan down.
 
     Raises:
-        UnwritableError: Something in it cannot be.
+        UnwritableError: Something in it cannot be written down.
     """
 
     def __init__(self, plan: Plan, spec: SpecBytes, components: ComponentNodes) -> None:
@@ -127,7 +127,7 @@ class _Writer:
         self.modules: dict[str, list[int]] = {}
 
     def body(self, root: Node) -> bytes:
-        """Return what is written down."""
+        """Return the record as JSON."""
         bare = Plan(self.plan.source, self.plan.base)
         if any(getattr(self.plan, name) != getattr(bare, name) for name in {*Plan.__match_args__} - _KNOWN):
             raise UnwritableError
@@ -162,7 +162,7 @@ class _Writer:
         return json.dumps(data, separators=(",", ":")).encode()
 
     def stat_modules(self, names: Sequence[str]) -> None:
-        """Note the files of what is loaded of these modules and below them."""
+        """Note the files of all loaded modules with these names, or below them."""
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
             if path is not None and any(name == one or name.startswith(f"{one}.") for one in names):
@@ -215,7 +215,7 @@ class _Writer:
         plugin, node = self.components[plan.path]
         try:
             part = self.part(plugin, node)
-        except UnwritableError:  # its options are those of a full load, for callers that need them
+        except UnwritableError:  # callers that need its options make a full load
             part = {**self.bare(plugin), "options": None}
         return {
             **part,
@@ -229,7 +229,7 @@ class _Writer:
         }
 
     def part(self, plugin: Plugin, node: Node) -> dict[str, Any]:
-        """Return a component's type, factory and options; of what has references, how they are filled in."""
+        """Return a component's type, factory and options; for references, how they are filled in."""
         self.stat_modules(sorted(_packages(plugin.config, plugin)))
         inner = dict(parts_of(plugin, node))  # by its name in the spec, which may be an alias
         return {**self.bare(plugin), "options": self.options(plugin.config, node, inner)}
@@ -264,7 +264,7 @@ class _Writer:
         return ["members", self.options(config, node, {})]
 
     def bare(self, plugin: Plugin) -> dict[str, Any]:
-        """Return what is written down of a component beside its options."""
+        """Return what a record has of a component besides its options."""
         return {
             "type": plugin.name,
             "factory": _named(plugin.factory),
@@ -273,7 +273,7 @@ class _Writer:
         }
 
     def value(self, value: Any, node: Node | None) -> list[Any]:
-        """Return how an option's value is written down that has no reference; text only by its place."""
+        """Return how an option without references is written down; text only by its place."""
         if value is None or (type(value) in _CONSTANT and not isinstance(value, str)):
             return ["constant", value]
         if type(value) is str:
@@ -292,7 +292,7 @@ class _Writer:
         raise UnwritableError
 
     def reference(self, node: Node, rule: dict[str, Any]) -> list[Any]:
-        """Return how an option is written down that has references."""
+        """Return how an option with references is written down."""
         if isinstance(node.value, dict):
             inside = rule_inside(rule, "mapping")
             return ["mapping", {name: self.reference(one, inside) for name, one in node.mapping.items()}]
@@ -329,7 +329,7 @@ class _Writer:
         return self.lines[min(max(line - 1, 0), len(self.lines) - 1)] + max(column - 1, 0)
 
     def pieces(self, value: str, near: int) -> list[list[int] | str]:
-        """Return places in the spec that, one after the other, have the text of `value`."""
+        """Return the places in the spec whose texts, joined, are `value`."""
         pieces: list[list[int] | str] = []
         at = 0
         while at < len(value):
@@ -339,7 +339,7 @@ class _Writer:
                 (piece for piece in _candidates(value, at) if (start := self._find(piece, near)) >= 0), None
             )
             if piece is None and value[at] < " ":
-                pieces.append(value[at])  # of an escape; no value is of these alone
+                pieces.append(value[at])  # from an escape; a value never consists only of these
                 at += 1
                 continue
             if piece is None:
@@ -356,7 +356,7 @@ class _Writer:
 
 
 def _candidates(value: str, at: int) -> Iterator[str]:
-    """Yield beginnings of what is left of `value`, the longest first, as YAML may have them."""
+    """Yield beginnings of the rest of `value`, the longest first, at which YAML may break it."""
     yield value[at:]
     for end in "\n", "'", '"', "\\", " ":
         stop = value.find(end, at + 1)
@@ -377,7 +377,7 @@ def _named(factory: Callable[..., Any] | str) -> str:
 
 
 def _packages(config: type[BaseModel], plugin: Plugin) -> set[str]:
-    """Return the packages whose modules decide what the options come to."""
+    """Return the packages whose modules decide the result of the options."""
     names = {one.__module__ for one in config.__mro__}
     with suppress(TypeError, ValueError):
         names.add(inspect.getmodule(config).__name__)  # type: ignore[union-attr]  # suppressed

@@ -1,9 +1,9 @@
-"""What a spec came to, kept for the next process: it need load neither YAML nor pydantic.
+"""The plan of a spec, kept for the next process, which then loads neither YAML nor pydantic.
 
-A record holds the plan with its references as they are written. Text of the spec is not in it but where it
-is there, so that a record holds no value, no token and no key. It counts only for the bytes of the spec,
-the profile, the program, its plugins and their allow-list that it was made with, and only under the seal of
-this user. Whatever else is found in its place costs a full load, which says what is wrong, and no more.
+A record holds the plan with its references unresolved. Of the spec's texts it holds only their places, so
+that it contains no value, token or key. It is valid only for the same bytes of the spec, profile, program,
+plugins and allow-list, and only under the seal of this user. If it is not valid, the spec is loaded in full,
+which also reports what is wrong.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class SpecBytes:
 
     Attributes:
         path: As it was named or found.
-        found: The spec that was found, where nobody named it.
+        found: The spec if it was found; None if it was named.
         data: The bytes.
-        status: Of the file that they were read from.
-        folder: The whole path of the folder where it is named.
+        status: The status of the file that they were read from.
+        folder: The absolute path of the folder in which it is named.
     """
 
     __slots__ = ("data", "folder", "found", "path", "status")
@@ -59,11 +59,11 @@ class SpecBytes:
 
 
 class Recalled:
-    """A record that counts, as plain data. Making the plan of it takes more, and is left to who needs that.
+    """A valid record, as plain data, from which `strongroom.spec.recalling` makes the plan.
 
     Attributes:
-        spec: What it is of.
-        data: What was written down.
+        spec: The spec that it is of.
+        data: The recorded data.
     """
 
     __slots__ = ("data", "profile", "spec", "text")
@@ -76,28 +76,28 @@ class Recalled:
         """Return whether the spec was found and is used because it is closed.
 
         Raises:
-            UntrustedSpecError: It was found, and is not to be used.
+            UntrustedSpecError: It was found, and must not be used.
         """
         spec = self.spec
         return spec.found is not None and trust.require(spec.path, spec.data, spec.status, self._openings())
 
     def _openings(self) -> Iterator[str]:
         if self.data["open"]:
-            yield "it is open"  # that shows nowhere else: a full load says it
+            yield "it is open"  # not shown: a full load says how
         folder = folder_of(self.spec.path)
         for path in self.data["inside"]:
             if (why := why_outside(path, folder)) is not None:
                 yield why
 
     def slice(self, pieces: list[list[int] | str]) -> str:
-        """Return the text at these places of the spec, with what only an escape can write."""
+        """Return the joined text of these places of the spec, and of characters that were escaped there."""
         return "".join([
             piece if isinstance(piece, str) else self.text[piece[0] : piece[0] + piece[1]] for piece in pieces
         ])  # fmt: skip
 
 
 def recall(named: str | os.PathLike[str] | FoundSpec, profile: str | None) -> Recalled | None:
-    """Return the record of a spec under a profile, where there is one that counts."""
+    """Return the valid record of a spec under a profile, if there is one."""
     spec = read_spec(named)
     place = place_of(spec, profile) if spec is not None else None
     key = seal_key(make=False) if place is not None else None
@@ -117,12 +117,12 @@ def recall(named: str | os.PathLike[str] | FoundSpec, profile: str | None) -> Re
             return None
         recalled = Recalled(spec, profile, data)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None  # sealed, and yet no record of ours: another version's
+        return None  # a record of another version
     return recalled
 
 
 def folder_of(path: str) -> str:
-    """Return what paths in the spec at `path` are relative to, as `strongroom.spec.source` does."""
+    """Return the folder that paths in the spec at `path` are relative to; see `strongroom.spec.source`."""
     return os.path.dirname(os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path))
 
 
@@ -154,7 +154,7 @@ def text_of(data: bytes) -> str:
 
 
 def place_of(spec: SpecBytes, profile: str | None) -> str | None:
-    """Return the path of the record: of the spec, then of all that decides what it comes to."""
+    """Return the path of the record: a hash of the spec's path, and one of all that decides its plan."""
     folder = _folder()
     if folder is None:
         return None
@@ -185,7 +185,7 @@ def owner_of(place: str) -> str:
 
 
 def state_of(path: str) -> list[int] | None:
-    """Return what differs as soon as the file of a module is another one."""
+    """Return numbers that change if the file of a module changes."""
     try:
         status = os.stat(path)
     except OSError:
@@ -200,10 +200,10 @@ def seal(key: bytes, place: str, body: bytes) -> bytes:
 
 
 def seal_key(*, make: bool) -> bytes | None:
-    """Return the key that this user's records are sealed under; it is kept with what the user trusts.
+    """Return the key that seals this user's records; it is kept in the same folder as what the user trusts.
 
     Args:
-        make: Make it where there is none.
+        make: Make it if there is none.
     """
     folder = trust.state_folder()
     if folder is None:
@@ -226,10 +226,10 @@ def seal_key(*, make: bool) -> bytes | None:
 
 
 def _folder() -> str | None:
-    """Return where records are kept: None for a user without a home, never a place in the current folder."""
+    """Return where records are kept, never in the current folder; None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base and os.environ.get("HOME") != "":  # an empty one would make it the root folder
         home = os.path.expanduser("~")
-        # A home that is not there, as system users have one, is not made.
+        # A home that does not exist, as for some system users, is not made.
         base = f"{home}/.cache" if os.path.isdir(home) else ""
     return f"{base}/strongroom/specs/" if os.path.isabs(base) else None

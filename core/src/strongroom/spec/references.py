@@ -1,6 +1,6 @@
 """References inside the text of a spec: `${env:NAME}`, `${file:path}`, `${secret:PIPELINE:KEY#field}`.
 
-What a reference brings in is never looked at again: not interpolated, not parsed as YAML.
+The text that a reference gives is used as it is: not interpolated, not parsed as YAML.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _MAX_FILE_BYTES = 1 << 20
 
 
 class BadReferenceError(ValueError):
-    """Text that begins like a reference and is not one."""
+    """Text that begins like a reference, but is not one."""
 
 
 class UnresolvedError(ValueError):
-    """A reference to something that is not there."""
+    """A reference to something that does not exist."""
 
 
 @frozen
@@ -58,12 +58,12 @@ class Reference:
     pipeline: str = ""
     field: str | None = None
     past_caches: bool = False
-    """Whether what is kept somewhere of the secret does not do."""
+    """Whether the value must not come from a cache."""
 
 
 @frozen
 class ReferenceSources:
-    """Where what references name is looked up."""
+    """Where references are looked up."""
 
     environ: Mapping[str, str]
     folder: str | os.PathLike[str]
@@ -72,7 +72,7 @@ class ReferenceSources:
 
 
 def no_secret(reference: Reference) -> str:
-    """Stand for reading a secret where no option has a reference to one."""
+    """Raise: a placeholder for reading secrets if no option has a reference to one."""
     raise AssertionError(reference.pipeline)  # the caller has left out components that read secrets
 
 
@@ -137,7 +137,7 @@ def references(text: str) -> list[Reference]:
 
 
 def has_reference(value: object) -> bool:
-    """Return whether `value` is text that holds something to interpolate, be it only an escape."""
+    """Return whether `value` is text with something to interpolate, even if it is only an escape."""
     return isinstance(value, str) and "${" in value
 
 
@@ -151,7 +151,7 @@ def resolve(text: str, sources: ReferenceSources) -> str:
     """Return `text` with all references replaced.
 
     Raises:
-        UnresolvedError: Variables or files are not there; each argument names one.
+        UnresolvedError: Variables or files do not exist; each argument names one.
     """
     pieces: list[str] = []
     missing: list[str] = []
@@ -173,9 +173,9 @@ def resolve(text: str, sources: ReferenceSources) -> str:
 
 
 def with_reference(value: str, text: str, sources: ReferenceSources) -> ReferencedText:
-    """Return `value`, which the references in `text` brought in, so that it can be brought in again.
+    """Return `value`, which the references in `text` gave, as text that can follow them again.
 
-    That happens on behalf of the current tenant, whichever caller asks.
+    That is then done for the current tenant, whichever caller asks.
     """
     tenant = current_tenant()
 
@@ -187,7 +187,7 @@ def with_reference(value: str, text: str, sources: ReferenceSources) -> Referenc
 
     renewed = ReferenceSources(sources.environ, sources.folder, past_caches)
 
-    def bring_in() -> str | None:
+    def follow() -> str | None:
         try:
             if tenant is None:
                 return resolve(text, renewed)
@@ -196,8 +196,8 @@ def with_reference(value: str, text: str, sources: ReferenceSources) -> Referenc
         except (UnresolvedError, StrongroomError):
             return None
 
-    # In a context of its own: a deadline or an actor of the caller is not that of this reading.
-    return ReferencedText(value, lambda: Context().run(bring_in))
+    # In a new context: the deadline and actor of a later caller are not meant for this reading.
+    return ReferencedText(value, lambda: Context().run(follow))
 
 
 def _variable(reference: Reference, environ: Mapping[str, str]) -> str:
@@ -217,7 +217,7 @@ _instead: ContextVar[Mapping[str, str] | None] = ContextVar("strongroom_files_in
 
 @contextmanager
 def instead(files: Mapping[Path, str]) -> Iterator[None]:
-    """Let `${file:}` references in the block bring in other text than the files at these paths hold."""
+    """Let `${file:}` references in the block give other texts than the files at these paths hold."""
     token = _instead.set({os.path.realpath(path): text for path, text in files.items()})
     try:
         yield

@@ -1,8 +1,8 @@
-"""What the user's state folder keeps of the names that a spec declares, from one process to the next.
+"""Notes about the names that a spec declares, kept in the user's state folder for later processes.
 
-Three things, each for the spec of one path under one profile: which keys a name had before it was moved to
-the key that it has now, in which store its value was seen, and which keys were stored that no name leads to
-yet. Keys and places alone, never a value; and nothing for a user without a home.
+There are three, each for the spec at one path under one profile: the keys that a name had before its present
+one, the stores in which its value was seen, and the keys that were stored and have no name yet. They hold
+only keys and places, never a value. For a user without a home there are none.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _MOST_FILES: Final = 512
 
 
 class Place(NamedTuple):
-    """Where the value of a declared name is stored: a key, and a member of what is there."""
+    """Where the value of a declared name is stored: a key, and a member of its JSON value."""
 
     key: str
     field: str | None
 
 
 class Sighting(NamedTuple):
-    """In which store the value of a declared name was seen, and by which way.
+    """The store in which the value of a declared name was seen.
 
     `place` is a hash of the store's address and of the key there; `pipeline` and `key` lead to it, `type` is
-    that of its provider, `path` the file that it is, `field` the member of what is there.
+    that of its provider, `path` the store's file, if it has one, and `field` the member of a JSON value.
     """
 
     place: str
@@ -58,7 +58,7 @@ class Sighting(NamedTuple):
 
 
 def note_declared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> None:
-    """Note down where each declared name leads now, behind where it led before."""
+    """Note where each declared name leads now, after the places where it led before."""
     path = _path(source, profile, "declared")
     if path is None:
         return
@@ -74,9 +74,9 @@ def note_declared(source: str, profile: str | None, secrets: Mapping[str, Secret
 
 
 def former_places(source: str, profile: str | None, secret: SecretPlan) -> list[Place]:
-    """Return where the value of a declared name may have been before, the latest first.
+    """Return where the value of a declared name may have been before, the latest place first.
 
-    Its own name is among them: that is the key where `init`, `set --declare` and `import` store it.
+    The name itself is among them: `init`, `set --declare` and `import` use it as the key.
     """
     path = _path(source, profile, "declared")
     known = _noted_places(path).get(secret.name, []) if path is not None else []
@@ -86,7 +86,7 @@ def former_places(source: str, profile: str | None, secret: SecretPlan) -> list[
 
 
 def note_sightings(source: str, profile: str | None, sightings: Mapping[str, Collection[Sighting]]) -> None:
-    """Note down where the value of each of these names is, in the place of where it was."""
+    """Note where the value of each of these names was seen, instead of earlier notes."""
     path = _path(source, profile, "seen")
     if path is None:
         return
@@ -98,7 +98,7 @@ def note_sightings(source: str, profile: str | None, sightings: Mapping[str, Col
 
 
 def sightings_of(source: str, profile: str | None, name: str) -> list[Sighting]:
-    """Return where the value of a name was seen last; more than one where a pipeline falls back to others."""
+    """Return where the value of a name was seen last: in several places if a pipeline falls back."""
     path = _path(source, profile, "seen")
     noted = _read(path) if path is not None else None
     rows = noted.get(name) if isinstance(noted, dict) else None
@@ -113,7 +113,7 @@ def sightings_of(source: str, profile: str | None, name: str) -> list[Sighting]:
 
 
 def note_undeclared(source: str, profile: str | None, keys: Iterable[str], *, gone: bool = False) -> None:
-    """Note down keys that were stored and that no declared name leads to, or that are gone again."""
+    """Note keys that were stored and have no declared name; with `gone`, remove them from the notes."""
     path = _path(source, profile, "undeclared")
     if path is None:
         return
@@ -128,7 +128,7 @@ def note_undeclared(source: str, profile: str | None, keys: Iterable[str], *, go
 
 
 def take_undeclared(source: str, profile: str | None, declared: Collection[str]) -> list[str]:
-    """Return the keys that were noted down as undeclared and still are, and forget them."""
+    """Return the keys that were noted as undeclared and still are, and forget them."""
     path = _path(source, profile, "undeclared")
     noted = _noted_keys(path) if path is not None else []
     if path is not None and noted:
@@ -166,7 +166,7 @@ def _noted_keys(path: str) -> list[str]:
 
 
 def _read(path: str) -> Any:
-    """Return what is in a file that this user alone can write; None where there is nothing of use."""
+    """Return the JSON in a file that only this user can write; None if there is none."""
     stored = own_bytes(path, _MOST_BYTES, closed_to_others=0o022)
     try:
         return None if stored is None else json.loads(stored)
@@ -187,7 +187,7 @@ def _write(path: str, data: object) -> None:
     from strongroom.paths.atomic_write import write_atomically
 
     folder = Path(path).parent
-    with suppress(OSError):  # it is only a help
+    with suppress(OSError):  # the notes are not essential
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(Path(path), json.dumps(data).encode())
         ages = sorted((one.stat().st_mtime_ns, one) for one in folder.iterdir())

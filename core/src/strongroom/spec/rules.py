@@ -1,7 +1,7 @@
-"""What text a reference may bring into an option, told from the option's model without making one.
+"""Checking the text of a reference by the recorded rules of its option, without its model.
 
-Only rules that are beyond doubt are taken; of a model that has others nothing is remembered where it holds a
-reference, and text that does not clearly keep them is left to the model.
+Only simple rules are recorded; an option with other rules is not recorded if it has a reference. Text that
+does not clearly keep the rules is left to the model.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class PathText(str):
 
 
 class UnfitError(ValueError):
-    """Text that an option does not take, or may not take; it is not shown, for it may be a secret."""
+    """Text that an option does not take, or may not take; it is not shown, since it may be a secret."""
 
 
 def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it is in a list of JSON
-    """Return what `text` comes to in an option.
+    """Return the value that `text` has in an option.
 
     Args:
-        text: What the references brought in.
+        text: The text that the references gave.
         rule: `kinds`, and `least`, `most` and `pattern` for text or `ge`, `gt`, `le`, `lt` for numbers.
-        lone: Whether it is of one reference and nothing else, which an option of any type may have.
+        lone: Whether it is from a single reference and nothing else, which an option of any type may have.
 
     Raises:
         UnfitError: The option does not take it, or may not.

@@ -18,7 +18,7 @@ _REFERENCE = {
 }
 _TYPE = "The type name of the component; its other options depend on it."
 _PARTIAL = frozenset({"Pipeline", "Secret", "Fallback", "Serve", "Serve.Tls"})
-"""What a profile may change in part."""
+"""Definitions of which a profile may change a part."""
 _DEFINITIONS: dict[Kind, str] = {
     "provider": "Provider",
     "middleware": "MiddlewareComponent",
@@ -166,7 +166,7 @@ def _partial(value: Any) -> Any:
             if key == "$ref" and member.rpartition("/")[2] in _PARTIAL:
                 result[key] = member.replace("/$defs/", "/$defs/Partial")
             elif key == "$ref" and member.endswith("/Provider"):
-                result = {"type": "object"}  # without its type it is merged over the one above
+                result = {"type": "object"}  # without a type it is merged over the provider of the spec
             else:
                 result[key] = _partial(member)
         return result

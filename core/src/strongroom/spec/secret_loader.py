@@ -1,4 +1,4 @@
-"""The secrets that an application declares, from nodes to plans."""
+"""From the nodes of declared secrets to plans."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FROM_ENVIRONMENT = (
 
 
 def load_secrets(problems: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
-    """Return the plans of the entries under `secrets`, having noted all that is wrong with them.
+    """Return the plans of the entries under `secrets`, and note all problems with them.
 
     Args:
-        problems: Where that is noted.
+        problems: Where problems are noted.
         root: The nodes of the spec.
-        spec: What they came to, where the frame found nothing wrong.
+        spec: The model of the spec, if it is valid.
     """
     secrets = {
         name: secret
@@ -48,7 +48,7 @@ def _secret(problems: Problems, name: str, node: Node, model: models.Secret | No
         try:
             model = models.Secret.model_validate(node.data())
         except ValidationError:
-            return None  # the frame has told
+            return None  # reported with the structure of the spec
     _check_secret(problems, model, node, path)
     generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
     rotate = (
@@ -81,7 +81,7 @@ def _check_key(problems: Problems, name: str, node: Node, path: NodePath) -> Non
 
 def _check_secret(problems: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
     for name in ("key", "default"):
-        # Handed over unchanged, it would be taken for a value.
+        # Otherwise the text of the reference would count as the value.
         if references_in((at := node.at((name,))).value):
             problems.add(at, (*path, name), FROM_ENVIRONMENT)
     if model.pattern is not None:
@@ -138,7 +138,7 @@ def _composed(problems: Problems, root: Node, secrets: Mapping[str, SecretPlan])
 def _parts(
     problems: Problems, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
 ) -> tuple[str, ...]:
-    """Return the declared names that `template` needs, having noted all that is wrong with it."""
+    """Return the declared names that `template` needs, and note all problems with it."""
     from strongroom.templating import BadTemplateError, names_in
 
     for other in ("key", "field", "default", "generate", "rotate_days", "rotate"):

@@ -1,6 +1,6 @@
 """What a spec declares under `secrets:`, as plain data.
 
-Named tuples, and apart from the rest of the plan: `strongroom run` is to start fast, and dataclasses take
+They are named tuples, in a module of their own, because `strongroom run` must start fast and dataclasses take
 long to import.
 """
 
@@ -30,7 +30,7 @@ class SecretPlan(NamedTuple):
 
     name: str
     key: str
-    """Empty where it is composed of others."""
+    """Empty if it is composed of others."""
     position: Position
     required: bool = True
     default: str | None = None
@@ -50,7 +50,7 @@ class SecretPlan(NamedTuple):
     groups: tuple[str, ...] = ()
     allow_placeholder: bool = False
     placeholders: tuple[str, ...] = ()
-    """The spec's own, beside those that strongroom knows."""
+    """The spec's own placeholders, besides those that strongroom knows."""
     deprecated: str | None = None
     compose: str | None = None
     parts: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class SecretPlan(NamedTuple):
 if TYPE_CHECKING:
 
     class Declarations(Protocol):
-        """Whatever has declared secrets: a `Plan`."""
+        """An object with declared secrets: a `Plan`."""
 
         @property
         def secrets(self) -> Mapping[str, SecretPlan]:

@@ -46,7 +46,7 @@ def is_loopback(host: str) -> bool:
 
 
 def why_bad_pattern(pattern: str) -> str | None:
-    """Return what is wrong with a pattern for keys, None where nothing is."""
+    """Return what is wrong with a pattern for keys, None if nothing is."""
     segments = pattern.split("/")
     if "" in segments:
         return "an empty segment in a pattern; segments are joined by single slashes"
@@ -58,7 +58,7 @@ def why_bad_pattern(pattern: str) -> str | None:
 
 
 def is_open(text: str) -> bool:
-    """Return whether a reference in `text` is still to be filled in."""
+    """Return whether `text` has a reference that is not filled in yet."""
     return references.has_reference(text)
 
 

@@ -1,4 +1,4 @@
-"""The section `serve:` from nodes to a plan, with every problem noted."""
+"""From the nodes of the section `serve:` to a plan, with every problem noted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["serve_plan"]
 
 
 def serve_plan(problems: Problems, root: Node, components: ComponentLoader) -> ComponentPlan | None:
-    """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
+    """Return the plan of the section, and note all problems with it; None if there is none."""
     node = root.mapping.get("serve")
     if node is None or not isinstance(node.value, dict):
-        return None  # the frame has told where it is something else
+        return None  # anything else is reported with the structure of the spec
     for where, message in check_options(SERVE, node, components.validated):
         if message.startswith("unknown key"):
             problems.add(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
@@ -42,7 +42,7 @@ def _check_clients(problems: Problems, node: Node) -> None:
     for index, client in enumerate(entries(node, "clients")):
         path: NodePath = ("serve", "clients", index)
         if not client.mapping:
-            continue  # told by the model
+            continue  # reported by the model
         members = [
             member
             for member in ("token", "uid")

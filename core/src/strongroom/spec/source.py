@@ -1,4 +1,4 @@
-"""Where a spec comes from: a trusted file, a mapping or a `Spec`."""
+"""The source of a spec: a trusted file, a mapping or a `Spec`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Source:
 
     Attributes:
         name: Its name in messages.
-        folder: What paths in it are relative to.
-        document: What it says.
-        found: Whether it was found, and not named.
+        folder: The folder that paths in it are relative to.
+        document: Its document.
+        found: Whether it was found, not named.
         closed: Whether it was found, and is used because it is closed.
-        digest: The SHA-256 of the file's bytes in hexadecimal; empty where there is no file.
+        digest: The SHA-256 of the file's bytes in hexadecimal; empty without a file.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundS
 
 
 def folder_of(path: Path) -> Path:
-    """Return what paths in the spec at `path` are relative to."""
-    # Where the file really is: who may make a link to a spec does not choose its neighbours.
+    """Return the folder that paths in the spec at `path` are relative to."""
+    # The folder of the real file: a link to a spec must not choose the files that the spec uses.
     return path.resolve().parent if path.is_symlink() else path.absolute().parent
 
 

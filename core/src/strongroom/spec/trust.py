@@ -1,11 +1,12 @@
-"""Which specs that nobody named are used: root's, closed ones, and those that this user has trusted.
+"""Which specs that were found are used: root's, closed ones, and those that this user has trusted.
 
-A spec decides which plug-ins and programs run, which variables and files are read, and who gets to see what.
-One in a folder, such as that of a repository somebody cloned, was put there by the author of the
-folder, and working in the folder does not mean that one agrees with it.
+A spec decides which plugins and programs run, which variables and files are read, and where values go. A spec
+that lies in a folder, such as a cloned repository, comes from the author of the folder, and working in the
+folder does not mean agreeing with it.
 
-What is trusted is kept as a file each in the user's state folder, so that two programs that trust something
-at once lose nothing, and what is damaged is one entry. A plain `get` imports this module: no pathlib here.
+Each trusted spec or folder is a file in the user's state folder: programs that trust something at the same
+time lose nothing, and damage concerns one entry. A plain `get` imports this module, so it does without
+pathlib.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Trusted(NamedTuple):
 
 
 def all_asked() -> bool:
-    """Return whether the environment says that no spec is to be asked about."""
+    """Return whether the environment says that every spec is trusted."""
     return os.environ.get("STRONGROOM_TRUST_SPEC") == "1"
 
 
@@ -55,12 +56,12 @@ def require(path: str, data: bytes, status: os.stat_result, openings: Iterable[s
 
     Args:
         path: Where it was found.
-        data: Its bytes, the very ones that are used.
-        status: Of the file that they were read from.
-        openings: What it does beyond a closed one; looked at only where that matters.
+        data: Its bytes, as they are used.
+        status: The status of the file that they were read from.
+        openings: What it does beyond a closed one; read only if that matters.
 
     Raises:
-        UntrustedSpecError: It is not root's, not closed, and not trusted.
+        UntrustedSpecError: It is neither root's, nor closed, nor trusted.
     """
     if all_asked() or roots_own(path, status):
         return False
@@ -81,7 +82,7 @@ def require(path: str, data: bytes, status: os.stat_result, openings: Iterable[s
 
 
 def _second_name(real: str, status: os.stat_result) -> str | None:
-    """Return that somebody else may have given a spec the name that it has here."""
+    """Return a phrase if another user may have given a spec the name that it has here."""
     if status.st_nlink > 1:
         with suppress(OSError):
             if others_may_write(os.stat(os.path.dirname(real))):
@@ -96,15 +97,15 @@ def _quoted(path: str) -> str:
 
 
 def is_trusted(real: str, data: bytes, status: os.stat_result) -> bool:
-    """Return whether this user trusts these bytes at this path, or what they write in a folder above it.
+    """Return whether this user trusts these bytes at this path, or their own files in a folder above it.
 
     Args:
         real: The path of the spec, with no symbolic link in it.
         data: Its bytes.
-        status: Of the file that they were read from.
+        status: The status of the file that they were read from.
 
     Raises:
-        UntrustedSpecError: What was kept of it is damaged, or is not this user's.
+        UntrustedSpecError: The entry is damaged, or is not this user's.
     """
     if _is_kept(real, hashlib.sha256(data).hexdigest()):
         return True
@@ -123,14 +124,14 @@ def is_trusted(real: str, data: bytes, status: os.stat_result) -> bool:
 
 
 def trust(real: str, data: bytes | None) -> None:
-    """Trust these bytes at this path; without bytes, what this user writes in this folder and below.
+    """Trust these bytes at this path; without bytes, this user's own files in this folder and below.
 
     Args:
         real: The path, with no symbolic link in it.
-        data: The bytes of a spec; None where the path is that of a folder.
+        data: The bytes of a spec; None if the path is that of a folder.
 
     Raises:
-        ConfigurationError: There is no place to keep that, or it cannot be written.
+        ConfigurationError: There is no place to keep the entry, or it cannot be written.
     """
     from pathlib import Path
 
@@ -154,7 +155,7 @@ def trust(real: str, data: bytes | None) -> None:
 
 
 def forget(real: str) -> list[Trusted]:
-    """Trust nothing at this path any more, whatever it says, and return what was trusted there."""
+    """Trust nothing at this path any more, and return what was trusted there."""
     from pathlib import Path
 
     found = [one for one in trusted() if one.path == real]
@@ -164,7 +165,7 @@ def forget(real: str) -> list[Trusted]:
 
 
 def trusted() -> Iterator[Trusted]:
-    """Yield what this user trusts; what is damaged is left out, as it is where a spec is used."""
+    """Yield what this user trusts; damaged entries are left out, since they do not count."""
     place = _place()
     try:
         names = sorted(os.listdir(place)) if place is not None else []
@@ -199,7 +200,7 @@ def _is_kept(real: str, what: str) -> bool:
 
 
 def _read(path: str) -> tuple[bytes, float] | str | None:
-    """Return what was kept and when, None where there is nothing, or why it is not to be used."""
+    """Return an entry and its time, None if there is none, or why it must not be used."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -228,17 +229,17 @@ def _name(real: str, what: str) -> str:
 
 
 def _place() -> str | None:
-    """Return where that is kept; None for a user without a home."""
+    """Return where the entries are kept; None for a user without a home."""
     folder = state_folder()
     return None if folder is None else f"{folder}/trusted"
 
 
 def state_folder() -> str | None:
-    """Return the user's state folder: None without a home, never a place in the current folder."""
+    """Return the user's state folder, never in the current folder; None without a home."""
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base) and os.environ.get("HOME") != "":
         own = "Library/Application Support" if sys.platform == "darwin" else ".local/state"
         home = os.path.expanduser("~")
-        # A home that is not there, as system users have one, is not made.
+        # A home that does not exist, as for some system users, is not made.
         base = f"{home}/{own}" if os.path.isdir(home) else ""
     return f"{base}/strongroom" if os.path.isabs(base) else None

@@ -1,1 +1,1 @@
-"""What commands do, without click, so that plain calls start without it; `commands` has what click sees."""
+"""The work of commands, without click, so that plain calls start fast; `commands` has their click options."""

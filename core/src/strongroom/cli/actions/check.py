@@ -1,6 +1,6 @@
 """`strongroom check`: whether every declared secret is there, typed and fresh.
 
-Without click, which `commands/check.py` brings.
+It does without click; `commands/check.py` has the options.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check(
     group: str | None = None,
     form: str | None = None,
 ) -> int:
-    """Check the declared secrets, tell it in the format `form`, and return the exit code."""
+    """Check the declared secrets, report the result in the format `form`, and return the exit code."""
     settings.refuse_format(form)
     if offline:
         if fix:
@@ -47,10 +47,10 @@ def check(
         resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
         for problem in _of_profiles(plan):
             settings.warn(problem)
-        _tell_no_default(settings, plan)
+        _warn_of_no_default(settings, plan)
     else:
         with settings.registry() as registry:
-            _tell_no_default(settings, registry.plan)
+            _warn_of_no_default(settings, registry.plan)
             chosen = select_group(registry.plan, group)
             resolutions = _refused(
                 _mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen)))
@@ -65,12 +65,12 @@ def check(
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
-    _tell(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
+    _print(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
 
 
 def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
-    """Yield which clients of `serve:` no request can be from; nothing where its tokens cannot be read."""
+    """Yield a warning for each client of `serve:` that cannot make requests; none without the tokens."""
     if registry.plan.serve is None:
         return
     with suppress(StrongroomError):
@@ -81,8 +81,8 @@ def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
                     yield f"no request can be from serve's client {one.name}: {_UNSEEN}"
 
 
-def _tell_no_default(settings: GlobalOptions, plan: Plan) -> None:
-    """Warn where every key has to be asked for with `--pipeline`."""
+def _warn_of_no_default(settings: GlobalOptions, plan: Plan) -> None:
+    """Warn if every command needs `--pipeline`."""
     if settings.pipeline is None and plan.default is None and not plan.routes and len(plan.pipelines) > 1:
         from strongroom.registry.routing import no_default
 
@@ -91,7 +91,7 @@ def _tell_no_default(settings: GlobalOptions, plan: Plan) -> None:
 
 
 def _routed(plan: Plan, secret: SecretPlan) -> Resolution:
-    """Return the declaration as good, unless no pipeline answers its key."""
+    """Return the declaration as `ok`, unless no pipeline answers its key."""
     from strongroom.registry.routing import Routes, no_default
 
     if plan.default is not None or not secret.key or Routes(plan.routes).matching(secret.key) is not None:
@@ -100,7 +100,7 @@ def _routed(plan: Plan, secret: SecretPlan) -> Resolution:
 
 
 def _of_profiles(plan: Plan) -> Iterator[str]:
-    """Yield what is wrong under each profile, where none was asked for: they are used elsewhere."""
+    """Yield what is wrong under each profile if none was chosen: other calls use them."""
     if plan.profile is not None or not plan.digest:
         return
     from strongroom.spec.loader import load_spec
@@ -119,7 +119,7 @@ def _of_profiles(plan: Plan) -> Iterator[str]:
 
 
 def _refused(resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
-    """Mark those whose names `run` and `export` refuse."""
+    """Mark secrets whose names `run` and `export` refuse as invalid."""
     bad = "the name is refused: " + REFUSED
     return {
         name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
@@ -152,22 +152,22 @@ def _mark_rotating(
 def _fixed(
     registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
 ) -> dict[str, Resolution]:
-    """Make what is absent and may be made; what another declaration of the same key made is used.
+    """Generate and store absent secrets that have `generate`, once for each key.
 
-    Nothing is made for the names whose value is `elsewhere`: its application would get another one than the
-    system that it logs in to.
+    Nothing is generated for names whose value is `elsewhere`: the application would get another value than
+    the system that it logs in to.
     """
     fixed: dict[str, Resolution] = {}
     generated: dict[str, str] = {}
     for name, resolution in resolutions.items():
         fixed[name] = resolution
-        # An optional one that is absent is `ok`; `generate` makes it all the same.
-        # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
+        # An optional secret that is absent is `ok`, and is generated, too. One that was deleted, destroyed or
+        # disabled is not absent: it may be wanted back.
         absent = resolution.status in {"missing", "ok"} and resolution.text is None and not resolution.is_gone
         plan = resolution.plan
         if absent and name not in elsewhere and plan.generate is not None and plan.field is None:
             if plan.key not in generated:
-                generated[plan.key] = _made(registry, plan)
+                generated[plan.key] = _generate(registry, plan)
             value, problem = check_text(plan, generated[plan.key])
             status: Status = "ok" if problem is None else "invalid"
             outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
@@ -178,15 +178,15 @@ def _fixed(
     return fixed | resolve_all(registry, composed) if generated else fixed
 
 
-def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
+def _generate(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
     from strongroom.errors import ConflictError, UnsupportedOperationError
     from strongroom.generators import generate_password
 
     text = generate_password(**dict(plan.generate or {}))
     if check_text(plan, text)[1] is not None:
-        return text  # told as invalid, and not stored
+        return text  # reported as invalid, and not stored
     try:
-        registry.set_secret_if(plan.key, text, None)  # two at once must not make two
+        registry.set_secret_if(plan.key, text, None)  # two calls at once must not store two values
     except UnsupportedOperationError:
         registry.set_secret(plan.key, text)
     except ConflictError:
@@ -201,7 +201,7 @@ def _rows(found: Mapping[str, Resolution]) -> list[dict[str, Any]]:
     ]
 
 
-def _tell(
+def _print(
     settings: GlobalOptions, resolutions: Mapping[str, Resolution], form: str, *, good: bool, offline: bool
 ) -> None:
     rows = _rows(resolutions)

@@ -1,6 +1,6 @@
 """`strongroom export`: secrets in the format of another tool, exactly or not at all.
 
-Without click, which `commands/export.py` brings.
+It does without click; `commands/export.py` has the options.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def export(
             values = registry.get_secrets(registry.list_secrets(prefix))
             if not values:
                 settings.warn(f"no key begins with {prefix!r}" if prefix else "nothing is stored")
-    if prefix is not None and form not in {"json", "yaml"}:  # there the names are keys
+    if prefix is not None and form not in {"json", "yaml"}:  # in these the names are keys
         values = variables(values)
         refuse_undeclared(values)
     text = as_env(values, before="export ") if exported else FORMATS[form](values)
@@ -65,7 +65,7 @@ def export(
 
 
 def _masks(values: Iterable[str]) -> str:
-    """Return the commands that have GitHub mask every line of `values` from now on."""
+    """Return the commands by which GitHub masks every line of `values` from now on."""
     lines = dict.fromkeys(line for value in values for line in value.split("\n"))
     escaped = (line.replace("%", "%25").replace("\r", "%0D") for line in lines if len(line) >= MIN_CHARACTERS)
     return "".join(f"::add-mask::{line}\n" for line in escaped)

@@ -1,4 +1,4 @@
-"""`strongroom get`. Without click, which `commands/get.py` brings."""
+"""`strongroom get`, without click; `commands/get.py` has the options."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def one(
 
 
 def _from_spec_cache(settings: GlobalOptions, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
-    """Return key, value and pipeline on the remembered way; of whatever goes wrong there, None."""
+    """Return key, value and pipeline by the remembered spec; None if anything goes wrong there."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import SecretNotFoundError, StrongroomError
     from strongroom.keys import check_key, is_reserved
@@ -78,7 +78,7 @@ def _from_registry(
 
                 value = member_of(value, key, declared.field)
     except SecretNotFoundError as error:
-        if version is not None and error.hint is None:  # mostly the key is there, and this version is not
+        if version is not None and error.hint is None:  # most likely the key exists, but not this version
             error.hint = "`strongroom history` lists the versions of a key"
         missing = names.with_nearest(registry, error)
         if missing.reason == "absent" and missing.hint is None:
@@ -89,7 +89,7 @@ def _from_registry(
 
 
 def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
-    """Print what is stored under all `texts`, or nothing."""
+    """Print the values of all `texts`, or nothing if one is missing."""
     from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
     from strongroom.cli.formats.export import as_env, variables
     from strongroom.errors import SecretNotFoundError, show_key

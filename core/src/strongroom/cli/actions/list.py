@@ -1,4 +1,4 @@
-"""`strongroom list`. Without click, which `commands/list.py` brings."""
+"""`strongroom list`, without click; `commands/list.py` has the options."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_keys(settings: GlobalOptions, *, prefix: str = "", tree: bool = False, 
 
 
 def _warn_of_absent_stores(settings: GlobalOptions, registry: SecretProviderRegistry, prefix: str) -> None:
-    """Say that nothing is listed because a store is not there, as in a fresh clone."""
+    """Warn that nothing is listed because a store does not exist, as in a fresh clone."""
     stores = (
         getattr(innermost(pipeline), "absent", None)
         for pipeline, _, _ in registry.answering(prefix, prefix=True)
@@ -53,7 +53,7 @@ def _warn_of_absent_stores(settings: GlobalOptions, registry: SecretProviderRegi
 
 
 class _Row(NamedTuple):
-    """What a list says of one key."""
+    """What a long list shows of one key."""
 
     key: str
     updated_at: datetime | None
@@ -79,11 +79,8 @@ def _described(registry: SecretProviderRegistry, key: str) -> _Row:
     declared = {name: one for name, one in registry.plan.secrets.items() if one.key == key}
     try:
         metadata = registry.describe_secret(key)
-    except (
-        UnsupportedOperationError,
-        SecretNotFoundError,
-        PermissionDeniedError,
-    ):  # or gone since it was listed
+    except (UnsupportedOperationError, SecretNotFoundError, PermissionDeniedError):
+        # The key may also have been deleted since it was listed.
         return _Row(key, None, None, list(declared), None)
     days = [one.rotate_days for one in declared.values() if one.rotate_days is not None]
     due = (

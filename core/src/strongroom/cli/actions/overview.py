@@ -44,7 +44,7 @@ class Overview:
         return rows
 
     def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
-        """Return the state of each declared rotation; what a rotator still has to remove is removed."""
+        """Return the state of each declared rotation; rotators retire values whose time is over."""
         from strongroom.cli.declared.rotations import declared_rotations, rotation_of
 
         rows = []
@@ -67,15 +67,15 @@ class Overview:
         return rows
 
     def has_rotators(self, registry: SecretProviderRegistry) -> bool:
-        """Return whether a rotator may have something to take away after a time of grace."""
+        """Return whether a rotator may have to retire a value after its time of grace."""
         return any((one.rotate or {}).get("rotator") for one in registry.plan.secrets.values())
 
     def leases(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return the leases that this process holds, without their values."""
         return [
             {"pipeline": name, "key": lease.key, "expires_at": lease.expires_at, "renewable": lease.renewable}
-            for name, link in _links(registry)
-            for lease in link.current()
+            for name, leases in _live_leases(registry)
+            for lease in leases.current()
         ]
 
     def audit(self) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ class Overview:
 
         try:
             logs = chosen_logs(self._settings, [], None)
-        except StrongroomError:  # none, or none whose key is known without asking a pipeline
+        except StrongroomError:  # there is none, or its key is in a pipeline
             return []
         rows = []
         for log in logs:
@@ -102,8 +102,8 @@ class Overview:
         return rows
 
 
-def _links(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
-    """Yield what keeps leases in each pipeline that has been used."""
+def _live_leases(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
+    """Yield the live leases of each pipeline that has been used."""
     for name, pipeline in registry.used_pipelines().items():
         for layer in layers(pipeline):
             leases = getattr(layer, "leases", None)

@@ -1,6 +1,6 @@
 """`strongroom render`: a template with secrets filled in.
 
-Without click, which `commands/render.py` brings.
+It does without click; `commands/render.py` has the options.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Put a file in its place as a whole; write into what is not an ordinary file, which nothing may replace.
+    """Replace an ordinary file in one step; write into anything else, such as a device or pipe.
 
     Raises:
         UsageError: It is a symbolic link, or something is mounted on it.
@@ -76,7 +76,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
 
     Raises:
         ConfigurationError: Jinja2 is needed, and is not installed.
-        UsageError: It is not a template, or asks for what is not there; its lines are not quoted.
+        UsageError: It is not a template, or uses an unknown name; its lines are not quoted.
     """
     plain = _plainly(text, name, registry)
     if plain is not None:
@@ -84,7 +84,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
     from strongroom.templating import environment
 
     line_end: Literal["\n", "\r\n"] = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
-    templates = environment(line_end)  # first: it says what to install where Jinja2 is not
+    templates = environment(line_end)  # before the import below, since its error says what to install
     from jinja2 import TemplateError
 
     def secret(key: str, field: str | None = None) -> str:
@@ -105,7 +105,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
 
 
 def _plainly(text: str, name: str, registry: SecretProviderRegistry) -> str | None:
-    """Return what a template of declared names alone comes to, without Jinja2; of any other None.
+    """Render a template that consists of text and declared names, without Jinja2; return None for any other.
 
     Raises:
         UsageError: One is not declared.
@@ -142,12 +142,12 @@ def _said(error: Exception, text: str) -> str:
     if isinstance(error, TemplateSyntaxError):
         return message or "refused"
     if isinstance(error, UndefinedError):
-        # Of an object's members each may be named by a secret's value: `{{ settings[secret("stage")] }}`.
+        # The name of a member may be a secret's value: `{{ settings[secret("stage")] }}`.
         of, member, name = message.partition(" has no ")
         if not member or name.partition(" ")[2].strip("'\"") in text:
             return message
         return f"{of} has no member of a name that was filled in"
-    return "refused"  # it may hold what was filled in
+    return "refused"  # the message may hold a value
 
 
 def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:

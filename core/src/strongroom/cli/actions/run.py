@@ -1,4 +1,4 @@
-"""`strongroom run`. Without click, which `commands/run.py` brings."""
+"""`strongroom run`, without click; `commands/run.py` has the options."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
         texts, unmasked = ([], None) if no_mask or replace else masked_texts(resolutions)
         warnings = [*deprecations(resolutions), *(one for one in (unmasked, undeclared) if one is not None)]
-        if warnings:  # all that there is to say at a start is one line
+        if warnings:  # in one line
             settings.warn("; ".join(warnings))
         if replace:
             _become(words, environment, in_files)
@@ -72,7 +72,7 @@ def run(
     return outcome.end()
 
 
-def _from_registry(  # `run`'s own options
+def _from_registry(
     settings: GlobalOptions,
     group: str | None,
     only: str | None,
@@ -105,7 +105,7 @@ def _from_registry(  # `run`'s own options
 
 
 def _from_spec_cache(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:
-    """Do as `_from_registry` on the remembered way; of whatever goes wrong there, return None."""
+    """Do the same as `_from_registry` by the remembered spec; return None if anything goes wrong there."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import StrongroomError
 

@@ -1,4 +1,4 @@
-"""`strongroom serve`. Without click, which `commands/serve.py` brings."""
+"""`strongroom serve`, without click; `commands/serve.py` has the options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     """
     import gc
 
-    gc.disable()  # what is imported lives on: to look for garbage there takes 6 % of a start
+    gc.disable()  # imported modules are not garbage: looking for some takes 6 % of a start
     from strongroom.cli.actions.overview import Overview
     from strongroom.plugins import command_of
 

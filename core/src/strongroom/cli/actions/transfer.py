@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
 from strongroom.cli.output import progress
 from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError, show_key
-from strongroom.parallel import in_parallel
+from strongroom.parallel import present_in_parallel
 from strongroom.pipeline import read_many
 from strongroom.providers import BatchWriter
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from strongroom.providers import SecretProvider
 
 _PART = 500
-"""Keys that are written at once, and read back before the next are."""
+"""Keys that are written together, and read back before the next ones."""
 
 
 _PARALLEL_READS = 8
@@ -54,7 +53,7 @@ def move(
     overwrite: bool,
     dry_run: bool,
 ) -> Plan:
-    """Store `values` in `target` and read them back; what is there already is not written again."""
+    """Store `values` in `target` and read them back; equal values are not written again."""
     with progress("copying") as advance:
         present = _present(target, list(values))
         plan = Plan(
@@ -73,23 +72,13 @@ def move(
 
 
 def _present(target: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
-    """Return what `target` holds; a secret that was deleted there is begun again, as `set` does."""
+    """Return the values in `target`; a secret that was deleted there counts as absent, as for `set`."""
     try:
         return read_many(target, keys)
     except SecretNotFoundError as error:
         if error.reason not in _BEGUN_AGAIN:
             raise
-    values = in_parallel(partial(_held, target), keys, _PARALLEL_READS)
-    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-
-
-def _held(target: SecretProvider, key: str) -> str | None:
-    try:
-        return target.get_secret(key)
-    except SecretNotFoundError as error:
-        if error.reason not in _BEGUN_AGAIN:
-            raise
-        return None
+    return present_in_parallel(target.get_secret, keys, _PARALLEL_READS, absent=_BEGUN_AGAIN)
 
 
 def _store(
@@ -115,7 +104,7 @@ def _write(
     advance: Callable[[int], object],
 ) -> None:
     if isinstance(target, BatchWriter):
-        # Nothing was written where they are too large together: one by one they may fit, or one is named.
+        # If they are too large together nothing was written: one by one they may fit, or an error names one.
         with suppress(SecretTooLargeError):
             target.set_secrets({key: values[key] for key in keys})
             advance(len(keys))

@@ -1,4 +1,4 @@
-"""`strongroom run --watch`, put together."""
+"""`strongroom run --watch`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_watched(
     poll_seconds: float,
     stop_timeout: float,
 ) -> int:
-    """Run `words` with the declared secrets, and let it have what changes; return its exit code."""
+    """Run `words` with the declared secrets, pass changes on to it, and return its exit code."""
     number = signal_of(on_change)
     if not (poll_seconds > 0 and stop_timeout >= 0):
         raise UsageError("--poll-seconds must be above 0, and --stop-timeout not negative")
@@ -62,7 +62,7 @@ def run_watched(
         def renew_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
             differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
             if differing & in_files:
-                # What the child was given once stays there: a file that is gone would be one more surprise.
+                # A file that the child has got stays there, even if its secret is gone.
                 texts = {name: after.get(name, "") for name in in_files if name in after or name in paths}
                 paths.update(files.put(texts))
             return sorted(differing - in_files)
@@ -79,7 +79,7 @@ def run_watched(
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
             stack.callback(control.stop)
         while True:
-            control.take()  # what came until now is in what is read next
+            control.take()  # changes until now are in the values below
             given = texts_of(control.resolutions)
             variables = given | {name: paths[name] for name in given if name in in_files}
             refuse_unholdable(variables)
@@ -107,7 +107,7 @@ def run_watched(
 
 
 def _ended_within(seconds: float) -> int | None:
-    """Wait, and return the number of a signal that asks for an end meanwhile: there is no child to get it."""
+    """Wait; return the number of a signal that asks for an end meanwhile, since no child can get it."""
     if not seconds:
         return None
 
@@ -133,7 +133,7 @@ class _SignalledError(Exception):
 
 
 def _masker(control: ChildControl) -> Callable[[], Masker]:
-    """Return what makes the masker of all that the child has been given by now."""
+    """Return a function that makes the masker of all values that the child has got so far."""
 
     def make() -> Masker:
         sets = [*control.earlier, control.resolutions]

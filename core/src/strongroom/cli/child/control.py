@@ -1,4 +1,4 @@
-"""`strongroom run --watch`: a child that gets what changes, by a restart or a signal."""
+"""`strongroom run --watch`: passing changes on to the child, by a restart or a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHORT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _EARLIER: Final = 32
-"""Sets of former values that are masked: a child that runs for months gets thousands."""
+"""The most sets of former values that are masked: a child that runs for months may get thousands."""
 
 
 def signal_of(name: str) -> int | None:
@@ -47,11 +47,11 @@ class ChildControl:
 
     Args:
         read: Reads the child's secrets again.
-        resolutions: As the child got them first.
+        resolutions: The secrets that the child gets first.
         number: The signal that the child gets; None to restart it.
         stop_timeout: Seconds between SIGTERM and SIGKILL.
         renew_files: Writes the files of secrets again; returns the names of changed ones without a file.
-        warn: Says something to the user.
+        warn: Warns the user.
         clock: Monotonic seconds.
     """
 
@@ -71,7 +71,7 @@ class ChildControl:
         self._renew_files, self._warn, self._clock = renew_files, warn, clock
         self.resolutions = dict(resolutions)
         self.earlier: deque[Mapping[str, Resolution]] = deque(maxlen=_EARLIER)
-        """What the child had before, whose values it may still print."""
+        """Earlier secrets of the child, whose values it may still print."""
         self._lock = threading.Lock()
         self._warned = False
         self._pending = False
@@ -84,7 +84,7 @@ class ChildControl:
         os.set_blocking(self._writer, False)
 
     def changed(self, _changes: object) -> None:
-        """Read the values again, on the thread of the watch, and let the child get them where they differ.
+        """Read the values again, on the thread of the watch, and let the child get them if they differ.
 
         In an outage it is tried again, after a pause that doubles: the change is not reported twice.
         """
@@ -126,7 +126,7 @@ class ChildControl:
             os.write(self._writer, b"!")
 
     def take(self) -> bool:
-        """Return whether the child is to get something that it has not got yet."""
+        """Return whether there are changes that the child has not got yet."""
         with suppress(BlockingIOError):
             while os.read(self.reader, 4096):
                 pass
@@ -135,18 +135,18 @@ class ChildControl:
         return pending
 
     def started(self) -> None:
-        """Note that the child has started with what is there now."""
+        """Note that the child has started with the present values."""
         self._started = self._clock()
 
     def pause_before_restart(self) -> float:
-        """Return the seconds to wait: none, unless a restarted child ended soon for further changes."""
+        """Return the seconds to wait: 0, unless further changes have soon ended a restarted child."""
         short = self._restarted and self._clock() - self._started < _SHORT_SECONDS
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE) if short else 0.0
         self._restarted = True
         return self._pause
 
     def stop(self) -> None:
-        """Try no longer to read what could not be read."""
+        """Stop trying to read values that could not be read."""
         self._stopped.set()
 
     def close(self) -> None:

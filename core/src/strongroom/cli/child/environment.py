@@ -1,4 +1,4 @@
-"""The environment of a child: what it inherits, what is taken out, what a secret must not be called."""
+"""The environment of a child: what it inherits, what is removed, and names that secrets must not have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 OWN_PREFIX = "STRONGROOM_"
-# Variables that decide which code runs: the loader's, the shells', the interpreters' and what tools start.
+# Variables that decide which code runs: those of the loader, shells and interpreters, and of tools.
 _DANGEROUS_PREFIXES = ("LD_", "DYLD_", "PYTHON", "BASH_FUNC_", "_RLD", "GIT_CONFIG")
 _DANGEROUS = frozenset(
     {
@@ -40,9 +40,9 @@ _DANGEROUS = frozenset(
         *("COR_ENABLE_PROFILING", "COR_PROFILER", "COR_PROFILER_PATH"),
     }
 )
-# Whom a program talks to and whose certificates it trusts. A spec may declare such a secret (a proxy's URL
-# holds a password); a name that only comes of a key may not be one: anyone who may write a key would decide
-# it.
+# Variables that decide which servers a program talks to, and which certificates it trusts. A spec may declare
+# such a secret (a proxy's URL holds a password). A name that comes from a key must not be one, since anyone
+# who may write keys would decide it.
 _TRUSTED = frozenset(
     {
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY"),
@@ -59,7 +59,7 @@ def is_dangerous(name: str) -> bool:
 
 
 def why_dangerous(name: str) -> str | None:
-    """Return why a variable of this name is refused; None where it is not."""
+    """Return why a variable of this name is refused; None if it is not."""
     return REFUSED if is_dangerous(name) else None
 
 
@@ -74,7 +74,7 @@ def refuse_dangerous(names: Iterable[str]) -> None:
 
 
 def refuse_undeclared(names: Iterable[str]) -> None:
-    """Raise `UsageError` naming every one of `names` that may not come of a key alone."""
+    """Raise `UsageError` naming every one of `names` that must be declared, and not just come from a key."""
     refuse_dangerous(names)
     bad = sorted(name for name in names if name.upper() in _TRUSTED)
     if bad:
@@ -107,8 +107,8 @@ def child_environment(
     Args:
         inherited: The variables of this process.
         given: The declared secrets.
-        credentials: Variables that the spec reads; the child has no business with them.
-        keep: Those of strongroom's own variables and of `credentials` that it does need.
+        credentials: Variables that the spec reads, which the child does not get.
+        keep: Exceptions: variables of strongroom or of `credentials` that the child needs.
     """
     left = {
         name: text

@@ -1,4 +1,4 @@
-"""A process that ends a program whose `run` was killed, as it would have been killed itself without `run`."""
+"""A process that kills the program if `run` is killed: without `run` the program itself would have been."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HIGHEST = 1 << 16
 
 
 class Guard:
-    """A forked process that, while the context is entered, kills the program should this process be killed.
+    """A forked process that, while the context is entered, kills the program if this process is killed.
 
-    A process that gets SIGKILL cannot pass it on, so another one has to do that. The waiting process is
-    in a group of its own, which a kill of the whole job does not reach, and has no descriptor but its pipe.
+    A process that gets SIGKILL cannot pass it on, so another one has to. The waiting process is in its own
+    group, which a kill of the whole job does not reach, and has no descriptors except its pipe.
     """
 
     def __enter__(self) -> Self:
@@ -36,7 +36,7 @@ class Guard:
 
     def watch(self, pid: int, *, group: bool) -> None:
         """Let it kill the process `pid`, or its whole group."""
-        with contextlib.suppress(OSError):  # somebody has killed the guard
+        with contextlib.suppress(OSError):  # the guard was killed
             os.write(self._writer, _PROGRAM.pack(pid, group))
 
     def __exit__(self, *_: object) -> None:
@@ -61,7 +61,7 @@ def _wait(reader: int, owner: int) -> NoReturn:
             (os.killpg if group else os.kill)(pid, signal.SIGKILL)
         sweep_files(owner)
     finally:
-        # Nothing of what this process would do at its end is the copy's to do.
+        # The copy must not do what the original process does at its end.
         os._exit(0)
 
 
@@ -71,7 +71,7 @@ def sweep_files(owner: int) -> None:
     if files is not None:
         until = time.monotonic() + _MOST_SECONDS
         while os.getppid() == owner and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)  # its lock goes a moment later than its pipe
+            time.sleep(_POLL_SECONDS)  # its lock is released a moment after its pipe is closed
         files.sweep()
 
 

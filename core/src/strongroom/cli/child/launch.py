@@ -1,4 +1,4 @@
-"""Starting a program as a shell would: where it is found, and which exit code says that it is not."""
+"""Starting a program as a shell does: where it is looked for, and the exit code if it cannot be started."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def start(
 ) -> int:
     """Start `command` and return the number of its process, which the caller waits for.
 
-    `subprocess` could do it, and takes as long to import as half of a store takes to open.
+    `subprocess` could do it, but its import takes half as long as opening a store.
 
     Args:
         command: The program, looked up in the `PATH` of `environment`, and its arguments.
         environment: Its variables.
         streams: Descriptors for `stdin`, `stdout` and `stderr`; what is left out, or None, is inherited.
-        group: 0 for a process group of its own, None for ours.
+        group: 0 for its own process group, None for ours.
         prepare: Called in the new process just before the program.
 
     Raises:
@@ -60,7 +60,7 @@ def start(
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-    # A script without `#!` is one of the shell's, as every `execvp` has it.
+    # A script without `#!` is run by the shell, as `execvp` does.
     return _fork([_SHELL], [_SHELL, _found(name, environment), *command[1:]], environment, begin)
 
 
@@ -70,7 +70,7 @@ def _fork(
     """Start the first of the programs at `paths` that can be started, and return its process.
 
     Raises:
-        OSError: None can.
+        OSError: None of them can.
     """
     reader, writer = os.pipe()  # a program that is started closes it
     with open(reader, "rb") as report:  # noqa: PTH123  # a descriptor
@@ -105,13 +105,13 @@ def _become(
     except OSError as error:
         number = error.errno or number
     finally:
-        # Nothing of what this process would do at its end is the copy's to do.
+        # The copy must not do what the original process does at its end.
         os.write(writer, b"%d" % number)
         os._exit(CANNOT_EXECUTE)
 
 
 def _exec(paths: Sequence[str], words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Become the first of the programs that can be started; return the error's number where none can."""
+    """Become the first of the programs that can be started; return the error's number if none can."""
     number = 0
     for path in paths:
         try:
@@ -157,10 +157,10 @@ def replace_by(command: Sequence[str], environment: Mapping[str, str]) -> NoRetu
 
 
 def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoReturn:
-    """Raise what a shell would say where a program could not be started with the error `number`.
+    """Raise the error that a shell would print for a program that failed to start with the error `number`.
 
     Raises:
-        UsageError: With the code 127 where there is no such program, else 126.
+        UsageError: With the code 127 if there is no such program, else 126.
     """
     if number == errno.ENOENT and not os.path.lexists(_found(name, environment)):
         raise UsageError(f"{name}: command not found", code=NO_SUCH_COMMAND)

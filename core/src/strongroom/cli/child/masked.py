@@ -1,4 +1,4 @@
-"""Which values a child's output is masked for."""
+"""The values that are masked in a child's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["masked_texts", "masker_of"]
 
 
 def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
-    """Return the values that are masked, and what to say of those that are not though nobody said so."""
+    """Return the values to mask, and a warning about any that should be but cannot."""
     texts, unmasked = [], []
     for resolution in found.values():
         text = resolution.known_text
@@ -26,7 +26,7 @@ def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None
                 unmasked.append(f"{resolution.plan.name} ({reason})")
             elif resolution.plan.mask:
                 texts.append(text)
-        # CMD sees what a composed secret was made of, whether or not it was given that too.
+        # The child sees the parts of a composed secret, even if it does not get them as variables.
         texts += [
             made_of
             for part in _made_of(resolution)
@@ -39,7 +39,7 @@ def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None
 
 
 def masker_of(texts: Sequence[str]) -> Callable[[], Masker] | None:
-    """Return what makes the masker; None where there is nothing to mask."""
+    """Return a function that makes the masker; None if there is nothing to mask."""
 
     @cache
     def make() -> Masker:
@@ -52,7 +52,7 @@ def masker_of(texts: Sequence[str]) -> Callable[[], Masker] | None:
 
 
 def _is_default(one: Resolution) -> bool:
-    return one.known_text == one.plan.default  # it is in the spec for everybody to read
+    return one.known_text == one.plan.default  # everybody who can read the spec knows it
 
 
 def _made_of(one: Resolution) -> Iterator[Resolution]:
@@ -62,7 +62,7 @@ def _made_of(one: Resolution) -> Iterator[Resolution]:
 
 
 def _unmaskable_reason(one: Resolution) -> str | None:
-    """Return why a value cannot be masked that the spec does not take out itself."""
+    """Return why a value cannot be masked, unless the spec itself says not to."""
     if not one.plan.mask or not one.known_text:
         return None
     if one.plan.type in UNMASKED_TYPES and one.refused is None:

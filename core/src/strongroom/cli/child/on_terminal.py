@@ -1,4 +1,4 @@
-"""A child on a terminal of its own, whose output is masked on its way to ours."""
+"""A child on its own terminal, whose output is masked on its way to ours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASKS_FOR_THE_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
 
 
 class ChildOnTerminal(Child):
-    """The child with a terminal of its own, led by a monitor."""
+    """The child with its own terminal, whose session a `SessionLeader` leads."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -38,7 +38,7 @@ class ChildOnTerminal(Child):
         self.has_jobs = False
 
     def _enter(self, stack: contextlib.ExitStack) -> None:
-        stack.enter_context(self.terminal)  # the monitor is its guard
+        stack.enter_context(self.terminal)  # the session leader is its guard
 
     def _start(self, ends: list[int]) -> None:
         masker = self.job.masker
@@ -90,12 +90,12 @@ class ChildOnTerminal(Child):
         elif kind == session_leader.ENDED:
             self.returncode = os.waitstatus_to_exitcode(number)
         elif number in _ASKS_FOR_THE_TERMINAL:
-            # In the background of its own terminal it is stopped as it reads a key, or changes a mode.
+            # In the background of its own terminal it is stopped when it reads a key or changes a mode.
             self.terminal.wanted = True
             if in_foreground(self.terminal.keys):
                 self._go_on()
             else:
-                self._suspend(number)  # as the kernel would have stopped all of us
+                self._suspend(number)  # the kernel would have stopped the whole job
         else:
             self._suspend()
 
@@ -109,18 +109,19 @@ class ChildOnTerminal(Child):
             self.was_typed_in_line = self.terminal.reads_lines and group == self.pid
 
     def typed_signal(self, code: int) -> Typed | None:
-        """Return the typed signal that the job has not got, or that the child has ended by."""
+        """Return the typed signal that the job has not got, or that has ended the child."""
         if self.typed is None or self.typed in self.ignored:
             return None
         if code == -self.typed:
             return Typed(self.typed, ended_the_program=True, group=self.terminal_took_it)
-        # A program with jobs of its own, such as a shell, or one that reads each key has its own use for it.
+        # A program with its own jobs, such as a shell, or one that reads single keys handles the signal
+        # itself.
         if code >= 0 and self.was_typed_in_line and not self.has_jobs:
             return Typed(self.typed, ended_the_program=False, group=True)
         return None
 
     def _ended(self, pid: int, code: int) -> None:
-        # The monitor has told what it knows before it ends; if not, its own end stands for the child's.
+        # The session leader reports before it ends; if it has not, its own end counts as the child's.
         if self.monitor is not None and pid == self.monitor.pid:
             for kind, number in self.monitor.reports():
                 self._reported(kind, number)
@@ -130,14 +131,14 @@ class ChildOnTerminal(Child):
     def _handlers(self) -> dict[int, Any]:
         return super()._handlers() | {
             signal.SIGWINCH: lambda *_: self.terminal.resize(),
-            signal.SIGTSTP: self._received,  # the monitor will tell when the child has stopped
+            signal.SIGTSTP: self._received,  # the session leader reports when the child has stopped
             signal.SIGCONT: lambda *_: self._go_on(),
         }
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         super()._received(number, frame)
         if number in FROM_THE_KEYBOARD and not self.terminal.reads_input:
-            # Our terminal was not raw, so that it may have come from there, to the whole job.
+            # Our terminal was not raw, so the signal may have come from there, to the whole job.
             self.typed, self.was_typed_in_line, self.terminal_took_it = number, False, False
 
     def _leave_terminal(self) -> None:
@@ -148,9 +149,9 @@ class ChildOnTerminal(Child):
         if self.monitor is not None:
             self.monitor.resume(in_foreground=here)
 
-    def _let_go(self) -> None:
+    def _leave_session(self) -> None:
         if self.monitor is not None and self.failure is None:
-            self.monitor.let_go()
+            self.monitor.wait_for_release()
 
     def _after(self, *, left: bool) -> None:
         if self.monitor is not None:

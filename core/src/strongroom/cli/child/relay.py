@@ -1,4 +1,4 @@
-"""One stream of a child on its way to one of ours, masked."""
+"""One output stream of a child, masked on its way to one of ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Relay", "leave_behind", "same_file", "write_all"]
 
 _CHUNK = 1 << 20
-_PIPE_BYTES = 1 << 20  # fewer, larger pieces
+_PIPE_BYTES = 1 << 20  # for fewer, larger reads
 _LARGEST = 1 << 24
 _TERMINAL_BYTES = 1 << 16
 """More than any terminal holds: Linux takes 18 KB, of which it counts the first 4 KiB."""
@@ -42,7 +42,7 @@ class Relay:
         self.target = target
         self.open = True
         self.failure: int | None = None
-        """The error number of what could not be written, though there is somebody to read it."""
+        """The error number of a failed write, unless the reader is gone."""
         with contextlib.suppress(OSError, AttributeError):  # a terminal has no such size, nor has macOS
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._masker = masker
@@ -52,14 +52,14 @@ class Relay:
     @property
     def _stream(self) -> MaskingStream:
         if self._made is None:
-            # glibc hands what is larger than the largest piece ever freed back to the kernel, and each of our
-            # buffers would be made of new pages again: that took an eighth of the time.
+            # glibc returns blocks to the kernel that are larger than any block freed before. After this one,
+            # our buffers are reused, and not made of new pages each time, which took an eighth of the time.
             bytes(_LARGEST)
             self._made = self._masker().stream()
         return self._made
 
     def prepare(self) -> None:
-        """Make the masker before there is something to mask, so that the first line need not wait for it."""
+        """Make the masker before there is something to mask, so that the first line does not wait for it."""
         if self.open:
             self._masker()
 
@@ -70,7 +70,7 @@ class Relay:
             self._made, self._release_at = None, None
 
     def forward(self) -> int:
-        """Pass on what there is; return how many bytes came."""
+        """Pass on what can be read now; return how many bytes it was."""
         try:
             data = os.read(self.source, _CHUNK)
         except BlockingIOError:
@@ -85,28 +85,28 @@ class Relay:
         return len(data)
 
     def wait_seconds(self) -> float | None:
-        """Return how long nothing has to be done for this stream; None is for ever."""
+        """Return after how many seconds this stream needs attention; None for never."""
         return None if self._release_at is None else max(0.0, self._release_at - time.monotonic())
 
     def release_due(self) -> None:
-        """Give out an undecided tail that was held long enough."""
+        """Write an undecided tail that was held back long enough."""
         if self._release_at is not None and time.monotonic() >= self._release_at:
             self.release()
 
     def release(self) -> None:
-        """Give out an undecided tail, since the program will write nothing for now."""
+        """Write an undecided tail, since the program will write nothing for now."""
         if self._release_at is not None:
             self._release_at = None
             self._write(self._stream.release())
 
     def drain(self) -> None:
-        """Pass on all that was written by now; at its end, where nobody is left who could write, close.
+        """Pass on everything written so far; close at the end, if no process is left that could write.
 
-        A terminal has it ready: Linux, where nothing is there to read, first waits for what is on its way.
+        On a terminal nothing is missed: if there is nothing to read, Linux first waits for output on its way.
         """
         if self.open:
             os.set_blocking(self.source, False)
-            # Once more than that, for the end; a program that goes on printing does not keep us.
+            # One more read, to see the end; but a program that goes on printing must not hold us up.
             owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
             if os.isatty(self.source):
                 owed = max(owed, _TERMINAL_BYTES)
@@ -114,7 +114,7 @@ class Relay:
                 owed -= came
 
     def close(self) -> None:
-        """Give out the rest and close the source."""
+        """Write the rest and close the source."""
         if self.open and self._made is not None:
             self._write(self._made.finish())
         self._shut()
@@ -139,20 +139,20 @@ class Relay:
         try:
             write_all(self.target, data)
         except OSError as error:
-            # With its own end closed the child learns of it as it always would.
+            # When its pipe is closed, the child notices as it would without us.
             self.failure = None if error.errno in _GONE else error.errno
             self._shut()
 
 
 def leave_behind(relays: Sequence[Relay]) -> None:
-    """Let a process of its own pass on, masked, what programs print that outlive the child.
+    """Start a process that passes on, masked, the output of programs that outlive the child.
 
-    They would otherwise be ended by their next line; without `run` they would just go on.
+    Otherwise their next line would end them; without `run` they would just go on.
     """
     if os.fork():
         return
     try:
-        os.setsid()  # what is typed, or sent to the job, is not meant for it
+        os.setsid()  # keys and signals to the job are not meant for it
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         keep_only(descriptor for relay in relays for descriptor in (relay.source, relay.target))
@@ -165,7 +165,7 @@ def leave_behind(relays: Sequence[Relay]) -> None:
                 if relay.open:
                     relay.release_due()
     finally:
-        # Nothing of what this process would do at its end is the copy's to do.
+        # The copy must not do what the original process does at its end.
         os._exit(0)
 
 
@@ -180,7 +180,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def same_file(one: int, other: int) -> bool:
-    """Return whether what is written to the two descriptors goes to one place."""
+    """Return whether the two descriptors lead to the same file, pipe or terminal."""
     try:
         first, second = os.fstat(one), os.fstat(other)
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs a program as if it had been started directly: its streams, its signals, its exit code."""
+"""Running a program as if it had been started directly: its streams, its signals, its exit code."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Outcome:
         self.code = code
         """Its exit code, or 128+N after signal N."""
         self.typed = typed
-        """A signal that was typed, which the job has to get once everything is cleaned up."""
+        """A typed signal that the job must get after the cleanup."""
 
     def end(self) -> int:
-        """Return the code, or end as the child did where that was by a typed signal."""
+        """Return the code, or end by the same typed signal as the child."""
         if self.typed is not None:
             self.typed.act()
         return self.code
@@ -51,11 +51,11 @@ def run_child(
     one, its output goes through us: on a terminal it has a terminal of its own, elsewhere pipes. Processes
     that outlive the child are not waited for; a process that we leave behind passes on what they print.
 
-    With a `control` the child gets its signal as something is to be given to it, or is ended.
+    With a `control` the child gets a signal or is ended when its secrets change.
 
     Raises:
-        UsageError: It cannot be started; its code is 126 or 127, as in a shell. Or not all that it printed
-            could be written, as on a full disk.
+        UsageError: It cannot be started; its code is 126 or 127, as in a shell. Or its output could not be
+            written, as on a full disk.
         StoppedForRestart: It was ended because `control` asked for it.
     """
     job = Job(list(command), dict(environment), masker, control)

@@ -1,4 +1,4 @@
-"""Secrets as files for a child: private, in memory where the system has such a place, gone at the end."""
+"""Secrets as files for a child: private, in memory if possible, removed at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CURRENT = "current"
 class SecretFiles:
     """A folder that exists while the context is entered and is made with the first files.
 
-    Its owner holds a lock in it, so that a later call can tell what a killed one has left behind.
+    Its owner holds a lock in it, so that a later call recognises what a killed one has left behind.
     """
 
     def __init__(self, base: Path | None = None) -> None:
@@ -43,14 +43,14 @@ class SecretFiles:
     def put(self, texts: Mapping[str, str]) -> dict[str, str]:
         """Replace the content of all files by `texts`, in one step, and return their paths by name.
 
-        Only the user may read them. A path stays what it is: `current` in it leads to the newest folder of
-        texts, so a key is never beside the certificate of another one. The one before it stays until
-        the next call, for who is reading.
+        Only the user may read them. Paths do not change: `current` in them leads to the newest folder, so
+        that a key is never beside the certificate of another one. The previous folder stays until the next
+        call, for programs that are reading.
         """
         if self._folder is None:
             sweep(self._base)
             self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._base))
-            # Under another name until it is locked: a lock that nobody holds tells of a dead owner.
+            # It gets its name once it is locked: a lock that nobody holds means that its owner is dead.
             begun = self._folder / f"{_LOCK}.new"
             self._lock = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)

@@ -1,10 +1,10 @@
-"""A process between us and a program on a terminal of its own, so that Ctrl-Z works there.
+"""A process between us and a program on its own terminal, so that Ctrl-Z works there.
 
-The leader of a session has no parent in it that could continue it, and the kernel therefore ignores
-Ctrl-Z for it. So a forked copy of this process leads the session and starts the program in a process
-group of its own, as a shell would, and reports what becomes of it. It brings the program to the foreground
-of its terminal, or to the background, where reading stops it and so tells that it wants the keys. And it
-ends the program where we were killed.
+The leader of a session has no parent in the session that could continue it, so the kernel ignores Ctrl-Z for
+it. Therefore a forked copy of this process leads the session, starts the program in its own process group, as
+a shell would, and reports on it. It brings the program to the foreground of its terminal, or to the
+background: there a read stops the program, which shows that it wants the keys. And it ends the program if we
+are killed.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from strongroom.cli.child.terminal import Terminal
 __all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Program", "SessionLeader"]
 
 STARTED, STOPPED, ENDED, FAILED = range(4)
-"""Kinds of reports; with each comes a number: process id, signal, wait status, error number."""
+"""Kinds of reports; each comes with a number: process id, signal, wait status, error number."""
 _FOREGROUND, _BACKGROUND = signal.SIGUSR1, signal.SIGUSR2
 _REPORT = struct.Struct("=ii")
 
 
 class Program(NamedTuple):
-    """What is started on a terminal of its own."""
+    """The program to start on its own terminal."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     terminal: Terminal
-    """Its side of this is closed for us afterwards."""
+    """Its terminal; we close the program's side after the start."""
     streams: Mapping[str, Any]
     """As `Popen` takes them."""
     in_foreground: bool
     """Whether it begins in the foreground of `terminal`."""
     prepare: Callable[[], object] | None
-    """What its process has to do besides."""
+    """Called in its process before the program."""
 
     def __repr__(self) -> str:
         return "<Program>"  # no argument, and no variable: they may hold values
 
 
 class SessionLeader:
-    """Starts `program`; `reports` tells what became of it since the last call.
+    """Starts `program`; `reports` returns what has happened to it since the last call.
 
     Args:
-        program: What is started.
-        foreign: Descriptors of ours that the copy must not keep open.
+        program: The program.
+        foreign: Descriptors of ours that the copy must close.
     """
 
     def __init__(self, program: Program, *, foreign: Sequence[int]) -> None:
@@ -69,7 +69,7 @@ class SessionLeader:
         self._listens = True
 
     def reports(self) -> list[tuple[int, int]]:
-        """Return the kinds and numbers of what was reported; each is written in one piece."""
+        """Return the kinds and numbers of new reports; each is written in one piece."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(self.reader, 64 * _REPORT.size)
             return list(_REPORT.iter_unpack(data))
@@ -80,14 +80,14 @@ class SessionLeader:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, _FOREGROUND if in_foreground else _BACKGROUND)
 
-    def let_go(self) -> None:
-        """Wait until it has left the terminal to those who outlive the program, after the program's end."""
+    def wait_for_release(self) -> None:
+        """Wait, after the program's end, until the terminal belongs only to processes that outlive it."""
         os.set_blocking(self.reader, True)
         while os.read(self.reader, _REPORT.size):
             pass
 
     def close(self, *, end: bool) -> None:
-        """Listen no longer, and end it."""
+        """Stop reading reports; with `end`, kill the process."""
         if self._listens:
             self._listens = False
             os.close(self.reader)
@@ -99,7 +99,7 @@ class SessionLeader:
 
 
 class _LeaderProcess:
-    """What the copy does."""
+    """The work of the forked copy."""
 
     def __init__(self, program: Program, writer: int) -> None:
         self.program, self.writer = program, writer
@@ -110,7 +110,7 @@ class _LeaderProcess:
         self.abandoned = False
 
     def lead(self) -> NoReturn:
-        """Start the program and report what becomes of it."""
+        """Start the program and report on it until it ends."""
         try:
             with self.wakeup:
                 self._start()
@@ -118,7 +118,7 @@ class _LeaderProcess:
         except OSError as error:
             self._report(FAILED, error.errno or 0)
         finally:
-            # Nothing of what this process would do at its end is the copy's to do.
+            # The copy must not do what the original process does at its end.
             os._exit(0)
 
     def _start(self) -> None:
@@ -141,7 +141,7 @@ class _LeaderProcess:
 
         streams = program.streams
         self.pid = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
-        # The slave stays open: without it, our going away could be told before the child's end is.
+        # The slave stays open: otherwise the terminal's end could be seen before the child's end is reported.
         for stream in {streams["stdout"], streams["stderr"]} - {self.terminal.slave, None}:
             os.close(stream)
 
@@ -158,20 +158,20 @@ class _LeaderProcess:
                 break
         self.pid = 0
         self._report(ENDED, status)
-        # A process that outlives the program has the terminal as long as its session has a leader.
+        # A process that outlives the program keeps the terminal as long as its session has a leader.
         os.close(self.terminal.slave)
         keep_only(self.wakeup.descriptors())
         while True:
             self._wait_for_signal()
 
     def _wait_for_signal(self) -> None:
-        """Wait for a signal since the last call: a bare wait would miss one that comes just before it."""
+        """Wait for a signal since the last call; `signal.pause` would miss one that comes just before it."""
         select.select([self.wakeup.reader], [], [])
         self.wakeup.clear()
         self._end_if_abandoned()
 
     def _report(self, kind: int, number: int) -> None:
-        with contextlib.suppress(BrokenPipeError):  # `run` was killed: its end of the terminal goes with it
+        with contextlib.suppress(BrokenPipeError):  # `run` was killed, and its end of the terminal is closed
             os.write(self.writer, _REPORT.pack(kind, number))
 
     def _resume(self, foreground: int) -> None:
@@ -181,11 +181,11 @@ class _LeaderProcess:
                 os.killpg(self.pid, signal.SIGCONT)
 
     def _hung_up(self, *_: object) -> None:
-        """Note the end of the terminal: the program may be there already, and its number not known yet."""
+        """Note the end of the terminal; the program's process id may not be known yet."""
         self.abandoned = True
 
     def _end_if_abandoned(self) -> None:
-        """End the program, and this process, where `run` was killed."""
+        """End the program, and this process, if `run` was killed."""
         if not self.abandoned:
             return
         if self.pid:

@@ -1,4 +1,4 @@
-"""Which signals a child gets from us, and the descriptor that tells when one has come."""
+"""The signals that a child gets from us, and a descriptor that becomes readable when one comes."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ def _known(*names: str) -> frozenset[int]:
     return frozenset(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-# Not those that nobody can catch, that tell of a fault or of a child of this process itself, and not
-# those by which a terminal stops and continues its jobs.
+# All except those that cannot be caught, those about a fault or a child of this process itself, and those by
+# which a terminal stops and continues its jobs.
 PASSED_ON = frozenset(map(int, signal.valid_signals())) - _known(
     *("SIGKILL", "SIGSTOP", "SIGCHLD", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT", "SIGPIPE", "SIGURG"),
     *("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS", "SIGXCPU", "SIGXFSZ", "SIGIO"),
 )
 """Signals to this process that are meant for the child."""
 FROM_THE_KEYBOARD = frozenset({int(signal.SIGINT), int(signal.SIGQUIT)})
-"""What a terminal sends to all programs of a job by itself."""
+"""The signals that a terminal itself sends to all programs of a job."""
 
 _PR_SET_DUMPABLE = 4
 _OF_JOBS = _known("SIGTSTP", "SIGCONT")
 
 _LAST = signal.SIGURG
-"""Sent to our own thread as the last one. No terminal sends it, and where nobody waits it does nothing."""
+"""Ends our own waiting thread. No terminal sends it, and without a waiting thread it does nothing."""
 
 Handler = Callable[[int, FrameType | None], Any]
 
 
 class Typed:
-    """A signal that was typed while a program ran, as Ctrl-C is, and what it still has to do.
+    """A signal that was typed while a program ran, such as Ctrl-C, and which still has to act on the job.
 
-    A terminal sends it to all programs of a job. What waits for us in this job, such as a script, goes by it,
-    and by whether we died of it: so we do as the program did.
+    A terminal sends it to all programs of a job. A script that waits for us acts on it, and on whether we
+    died of it, so we do as the program did.
     """
 
-    __slots__ = ("ended_the_program", "group", "number")  # a named tuple takes as long to make as a read
+    __slots__ = ("ended_the_program", "group", "number")  # making a named tuple takes as long as a read
 
     def __init__(self, number: int, *, ended_the_program: bool, group: bool) -> None:
         self.number = number
         self.ended_the_program = ended_the_program
         self.group = group
-        """Whether the rest of the job has not got it: it was typed into the program's own terminal."""
+        """Whether only the program got it, because it was typed into the program's own terminal."""
 
     def act(self) -> None:
-        """Give the signal to the job, and die of it if the program did; everything is cleaned up by now."""
+        """Send the signal to the job, and die of it if the program did; called after the cleanup."""
         if threading.current_thread() is not threading.main_thread():
             return
         if self.ended_the_program and self.number == signal.SIGQUIT:
@@ -70,17 +70,16 @@ def _leave_no_core() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # Linux alone has prctl, and pipes cores past the limit
+    # Only Linux has prctl, and needs it: it may pipe a core to a program in spite of the limit.
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 @contextlib.contextmanager
 def handled(handlers: Mapping[int, Handler]) -> Iterator[frozenset[int]]:
-    """Handle signals while the block runs; it gets those that were ignored, and that a child has to ignore.
+    """Handle signals while the block runs; it gets those that were ignored, which a child must ignore, too.
 
-    They are handled nevertheless: the child may have a handler of its own for them.
+    They are handled nevertheless, since the child may have its own handler for them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield frozenset()
@@ -99,13 +98,13 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[frozenset[int]]:
 
 @contextlib.contextmanager
 def keyboard_signals_apart(
-    numbers: frozenset[int], tell: Callable[[int], object], typed: Callable[[int], object]
+    numbers: frozenset[int], sent: Callable[[int], object], typed: Callable[[int], object]
 ) -> Iterator[Callable[[], object]]:
-    """Call `tell`, in a thread, for each of these signals that another process sends, while the block runs.
+    """Call `sent`, in a thread, for each of these signals that another process sends, while the block runs.
 
-    For those that a terminal sends `typed` is called: they reach the whole job anyway. Where the system does
-    not tell the two apart (macOS), nothing is changed. The block gets what a new process has to call, so
-    that it does not inherit the waiting.
+    For those that a terminal sends, `typed` is called: they reach the whole job anyway. If the system does
+    not distinguish the two (macOS), nothing is changed. The block gets a function that a new process must
+    call, so that it does not inherit the blocked signals.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not numbers or not in_main_thread or not hasattr(signal, "sigwaitinfo"):
@@ -116,7 +115,7 @@ def keyboard_signals_apart(
 
     def take(info: signal.struct_siginfo) -> None:
         if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
-            tell(info.si_signo)
+            sent(info.si_signo)
         else:
             typed(info.si_signo)
 
@@ -135,7 +134,7 @@ def keyboard_signals_apart(
         yield lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
         if thread.ident is not None:
-            # A program may have died of a signal that the thread has not come to: we must know of it.
+            # The program may have died of a signal that the thread has not handled yet: we must know of it.
             over.set()
             signal.pthread_kill(thread.ident, _LAST)
             thread.join()
@@ -145,7 +144,7 @@ def keyboard_signals_apart(
 
 
 class Wakeup:
-    """A descriptor that becomes readable as a signal comes in."""
+    """A descriptor that becomes readable when a signal comes in."""
 
     def __enter__(self) -> Self:
         self.reader, self._writer = os.pipe()
@@ -163,7 +162,7 @@ class Wakeup:
         os.close(self._writer)
 
     def descriptors(self) -> tuple[int, int]:
-        """Return what must stay open while signals are waited for."""
+        """Return the descriptors that must stay open while signals are waited for."""
         return self.reader, self._writer
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""A program that runs: its streams are passed on, its signals too, until it has ended."""
+"""A running program, whose streams and signals are passed on until it ends."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["STDERR", "STDIN", "STDOUT", "Child", "Control", "Job"]
 STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 0.1
-"""A child that has run for so long and printed nothing leaves time to make the masker; many end before."""
+"""After so long without output there is time to make the masker; many programs have ended by then."""
 _BY_ITSELF = frozenset({signal.SIGSTOP, signal.SIGTSTP})
-"""How a program stops itself."""
+"""Signals by which a program stops itself."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
 class Control(Protocol):
-    """Says that a child is to get something new; see `strongroom.cli.child.control.ChildControl`."""
+    """Says when a child must get changed secrets; see `strongroom.cli.child.control.ChildControl`."""
 
     reader: int
     number: int | None
@@ -52,14 +52,14 @@ class Control(Protocol):
 
 
 class Job(NamedTuple):
-    """What a child is started with."""
+    """What a child is to be started with."""
 
     command: list[str]
     environment: dict[str, str]
     masker: Callable[[], Masker] | None
-    """Makes what masks its output, where that is to be masked."""
+    """Makes the masker of its output; None if that is not masked."""
     control: Control | None
-    """Says that it is to get something new, where anything may come."""
+    """Says when it must get changed secrets; None without `--watch`."""
 
     def __repr__(self) -> str:
         return "<Job>"  # no argument, and no variable: they may hold values
@@ -82,8 +82,8 @@ class Child:
         self.ignored: frozenset[int] = frozenset()
         self.typed: int | None = None
         self.prepare: list[Callable[[], object]] = []
-        # Programs of one job share the terminal: a group of its own would be in the background, and be
-        # stopped as soon as it asked for a password. There the terminal itself sends Ctrl-C to all.
+        # Programs of one job share the terminal: in a group of its own the child would be in the background,
+        # and stopped as soon as it asked for a password. In one job, the terminal itself sends Ctrl-C to all.
         self.own_group = not is_controlled()
 
     def run(self) -> int:
@@ -114,9 +114,9 @@ class Child:
         return self.returncode
 
     def _enter(self, stack: contextlib.ExitStack) -> None:
-        """Get what is needed before signals are handled and until the end."""
+        """Enter what is needed from before signals are handled until the end."""
         guard = stack.enter_context(Guard())
-        # By the new process itself: told by us, we could be killed between its start and the telling.
+        # The new process does this itself: we could be killed between its start and doing it.
         self.prepare.append(lambda: guard.watch(os.getpid(), group=self.own_group))
 
     def _ignore(self) -> None:
@@ -134,7 +134,7 @@ class Child:
         if self.job.masker is not None and STDOUT not in closed:
             streams["stdout"] = self._pipe(self.job.masker, STDOUT, ends)
         if self.job.masker is not None and STDERR not in closed:
-            # Where both go to one place their order is worth keeping, so they share a pipe.
+            # If both lead to the same place they share a pipe, which keeps their order.
             shared = streams.get("stdout") if same_file(STDOUT, STDERR) else None
             streams["stderr"] = shared if shared is not None else self._pipe(self.job.masker, STDERR, ends)
         pid = start(
@@ -176,7 +176,7 @@ class Child:
                 self._heed_control(ready)
                 self._reap()
                 self._prepare_relays()
-        self._let_go()
+        self._leave_session()
         for relay in self.relays:
             relay.drain()
         left = [relay for relay in self.relays if relay.open]
@@ -186,17 +186,19 @@ class Child:
         for relay in left:
             relay.abandon()
 
-    def _let_go(self) -> None:
-        """Do what has to be done before it is known whether anybody else can still print."""
+    def _leave_session(self) -> None:
+        """Do what is necessary before it is known whether other processes can still print."""
 
     def _after(self, *, left: bool) -> None:
-        """Do what is left to do at the end; `left` tells whether somebody who can still print is there."""
+        """Clean up at the end; `left` says whether processes are left that can still print."""
 
     def _patience(self, wakeup: Wakeup) -> float | None:
         due = [max(at - time.monotonic(), 0.0) for at in (self.kill_at, self.prepare_at) if at is not None]
         waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
-            waits.append(_POLL_SECONDS)  # nothing else tells a thread that the child has ended
+            waits.append(
+                _POLL_SECONDS
+            )  # outside of the main thread, only polling shows that the child has ended
         return min(waits, default=None)
 
     def _prepare_relays(self) -> None:
@@ -212,7 +214,7 @@ class Child:
         return wanted
 
     def _heed_control(self, ready: Mapping[int, int]) -> None:
-        """Give the child what is new: its signal, or an end in time."""
+        """Give the child changed secrets, by its signal or a restart; kill one that does not end in time."""
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
             self._send(signal.SIGKILL)
@@ -237,7 +239,7 @@ class Child:
             relay.release_due()
 
     def _reap(self) -> None:
-        """Reap what has ended: the child, and as process 1 also what others left."""
+        """Reap the child when it has ended, and, as process 1, also orphans."""
         with contextlib.suppress(ChildProcessError):
             while not self._is_over:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -255,7 +257,7 @@ class Child:
             self.stop_asked = False
             self._suspend(job=False)
         elif number in _BY_ITSELF and not self.own_group and os.getpgrp() == os.getpid():
-            self._suspend()  # as the first of a job we are what its shell looks at
+            self._suspend()  # the shell looks at us, the first process of the job
 
     def _ended(self, pid: int, code: int) -> None:
         if pid == self.pid:
@@ -267,7 +269,7 @@ class Child:
         self.typed = number
 
     def typed_signal(self, code: int) -> Typed | None:
-        """Return the typed signal that the job has to be given; None where it has it, and knows all."""
+        """Return the typed signal that we have to die of, as the child did; None if there is none."""
         if self.typed is None or self.typed in self.ignored or code != -self.typed:
             return None
         return Typed(self.typed, ended_the_program=True, group=False)
@@ -283,44 +285,44 @@ class Child:
     def _received(self, number: int, frame: FrameType | None) -> None:
         del frame
         if number in _ENDING:
-            self.stopping = False  # somebody wants an end, and not another start
+            self.stopping = False  # an end is wanted, not a restart
         if self.own_group or number not in FROM_THE_KEYBOARD:
             self._send(number)
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
         del frame
-        # We stop once the child has, which it may do later, or not at all: while it still reads the terminal,
-        # a shell that sees us stopped reads it too, and each gets some of what is typed.
+        # We stop once the child has stopped, which may be later or never: if a shell saw us stopped while the
+        # child still reads the terminal, each would get a part of what is typed.
         self.stop_asked = True
-        if self.own_group or self.pid is None:  # else it has come from the terminal, to the whole job
+        if self.own_group or self.pid is None:  # otherwise it came from the terminal, to the whole job
             self._send(number)
 
     def _suspend(self, number: int = signal.SIGTSTP, *, job: bool = True) -> None:
-        """Stop after the child, with the rest of the `job`, once its last words are seen; go on with it."""
+        """Stop after the child, with the rest of the `job`, once its output is written; continue with it."""
         for relay in self.relays:
             relay.drain()
             relay.release()
         self._leave_terminal()
         before = signal.signal(number, signal.SIG_DFL)
-        # Where no shell could continue us, the kernel lets us go on at once.
+        # If no shell could continue us, the kernel does not stop us.
         os.kill(0 if job else os.getpid(), number)
-        # Who stops us again is heeded once the child goes on: what we sent it before would be undone by that.
+        # A stop that comes now is handled after the child goes on, since that would undo it.
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {number, signal.SIGTSTP})
         self._go_on()
         signal.signal(number, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _leave_terminal(self) -> None:
-        """Do what has to be done before others of our job, or its shell, get our terminal."""
+        """Do what is necessary before others of our job, or its shell, get our terminal."""
 
     def _go_on(self) -> None:
-        # Who continues a job has continued the child too. It may have been stopped again by now, by a key
-        # that was typed since: a signal from us would undo that.
+        # Continuing a job has continued the child, too. By now a typed key may have stopped it again: a
+        # signal from us would undo that.
         if self.own_group or not self._is_changed():
             self._send(signal.SIGCONT)
 
     def _is_changed(self) -> bool:
-        """Return whether somebody has continued a child that was seen to stop; macOS cannot tell."""
+        """Return whether a child that had stopped was continued by another process; macOS does not say."""
         if not hasattr(os, "waitid") or self.pid is None:
             return False
         any_change = os.WCONTINUED | os.WSTOPPED | os.WEXITED
@@ -347,4 +349,4 @@ def _watch(selector: selectors.BaseSelector, wanted: Mapping[int, int]) -> None:
 
 
 def _wake(number: int, frame: FrameType | None) -> None:
-    """Do nothing: that the handler is there makes the wake-up descriptor readable."""
+    """Do nothing: having a handler makes the wake-up descriptor readable."""

@@ -1,4 +1,4 @@
-"""A terminal of the child's own between it and ours, so that what it prints there can be masked."""
+"""A terminal for the child, between it and ours, so that its output can be masked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_controlled() -> bool:
 
 
 def _controlling() -> int:
-    """Return a descriptor of the terminal that controls us; -1 where there is none."""
+    """Return a descriptor of the terminal that controls us; -1 if there is none."""
     try:
         return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -42,10 +42,10 @@ def _controlling() -> int:
 class Terminal:
     """A pseudo-terminal that looks like ours.
 
-    While its keys are taken, our terminal is raw: every key, also Ctrl-C, goes to the child's terminal,
-    whose own line discipline makes signals of it. They are those of standard input, or where that is not a
-    terminal (`cat list | run -- less`) those of the terminal that controls us; these only once the child
-    asks for them, for another program of the job may read them.
+    While its keys are taken, our terminal is raw: every key, even Ctrl-C, goes to the child's terminal, whose
+    line discipline makes signals of it. The keys are those of standard input; if that is not a terminal, as
+    in `cat list | run -- less`, those of the terminal that controls us, but only once the child asks for
+    them, since another program of the job may read them.
     """
 
     def __init__(self, ours: int) -> None:
@@ -95,7 +95,7 @@ class Terminal:
 
     def set_foreground(self, group: int) -> None:
         """Bring a process group of its session to its foreground."""
-        # From the background that is asked for by a signal that would stop us.
+        # In the background, this call causes a signal that would stop us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         with contextlib.suppress(OSError):  # the group is gone
             os.tcsetpgrp(self.slave, group)
@@ -107,7 +107,7 @@ class Terminal:
             termios.tcsetwinsize(self.master, termios.tcgetwinsize(self.ours))
 
     def forward_input(self) -> bytes:
-        """Pass on what was typed, and return it; at its end nothing is read any more."""
+        """Pass on what was typed, and return it; at the end of the input, stop reading."""
         try:
             data = os.read(self.keys, _INPUT_CHUNK)
         except OSError:
@@ -115,13 +115,13 @@ class Terminal:
         if not data:
             self.reads_input = False
             return b""
-        # What does not fit waits, so that a child which does not read cannot hold up its own output.
+        # What does not fit waits, so that a child that does not read cannot block its own output.
         self._input += data
         self.flush_input()
         return data
 
     def signal_of(self, data: bytes) -> int | None:
-        """Return the signal that the child's terminal makes of typed `data`; None if it makes none."""
+        """Return the signal that the child's terminal makes of the typed `data`, if any."""
         try:
             *_, local, _, _, characters = termios.tcgetattr(self.master)
         except termios.error:
@@ -132,7 +132,7 @@ class Terminal:
 
     @property
     def reads_lines(self) -> bool:
-        """Whether the child's terminal makes lines of what is typed: no program looks at each key itself."""
+        """Whether the child's terminal collects lines, so that no program reads single keys."""
         try:
             return bool(termios.tcgetattr(self.master)[3] & termios.ICANON)
         except termios.error:

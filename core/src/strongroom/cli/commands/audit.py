@@ -106,7 +106,7 @@ def verify_command(
 
 
 def _shown(path: str, log: AuditLog) -> str:
-    """Return the path as it was given, where it was."""
+    """Return the path as it was given on the command line, if it was."""
     return log.path if path == os.path.abspath(log.path) else path  # noqa: PTH100  # stays text
 
 
@@ -129,7 +129,7 @@ def _summary(report: AuditReport) -> str:
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose lines, and hand them over as one `Filter`."""
+    """Add the options that choose lines."""
     for option in reversed(
         (
             click.option(
@@ -289,7 +289,7 @@ def _row(entry: Entry) -> list[str]:
 
 
 def _member(entry: Entry, name: str) -> object:
-    """Return what a column says of an entry; the reason of a note of the log's own is what the note says."""
+    """Return the member of an entry for a column; for a note of the log itself, the reason is its text."""
     note = entry.get("note")
     if name != "reason" or not isinstance(note, dict):
         return entry.get(name)
@@ -298,7 +298,7 @@ def _member(entry: Entry, name: str) -> object:
 
 
 def _table_cell(entry: Entry, name: str) -> str:
-    """Return a cell of a table: on a terminal a time to the second, which leaves room for the rest."""
+    """Return a cell of a table; on a terminal, times are shown to the second, to save space."""
     at = started_at(entry) if name == "started_at" and output.is_drawn() else None
     return _cell(_member(entry, name)) if at is None else output.moment(at)
 
@@ -308,5 +308,5 @@ def _cell(value: object) -> str:
 
 
 def safe(text: str) -> str:
-    """Return `text` without control characters: a key that was refused may hold some, to fool a terminal."""
+    """Return `text` without control characters: a refused key may hold some, to deceive a terminal."""
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -47,7 +47,7 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
         if key is None:
             for _, cache in caches:
                 if current_tenant() is None:
-                    cache.cache.drop_all()  # of nobody there may be nothing, where there are tenants
+                    cache.cache.drop_all()  # `clear` would only forget what belongs to no tenant
                 else:
                     cache.clear()
         failed = sorted({name for name, cache in caches if cache.owes_drops()})

@@ -70,24 +70,24 @@ def copy_command(
 
 
 def _itself(pipeline: Pipeline) -> Pipeline:
-    """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
+    """Return `pipeline` without caches, rules for values and fallbacks, but with its hooks."""
     return pipeline.with_inner(without_value_middleware(pipeline))
 
 
 def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
-    """Refuse where DST reads SRC's store: one of its own, or one it falls back to.
+    """Refuse if DST reads SRC's store, directly or by a fallback.
 
-    A key of ours beside `key` tells: no secret is touched, and a crash leaves no more than that key behind.
+    A key of ours beside `key` shows that: no secret is touched, and a crash leaves only that key behind.
     """
     folder = key.rpartition("/")[0]
     probe = f"{folder}/{_PROBE}" if folder else _PROBE
     probe += secrets.token_hex(8)
-    room = _itself(origin)
-    room.set_secret(probe, "left by an interrupted `strongroom copy --delete-source`")
+    source = _itself(origin)
+    source.set_secret(probe, "left by an interrupted `strongroom copy --delete-source`")
     try:
         shared = _now(_itself(destination), probe) is not None or _reads(destination, probe)
     finally:
-        room.delete_secret(probe)
+        source.delete_secret(probe)
     if shared:
         raise errors.UsageError(
             f"{destination.name} reads the store of {origin.name}; --delete-source would lose every secret",
@@ -96,12 +96,12 @@ def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
 
 
 def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) -> Removed:
-    """Delete from `origin` each of `values` that both stores, asked right before, still hold."""
+    """Delete from `origin` each of `values` that both stores still hold right before."""
     source, copy = _itself(origin), _itself(destination)
     removed = Removed([], {})
     with progress("deleting") as advance:
         for done, (key, value) in enumerate(values.items(), 1):
-            # DST first, to keep the time between the last look at SRC and the deletion short.
+            # DST is asked first, to keep the time between the last look at SRC and the deletion short.
             if _now(copy, key) != value:
                 removed.kept[key] = f"{destination.name} itself does not hold what was copied"
             elif (there := _now(source, key)) is None:
@@ -123,7 +123,7 @@ def _now(provider: SecretProvider, key: str) -> str | None:
 
 
 def _reads(provider: SecretProvider, probe: str) -> bool:
-    """Return whether `provider` has `probe`, which no cache can know yet, from wherever it reads."""
+    """Return whether `provider` has `probe` anywhere; no cache can know it yet."""
     with contextlib.suppress(ValidationError, InvalidKeyError):  # rules are for the application's keys
         return _now(provider, probe) is not None
     return False

@@ -24,7 +24,7 @@ _NO_PROFILE = "-"
 
 
 class Side(NamedTuple):
-    """What one side has: values by name, what others are that cannot be told, and why the first is that."""
+    """One side: values by name, the status of secrets that cannot be compared, and why the first cannot."""
 
     values: Mapping[str, str]
     unknown: Mapping[str, str]
@@ -113,7 +113,7 @@ def _in(name: str) -> str:
 
 
 def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, str]:
-    """Return what is to be said of each name, sorted."""
+    """Return the result for each name, sorted."""
     comparison = {}
     for name in sorted({*left.values, *right.values, *left.unknown, *right.unknown}):
         reason = [
