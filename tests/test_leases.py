@@ -292,6 +292,18 @@ def test_a_lease_under_a_batch_token_ends_with_it(servers):
         provider.revoke_lease(lease)
 
 
+def test_numbers_of_a_lease_are_as_the_server_writes_them(servers):
+    servers.call("POST", "sys/mounts/numbers", type="kv", options={"version": "1"})
+    until = int(time.time()) + 3600
+    body = f'{{"expiration": {until}, "ratio": 1.50, "ids": [12345678901234567890], "on": true}}'
+    # As text: the client's own JSON would round them.
+    servers.bao.client.adapter.request("POST", "/v1/numbers/creds/app", data=body)
+    with provider_of(servers, mount_point="numbers") as provider:
+        values = provider.issue_lease("app").values
+    expected = {"expiration": str(until), "ratio": "1.50", "ids": "[12345678901234567890]", "on": "true"}
+    assert dict(values) == expected
+
+
 def certificates(servers, mount, ttl):
     """Let the server issue certificates, and return the options of the pipeline that gives them."""
     servers.call("POST", f"sys/mounts/{mount}", type="pki", config={"max_lease_ttl": "48h"})

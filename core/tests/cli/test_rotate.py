@@ -221,6 +221,13 @@ def test_the_lock_of_the_spec_is_taken(strongroom, folder):
     assert Path("lock.db").exists()
 
 
+def test_a_new_member_leaves_the_numbers_beside_it_as_they_are_written():
+    whole = '{"a": "old", "n": 1.50, "l": [1e400, {"m": 3.14159265358979323846}], "t": true, "none": null, "u": "ü"}'
+    assert with_member(whole, "k", "a", "new") == whole.replace("old", "new")
+    assert with_member(whole, "k", "n", "2") == whole.replace("1.50", '"2"')
+    assert with_member(whole, "k", "b", "x", add=True) == whole[:-1] + ', "b": "x"}'
+
+
 def test_the_replaced_member_is_the_one_that_is_read():
     assert json.loads(with_member('{"a.b": 1, "a": {"b": 2}}', "k", "a.b", "new")) == {
         "a.b": "new",

@@ -257,6 +257,15 @@ def test_a_strangers_errors_become_ours_and_the_value_is_nowhere(plain):
     assert "hunter2" not in repr(error) + str(error)
 
 
+@pytest.mark.parametrize("number", ["1.50", "3.14159265358979323846", "1E5", "1e400", "-0", "9" * 5000])
+def test_a_number_within_a_secret_reads_as_it_is_written(plain, number):
+    registry = SecretProviderRegistry(spec())
+    registry.set_secret("j", f'{{"n": {number}, "l": [{{"m": {number}}}], "t": true, "text": "1"}}')
+    assert registry.get_field("j", "n") == number
+    assert type(registry.get_field("j", "n")) is str
+    assert registry.get_field("j", "l") == f'[{{"m": {number}}}]'
+
+
 def test_get_field_descends(plain):
     registry = SecretProviderRegistry(spec())
     registry.set_secret(

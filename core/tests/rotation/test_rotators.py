@@ -391,6 +391,12 @@ def test_a_new_password_keeps_what_stands_beside_it():
     before = '{"username": "a", "password": "old", "host": "h"}'
     assert json.loads(with_password(KEY, before, "new")) == {"username": "a", "password": "new", "host": "h"}
     assert json.loads(with_password(KEY, before, "new", username="b"))["username"] == "b"
+    settings = '{"password": "old", "ratio": 1.50, "id": 12345678901234567890.0}'
+    assert with_password(KEY, settings, "new") == settings.replace("old", "new")
+    assert (
+        with_password(KEY, settings, "new", username="b")
+        == settings.replace("old", "new")[:-1] + ', "username": "b"}'
+    )
     whole = '{"username": "b", "password": "p"}'
     assert with_password(KEY, before, whole, username="b") == whole
     with pytest.raises(ValidationError, match="not for the user whose turn it is: 'a'"):

@@ -13,14 +13,14 @@ __all__ = ["member_of", "with_member"]
 def member_of(value: str, key: str, field: str) -> str:
     """Return the member `field` of the JSON text `value` of `key`; `a.b` and `a.0` descend.
 
-    A member that is text is returned as it is, any other as JSON text.
+    A member that is text is returned as it is, any other as JSON text, with its numbers as they are written.
 
     Raises:
         ValidationError: The value is not a JSON object or list.
         SecretNotFoundError: It has no such member.
     """
     try:
-        data = json.loads(value)
+        data = _parsed(value)
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict | list):
@@ -33,11 +33,13 @@ def member_of(value: str, key: str, field: str) -> str:
     found = _descend(data, field)
     if found is _NOTHING:
         raise SecretNotFoundError(key, f"secret {show_key(key)} has no field {show_key(field)}")
-    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    return str(found) if isinstance(found, str) else _as_json(found)
 
 
 def with_member(value: str, key: str, field: str, new: str, *, add: bool = False) -> str:
     """Return the JSON text `value` of `key` with `new` as its member `field`; `a.b` descends.
+
+    The other members stay, with their numbers as they are written.
 
     Args:
         value: The JSON text.
@@ -53,13 +55,39 @@ def with_member(value: str, key: str, field: str, new: str, *, add: bool = False
     try:
         member_of(value, key, field)
     except SecretNotFoundError:
-        if not add or not isinstance(json.loads(value), dict):
+        if not add or not isinstance(_parsed(value), dict):
             raise
-    data = json.loads(value)
+    data = _parsed(value)
     if add and isinstance(data, dict) and _descend(data, field) is _NOTHING:
         data[field] = new
     else:
         _replace(data, field, new)
+    return _as_json(data)
+
+
+class _Number(str):
+    """The text of a number: 1.50 stays 1.50, and a long one keeps all its digits."""
+
+    __slots__ = ()
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
+def _as_json(data: Any) -> str:
+    if isinstance(data, _Number):
+        return str(data)
+    parts = []
+    if isinstance(data, dict):
+        # A loop: a comprehension would take two frames for each level, and fail where `json` could read it.
+        for name, item in data.items():
+            parts.append(f"{json.dumps(name, ensure_ascii=False)}: {_as_json(item)}")
+        return f"{{{', '.join(parts)}}}"
+    if isinstance(data, list):
+        for item in data:
+            parts.append(_as_json(item))  # noqa: PERF401
+        return f"[{', '.join(parts)}]"
     return json.dumps(data, ensure_ascii=False)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from strongroom.declarations.json_fields import with_member
 from strongroom.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -70,8 +71,8 @@ def with_password(key: str, old: str, new: str, *, username: str | None = None) 
     if before is None:
         return new if after is None else str(after["password"])
     if after is None:
-        named = {} if username is None else {"username": username}
-        return json.dumps({**before, **named, "password": new}, ensure_ascii=False)
+        named = old if username is None else with_member(old, key, "username", username, add=True)
+        return with_member(named, key, "password", new)
     expected = username if username is not None else before.get("username")
     if after.get("username") != expected:
         raise ValidationError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,7 @@ from strongroom_vault.client import client_of
 from strongroom_vault.errors import part, said_by
 from strongroom_vault.login import Login
 from strongroom_vault.names import url_path
+from strongroom_vault.payload import as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,4 +278,4 @@ def _as_text(name: str, value: Any) -> str:
         return value
     if name == "ca_chain" and isinstance(value, list):
         return "\n".join(str(one).strip("\n") for one in value)
-    return json.dumps(value, ensure_ascii=False)
+    return as_json(value)
