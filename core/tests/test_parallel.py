@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -247,6 +248,56 @@ def test_idle_threads_of_a_runner_are_not_counted_on_in_a_child():
     assert Children(1, lambda _: [runner.run(lambda: 2, Deadline(60)) for _ in range(3)]).results() == [
         [2] * 3
     ]
+
+
+def test_what_an_abandoned_call_returns_is_discarded():
+    runner, end, discarded = DeadlineExecutor(), threading.Event(), queue.SimpleQueue()
+
+    def late():
+        end.wait(60)
+        return "a connection"
+
+    with pytest.raises(DeadlineExceededError):
+        runner.run(late, Deadline(0.01), discarded.put)
+    assert discarded.empty()
+    end.set()
+    assert discarded.get(timeout=60) == "a connection"
+
+
+def test_a_result_that_comes_in_the_moment_of_giving_up_is_discarded():
+    runner, discarded = DeadlineExecutor(1), queue.SimpleQueue()
+
+    class AfterTheCall(Deadline):
+        """A deadline that is noticed when the call has ended."""
+
+        def remaining(self):
+            if self.end == float("inf"):  # for the slot
+                self.end = 0.0
+                return 60.0
+            runner._slots.get(timeout=60)  # the call has freed its slot, and soon it is settled
+            runner._slots.put(None)
+            return super().remaining()
+
+    with pytest.raises(DeadlineExceededError):
+        runner.run(lambda: "a connection", AfterTheCall(None), discarded.put)
+    assert discarded.get(timeout=60) == "a connection"
+    assert runner.run(lambda: "taken", Deadline(60), discarded.put) == "taken"
+    assert runner.run(lambda: "another", Deadline(60), discarded.put) == "another"
+    assert discarded.empty()
+
+
+def test_a_failure_of_an_abandoned_call_has_nothing_to_discard():
+    runner, end, discarded = DeadlineExecutor(1), threading.Event(), queue.SimpleQueue()
+
+    def late():
+        end.wait(60)
+        raise RuntimeError
+
+    with pytest.raises(DeadlineExceededError):
+        runner.run(late, Deadline(0.01), discarded.put)
+    end.set()
+    assert runner.run(lambda: "the next", Deadline(60)) == "the next"
+    assert discarded.empty()
 
 
 # --- locks ---

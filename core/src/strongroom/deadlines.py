@@ -95,11 +95,16 @@ class Deadline:
 
 
 class _Job:
-    __slots__ = ("call", "done", "error", "result", "slots")
+    __slots__ = ("call", "discard", "done", "error", "result", "settled", "slots")
 
-    def __init__(self, call: Callable[[], Any], slots: queue.SimpleQueue[None]) -> None:
+    def __init__(
+        self, call: Callable[[], Any], slots: queue.SimpleQueue[None], discard: Callable[[Any], object] | None
+    ) -> None:
         self.call = call
         self.slots = slots
+        self.discard = discard
+        self.settled = threading.Lock()
+        """Taken by the first of `end` and `abandon`: the second of them discards the result."""
         self.done = threading.Lock()
         self.done.acquire()
         self.result: Any = None
@@ -116,6 +121,16 @@ class _Job:
         """Free the slot for the next call, and wake the thread that waits for this one."""
         self.slots.put(None)
         self.done.release()
+        self._settle()
+
+    def abandon(self) -> None:
+        """Say that nobody takes the result: it is discarded, now or as soon as there is one."""
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.settled.acquire(blocking=False) or self.discard is None or self.error is not None:
+            return
+        self.discard(self.result)
 
 
 class DeadlineExecutor:
@@ -139,16 +154,30 @@ class DeadlineExecutor:
             self._slots.put(None)
         self._idle: deque[queue.SimpleQueue[_Job | None]] = deque()
 
-    def run(self, call: Callable[[], T], deadline: Deadline) -> T:
-        """Return what `call` returns, or raise what it raises; `DeadlineExceededError` at the deadline."""
+    def run(
+        self, call: Callable[[], T], deadline: Deadline, discard: Callable[[T], object] | None = None
+    ) -> T:
+        """Return what `call` returns, or raise what it raises; `DeadlineExceededError` at the deadline.
+
+        Args:
+            call: What is to be done.
+            deadline: Until when this waits.
+            discard: Called with what an abandoned call returns in the end, such as a connection to be closed.
+        """
         slots = self._slots
         try:
             slots.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
         except queue.Empty:
             raise DeadlineExceededError from None
-        job = _Job(call, slots)
+        job = _Job(call, slots, discard)
         self._hand_over(job)
-        if not job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
+        in_time = False
+        try:
+            in_time = job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
+        finally:
+            if not in_time:
+                job.abandon()
+        if not in_time:
             raise DeadlineExceededError
         if job.error is not None:
             raise job.error

@@ -9,7 +9,6 @@ import hashlib
 import os
 import stat
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,49 +80,34 @@ def _give_back(descriptor: int) -> None:
 
 
 def _lock(folder: Path, deadline: Deadline) -> int | None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if isinstance(error, BlockingIOError) or error.errno not in _NO_FOLDER_LOCKS:
-                raise
-            os.close(descriptor)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(folder / f"{_PREFIX}lock", flags, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _locked(folder, fcntl.LOCK_NB)
     except BlockingIOError:
-        return _waited(descriptor, deadline)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _waited(descriptor: int, deadline: Deadline) -> int | None:
-    """Wait in the kernel's queue, on another thread, since the call that sleeps there has no timeout."""
-    guard = threading.Lock()
-    outcome: list[str] = []
-
-    def wait() -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with guard:
-            if outcome:  # too late: the caller has given up
-                _give_back(descriptor)
-            else:
-                outcome.append("held")
-
-    try:
-        _waiting.run(wait, deadline)
-    except DeadlineExceededError:
         pass
+    # On another thread, since the call that sleeps in the kernel's queue has no timeout.
+    try:
+        return _waiting.run(lambda: _locked(folder, 0), deadline, _give_back)
+    except DeadlineExceededError:
+        return None
+
+
+def _locked(folder: Path, flags: int) -> int:
+    """Return the descriptor of the folder, or of the file in it, that holds the lock."""
+    try:
+        return _opened_and_locked(folder, os.O_RDONLY | os.O_DIRECTORY, flags)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_LOCKS:
+            raise
+    return _opened_and_locked(folder / f"{_PREFIX}lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, flags)
+
+
+def _opened_and_locked(path: Path, mode: int, flags: int) -> int:
+    descriptor = os.open(path, mode | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
     except BaseException:
         os.close(descriptor)
         raise
-    with guard:
-        if not outcome:
-            outcome.append("late")
-            return None
     return descriptor
 
 

@@ -79,8 +79,8 @@ def keys():
 
 @pytest.fixture
 def options(moto, keys):
-    """What reaches moto."""
-    return {"region_name": "us-east-1", "endpoint_url": moto, **keys}
+    """What reaches moto, and waits for it though the machine is busy."""
+    return {"region_name": "us-east-1", "endpoint_url": moto, "timeout": 120, **keys}
 
 
 @pytest.fixture

@@ -28,12 +28,12 @@ class TestEtcd(ProviderConformance):
 
     @pytest.fixture
     def provider(self, server, prefix):
-        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY) as provider:
+        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY, timeout=120) as provider:
             yield provider
 
     @pytest.fixture
     def reopened(self, server, prefix, provider):
-        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY) as other:
+        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY, timeout=120) as other:
             yield other
 
 

@@ -51,7 +51,11 @@ def make(server, prefix):
     made = []
 
     def provider(endpoints=server.url, **options):
-        made.append(EtcdSecretProvider(endpoints, **{"prefix": prefix, "encryption_key": KEY, **options}))
+        made.append(
+            EtcdSecretProvider(
+                endpoints, **{"prefix": prefix, "encryption_key": KEY, "timeout": 120, **options}
+            )
+        )
         return made[-1]
 
     yield provider

@@ -46,7 +46,7 @@ class Bench:
         }
 
     def provider(self, *, proxied=False, project=PROJECT, **options):
-        made = GCPSecretProvider(project, **{**self.options(proxied=proxied), **options})
+        made = GCPSecretProvider(project, **{"timeout": 120, **self.options(proxied=proxied), **options})
         self._closing.append(made)
         return made
 

@@ -28,12 +28,12 @@ class TestPostgreSQL(ProviderConformance):
 
     @pytest.fixture
     def provider(self, url, schema):
-        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as provider:
+        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY, timeout=120) as provider:
             yield provider
 
     @pytest.fixture
     def reopened(self, url, schema, provider):
-        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as other:
+        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY, timeout=120) as other:
             yield other
 
 

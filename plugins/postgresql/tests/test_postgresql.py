@@ -44,7 +44,11 @@ def make(url, schema):
     made = []
 
     def provider(address=url, **options):
-        made.append(PostgreSQLSecretProvider(address, **{"schema": schema, "encryption_key": KEY, **options}))
+        made.append(
+            PostgreSQLSecretProvider(
+                address, **{"schema": schema, "encryption_key": KEY, "timeout": 120, **options}
+            )
+        )
         return made[-1]
 
     yield provider

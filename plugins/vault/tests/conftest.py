@@ -108,5 +108,5 @@ def again(call):
 
 @pytest.fixture
 def provider(server, mount):
-    with VaultSecretProvider(server.url, server.token, mount) as made:
+    with VaultSecretProvider(server.url, server.token, mount, timeout=120) as made:
         yield made

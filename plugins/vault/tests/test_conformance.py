@@ -15,12 +15,12 @@ class TestVault(ProviderConformance):
 
     @pytest.fixture
     def provider(self, server, mount):
-        with VaultSecretProvider(server.url, server.token, mount) as made:
+        with VaultSecretProvider(server.url, server.token, mount, timeout=120) as made:
             yield made
 
     @pytest.fixture
     def reopened(self, provider, server, mount):
-        with VaultSecretProvider(server.url, server.token, mount) as made:
+        with VaultSecretProvider(server.url, server.token, mount, timeout=120) as made:
             yield made
 
 

@@ -209,7 +209,9 @@ class Client:
         # On a thread of its own, for the search for a host's address knows no time-out.
         share = self._share(deadline)
         try:
-            return self._runner.run(lambda: HTTPConnection(host, port, tls, share), share)
+            return self._runner.run(
+                lambda: HTTPConnection(host, port, tls, share), share, HTTPConnection.close
+            )
         except DeadlineExceededError:
             raise LostError(f"{host}:{port} does not answer") from None
 

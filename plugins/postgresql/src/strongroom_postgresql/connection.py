@@ -270,7 +270,7 @@ class Pool:
     def open(self, deadline: Deadline) -> Connection:
         """Open a connection that is not of the pool."""
         try:
-            return self.runner.run(lambda: self._opened(deadline), deadline)
+            return self.runner.run(lambda: self._opened(deadline), deadline, Connection.close)
         except DeadlineExceededError:
             raise
         except (psycopg.Error, LostError, ServerError) as error:
