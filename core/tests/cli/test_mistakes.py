@@ -335,3 +335,24 @@ def test_init_takes_env_files_alone(here, monkeypatch, tmp_path):
         in here("init", "--from", "s.json", expected=2).err
     )
     assert not Path("strongroom.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["trust", ""], 2, "PATH is empty"),
+        (["trust", "--folder", ""], 2, "PATH is empty"),
+        (["trust", "--forget", ""], 2, "PATH is empty"),
+        (["scan", ""], 2, "a PATH is empty"),
+        (["scan", "app.key", ""], 2, "a PATH is empty"),
+        (
+            ["run", "--watch", "--on-change", "", "--", "true"],
+            2,
+            "takes `restart` or a signal's name, not ''",
+        ),
+        (["run", "--only", "DATABASE_PASSWORD", "--", ""], 127, "error: : command not found"),
+    ],
+)
+def test_a_variable_that_is_not_set_in_the_place_of_a_word(here, words, code, said):
+    """It means neither the current folder nor the default, and no program, as in a shell."""
+    assert said in here(*words, expected=code).err

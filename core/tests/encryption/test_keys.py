@@ -105,6 +105,12 @@ AROUND = [
     "KEY={}",
     "{}\n\n",
     "({})",
+    "{}x",
+    "x{}",
+    "KEY{}",
+    "{}=",
+    "{0}{0}",
+    "srk1_{}",
 ]
 
 
@@ -150,6 +156,20 @@ def test_what_is_nearly_a_key(text, expected):
         read_key(text)
     assert caught.value.hint
     assert not text.strip() or text.strip() not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.b64encode(bytes(range(64))).decode(),
+        base64.b64encode(bytes(range(35))).decode(),
+        base64.urlsafe_b64encode(bytes(range(190, 255))).decode(),
+        "a_sentence_of_words_that_is_longer_than_a_key_and_then=yes",
+    ],
+)
+def test_what_only_ends_as_a_key_does_is_a_passphrase(text):
+    """More bytes in base64, which `openssl rand -base64` prints; words before an equals sign."""
+    assert read_key(text) == KeyMaterial("passphrase", text.encode())
 
 
 @pytest.mark.parametrize(

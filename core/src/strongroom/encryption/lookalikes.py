@@ -13,12 +13,17 @@ from typing import Final
 __all__ = ["lookalike"]
 
 _ANY = "A-Za-z0-9_+/-"
-_PADDED: Final = re.compile(rf"(?<![{_ANY}])[{_ANY}]{{43}}=(?![{_ANY}=])")
+_FERNET: Final = re.compile(rf"[{_ANY}]{{43}}=")
+_PADDED: Final = re.compile(rf"(?<![{_ANY}])([{_ANY}]{{43,}})(=+)(?=([{_ANY}]?))")
+"""A run of characters that ends as a Fernet key does, its padding, and what follows without a gap."""
+_LONGER: Final = re.compile(rf"(?:[{_ANY}]{{4}}){{11,}}(?:[{_ANY}]{{3}}=|[{_ANY}]{{2}}==)")
+"""More bytes in base64 than a key has, as `openssl rand -base64 64` prints them for a passphrase."""
 _BARE: Final = re.compile(rf"[{_ANY}]{{42}}[AEIMQUYcgkosw048]")
 """Of the last character's six bits two are spare, and zero where a program wrote it."""
 _WORDS: Final = re.compile(r"[a-z_+/-]+")
 """Passphrases of words; of 32 random bytes one in a billion has no capital and no digit."""
-_GENERATED: Final = re.compile(r"srk1_[A-Za-z0-9_+/-]{48}")
+_GENERATED: Final = re.compile(r"(?=(srk1_[A-Za-z0-9_+/-]{48}))")
+"""Looked for at every place: one that begins within another text that looks so is found too."""
 _GENERATED_TAIL: Final = re.compile(rf"[{_ANY}]{{48}}")
 _WRAPPING: Final = re.compile(r"\Ab?(['\"`])(.*)\1\Z", re.DOTALL)
 _NAMES: Final = (
@@ -35,12 +40,14 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
         text: A text that is not a key.
         generated: Returns something for a generated key whose check sum is right, and None for other text.
     """
-    match = _GENERATED.search(text)
-    if match is not None and generated(match[0].translate(_TO_URL_SAFE)) is not None:
-        return _describe("a generated key", text, match.start(), match.end(), _other_alphabet(match[0]))
-    match = _PADDED.search(text)
-    if match is not None:
-        return _describe("a Fernet key", text, match.start(), match.end(), _other_alphabet(match[0]))
+    for match in _GENERATED.finditer(text):
+        if generated(match[1].translate(_TO_URL_SAFE)) is not None:
+            return _describe("a generated key", text, match.start(1), match.end(1))
+    for match in _PADDED.finditer(text):
+        end = match.end(1) + 1
+        longer = not match[3] and _LONGER.fullmatch(match[0])
+        if not longer and not _WORDS.fullmatch(text, end - 44, end - 1):
+            return _describe("a Fernet key", text, end - 44, end)
     core = _unwrapped(text)
     if _BARE.fullmatch(core) and not _WORDS.fullmatch(core):
         return "a Fernet key without the `=` at its end" + (
@@ -54,8 +61,9 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
-def _describe(what: str, text: str, start: int, end: int, other: bool) -> str:
+def _describe(what: str, text: str, start: int, end: int) -> str:
     around = text[:start] + text[end:]
+    other = not _TO_URL_SAFE.keys().isdisjoint(map(ord, text[start:end]))
     description = what + (" in the alphabet of standard base64, with `+` and `/`" if other else "")
     if not around:
         return description
@@ -66,10 +74,6 @@ def _describe(what: str, text: str, start: int, end: int, other: bool) -> str:
     if around:
         near.append("other text")
     return f"{description} with {' and '.join(near[:2])} around it"
-
-
-def _other_alphabet(text: str) -> bool:
-    return "+" in text or "/" in text
 
 
 def _unwrapped(text: str) -> str:
@@ -84,6 +88,6 @@ def _in_pieces(text: str, generated: Callable[[str], object | None]) -> str | No
         return None
     if generated(whole) is not None:
         return "a generated key with blanks or line ends in it"
-    if _PADDED.fullmatch(whole):
+    if _FERNET.fullmatch(whole):
         return "a Fernet key with blanks or line ends in it"
     return None

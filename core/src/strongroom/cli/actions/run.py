@@ -46,7 +46,7 @@ def run(
 
         return run_watched(
             settings, words, group=group, only=only, no_mask=no_mask, allow_empty=allow_empty, keep=keep_env,
-            on_change=on_change or "restart",
+            on_change="restart" if on_change is None else on_change,
             poll_seconds=30.0 if poll_seconds is None else poll_seconds,
             stop_timeout=10.0 if stop_timeout is None else stop_timeout,
         )  # fmt: skip

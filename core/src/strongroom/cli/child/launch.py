@@ -162,7 +162,7 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
     Raises:
         UsageError: With the code 127 if there is no such program, else 126.
     """
-    if number == errno.ENOENT and not os.path.lexists(_found(name, environment)):
+    if not name or (number == errno.ENOENT and not os.path.lexists(_found(name, environment))):
         raise UsageError(f"{name}: command not found", code=NO_SUCH_COMMAND)
     if number == errno.E2BIG:
         raise UsageError(

@@ -50,6 +50,8 @@ def scan_command(
 
     Example: strongroom scan --staged
     """
+    if "" in paths:  # of a variable that is not set; it would be the current folder
+        raise errors.UsageError("a PATH is empty", hint="leave it out to search the current folder")
     if install_hook:
         if paths or no_submodules:
             raise errors.UsageError(

@@ -45,12 +45,14 @@ def trust_command(
     listing = flags["list"]
     errors.the_one_of({"list": listing, "folder": folder})
     errors.the_one_of({"list": listing, "forget": forget})
+    if path == "":  # of a variable that is not set; it would be the current folder
+        raise errors.UsageError("PATH is empty", hint="leave it out to mean what is found here")
     if listing:
         if path is not None:
             raise errors.UsageError("--list lists all that is trusted: leave PATH out")
         _list(settings)
     elif forget:
-        _forget(settings, Path(path or ".") if folder or path is not None else None, as_folder=folder)
+        _forget(settings, Path(path or ".") if folder or path else None, as_folder=folder)
     elif folder:
         _trust_folder(settings, Path(path or "."))
     else:
