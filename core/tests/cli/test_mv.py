@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from strongroom.errors import RotationError
 from strongroom.registry import SecretProviderRegistry
+from strongroom.rotation import SecretRotation
 
 SPEC = """\
 version: 1
@@ -78,6 +80,42 @@ def test_what_is_changed_meanwhile_is_kept(cli, monkeypatch):
     code, _, said = cli("mv", "old/key", "new/key")
     assert (code, "changed meanwhile" in said) == (8, True)
     assert (cli("get", "old/key")[1], cli("get", "new/key")[1]) == ("a newer value", "a value")
+
+
+class Both:
+    """A target system that takes the old value beside the new one until it is taken away."""
+
+    def __init__(self, *, good):
+        self.good, self.takes = good, {"a value"}
+
+    def apply(self, _key, _old, new):
+        self.takes.add(new)
+
+    def verify(self, _key, _new):
+        return self.good
+
+    def retire(self, _key, stale, _current):
+        self.takes.discard(stale)
+
+
+@pytest.mark.parametrize("words", [("mv", "old/key", "new/key"), ("copy", "app", "team", "--delete-source")])
+@pytest.mark.parametrize("good", [False, True], ids=["in flight", "in its grace"])
+def test_what_a_rotation_is_not_done_with_stays(cli, words, good):
+    """The target system may have a value that is nowhere else, or one that is to be taken away there."""
+    target = Both(good=good)
+    with SecretProviderRegistry("strongroom.yaml") as registry:
+        rotation = SecretRotation(registry, rotator=target, grace_seconds=600)
+        try:
+            rotation.rotate("old/key", "newer")
+        except RotationError:
+            assert not good
+        assert target.takes == {"a value", "newer"}
+        code, _, said = cli(*words)
+        assert (code, "rotation" in said, keys(cli)[0]) == (8, True, "old/key")
+        rotation.rollback("old/key")
+        assert (cli("get", "old/key")[1], target.takes) == ("a value", {"a value"})
+    assert cli(*words, *(["--overwrite"] if words[0] == "copy" else []))[0] == 0
+    assert "old/key" not in keys(cli)
 
 
 @pytest.mark.parametrize(

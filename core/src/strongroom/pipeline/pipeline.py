@@ -30,7 +30,7 @@ from strongroom.tenancy import current_tenant
 __all__ = ["Pipeline", "actor"]
 
 T = TypeVar("T")
-_NO_RECORD = (
+NO_RECORD = (
     SecretNotFoundError,
     PermissionDeniedError,
     InvalidKeyError,
@@ -238,7 +238,7 @@ class Pipeline(Middleware):
         If the caller may not do that, or if backend or rules do not accept such a name, nothing was kept
         there.
         """
-        with suppress(*_NO_RECORD):
+        with suppress(*NO_RECORD):
             self.inner.delete_secret(record_key(key))
 
     def _read_batch(self, keys: list[str]) -> dict[str, str]:

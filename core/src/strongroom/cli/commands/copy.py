@@ -12,6 +12,7 @@ import click
 from strongroom.cli import completions, errors
 from strongroom.cli.actions.transfer import Removed, move, report
 from strongroom.cli.app import command
+from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import read_many
@@ -45,7 +46,8 @@ def copy_command(
 ) -> int:
     """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Run it again to continue.
 
-    With --delete-source, what has changed in SRC or DST meanwhile is kept, and the exit code is 8.
+    With --delete-source, what has changed in SRC or DST meanwhile is kept, as is what is in the middle of a
+    rotation, and the exit code is 8.
 
     Example: strongroom copy app vault --dry-run
     """
@@ -101,9 +103,11 @@ def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) 
     removed = Removed([], {})
     with progress("deleting") as advance:
         for done, (key, value) in enumerate(values.items(), 1):
-            # DST is asked first, to keep the time between the last look at SRC and the deletion short.
+            # SRC is asked last, to keep the time between that look and the deletion short.
             if _now(copy, key) != value:
                 removed.kept[key] = f"{destination.name} itself does not hold what was copied"
+            elif (reason := unfinished(origin, key)) is not None:
+                removed.kept[key] = reason
             elif (there := _now(source, key)) is None:
                 removed.kept[key] = "it is not there any more, or in another pipeline that SRC falls back to"
             elif there != value:

@@ -10,6 +10,7 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
+from strongroom.cli.declared.rotations import unfinished, ways_on
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
@@ -30,7 +31,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     """Store under NEW what is under OLD, and delete OLD once NEW has been read back.
 
     Both are keys. A secret already stored under NEW is never replaced, and OLD is kept if it changes
-    meanwhile (exit 8). Older versions are not moved.
+    meanwhile, or is in the middle of a rotation (exit 8). Older versions are not moved.
 
     Example: strongroom mv database/pass database/password
     """
@@ -47,6 +48,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
             value, missing = "", names.with_nearest(registry, error)
         if missing is not None:
             raise missing
+        _refuse_unfinished(settings, registry, origin, old)
         _store(registry, destination, copy, new, value)
         if _now(source, old) != value:
             raise errors.UsageError(
@@ -64,6 +66,20 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     if settings.json:
         output.as_json({"from": old, "to": new, "pipeline": pipeline})
     return 0
+
+
+def _refuse_unfinished(
+    settings: GlobalOptions, registry: SecretProviderRegistry, origin: Pipeline, key: str
+) -> None:
+    """Refuse what is in the middle of a rotation: the target system may have a value that is nowhere else."""
+    reason = unfinished(origin, key)
+    if reason is not None:
+        finish, undo = ways_on(settings, registry, key)
+        raise errors.UsageError(
+            f"{show_key(key)} is not moved: {reason}",
+            code=errors.CONFLICT,
+            hint=f"{finish} finishes it, {undo} undoes it",
+        )
 
 
 def _store(

@@ -10,18 +10,22 @@ from strongroom.cli.command_lines import command_line
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.declarations.resolve import check_text
 from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
+from strongroom.pipeline.pipeline import NO_RECORD
 from strongroom.rotation import CommandRotator, SecretRotation, ValueComposer, generator_of
+from strongroom.rotation.ledger import Ledger
 from strongroom.rotation.rotators import DeferredRotator, able
+from strongroom.rotation.target import without_value_middleware
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from strongroom.cli.context import GlobalOptions
+    from strongroom.pipeline import Pipeline
     from strongroom.registry import SecretProviderRegistry
     from strongroom.rotation import Generator
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of", "ways_on"]
+__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of", "unfinished", "ways_on"]
 
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
@@ -121,6 +125,29 @@ def in_flight(
                 failure = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
                 rotating[key] = InFlight(f"a rotation is in flight: {status.state}{failure}")
     return rotating
+
+
+def unfinished(pipeline: Pipeline, key: str) -> str | None:
+    """Return why `key` must not be deleted now, though its value was copied; None where it may be.
+
+    A rotation that has begun may have given the target system a value that nothing else holds, and one that
+    has ended may still have to take the value before it away there. Neither goes along with a copy.
+
+    Raises:
+        BackendUnavailableError: Nobody can tell.
+    """
+    try:
+        record = Ledger(without_value_middleware(pipeline), key, None).read()
+        state = SecretRotation(pipeline).status_of(key).state
+    except (RotationError, DecryptionError) as error:
+        return error.message
+    except NO_RECORD:  # as `delete` has it: who may not do that has kept nothing there
+        return None
+    if state not in _AT_REST:
+        return f"a rotation is in flight: {state}"
+    if record is not None and record.stale:
+        return "a rotation has yet to take the value before it away from the target system"
+    return None
 
 
 def _program(
