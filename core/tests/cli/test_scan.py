@@ -251,7 +251,7 @@ def test_the_hook_refuses_a_commit_with_a_value(folder, scan):
     assert "a:1:1: PASSWORD (plain)" in refused.stdout + refused.stderr
 
 
-@pytest.mark.parametrize("module", ["click.py", "platform.py"])
+@pytest.mark.parametrize("module", ["click.py", "platform.py", "strongroom.py"])
 def test_the_hook_runs_no_code_of_the_work_tree(folder, module, scan):
     """Neither the hook nor `python -m strongroom` imports what lies in the current folder."""
     Path(module).write_text("open('ran', 'w').close()\n")
