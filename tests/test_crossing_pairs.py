@@ -128,7 +128,7 @@ def test_children_of_two_tenants_have_leases_of_their_own_and_revoke_no_others(t
                 registry.close()
             return found
 
-        threads = [threading.Thread(target=go_on) for _ in range(2)]
+        threads = [threading.Thread(target=go_on, daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
         assert begun.acquire(timeout=120)
@@ -275,7 +275,7 @@ def test_a_process_that_runs_lives_through_a_new_key_of_store_and_second_level(t
                     wrong.append(f"{type(error).__name__}: {error}")
                 begun.set()
 
-        thread = threading.Thread(target=go_on)
+        thread = threading.Thread(target=go_on, daemon=True)
         thread.start()
         assert begun.wait(120)
         command("rekey", "--all")
@@ -385,7 +385,7 @@ def test_pieces_of_a_log_that_is_renamed_while_children_write_are_one_chain(tmp_
                 until(log.exists)
                 log.rename(piece)
 
-        thread = threading.Thread(target=go_on)
+        thread = threading.Thread(target=go_on, daemon=True)
         thread.start()
         done = Children(4, lambda _: [registry.get_secret("a") for _ in range(30)]).results(meanwhile=renamed)
         stop.set()
@@ -428,7 +428,7 @@ def test_each_line_names_the_tenant_of_its_own_read_whatever_task_or_child_makes
         async def tasks(seed):
             await asyncio.gather(*(task(f"{seed} {number}") for number in range(4)))
 
-        thread = threading.Thread(target=lambda: asyncio.run(tasks("thread")))
+        thread = threading.Thread(target=lambda: asyncio.run(tasks("thread")), daemon=True)
         thread.start()
         Children(2, lambda number: asyncio.run(tasks(number))).results(
             meanwhile=lambda: asyncio.run(tasks(0))
