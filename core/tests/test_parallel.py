@@ -375,10 +375,13 @@ atexit.register(lambda: print(DeadlineExecutor().run(lambda: "run", Deadline(60)
 def test_an_interrupt_ends_a_batch_whose_reads_hang():
     """Ctrl-C: the reads would hang for ten minutes, and the process ends at once."""
     code = """
-import threading, time
+import time
 from strongroom.parallel import in_parallel
-print("begun", flush=True)
-in_parallel(lambda _: time.sleep(600), list(range(40)), 8)
+def read(number):
+    if number == 0:
+        print("begun", flush=True)
+    time.sleep(600)
+in_parallel(read, list(range(40)), 8)
 """
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
