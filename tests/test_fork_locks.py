@@ -18,7 +18,10 @@ import pytest
 from strongroom import SecretProviderRegistry, generate_key
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore
+from strongroom.errors import BackendUnavailableError
 from strongroom.testing.conformance.forks import Children
+from strongroom_etcd.client import Client
+from strongroom_postgresql.connection import Pool
 
 KEY = generate_key()
 VAULT = {"url": "http://127.0.0.1:9", "token": "t"}
@@ -118,7 +121,12 @@ def everything(tmp_path):
             registry.pipeline(name)
         assert registry.pipeline("file").list_secrets() == []
         with contextlib.closing(HierarchicalSecretCache(1, 1, l2=MemoryCacheStore())) as cache:
-            yield AsyncSecretRegistry(registry), cache
+            # These are made at the first call of a server.
+            made = [
+                Client(["http://127.0.0.1:9"], None, None, (None, None, None), 1),
+                Pool(lambda _: None, 1, "", (), None),
+            ]
+            yield AsyncSecretRegistry(registry), cache, *made
 
 
 def test_each_lock_is_free_in_a_child(everything, monkeypatch):
@@ -149,3 +157,30 @@ def test_each_lock_is_free_in_a_child(everything, monkeypatch):
     holders = {where.partition(" ")[0] for where, _ in held}
     assert len(holders) > 35, holders
     assert still == [[]]
+
+
+ON_A_THREAD_OF_THEIR_OWN = {
+    "strongroom_aws.connection.Connection",
+    "strongroom_azure.connection.Connection",
+    "strongroom_gcp.connection.Connection",
+}
+"""Clients are made there, which no signal handler interrupts, and who waits for one does so to his deadline."""
+
+
+def test_a_signal_handler_may_take_each_lock_that_it_interrupts(everything):
+    """It gets the lock again or is refused, but does not wait for the thread that waits for it."""
+    hang = set()
+    for where, lock in locks(*everything).items():
+        owner = where.partition(" ")[0]
+        if not lock.acquire(timeout=10):
+            continue  # another thread is at work
+        try:
+            again = not isinstance(lock, threading.Semaphore) and lock.acquire(timeout=0)
+        except BackendUnavailableError:
+            again = None
+        if again:
+            lock.release()
+        elif again is not None:
+            hang.add(owner)
+        lock.release()
+    assert hang == ON_A_THREAD_OF_THEIR_OWN

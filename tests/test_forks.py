@@ -24,6 +24,7 @@ from strongroom.masking.finder import Finder
 from strongroom.masking.stream import Masker
 from strongroom.middleware import CachingMiddleware
 from strongroom.testing.conformance.forks import Children
+from strongroom_exec import ExecSecretProvider
 from strongroom_file import FileSecretProvider
 from strongroom_memory import MemorySecretProvider
 
@@ -388,6 +389,47 @@ def test_a_signal_handler_reads_through_a_cache():
     with CachingMiddleware(inner, ttl_seconds=0.0001) as provider:
         ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
     assert (set(ran), failed) == ({"1"}, [])
+
+
+PROGRAM = """
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    result = [] if request["method"] == "capabilities" else "1"
+    print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}), flush=True)
+"""
+
+
+def test_a_signal_handler_reads_what_a_program_gives(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    with ExecSecretProvider([sys.executable, "-I", "-S", str(path)], timeout=60) as provider:
+        ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
+    assert set(ran) == {"1"}
+    assert all("signal handler" in message for message in failed)
+
+
+def test_a_signal_handler_writes_to_memory():
+    """Whatever it interrupts, what is read afterwards is what the versions say."""
+    with MemorySecretProvider(max_versions=2) as provider:
+        numbers, key = itertools.count(), [""]
+
+        def write():
+            key[0] = f"key/{next(numbers)}"
+            for value in ("first", "second", "third"):
+                provider.set_secret(key[0], value)
+
+        ran, failed = interrupted(write, lambda: provider.set_secret(key[0] or "key", "of the handler"))
+        assert (len(ran) > 50, failed) == (True, [])
+        for one in provider.list_secrets("key/"):
+            versions = provider.list_versions(one)
+            assert [found.version for found in versions if found.state == "current"] == [
+                provider.describe_secret(one).version
+            ]
+            assert len(versions) == 2
+            assert provider.get_secret(one) == provider.get_secret_version(
+                one, provider.describe_secret(one).version
+            )
 
 
 def test_a_signal_handlers_read_is_audited_or_refused(tmp_path):

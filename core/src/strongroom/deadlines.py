@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from strongroom._forks import forks_wait, never_collect, renew_after_fork
+from strongroom._forks import Lock, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import ConfigurationError, StrongroomError, show_key
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "DeadlineExceededError",
     "DeadlineExecutor",
     "SharedClient",
+    "Slots",
     "check_limits",
     "held_within",
 ]
@@ -34,7 +35,7 @@ class DeadlineExceededError(Exception):
 
 
 @contextmanager
-def held_within(lock: threading.Lock, seconds: float) -> Iterator[bool]:
+def held_within(lock: Lock, seconds: float) -> Iterator[bool]:
     """Hold `lock` during the block if it gets free within `seconds`; the block gets whether it is held."""
     held = lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
     try:
@@ -94,11 +95,35 @@ class Deadline:
         return self.end - time.monotonic() > pause
 
 
+class Slots:
+    """Lets so many calls run at once, and the others wait.
+
+    Unlike a semaphore it has no lock: a signal handler may take a slot while the thread that it interrupts is
+    in here.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(most):
+            self._free.put(None)
+
+    def take(self, deadline: Deadline) -> None:
+        """Take a slot, or raise `DeadlineExceededError`."""
+        try:
+            self._free.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
+        except queue.Empty:
+            raise DeadlineExceededError from None
+
+    def give_back(self) -> None:
+        """Let the next call have the slot."""
+        self._free.put(None)
+
+
 class _Job:
     __slots__ = ("call", "discard", "done", "error", "result", "settled", "slots")
 
     def __init__(
-        self, call: Callable[[], Any], slots: queue.SimpleQueue[None], discard: Callable[[Any], object] | None
+        self, call: Callable[[], Any], slots: Slots, discard: Callable[[Any], object] | None
     ) -> None:
         self.call = call
         self.slots = slots
@@ -119,7 +144,7 @@ class _Job:
 
     def end(self) -> None:
         """Free the slot for the next call, and wake the thread that waits for this one."""
-        self.slots.put(None)
+        self.slots.give_back()
         self.done.release()
         self._settle()
 
@@ -149,9 +174,7 @@ class DeadlineExecutor:
 
     def _begin_again(self) -> None:
         # No locks: a signal handler may call while the thread that it interrupts is in here.
-        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(self._most):
-            self._slots.put(None)
+        self._slots = Slots(self._most)
         self._idle: deque[queue.SimpleQueue[_Job | None]] = deque()
 
     def run(
@@ -165,10 +188,7 @@ class DeadlineExecutor:
             discard: Called with what an abandoned call returns in the end, such as a connection to be closed.
         """
         slots = self._slots
-        try:
-            slots.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
-        except queue.Empty:
-            raise DeadlineExceededError from None
+        slots.take(deadline)
         job = _Job(call, slots, discard)
         self._hand_over(job)
         in_time = False

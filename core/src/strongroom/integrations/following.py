@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +11,6 @@ from typing import Any, Final
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
-from strongroom.parallel import renew_after_fork
 
 __all__ = ["BEFORE", "Follower", "Stamp", "refused"]
 
@@ -105,8 +103,6 @@ class Follower(ProcessBound):
         self._ends: list[Callable[[], object]] = []
         self.closed = False
         self._lease: Any = None
-        self._begin_again()
-        renew_after_fork(self, Follower._begin_again)
         try:
             self._lease = self.registry.lease(key)
         except UnsupportedOperationError:
@@ -116,9 +112,6 @@ class Follower(ProcessBound):
             subscription = self._lease.subscribe(lambda _: self._notify())
             self._ends += [subscription.close, self._lease.close]
             self.values()
-
-    def _begin_again(self) -> None:
-        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Stop following; a second call is harmless."""

@@ -41,7 +41,7 @@ class LeasingProvider(BaseProvider, ABC):
         """End `lease` now."""
 
     _leases: LiveLeases | None = None
-    _making = threading.Lock()
+    _making = threading.RLock()  # a signal handler may interrupt it
 
     def leases(self) -> LiveLeases:
         """Return the leases that reads of this object itself have issued."""
@@ -88,7 +88,7 @@ class LeasingProvider(BaseProvider, ABC):
 
 
 def _begin_again() -> None:
-    LeasingProvider._making = threading.Lock()  # noqa: SLF001  # its own
+    LeasingProvider._making = threading.RLock()  # noqa: SLF001  # its own
 
 
 renew_after_fork(LeasingProvider, lambda _: _begin_again())

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from strongroom.clients import redact_message
 from strongroom.credentials import newest
-from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, Slots
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -92,15 +92,14 @@ class Client:
             DeadlineExceededError: There was no answer in time, and no member said why.
         """
         data = json.dumps(body, separators=(",", ":")).encode()
-        if not self._free.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
-            raise DeadlineExceededError
+        self._slots.take(deadline)
         try:
             answer: dict[str, Any] = self._until_answered(
                 doing, lambda: self._post(path, data, deadline), deadline
             )
             return answer
         finally:
-            self._free.release()
+            self._slots.give_back()
 
     def stream(
         self, path: str, body: dict[str, Any], deadline: Deadline
@@ -289,8 +288,8 @@ class Client:
 
     def _begin_again(self) -> None:
         self._idle: deque[HTTPConnection] = deque()
-        self._free = threading.BoundedSemaphore(self._most)
-        self._lock = threading.Lock()
+        self._slots = Slots(self._most)
+        self._lock = threading.RLock()  # a signal handler may log in in the middle of a login
 
     def _after_fork(self) -> None:
         """Leave the connections to the parent of a forked child."""

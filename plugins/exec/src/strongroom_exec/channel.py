@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import json
 import os
+import queue
 import select
 import threading
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, cast
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, held_within
+from strongroom.errors import BackendUnavailableError
+from strongroom.parallel import SingleEntryLock
 from strongroom.programs import Started, kill_program
 
 from strongroom_exec.words import Words
@@ -33,12 +36,15 @@ class _Waiting:
     __slots__ = ("answer", "done")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        # Not an event, whose lock a signal handler would keep from the thread that reads the answers.
+        self.done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.answer: dict[str, Any] | None = None
 
     def wait(self, deadline: Deadline) -> None:
-        if not self.done.wait(min(deadline.remaining(), threading.TIMEOUT_MAX)):
-            raise DeadlineExceededError
+        try:
+            self.done.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
+        except queue.Empty:
+            raise DeadlineExceededError from None
 
 
 class Channel:
@@ -48,8 +54,10 @@ class Channel:
         self._program = program
         self._words = words
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
-        self._writing = threading.Lock()
+        # No lock but for writing: a signal handler would keep it from the thread that reads the answers.
+        self._first: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._first.put(None)  # for the one that ends it
+        self._writing = SingleEntryLock("the program")
         self._waiting: dict[int, _Waiting] = {}
         self._given_up: set[int] = set()
         self._answers = 0
@@ -69,23 +77,24 @@ class Channel:
             ProgramEndedError: There will be none.
         """
         waiting = _Waiting()
-        with self._lock:
+        number = next(self._ids)
+        answers = self._answers
+        self._waiting[number] = waiting  # before the look, for whoever ends it lets all know who wait by then
+        try:
             if self.ended is not None:
                 raise ProgramEndedError(self.ended)
-            number = next(self._ids)
-            self._waiting[number] = waiting
-            answers = self._answers
-        self._words.begin(number)
-        try:
+            self._words.begin(number)
             request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             self._send(json.dumps(request).encode() + b"\n", deadline)
             waiting.wait(deadline)
         except DeadlineExceededError:
             self._give_up(number, answers)
             raise
+        except BackendUnavailableError:  # a signal handler, which interrupts the one who writes
+            self._words.finish(number)
+            raise
         finally:
-            with self._lock:
-                self._waiting.pop(number, None)
+            self._waiting.pop(number, None)
         if waiting.answer is None:
             raise ProgramEndedError(self.ended)
         self.is_proven = True
@@ -97,14 +106,11 @@ class Channel:
 
     def end(self, why: str, *, grace: float = 0.0) -> None:
         """Let every caller know that no answer comes, and end the program."""
-        with self._lock:
-            first = self.ended is None
-            if first:
-                self.ended = why
-            waiting = list(self._waiting.values())
-        for one in waiting:
-            one.done.set()
-        if first:
+        self.ended = self.ended or why
+        for one in list(self._waiting.values()):
+            one.done.put(None)
+        with contextlib.suppress(queue.Empty):
+            self._first.get_nowait()
             with contextlib.suppress(OSError):
                 self._input.close()
             kill_program(self._program, grace=grace)
@@ -119,9 +125,8 @@ class Channel:
         return cast("BinaryIO", self._program.stdin)
 
     def _give_up(self, number: int, answers: int) -> None:
-        with self._lock:
-            self._given_up.add(number)
-            is_silent = answers == self._answers
+        self._given_up.add(number)
+        is_silent = answers == self._answers
         self._words.finish(number)
         if is_silent:  # else just this one takes its time
             self.end("it hung: it answered nothing at all")
@@ -197,18 +202,17 @@ class Channel:
         number = answer.get("id")
         if type(number) is not int or ("result" in answer) == ("error" in answer):
             return "it talks nonsense: an object is not an answer of JSON-RPC 2.0"
-        with self._lock:
-            waiting = self._waiting.pop(number, None)
-            known = waiting is not None or number in self._given_up
-            self._given_up.discard(number)
-            self._answers += 1
+        waiting = self._waiting.pop(number, None)
+        known = waiting is not None or number in self._given_up
+        self._given_up.discard(number)
+        self._answers += 1
         self._unasked = 0
         if not known:
             return "it talks nonsense: it answers what was not asked"
         if waiting is not None:
             answer["id"] = number
             waiting.answer = answer
-            waiting.done.set()
+            waiting.done.put(None)
         return None
 
     def _read_words(self) -> None:

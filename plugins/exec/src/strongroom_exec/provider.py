@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
-from strongroom.parallel import never_collect, present_in_parallel, renew_after_fork
+from strongroom.parallel import SingleEntryLock, never_collect, present_in_parallel, renew_after_fork
 from strongroom.programs import start_program
 from strongroom.providers import (
     BaseProvider,
@@ -111,7 +110,7 @@ class ExecSecretProvider(BaseProvider):
         """Leave the program to the parent of a forked child, which starts one of its own."""
         never_collect(self._channel)
         self._channel = None
-        self._lock = threading.Lock()
+        self._lock = SingleEntryLock("the program")
         self._words = Words(Path(self._command[0]).name)
         self._methods: frozenset[str] = frozenset()
         self._failures = 0

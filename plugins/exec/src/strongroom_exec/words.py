@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from strongroom.masking import Masker
+from strongroom.parallel import SingleEntryLock
 
 __all__ = ["Words"]
 
@@ -42,7 +42,7 @@ class Words:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = SingleEntryLock(f"what {name} says")
         self._values: dict[str, None] = {}
         self._masker: Masker | None = None
         self._waiting: deque[_Line] = deque()

@@ -145,7 +145,9 @@ class Service:
         self._newer = newer
         self.transport = str(client.transport.kind)
         self._runner = runner
-        self._lock = threading.Lock()  # a forked child has a service of its own
+        self._lock = (
+            threading.RLock()
+        )  # a forked child has a service of its own; a signal handler may call in the middle
         self.pause = sleep
         # gRPC keeps to its deadline by itself, name look-up, login and dripping servers included.
         self._send = self._send_grpc if self.transport == "grpc" and not guarded else self._send_guarded

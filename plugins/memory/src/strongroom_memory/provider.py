@@ -207,7 +207,7 @@ class MemorySecretProvider(BaseProvider):
         record = self._records.setdefault(key, Record())
         record.make_current(version, self._clock().astimezone(UTC))
         record.trim(self._max_versions)
-        self._values[key] = version.value
+        self._values[key] = (record.current or version).value  # a signal handler may have written meanwhile
 
     def _current(self, key: str) -> Version:
         record = self._records.get(key)

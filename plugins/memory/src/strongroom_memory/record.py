@@ -32,20 +32,22 @@ class Record:
 
     def make_current(self, version: Version, now: datetime) -> None:
         """Replace the current version by `version`, at the time `now`."""
-        if self.current is not None:
-            self.current.state = "previous"
         version.state = "current"
         self.versions[version.id] = version
-        self.current = version
+        # In one step: a signal handler that interrupts this may write too.
+        before, self.current = self.current, version
+        if before is not None:
+            before.state = "previous"
         self.created_at = self.created_at or now
         # A clock that was set back must not make a secret older than its creation.
         self.updated_at = max(now, self.created_at)
 
     def trim(self, keep: int) -> None:
         """Drop the oldest previous versions beyond `keep`; current and pending ones stay."""
-        surplus = len(self.versions) - keep
-        if surplus <= 0:
+        if len(self.versions) <= keep:
             return
-        previous = [name for name, version in self.versions.items() if version.state == "previous"]
-        for name in previous[:surplus]:
-            del self.versions[name]
+        # A copy, and no `del`: a signal handler that interrupts this may write too.
+        versions = list(self.versions.values())
+        previous = [version.id for version in versions if version.state == "previous"]
+        for version_id in previous[: len(versions) - keep]:
+            self.versions.pop(version_id, None)

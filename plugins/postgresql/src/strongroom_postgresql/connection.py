@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import psycopg
 from psycopg import pq
 from strongroom.clients import redact_message
-from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, Slots
 from strongroom.errors import BackendUnavailableError, ConfigurationError
 from strongroom.parallel import never_collect, renew_after_fork
 
@@ -301,9 +300,7 @@ class Pool:
         return connection
 
     def _take(self, deadline: Deadline) -> tuple[Connection, bool]:
-        left = deadline.remaining()
-        if not self._free.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
-            raise DeadlineExceededError
+        self._slots.take(deadline)
         try:
             while self._idle:
                 try:
@@ -317,18 +314,18 @@ class Pool:
                 return connection, False
             return self.open(deadline), True
         except BaseException:
-            self._free.release()
+            self._slots.give_back()
             raise
 
     def _give_back(self, connection: Connection) -> None:
         connection.used = time.monotonic()
         self._idle.append(connection)
-        self._free.release()
+        self._slots.give_back()
 
     def _lost(self) -> None:
         # What ended one, such as a failover, ended the others, and each would cost a call one of its tries.
         self._drop_idle()
-        self._free.release()
+        self._slots.give_back()
 
     def _drop_idle(self) -> None:
         while self._idle:
@@ -344,7 +341,7 @@ class Pool:
 
     def _begin_again(self) -> None:
         self._idle: deque[Connection] = deque()
-        self._free = threading.BoundedSemaphore(self._most)
+        self._slots = Slots(self._most)
 
     def _after_fork(self) -> None:
         """Leave the connections to the parent of a forked child."""

@@ -27,7 +27,7 @@ class CircuitBreaker:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call in the middle of it
         self._probing = False
         self._pause = 0.0
         self._closed_until = float("-inf")

@@ -230,7 +230,7 @@ class RedisCacheStore:
         """Make what a forked child cannot share with its parent."""
         never_collect(self._client, *self._listeners)
         self._drop_client()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call in the middle of it
         self._breaker = CircuitBreaker(self._clock)
         self._listeners = []
 

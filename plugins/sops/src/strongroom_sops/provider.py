@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from strongroom.errors import (
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
-from strongroom.parallel import renew_after_fork
+from strongroom.parallel import SingleEntryLock, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_sops import tree
@@ -93,7 +92,7 @@ class SopsSecretProvider(BaseProvider):
         renew_after_fork(self, SopsSecretProvider._begin_again)
 
     def _begin_again(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = SingleEntryLock(f"the file {self._path}")
 
     def address(self) -> dict[str, str]:
         """Return what decides which secret is meant."""

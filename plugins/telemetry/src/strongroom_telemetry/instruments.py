@@ -36,7 +36,7 @@ class _Guard:
         renew_after_fork(self, _Guard.renew)
 
     def renew(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may read in the middle of a report
 
 
 class _Counted:

@@ -28,7 +28,7 @@ class Seen:
         self.headers: dict[str, str] = {}
         """What the next request shows; empty where no server has said how far it is."""
         self._index = ""
-        self._noting = threading.Lock()
+        self._noting = threading.RLock()  # a signal handler may read in the middle of it
 
     def note(self, headers: Mapping[str, str], *, is_write: bool) -> None:
         """Take note of an answer: of the newest one; and of a write, where two cannot be compared."""

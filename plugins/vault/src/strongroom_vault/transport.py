@@ -102,7 +102,7 @@ class Transport:
         self._idle: dict[tuple[Any, ...], deque[Connection]] = {}
         self._closed = False
         self._contexts: tuple[Any, Any] = (None, None)
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # a signal handler may interrupt it, as the lock of `Seen`
         self._names = DeadlineExecutor()
         # A provider that nobody closes leaves no open sockets behind.
         weakref.finalize(self, _close_all, self._idle).atexit = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.parallel import Take, never_collect, renew_after_fork
+from strongroom.parallel import SingleEntryLock, Take, never_collect, renew_after_fork
 
 from strongroom_file.cache.database import (
     DAMAGE,
@@ -210,7 +209,7 @@ class FileCacheStore:
         return f"<FileCacheStore {self._place!r}>"
 
     def _begin_again(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = SingleEntryLock(f"the cache {self._place}")
         self._connection = None
         self._identity = None
         self._watchers = []
