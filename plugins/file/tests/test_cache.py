@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -410,8 +411,11 @@ def test_others_that_hold_the_file_are_not_waited_for_long(path):
             with pytest.raises(BackendUnavailableError):
                 store.set("a:b", b"new", 60)
             assert store.get("a:b") == b"data"
-            with store._lock, pytest.raises(BackendUnavailableError, match="threads"):
-                store.get("a:b")
+            with ThreadPoolExecutor() as threads:
+                threads.submit(store._lock.acquire).result()
+                with pytest.raises(BackendUnavailableError, match="threads"):
+                    store.get("a:b")
+                threads.submit(store._lock.release).result()
             other.execute("ROLLBACK")
         store.set("a:b", b"new", 60)
         assert store.get("a:b") == b"new"
