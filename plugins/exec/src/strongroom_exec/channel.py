@@ -54,7 +54,7 @@ class Channel:
         self._program = program
         self._words = words
         self._ids = itertools.count(1)
-        # No lock but for writing: a signal handler would keep it from the thread that reads the answers.
+        # No lock except for writing: a signal handler would keep it from the thread that reads the answers.
         self._first: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._first.put(None)  # for the one that ends it
         self._writing = SingleEntryLock("the program")
@@ -79,7 +79,7 @@ class Channel:
         waiting = _Waiting()
         number = next(self._ids)
         answers = self._answers
-        self._waiting[number] = waiting  # before the look, for whoever ends it lets all know who wait by then
+        self._waiting[number] = waiting  # before the look: whatever ends the program tells those that wait
         try:
             if self.ended is not None:
                 raise ProgramEndedError(self.ended)
