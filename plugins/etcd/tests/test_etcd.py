@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 import threading
 import traceback
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -279,6 +282,33 @@ def test_the_lock_keeps_hosts_apart_and_counts(make):
         pass
     with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
         assert second > first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_a_forked_child_leaves_its_parents_connections_alone(make):
+    """It opens one of its own, and closing that leaves the parent the one that it had."""
+    provider = make()
+    provider.set_secret("key", "1")
+    before = sockets()
+
+    def work(_):
+        assert provider.get_secret("key") == "1"
+        own = len(sockets() - before)
+        provider.close()
+        return own
+
+    assert Children(2, work).results() == [1, 1]
+    assert provider.get_secret("key") == "1"
+    assert sockets() == before
+
+
+def sockets():
+    """Return what this process's sockets are to the kernel."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that lists them is closed by now
+            found.add(str(Path("/proc/self/fd", name).readlink()))
+    return {one for one in found if one.startswith("socket:")}
 
 
 def test_a_forked_child_leaves_its_parents_lock_alone(make):
