@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import sys
 import threading
 import types
@@ -119,6 +120,7 @@ def everything(tmp_path):
         registry.watch("a", lambda _: None, poll_seconds=3600)
         for name in registry.plan.pipelines:
             registry.pipeline(name)
+        importlib.import_module("strongroom.integrations.keyring")  # its registry is made once a process
         assert registry.pipeline("file").list_secrets() == []
         with contextlib.closing(HierarchicalSecretCache(1, 1, l2=MemoryCacheStore())) as cache:
             # These are made at the first call of a server.

@@ -42,7 +42,7 @@ class Words:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
-        self._lock = SingleEntryLock(f"what {name} says")
+        self._lock = SingleEntryLock("the program")
         self._values: dict[str, None] = {}
         self._masker: Masker | None = None
         self._waiting: deque[_Line] = deque()
