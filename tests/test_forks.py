@@ -11,15 +11,17 @@ import pickle
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from strongroom import SecretProviderRegistry
+from strongroom import Lease, SecretProviderRegistry
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.audit import AuditLoggingHook, verify_audit_log
 from strongroom.cache import HierarchicalSecretCache, SecretCache
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.errors import AuditError, BackendUnavailableError
+from strongroom.leases import LeasingProvider
 from strongroom.masking.finder import Finder
 from strongroom.masking.stream import Masker
 from strongroom.middleware import CachingMiddleware
@@ -151,7 +153,7 @@ def test_a_pool_of_forked_processes_reads():
 
 APP = """
 import os
-from strongroom import SecretProviderRegistry
+from strongroom import Lease, SecretProviderRegistry
 registry = SecretProviderRegistry({SPEC})
 process, read = os.getpid(), registry.get_secret("a")
 """
@@ -406,6 +408,38 @@ def test_a_signal_handler_reads_what_a_program_gives(tmp_path):
     with ExecSecretProvider([sys.executable, "-I", "-S", str(path)], timeout=60) as provider:
         ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
     assert set(ran) == {"1"}
+    assert all("signal handler" in message for message in failed)
+
+
+class Leases(LeasingProvider):
+    """Issues a lease for each key."""
+
+    type_name = "leases"
+
+    def issue_lease(self, key):
+        now = datetime.now(UTC)
+        return Lease(key, key, {"password": "1"}, now, now + timedelta(hours=1), True)
+
+    def renew_lease(self, lease):
+        return lease
+
+    def revoke_lease(self, lease):
+        pass
+
+
+def test_a_signal_handler_reads_a_lease(tmp_path, monkeypatch):
+    """Also the one that is being issued by what it interrupts."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Leases() as provider:
+        numbers, key = itertools.count(), [""]
+
+        def read():
+            key[0] = f"key/{next(numbers)}"
+            return provider.get_secret(key[0])
+
+        ran, failed = interrupted(read, lambda: provider.get_secret(key[0] or "key"))
+    assert set(ran) == {'{"password": "1"}'}
+    assert failed
     assert all("signal handler" in message for message in failed)
 
 

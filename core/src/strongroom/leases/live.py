@@ -27,7 +27,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.leases.calls import LeaseCalls, LeaseName, Observer
-from strongroom.parallel import BackgroundPool, Take, in_parallel, renew_after_fork
+from strongroom.parallel import BackgroundPool, SingleEntryLock, Take, in_parallel, renew_after_fork
 from strongroom.providers import Lease
 from strongroom.tenancy import current_tenant
 
@@ -81,6 +81,14 @@ class _Held:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class _Flight(Future["_Held"]):
+    """A lease that is being issued; a signal handler that interrupts that must not wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+
 class LiveLeases:
     """The leases of one provider in this process.
 
@@ -125,7 +133,7 @@ class LiveLeases:
         self._held: dict[LeaseName, _Held] = {}
         self._retired: list[_Held] = []
         self._lapsed: dict[LeaseName, tuple[float, StrongroomError]] = {}
-        self._flights: dict[LeaseName, Future[_Held]] = {}
+        self._flights: dict[LeaseName, _Flight] = {}
         self._due: list[tuple[float, int, _Held]] = []
         self._count = 0
         self._generation = getattr(self, "_generation", 0) + 1
@@ -245,15 +253,17 @@ class LiveLeases:
         failed.__cause__ = error
         return failed
 
-    def _flight(self, name: LeaseName) -> tuple[Future[_Held], bool]:
+    def _flight(self, name: LeaseName) -> tuple[_Flight, bool]:
         found = self._flights.get(name)
         if found is not None:
+            if found.thread == threading.get_ident():
+                raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
             return found, False
-        made: Future[_Held] = Future()
+        made = _Flight()
         self._flights[name] = made
         return made, True
 
-    def _run_fetch(self, name: LeaseName, flight: Future[_Held], generation: int) -> bool:
+    def _run_fetch(self, name: LeaseName, flight: _Flight, generation: int) -> bool:
         """Issue a lease for all callers that wait for `flight`, and return whether that succeeded."""
         try:
             held = self._issued(name)
