@@ -9,9 +9,9 @@ import threading
 
 import pytest
 from fork_crossing import crossing
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, _forks
 from strongroom.testing.conformance.forks import Children
-from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider
+from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider, connection
 
 CHILDREN = 8
 KINDS = {"aws": AWSSecretProvider, "aws.parameters": AWSParameterProvider}
@@ -93,6 +93,21 @@ def test_children_of_a_process_that_builds_its_client(stored, make, kind, rounds
     for _ in range(rounds):
         children, own = first_reads(make(KINDS[kind], timeout=120))
         assert (children, own) == (VALUES[1:4], VALUES[:1] * 3)
+
+
+def test_a_fork_waits_for_the_client_that_is_made(stored, make, kind, monkeypatch):
+    """A child could not make it again: the imports and locks of a thread that is gone would be in its way."""
+    del stored
+    real, waited_for = connection.client_of, []
+
+    def client_of(*given):
+        waited_for.append(threading.get_ident() in {build.thread for build in _forks._builds.values()})
+        return real(*given)
+
+    monkeypatch.setattr(connection, "client_of", client_of)
+    assert make(KINDS[kind], timeout=120).get_secret("w0") == VALUES[0]
+    assert waited_for
+    assert all(waited_for)
 
 
 def first_reads(provider):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import trustme
 from fork_crossing import crossing
-from strongroom import generate_key
+from strongroom import _forks, generate_key
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption
 from strongroom.testing.conformance.forks import Children
 from strongroom_redis import RedisCacheStore
+from strongroom_redis import store as store_module
 
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -100,6 +102,19 @@ def test_children_of_a_process_that_connects_for_the_first_time(make, rounds):
     for _ in range(rounds):
         store = make()
         assert crossing(lambda _, store=store: store.get("a:b"), [b"data"] * 4, rounds=1, reads=2) == 8
+
+
+def test_a_fork_waits_for_the_first_connection(make, monkeypatch):
+    """A child could not make it again: the imports of a thread that is gone would be in its way."""
+    real, waited_for = store_module.connect, []
+
+    def connect(options):
+        waited_for.append(threading.get_ident() in {build.thread for build in _forks._builds.values()})
+        return real(options)
+
+    monkeypatch.setattr(store_module, "connect", connect)
+    assert make().get("a:b") is None
+    assert waited_for == [True]
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.torture)])
