@@ -54,7 +54,7 @@ def run(spec, *, reads, forks):
     return [said["parent"], *said["children"]]
 
 
-def spec(provider, second_level, *inner):
+def spec(provider, second_level, *inner, cache_outside=False):
     caching = {
         "type": "caching",
         "ttl_seconds": 0.5,
@@ -63,7 +63,8 @@ def spec(provider, second_level, *inner):
         "l2_ttl_seconds": 2,
         "encryption": {"type": "aes-gcm", "key": generate_key()},
     }
-    pipeline = {"provider": provider, "middleware": [{"type": "tenant"}, caching, *inner]}
+    outer = [{"type": "tenant"}, caching]
+    pipeline = {"provider": provider, "middleware": [*(outer[::-1] if cache_outside else outer), *inner]}
     return {"version": 1, "pipelines": {"app": pipeline}, "default": "app"}
 
 
@@ -74,9 +75,11 @@ def holds(processes, *, reads, forks):
         assert process["reads"] >= 3 * reads  # two threads, whose batches count each key, and the tasks
 
 
-def test_nobody_reads_what_is_anothers(tmp_path, second_level):
+@pytest.mark.parametrize("cache_outside", [False, True])
+def test_nobody_reads_what_is_anothers(tmp_path, second_level, cache_outside):
+    """A cache outside of the tenants has one name for what each of them has."""
     store = {"type": "file", "file_path": str(tmp_path / "secrets.enc"), "encryption_key": generate_key()}
-    holds(run(spec(store, second_level), reads=100, forks=1), reads=100, forks=1)
+    holds(run(spec(store, second_level, cache_outside=cache_outside), reads=100, forks=1), reads=100, forks=1)
 
 
 @contextlib.contextmanager
