@@ -274,8 +274,8 @@ def test_a_result_that_comes_in_the_moment_of_giving_up_is_discarded():
             if self.end == float("inf"):  # for the slot
                 self.end = 0.0
                 return 60.0
-            runner._slots.get(timeout=60)  # the call has freed its slot, and soon it is settled
-            runner._slots.put(None)
+            runner._slots.take(Deadline(60))  # the call has freed its slot, and soon it is settled
+            runner._slots.give_back()
             return super().remaining()
 
     with pytest.raises(DeadlineExceededError):

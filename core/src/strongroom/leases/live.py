@@ -254,11 +254,11 @@ class LiveLeases:
         return failed
 
     def _flight(self, name: LeaseName) -> tuple[_Flight, bool]:
-        found = self._flights.get(name)
-        if found is not None:
-            if found.thread == threading.get_ident():
+        under_way = self._flights.get(name)
+        if under_way is not None:
+            if under_way.thread == threading.get_ident():
                 raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
-            return found, False
+            return under_way, False
         made = _Flight()
         self._flights[name] = made
         return made, True
