@@ -263,6 +263,10 @@ def test_the_hook_runs_no_code_of_the_work_tree(folder, module, scan):
     )
     assert refused.returncode
     assert not Path("ran").exists()
+    if module != "strongroom.py":  # which `-m strongroom` would mean here
+        words = [sys.executable, "-m", "strongroom", "--help"]
+        subprocess.run(words, check=True, env=environment(), capture_output=True)
+        assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize("more", [["src"], ["--no-submodules"]])
