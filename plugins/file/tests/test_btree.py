@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strongroom_file.store import version_history
@@ -74,8 +75,17 @@ names = st.one_of(
     st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8).map(str.encode),
 )
 steps = st.lists(
-    st.tuples(st.sampled_from(["put", "put", "remove", "commit"]), names), min_size=40, max_size=300
+    st.tuples(st.sampled_from(["put", "put", "remove", "commit", "put many"]), names, st.integers(1, 200)),
+    min_size=40,
+    max_size=300,
 )
+
+
+def near(name, how_many):
+    """Names around one, some of which are there already, and some of which are long."""
+    return sorted(
+        {b"%b%03d" % (name[:3], number * 7 % 211) + b"y" * (number % 9 * 40) for number in range(how_many)}
+    )
 
 
 @settings(derandomize=True, deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
@@ -84,19 +94,25 @@ def test_it_is_a_sorted_dictionary(done):
     """After any steps the tree holds what a dictionary holds, in order, and no row that nothing leads to."""
     store, model = Store(), {}
     draft = store.draft()
-    for turn, (what, name) in enumerate(done):
+    for turn, (what, name, how_many) in enumerate(done):
         if what == "put":
             draft.put(name, entry(turn))
             model[name] = entry(turn)
         elif what == "remove" and name in model:
             draft.remove(name)
             del model[name]
+        elif what == "put many":
+            many = near(name, how_many)
+            asked = []
+            draft.update(many, lambda *known, asked=asked, turn=turn: asked.append(known) or entry(turn))
+            assert asked == [(name, model.get(name)) for name in many]
+            model |= dict.fromkeys(many, entry(turn))
         elif what == "commit":
             store.commit(draft)
             draft = store.draft()
     store.commit(draft)
     assert store.names() == sorted(model)
-    for name in {name for _, name in done}:
+    for name in {name for _, name, _ in done} | set(model):
         assert find(store.load, store.top, name) == model.get(name)
     for prefix in (b"app/0", b"1", b"app/03", b"nothing"):
         assert store.names(prefix) == sorted(name for name in model if name.startswith(prefix))
@@ -124,6 +140,27 @@ def test_it_stays_shallow_and_shrinks():
     store.commit(draft)
     assert len(store.rows) < full / 10
     assert len(store.names()) == 107
+
+
+@pytest.mark.parametrize("known", [0, 1, 3_000], ids=["none", "one", "many"])
+def test_many_names_at_once(known):
+    """They leave no node overfull and a shallow tree, wherever they go."""
+    store = Store()
+    draft = store.draft()
+    draft.update([b"key/%05d/old" % (number * 3) for number in range(known)], lambda *_: entry(1))
+    store.commit(draft)
+    draft = store.draft()
+    draft.update([b"key/%05d" % number for number in range(10_007)], lambda *_: entry(2))
+    store.commit(draft)
+    assert len(store.names()) == 10_007 + known
+    assert sorted(store.reachable(store.top)) == sorted(store.rows)
+    assert all(node.size <= MAX_NODE_BYTES for _, node in store.rows.values())
+    sizes = [node.size for _, node in store.rows.values() if node.leaf]
+    assert sum(sizes) / len(sizes) > MAX_NODE_BYTES * (0.6 if known else 0.9)
+    depth, link = 1, store.top
+    while not (node := store.load(*link)).leaf:
+        depth, link = depth + 1, node.link(0)
+    assert depth <= 3
 
 
 def test_keys_in_order_fill_their_leaves():

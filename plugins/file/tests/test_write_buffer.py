@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from strongroom.encryption.keys import generate_key
@@ -15,6 +17,7 @@ from strongroom_file.store import transaction
 from strongroom_file.store.write_buffer import NO_WRITES, WRITE, Write, WriteBuffer
 
 KEY = generate_key()
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -58,6 +61,60 @@ def test_writes_are_packed_as_they_were_made():
     assert again.without(b"b").in_order() == writes[1:2]
     assert again.without(b"b").without(b"a").pack() == NO_WRITES.pack()
     assert WriteBuffer.unpack(NO_WRITES.pack()).writes == {}
+
+
+def test_a_batch_beyond_the_root_comes_to_the_same_as_each_write(tmp_path):
+    """Old keys and new ones, written and staged before: the same values, versions and times, and a sound store."""
+    first = {f"app/{number}": f"first {number}" for number in range(0, 900, 3)}
+    second = {f"app/{number}": f"second {number}" for number in range(700)}
+    third = {key: f"third of {key}" for key in [*second, "app/\u00fc", "zz/" + "x" * 300]}
+
+    def fill(name, write):
+        with FileSecretProvider(tmp_path / name, KEY, max_versions=2, clock=lambda: NOON) as made:
+            made.set_secret("app/5", "alone")
+            made.stage_secret("app/6", "pending")
+            made.set_secret("other", "in the root")
+            for batch in (first, second, third):
+                write(made, batch)
+            assert made.verify() == []
+            made.close()  # what follows is read from the file
+            keys = made.list_secrets()
+            found = made.get_secrets(keys)
+            versions = {
+                key: [
+                    (one.state, one.created_at, made.get_secret_version(key, one.version))
+                    for one in made.list_versions(key)
+                ]
+                for key in keys
+            }
+            described = {key: made.describe_secret(key) for key in keys}
+            return found, versions, {key: (one.created_at, one.updated_at) for key, one in described.items()}
+
+    def each(made, batch):
+        for key, value in batch.items():
+            made.set_secret(key, value)
+
+    together = fill("together", lambda made, batch: made.set_secrets(batch))
+    assert together == fill("each", each)
+    assert together[0] == {"other": "in the root", "app/5": together[0]["app/5"]} | first | second | third
+
+
+def test_a_large_batch_costs_little_for_each_secret(provider):
+    """Calls are counted, and there are more of them where each secret goes into the tree by itself."""
+    batches = [{f"app/{number:05d}/{batch}": "x" for number in range(1000)} for batch in range(2)]
+    provider.set_secrets(batches[0])
+    calls = 0
+
+    def count(_frame, event, _what):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        provider.set_secrets(batches[1])
+    finally:
+        sys.setprofile(None)
+    assert calls / 1000 < 45
 
 
 def test_versions_are_the_same_before_and_after(provider, store):

@@ -158,11 +158,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if not encoded:
             return
 
-        def write(change: WriteTransaction) -> None:
-            for key, data in encoded.items():
-                change.write(key, data)
-
-        self._write(write, None)
+        self._write(lambda change: change.write_all(encoded), None)
 
     def delete_secret(self, key: str) -> None:
         check_key(key)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import unpack
 from typing import Any
 
-from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, Link, Node
+from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, NODE_HEAD, Link, Node
 
-__all__ = ["Load", "TreeDraft", "find", "find_known", "leaves"]
+__all__ = ["Change", "Load", "TreeDraft", "find", "find_known", "leaves"]
 
 Load = Callable[[int, bytes], Node]
 """Give the verified node of a link."""
+
+Change = Callable[[bytes, bytes | None], bytes]
+"""Give the new entry of a name, from the entry that it had, if any."""
 
 _MIN_NODE_BYTES = MAX_NODE_BYTES // 4
 _MERGED_BYTES = MAX_NODE_BYTES * 3 // 4
@@ -96,15 +99,20 @@ class TreeDraft:
 
     def put(self, name: bytes, entry: bytes) -> None:
         """Set the entry of `name`."""
-        self.update(name, lambda _: entry)
+        self.update([name], lambda *_: entry)
 
-    def update(self, name: bytes, change: Callable[[bytes | None], bytes]) -> None:
-        """Replace the entry of `name` by what `change` makes of it, or of None where there is none."""
-        grown = self._update(self.root, name, change)
-        if grown is not None:
-            bound, right = grown
-            top = Node(False, [b"", bound], LINK.pack(*self.root) + LINK.pack(*right))
-            self.root = self._new(top)
+    def update(self, names: Sequence[bytes], change: Change) -> None:
+        """Replace the entry of each of `names`, sorted and each once, by what `change` makes of it.
+
+        Each node on the way is replaced once, however many names are below it.
+        """
+        grown = self._update(self.root, names, change) if names else []
+        while grown:
+            bounds, links = zip(*grown, strict=True)
+            top = Node(False, [b"", *bounds], b"".join(LINK.pack(*link) for link in (self.root, *links)))
+            first, *others = _parts(top, appended=True)
+            self.root = self._new(first)
+            grown = self._added(others)
 
     def remove(self, name: bytes) -> None:
         """Take `name` out of the tree, where it must be."""
@@ -148,34 +156,57 @@ class TreeDraft:
         self.touched.pop(row, None)
         self.gone.add(row)
 
-    def _update(
-        self, link: Link, name: bytes, change: Callable[[bytes | None], bytes]
-    ) -> tuple[bytes, Link] | None:
-        """Change an entry below `link`; return bound and link of a new right neighbour if it was split."""
+    def _update(self, link: Link, names: Sequence[bytes], change: Change) -> list[tuple[bytes, Link]]:
+        """Change entries below `link`; return bounds and links of new right neighbours where it was split."""
         node = self.node(*link)
-        appended = False
-        if node.leaf:
-            place = bisect_left(node.names, name)
-            if place < len(node.names) and node.names[place] == name:
-                node = node.replaced(place, change(node.item(place)))
-            else:
-                appended = place == len(node.names)
-                node = node.inserted(place, name, change(None))
-        else:
-            place = _child(node, name)
-            grown = self._update(node.link(place), name, change)
-            if grown is not None:
-                bound, right = grown
-                appended = place + 1 == len(node.names)
-                node = node.inserted(place + 1, bound, LINK.pack(*right))
-        least = 1 if node.leaf else 2
-        if len(node.names) < 2 * least or node.size <= MAX_NODE_BYTES:
-            self.touched[link.id] = node
-            return None
+        new = (
+            self._updated_leaf(node, names, change)
+            if node.leaf
+            else self._updated_children(node, names, change)
+        )
         # Keys that come in order fill their leaves instead of leaving half of each empty.
-        cut = len(node.names) - least if appended else _middle(node, least)
-        self.touched[link.id] = node.part(0, cut)
-        return node.names[cut], self._new(node.part(cut, len(node.names)))
+        appended = len(new.names) > len(node.names) and new.names[: len(node.names)] == node.names
+        self.touched[link.id], *others = _parts(new, appended=appended)
+        return self._added(others)
+
+    @staticmethod
+    def _updated_leaf(node: Node, names: Sequence[bytes], change: Change) -> Node:
+        known, items, width = node.names, node.items, node.width
+        new_names: list[bytes] = []
+        new_items: list[bytes] = []
+        start = 0
+        for name in names:
+            place = bisect_left(known, name, start)
+            new_names += known[start:place]
+            new_items.append(items[start * width : place * width])
+            found = place < len(known) and known[place] == name
+            new_names.append(name)
+            new_items.append(change(name, node.item(place) if found else None))
+            start = place + found
+        new_items.append(items[start * width :])
+        items = b"".join(new_items)
+        if len(new_names) == start:  # all of them were there
+            return node.with_items(items)
+        return Node(True, new_names + known[start:], items)
+
+    def _updated_children(self, node: Node, names: Sequence[bytes], change: Change) -> Node:
+        bounds = node.names
+        grown: list[tuple[int, list[tuple[bytes, Link]]]] = []
+        start = 0
+        while start < len(names):
+            place = _child(node, names[start])
+            end = bisect_left(names, bounds[place + 1], start) if place + 1 < len(bounds) else len(names)
+            more = self._update(node.link(place), names[start:end], change)
+            if more:
+                grown.append((place + 1, more))
+            start = end
+        for place, more in reversed(grown):  # from the right, so that the places before it stay as they are
+            for bound, link in reversed(more):
+                node = node.inserted(place, bound, LINK.pack(*link))
+        return node
+
+    def _added(self, nodes: Sequence[Node]) -> list[tuple[bytes, Link]]:
+        return [(node.names[0], self._new(node)) for node in nodes]
 
     def _remove(self, link: Link, name: bytes) -> None:
         node = self.node(*link)
@@ -203,6 +234,23 @@ class TreeDraft:
         self.touched[first.id] = joined
         self._drop(second.id)
         return node.removed(left + 1)
+
+
+def _parts(node: Node, *, appended: bool) -> list[Node]:
+    """Return `node`, in parts where it is too large; all but the last are full where names were appended."""
+    count, least = len(node.names), 1 if node.leaf else 2
+    if count < 2 * least or node.size <= MAX_NODE_BYTES:
+        return [node]
+    if not appended:
+        cut = _middle(node, least)
+        return [*_parts(node.part(0, cut), appended=False), *_parts(node.part(cut, count), appended=False)]
+    parts, start, size = [], 0, 0
+    for place, name in enumerate(node.names):
+        size += len(name) + 1 + node.width
+        if size > MAX_NODE_BYTES - NODE_HEAD.size and least <= place - start and least <= count - place:
+            parts.append(node.part(start, place))
+            start, size = place, len(name) + 1 + node.width
+    return [*parts, node.part(start, count)]
 
 
 def _middle(node: Node, least: int) -> int:

@@ -16,6 +16,7 @@ __all__ = [
     "LINK",
     "MAX_NODE_BYTES",
     "NODE",
+    "NODE_HEAD",
     "ROOT",
     "ROOT_KINDS",
     "SCHEMA",
@@ -55,7 +56,7 @@ LINK: Final = Struct(">Q16s")
 """A row and the tag of its ciphertext."""
 ENTRY: Final = Struct(">IQ16sqqqQ16s")
 VERSION: Final = Struct(">IQ16sqB")
-_NODE_HEAD: Final = Struct(">BHI")
+NODE_HEAD: Final = Struct(">BHI")
 
 STATES: Final = ("pending", "previous")
 
@@ -139,14 +140,14 @@ class Node:
 
     @classmethod
     def unpack(cls, data: bytes) -> Node:
-        leaf, count, names_length = _NODE_HEAD.unpack_from(data)
-        end = _NODE_HEAD.size + names_length
-        joined = data[_NODE_HEAD.size : end]
+        leaf, count, names_length = NODE_HEAD.unpack_from(data)
+        end = NODE_HEAD.size + names_length
+        joined = data[NODE_HEAD.size : end]
         return cls(bool(leaf), joined.split(b"\0") if count else [], data[end:], joined)
 
     def pack(self) -> bytes:
         joined = self._joined
-        return _NODE_HEAD.pack(self.leaf, len(self.names), len(joined)) + joined + self.items
+        return NODE_HEAD.pack(self.leaf, len(self.names), len(joined)) + joined + self.items
 
     @property
     def keys(self) -> list[str]:
@@ -155,7 +156,7 @@ class Node:
 
     @property
     def size(self) -> int:
-        return _NODE_HEAD.size + len(self._joined) + len(self.items)
+        return NODE_HEAD.size + len(self._joined) + len(self.items)
 
     def item(self, place: int) -> bytes:
         width = self.width

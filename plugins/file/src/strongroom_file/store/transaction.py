@@ -6,6 +6,8 @@ the newest value is one that it cannot know of, or the topmost node is another o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from strongroom.errors import ConflictError, show_key
 
 from strongroom_file.integrity import TYPE_NAME
@@ -28,8 +30,8 @@ from strongroom_file.store.queries import find_version, no_such_version, not_fou
 from strongroom_file.store.root import Root
 from strongroom_file.store.row_cipher import check_seals
 from strongroom_file.store.session import ROW, Snapshot, VerifiedState
-from strongroom_file.store.version_history import PENDING
-from strongroom_file.store.write_buffer import NO_WRITES, Write, made_current, replayed
+from strongroom_file.store.version_history import PENDING, PREVIOUS
+from strongroom_file.store.write_buffer import NO_WRITES, WRITE, Write, first_entry, made_current, replayed
 
 __all__ = ["WriteTransaction"]
 
@@ -106,10 +108,46 @@ class WriteTransaction:
         self.keys.append(key)
         return version_id(epoch, row)
 
+    def write_all(self, values: Mapping[str, bytes]) -> None:
+        """Add a version of each key and make it the current one, as `write` does for each in turn.
+
+        More than the root has room for go into the tree at once, so that each of its nodes is replaced once.
+        """
+        if sum(len(key) + WRITE.size for key in values) <= MAX_NODE_BYTES:
+            for key, value in values.items():
+                self.write(key, value)
+            return
+        self.flush()
+        named = {key.encode(): value for key, value in values.items()}
+        names = sorted(named)
+        first, tags = self._last_id + 1, {}
+        epoch, now, keep = self.view.root.epoch, self._now, self._keep
+
+        def rows() -> Iterator[tuple[int, bytes]]:
+            seal = self._sealer.seal
+            for row, name in enumerate(names, first):
+                body = seal(VALUE, row, named[name], name)
+                tags[name] = row, body[-16:]
+                yield row, body
+
+        def written(name: bytes, found: bytes | None) -> bytes:
+            if found is None:
+                self._secrets += 1
+                return first_entry(epoch, *tags[name], now).pack()
+            before = Entry.unpack(found)
+            version = StoredVersion(epoch, *tags[name], now, PREVIOUS)
+            made = made_current(before, self.history(name, before), version, now, keep)
+            return self._current(name, before, *made).pack()
+
+        self._cursor.executemany("INSERT INTO value VALUES (?, ?)", rows())
+        self._last_id += len(names)
+        self._seals += len(names)
+        self._draft.update(names, written)
+        self.keys += values
+
     def flush(self) -> None:
         """Move all writes that are in the root into the tree."""
-        for name in self._recent.writes:
-            self._settle(name)
+        self._settle(sorted(self._recent.writes))
         self._recent = NO_WRITES
 
     def stage(self, key: str, value: bytes) -> str:
@@ -218,18 +256,20 @@ class WriteTransaction:
     def _settled(self, name: bytes) -> Entry | None:
         """Return the entry of a key after bringing into the tree what the root has of it."""
         if name in self._recent.writes:
-            self._settle(name)
+            self._settle([name])
             self._recent = self._recent.without(name)
         return self._in_tree(name)
 
-    def _settle(self, name: bytes) -> None:
-        def settled(found: bytes | None) -> bytes:
+    def _settle(self, names: list[bytes]) -> None:
+        writes = self._recent.writes
+
+        def settled(name: bytes, found: bytes | None) -> bytes:
             before = Entry.unpack(found) if found is not None else EMPTY_ENTRY
             packed = self.history(name, before)
-            entry, packed, dropped = replayed(before, packed, self._recent.writes[name])
+            entry, packed, dropped = replayed(before, packed, writes[name])
             return self._current(name, before, entry or before, packed, dropped).pack()
 
-        self._draft.update(name, settled)
+        self._draft.update(names, settled)
 
     def _current(self, name: bytes, before: Entry, entry: Entry, packed: bytes, dropped: list[int]) -> Entry:
         """Store what goes with the entry of a key that has a current version now; return it with links."""
@@ -242,8 +282,9 @@ class WriteTransaction:
     def _with_history(self, name: bytes, entry: Entry, packed: bytes) -> Entry:
         """Store the other versions of a key; return its entry with the link to them."""
         if not packed:
-            if entry.history:
-                self._drop("history", entry.history)
+            if not entry.history:
+                return entry
+            self._drop("history", entry.history)
             return entry._replace(history=0, history_tag=_NO_TAG)
         row = entry.history or self._allot()
         tag = self._write_row("history", HISTORY, row, packed, name)

@@ -16,7 +16,7 @@ from strongroom_file.store import version_history
 from strongroom_file.store.format import EMPTY_ENTRY, Entry, StoredVersion
 from strongroom_file.store.version_history import PREVIOUS
 
-__all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "made_current", "replayed"]
+__all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "first_entry", "made_current", "replayed"]
 
 WRITE: Final = Struct(">IQ16sqH")
 _HEAD: Final = Struct(">HI")
@@ -90,6 +90,11 @@ class WriteBuffer:
 
 
 NO_WRITES: Final = WriteBuffer(b"", b"")
+
+
+def first_entry(epoch: int, row: int, tag: bytes, now: int) -> Entry:
+    """Return the entry of a key with one version, as `made_current` makes it of `EMPTY_ENTRY`."""
+    return Entry(epoch, row, tag, now, now, now, 0, EMPTY_ENTRY.history_tag)
 
 
 def made_current(
