@@ -11,10 +11,13 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from collections import Counter
 from pathlib import Path
 
+import importlib_metadata
 import pytest
 import warm_command
+from strongroom.plugins.distributions import entry_points
 
 GOOD = """
 import strongroom
@@ -171,6 +174,23 @@ assert main(["plugins"]) == 0
 print("---", flush=True)
 assert main(["plugins", "--json"]) == 0
 """
+
+
+def test_the_metadata_of_a_distribution_are_read_once(monkeypatch):
+    """However many entry points it has: core has one for each of its built-in components."""
+    real = importlib_metadata.PathDistribution.read_text
+    read = Counter()
+
+    def noted(self, name):
+        read[str(self._path), name] += 1
+        return real(self, name)
+
+    monkeypatch.setattr(importlib_metadata.PathDistribution, "read_text", noted)
+    points, _ = entry_points("strongroom")
+    assert max(Counter(one.distribution for one in points).values()) > 1
+    counts = [times for (_, name), times in read.items() if name == "METADATA"]
+    assert counts
+    assert max(counts) == 1
 
 
 def test_where_pydantic_does_not_go_on_the_folder_is_named(run_cold, tmp_path):

@@ -52,16 +52,26 @@ def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
             except Exception as error:  # noqa: BLE001  # as above
                 unreadable[Unreadable(_folder(owner), type(error).__name__)] = None
     listed: dict[EntryPoint, None] = {}
+    known: dict[int, tuple[Any, Any]] = {}
     for point, owner in points:
-        try:
-            name_and_version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
-        except Exception:  # noqa: BLE001  # as above
-            name_and_version = (None, None)
+        if id(owner) not in known:
+            known[id(owner)] = _name_and_version(owner)
+        name_and_version = known[id(owner)]
         if all(isinstance(one, str) for one in name_and_version):
             listed[EntryPoint(point.name, point.value, *name_and_version)] = None
         else:
             unreadable[Unreadable(_folder(owner), "METADATA has no name or no version")] = None
     return list(listed), list(unreadable)
+
+
+def _name_and_version(owner: Any) -> tuple[Any, Any]:
+    if owner is None:
+        return "unknown", "0"
+    try:
+        metadata = owner.metadata  # parsed at each look
+        return metadata["Name"], metadata["Version"]
+    except Exception:  # noqa: BLE001  # broken files may cause any error
+        return None, None
 
 
 def _folder(owner: Any) -> str:
