@@ -356,3 +356,22 @@ def test_init_takes_env_files_alone(here, monkeypatch, tmp_path):
 def test_a_variable_that_is_not_set_in_the_place_of_a_word(here, words, code, said):
     """It means neither the current folder nor the default, and no program, as in a shell."""
     assert said in here(*words, expected=code).err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["run", "--", "true"], 2), (["check"], 0), (["get", "A"], 3), (["trust"], 2)]
+)
+def test_a_spec_above_that_is_passed_over_is_named(tmp_path, monkeypatch, capfd, words, code):
+    """Others may write its folder; "there is none" would send its owner looking."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shared = tmp_path / "shared"
+    (shared / "project").mkdir(parents=True)
+    (shared / "strongroom.yaml").write_text(GOOD)
+    monkeypatch.chdir(shared / "project")
+    shared.chmod(0o777)
+    said = f"{shared}/strongroom.yaml is passed over, because others may write its folder"
+    assert run_app(words) == code
+    assert said in "".join(capfd.readouterr())
+    (shared / "strongroom.yaml").unlink()
+    assert run_app(words) == code
+    assert "passed over" not in "".join(capfd.readouterr())

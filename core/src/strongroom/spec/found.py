@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from strongroom._frozen import NamedTuple
 from strongroom.paths.ownership import others_may_write
 
-__all__ = ["SPEC_FILE", "FoundSpec", "find_spec"]
+__all__ = ["SPEC_FILE", "FoundSpec", "find_spec", "passed_over"]
 
 
 SPEC_FILE: Final = "strongroom.yaml"
@@ -32,8 +33,19 @@ def find_spec() -> FoundSpec | None:
     The last folder that is looked at is one that holds `.git`, the home folder, or the last one of the file
     system. Above the current folder a spec is passed over if others may write its folder.
     """
+    return next((spec for spec, passed_over in _specs() if not passed_over), None)
+
+
+def passed_over() -> str:
+    """Return what to add to "there is no spec": which one is not used because of its folder, else nothing."""
+    names = [spec.path for spec, passed_over in _specs() if passed_over]
+    return f"; {names[0]} is passed over, because others may write its folder" if names else ""
+
+
+def _specs() -> Iterator[tuple[FoundSpec, bool]]:
+    """Yield each spec from the current folder upwards, and whether it is passed over."""
     if os.path.lexists(SPEC_FILE):
-        return FoundSpec(SPEC_FILE)
+        yield FoundSpec(SPEC_FILE), False
     try:
         folder = os.getcwd()
         status, home = os.stat(folder), _home()
@@ -44,11 +56,10 @@ def find_spec() -> FoundSpec | None:
                 break
             folder, status = above, beyond
             path = os.path.join(folder, SPEC_FILE)
-            if os.path.lexists(path) and not others_may_write(status):
-                return FoundSpec(path)
+            if os.path.lexists(path):
+                yield FoundSpec(path), others_may_write(status)
     except OSError:  # the current folder is gone, or one above may not be looked at
-        return None
-    return None
+        return
 
 
 def _home() -> tuple[int, int] | None:

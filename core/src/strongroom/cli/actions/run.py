@@ -12,6 +12,7 @@ from strongroom.cli.child.masked import masked_texts, masker_of
 from strongroom.cli.child.running import run_child
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
+from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ def _from_registry(
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
                 "there is no spec here, so nothing is known of what the program needs: no strongroom.yaml in "
-                f"{os.getcwd()} or above it",  # noqa: PTH109  # no pathlib here
+                f"{os.getcwd()} or above it{passed_over()}",  # noqa: PTH109  # no pathlib here
                 hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)

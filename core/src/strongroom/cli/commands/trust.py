@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError, SpecError
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import read_document
-from strongroom.spec.found import SPEC_FILE, find_spec
+from strongroom.spec.found import SPEC_FILE, find_spec, passed_over
 from strongroom.spec.source import folder_of, read_bytes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _spec(settings: GlobalOptions, path: str | None) -> Path:
     spec = find_spec()
     if spec is None:
         raise errors.UsageError(
-            f"there is no {SPEC_FILE} here or above", hint="name it: `strongroom trust PATH`"
+            f"there is no {SPEC_FILE} here or above{passed_over()}", hint="name it: `strongroom trust PATH`"
         )
     return Path(spec.path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom._frozen import NamedTuple
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, ValidationError
+from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +162,7 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     if close is not None:
         error.hint = f"did you mean {show_key(close)}?"
     elif registry.plan.origin == "own":
-        error.hint = "there is no strongroom.yaml here or above, so your own store was asked"
+        error.hint = f"there is no strongroom.yaml here or above, so your own store was asked{passed_over()}"
     elif (store := registry.absent_store(error.key)) is not None:
         error.message += f": {store}"
         place = registry.explain(error.key).source

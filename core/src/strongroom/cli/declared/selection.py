@@ -9,6 +9,7 @@ from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolution import Resolution
 from strongroom.declarations.resolve import resolve_all, select_group
 from strongroom.errors import SecretNotFoundError, ValidationError
+from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
@@ -96,8 +97,9 @@ def _line_to_add(source: SecretSource, name: str) -> str | None:
 
 def nothing_declared(*, own: bool) -> str:
     """Return what to say where no secret is declared; `own` where there is no spec either."""
-    nothing = "there is no strongroom.yaml here or above it, so no secret is declared"
-    return nothing if own else "the spec declares no secrets"
+    if not own:
+        return "the spec declares no secrets"
+    return f"there is no strongroom.yaml here or above it, so no secret is declared{passed_over()}"
 
 
 def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
