@@ -8,12 +8,14 @@ from functools import cache
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View
 
-__all__ = ["ADDRESS_END", "characters", "characters_at", "dumped_at_end"]
+__all__ = ["ADDRESS_END", "DUMP", "characters", "characters_at", "dumped_at_end"]
 
 ADDRESS_END = b"0   "
 """An address, which is a multiple of 16, and the blanks before a character of ASCII."""
+DUMP = b"\n0000000 "
+"""The first address, at the beginning of a line: elsewhere text is full of zeros."""
 
-_FIRST = b"0000000 "
+_FIRST = DUMP[1:]
 _SHORTEST_ADDRESS, _LONGEST_ADDRESS = 5, 8
 _LONGEST_LINE = 128
 _LONGEST_CELL = 5

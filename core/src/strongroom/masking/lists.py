@@ -17,7 +17,9 @@ IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n\t[" for byte in r
 """Marks what a list of numbers has, as `bytes.translate` takes it."""
 _SEPARATORS = b" \r\n\t,:\\%["
 _LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\t\[]+")
-_OF_TEXT = compiled_later(rb"[2-7]{6}|(?:[2-7]0){4}|(?:0[2-7]){4}")
+_KINDS_OF_DIGITS = bytes.maketrans(b"123456789abcdefABCDEF", b".tttttt" + 14 * b".")
+_OF_TEXT = (b"tttttt", b"t0t0t0t0", b"0t0t0t0t")
+"""What every second digit of text is, with `t` for 2 to 7: text of ASCII, and of UTF-16 in either order."""
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
@@ -70,7 +72,8 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     digits = text.translate(None, b" \r\n")
     if digits.isalnum() and b"x" not in text and b"X" not in text and _is_one_number(text):
         # Of letters and digits every second digit is 3 to 7; so are few of a hash's.
-        if not _OF_TEXT.search(digits[::2]) and not _OF_TEXT.search(digits[1::2]):
+        kinds = digits.translate(_KINDS_OF_DIGITS)
+        if not _is_of_text(kinds[::2]) and not _is_of_text(kinds[1::2]):
             return
         if len(digits) == len(text):
             yield from _digits([text], [(start, start + len(text))])
@@ -98,6 +101,11 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     yield from _decimal_lists(text, start)
     yield from _of_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
+
+
+def _is_of_text(kinds: bytes) -> bool:
+    first, second, third = _OF_TEXT
+    return first in kinds or second in kinds or third in kinds
 
 
 def _is_one_number(text: bytes) -> bool:

@@ -112,13 +112,12 @@ class Known:
         self._starts: list[int] | None = None
         self._stops: list[int] = []
 
-    def crossed_out(self, data: bytes) -> bytes | bytearray:
+    def crossed_out(self, data: bytes) -> bytearray:
         """Return `data` with dots instead of what was found, so that no run goes on through it.
 
-        A run that begins before it, or goes on behind it, by more than an edge is left.
+        A run that begins before it, or goes on behind it, by more than an edge is left. It is a copy in any
+        case: Python translates what can be changed twice as fast as what cannot.
         """
-        if not self._spans:
-            return data
         copy = bytearray(data)
         for start, stop in self._spans:
             size = stop - start - 2 * _INSIDE

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.dumps import ADDRESS_END, characters
+from strongroom.masking.dumps import ADDRESS_END, DUMP, characters
 from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
     LEAST,
@@ -123,7 +123,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
                 batch.add(view)
         yield from batch.views()
     signs = _signs(data)
-    if _DUMP in signs or ADDRESS_END in signs:
+    if DUMP in signs or ADDRESS_END in signs or data.startswith(DUMP[1:]):
         yield from characters(data)
     if not UUENCODED.isdisjoint(signs):
         yield from uuencoded(data, signs)
@@ -151,9 +151,9 @@ def _taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
     yield from _escaped_base64(data)
 
 
-_DUMP, _POINT, _WORDS, _MAIL = b"0000000 ", b"U+", b"{+", b"=?"
+_POINT, _WORDS, _MAIL = b"U+", b"{+", b"=?"
 _COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
-_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED))
+_SIGNS = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED))
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -163,7 +163,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     """Return which of the texts are in `data` that a reading begins with."""
     if len(data) < _SHORT:
         # Without a set where there is none: this is what each log record costs.
-        begun = _DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
+        begun = DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
         if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
