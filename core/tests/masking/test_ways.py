@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import json
 import logging
@@ -268,6 +269,20 @@ def test_base64_is_found_between_names_at_each_place_and_each_time(form, before)
     assert pieces[::2] == names
     assert all(b"*****" in piece for piece in pieces[1::2])
     assert all(len(piece.replace(b"*", b"")) <= len(shown) / 4 + 16 for piece in pieces[1::2]), masked
+
+
+@pytest.mark.parametrize("before", ["", "7", "0a", "0a7"])
+@pytest.mark.parametrize("form", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_hexadecimal_digits_are_found_between_hashes_of_any_length(form, before):
+    hashes = [hashlib.sha256(bytes([at])).hexdigest()[: 40 + at % 4] for at in range(90)]
+    shown = before + TOKEN.encode(form).hex()
+    for place in (0, 41, 89):
+        words = [*hashes[:place], shown, *hashes[place:]]
+        masked = Masker([TOKEN]).mask(f"who is {' id='.join(words)} id=".encode()).decode()
+        found = masked.removeprefix("who is ").removesuffix(" id=").split(" id=")
+        assert found[:place] + found[place + 1 :] == hashes
+        assert found[place].replace("*", "") in {before, before + "00", before[:-2]}
+        assert "********" in found[place]
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -20,6 +20,8 @@ _LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\t\[]+")
 _KINDS_OF_DIGITS = bytes.maketrans(b"123456789abcdefABCDEF", b".tttttt" + 14 * b".")
 _OF_TEXT = (b"tttttt", b"t0t0t0t0", b"0t0t0t0t")
 """What every second digit of text is, with `t` for 2 to 7: text of ASCII, and of UTF-16 in either order."""
+_BLANKS = b" \r\n"
+_GAP = b"..."
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
@@ -37,45 +39,75 @@ _MOST_GONE = 16
 
 def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View]:
     """Yield what the lists of numbers in `data` stand for, which is `marked` by `IS_LISTED`."""
+    hashes: list[tuple[bytes, int]] = []
     at = marked.find(RUN)
     while at >= 0:
         run = _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()
         if not known.covers(at, end):
-            text = run[0]
-            # Of indented text that is nearly all there is: a few letters between many blanks.
-            listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
-            second = text.find(b"\n") + 1
-            stop = at
-            if listed:
-                dumps, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
-                if second and not dumps and text.count(b" ", second):
-                    # The line before is the text beside a dump, or the rest of one whose beginning is gone.
-                    dumps, stop = dumped(data, at + second)
-                yield from dumps
-            if data[end : end + 1] == b"-":
-                negative, stop = signed(data, at)
-                yield from negative
-            if stop > end:
-                end = stop
-            elif listed:
-                yield from _numbers(text, at)
-                if second and at <= _MOST_GONE:
-                    yield from _numbers(text[second:], at + second)
+            if at > _MOST_GONE and b" " not in run[0].strip() and _is_one_number(run[0]):
+                hashes.append((run[0], at))
+            else:
+                found, end = _listed(data, at, run[0])
+                yield from found
         at = marked.find(RUN, end)
+    for text, at in _of_text(hashes):
+        lines = [one for one in _NUMBER.finditer(text) if len(one[0]) > 1]
+        yield from _digits([one[0] for one in lines], [(at + one.start(), at + one.end()) for one in lines])
+
+
+def _listed(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
+    """Return what the list or the dump stands for that begins with `text`, which is at `at`, and its end."""
+    end = stop = at + len(text)
+    views: list[View] = []
+    # Of indented text that is nearly all there is: a few letters between many blanks.
+    listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
+    second = text.find(b"\n") + 1
+    if listed:
+        views, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
+        if second and not views and text.count(b" ", second):
+            # The line before is the text beside a dump, or the rest of one whose beginning is gone.
+            views, stop = dumped(data, at + second)
+    if data[end : end + 1] == b"-":
+        negative, stop = signed(data, at)
+        views += negative
+    if stop > end:
+        return views, stop
+    if listed:
+        views += _numbers(text, at)
+        if second and at <= _MOST_GONE:
+            views += _numbers(text[second:], at + second)
+    return views, end
+
+
+def _of_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Yield those of `hashes`, texts and their places, whose digits may be of text.
+
+    Of letters and digits every second digit is 3 to 7; so are few of a hash's. All are looked through at
+    once.
+    """
+    pieces = [text.translate(None, _BLANKS) for text, _ in hashes]
+    kinds = b"".join(piece + _GAP[1 - len(piece) % 2 :] for piece in pieces).translate(_KINDS_OF_DIGITS)
+    begins = [0, *accumulate((len(piece) + 1) // 2 + 1 for piece in pieces)]
+    found: set[int] = set()
+    for half in (kinds[::2], kinds[1::2]):
+        for sign in _OF_TEXT:
+            at = half.find(sign)
+            while at >= 0:
+                which = bisect_right(begins, at) - 1
+                found.add(which)
+                at = half.find(sign, begins[which + 1])
+    return (hashes[which] for which in sorted(found))
 
 
 def _numbers(text: bytes, start: int) -> Iterator[View]:
     if len(text.translate(None, _SEPARATORS)) < _LEAST_NUMBERS:
         return
-    digits = text.translate(None, b" \r\n")
-    if digits.isalnum() and b"x" not in text and b"X" not in text and _is_one_number(text):
-        # Of letters and digits every second digit is 3 to 7; so are few of a hash's.
-        kinds = digits.translate(_KINDS_OF_DIGITS)
-        if not _is_of_text(kinds[::2]) and not _is_of_text(kinds[1::2]):
+    if _is_one_number(text):
+        if not any(_of_text([(text, start)])):
             return
-        if len(digits) == len(text):
+        if text.isalnum():
             yield from _digits([text], [(start, start + len(text))])
             return
     spans = []
@@ -103,13 +135,11 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     yield from _digits(words, spans)
 
 
-def _is_of_text(kinds: bytes) -> bool:
-    first, second, third = _OF_TEXT
-    return first in kinds or second in kinds or third in kinds
-
-
 def _is_one_number(text: bytes) -> bool:
     """Return whether digits without a sign between are one number, on one line or more, and not a list."""
+    digits = text.translate(None, _BLANKS)
+    if not digits.isalnum() or b"x" in digits or b"X" in digits:
+        return False
     lines = text.split()
     return len(lines) < _LEAST_NUMBERS and max(map(len, lines)) > _LONGEST_WORD
 
