@@ -271,6 +271,15 @@ def test_base64_is_found_between_names_at_each_place_and_each_time(form, before)
     assert all(len(piece.replace(b"*", b"")) <= len(shown) / 4 + 16 for piece in pieces[1::2]), masked
 
 
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("byte", ["0x%02x", "0X%02X", "%02x"])
+def test_bytes_in_quotes_are_masked_though_they_are_written_one_by_one(byte, size):
+    text = f"said {[byte % one for one in TOKEN.encode()]} end\n".encode()
+    stream = Masker([TOKEN]).stream()
+    masked = b"".join(stream.feed(text[at : at + size]) for at in range(0, len(text), size)) + stream.finish()
+    assert re.fullmatch(rb"said \['.{0,24}\*{8}.{0,16}'\] end\n", masked), masked
+
+
 @pytest.mark.parametrize("before", ["", "7", "0a", "0a7"])
 @pytest.mark.parametrize("form", ["utf-8", "utf-16-le", "utf-16-be"])
 def test_hexadecimal_digits_are_found_between_hashes_of_any_length(form, before):

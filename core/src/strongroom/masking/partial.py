@@ -61,6 +61,8 @@ _APART = (
     compiled_later(
         rb"[^\n]{0,10}['\"]?(?: ?,['\"](?:[^\n'\"]{1,8}\\|['\"]\\|[^\n'\"\\]{1,4}|['\"])['\"]){2,}",
     ),
+    # What a stream keeps of what it gave out is as long as one byte in quotes, and not as long as two.
+    compiled_later(rb"[^\n]{0,9}['\"]?(?: ?,['\"][0-9a-fA-F]{2}[xX]0['\"])+"),
 )
 # Not what colours text, as prompts do.
 _ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&#|=[0-9A-F]{2}|=\?|M-\^?.M-")
