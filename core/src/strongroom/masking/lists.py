@@ -90,15 +90,15 @@ def _of_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
     pieces = [text.translate(None, _BLANKS) for text, _ in hashes]
     kinds = b"".join(piece + _GAP[1 - len(piece) % 2 :] for piece in pieces).translate(_KINDS_OF_DIGITS)
     begins = [0, *accumulate((len(piece) + 1) // 2 + 1 for piece in pieces)]
-    found: set[int] = set()
+    chosen: set[int] = set()
     for half in (kinds[::2], kinds[1::2]):
         for sign in _OF_TEXT:
             at = half.find(sign)
             while at >= 0:
                 which = bisect_right(begins, at) - 1
-                found.add(which)
+                chosen.add(which)
                 at = half.find(sign, begins[which + 1])
-    return (hashes[which] for which in sorted(found))
+    return (hashes[which] for which in sorted(chosen))
 
 
 def _numbers(text: bytes, start: int) -> Iterator[View]:
