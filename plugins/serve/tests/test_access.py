@@ -77,7 +77,15 @@ def test_metadata_show_versions_only_to_who_may_see_the_history(served):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/secret/data/app/x", "/v1/sys/nothing", "/nothing", "/", "/metrics", "/v1/auth/token/lookup-self"],
+    [
+        "/v1/secret/data/app/x",
+        "/v1/sys/nothing",
+        "/nothing",
+        "/",
+        "/metrics",
+        "/v1/auth/token/lookup-self",
+        "/v1/sys/init",
+    ],
 )
 def test_without_a_good_token_every_path_is_403(served, path):
     server = served(spec_of(web()))

@@ -113,6 +113,7 @@ def test_hvac(served):
     kv = client.secrets.kv.v2
     assert client.is_authenticated()
     assert client.sys.read_health_status(method="GET")["initialized"]
+    assert (client.sys.is_initialized(), client.sys.is_sealed()) == (True, False)
     kv.create_or_update_secret("app/db", {"username": "u", "password": "p"}, cas=0)
     assert kv.read_secret_version("app/db", raise_on_deleted_version=True)["data"]["data"] == {
         "username": "u",
@@ -148,6 +149,7 @@ def test_bao(served, tmp_path):
         assert done.returncode == code, done.stderr
         return done.stdout
 
+    assert re.search(r"Sealed\s+false", bao("status"))
     bao("kv", "put", "secret/app/db", "username=u", "password=p")
     assert json.loads(bao("kv", "get", "-format=json", "secret/app/db"))["data"]["data"] == {
         "username": "u",

@@ -161,6 +161,10 @@ class App:
             answer = self._metrics()
         elif path == openapi.PATH:
             answer = openapi.answer(name)
+        elif path == vault_sys.INIT:
+            answer = vault_sys.init()
+        elif path == vault_sys.SEAL_STATUS:
+            answer = vault_sys.seal_status()
         elif path == vault_sys.LOOKUP_SELF:
             answer = vault_sys.lookup_self(client)
         elif path == vault_sys.MOUNTS:

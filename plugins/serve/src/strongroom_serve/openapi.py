@@ -161,6 +161,8 @@ def _server(mount: str) -> dict[str, Any]:
                 "responses": {"200": {"description": "The counts.", "content": metrics}, **_refusals()},
             }
         },
+        vault_sys.INIT: {"get": _plain("isInitialized", "Tell that it is initialized.", "Initialized")},
+        vault_sys.SEAL_STATUS: {"get": _plain("readSealStatus", "Tell that it is not sealed.", "SealStatus")},
         vault_sys.LOOKUP_SELF: {"get": _plain("lookUpSelf", "Tell whose token it is.", "Data")},
         vault_sys.MOUNTS: {"get": _plain("listMounts", "Tell what is mounted.", "Data")},
         f"{vault_sys.MOUNTS}/{mount}": {"get": _plain("readMount", "Tell what the mount is.", "Data")},
@@ -266,6 +268,8 @@ _SCHEMAS: Final = {
     "Description": _object({"openapi": _TEXT, "paths": {"type": "object"}}, ["openapi", "paths"]),
     "Health": _object({"ok": _FLAG, "draining": _FLAG, "pipelines": _TEXTS}, ["ok"]),
     "VaultHealth": _object({"initialized": _FLAG, "sealed": _FLAG, "version": _TEXT}, ["sealed"]),
+    "Initialized": _object({"initialized": _FLAG}, ["initialized"]),
+    "SealStatus": _object({"initialized": _FLAG, "sealed": _FLAG, "version": _TEXT}, ["sealed"]),
     "SecretValue": _object(
         {
             "ARN": _TEXT,

@@ -6,12 +6,27 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from strongroom_serve.answers import Answer, data_answer, errors
+from strongroom_serve.answers import Answer, as_json, data_answer, errors
 from strongroom_serve.config import Client
 
-__all__ = ["HEALTH", "LOOKUP_SELF", "MOUNTS", "NO_MOUNT", "health", "lookup_self", "mount", "mounts"]
+__all__ = [
+    "HEALTH",
+    "INIT",
+    "LOOKUP_SELF",
+    "MOUNTS",
+    "NO_MOUNT",
+    "SEAL_STATUS",
+    "health",
+    "init",
+    "lookup_self",
+    "mount",
+    "mounts",
+    "seal_status",
+]
 
 HEALTH: Final = "/v1/sys/health"
+INIT: Final = "/v1/sys/init"
+SEAL_STATUS: Final = "/v1/sys/seal-status"
 LOOKUP_SELF: Final = "/v1/auth/token/lookup-self"
 MOUNTS: Final = "/v1/sys/internal/ui/mounts"
 NO_MOUNT: Final = errors(
@@ -35,6 +50,30 @@ def health(report: Mapping[str, Any]) -> dict[str, Any]:
         "cluster_name": "strongroom",
         **report,
     }
+
+
+def init() -> Answer:
+    """Answer what hvac's `is_initialized` asks."""
+    return Answer(200, as_json({"initialized": True}))
+
+
+def seal_status() -> Answer:
+    """Answer what `bao status` and hvac's `is_sealed` ask: there is no seal that anybody could close."""
+    status = {
+        "type": "shamir",
+        "initialized": True,
+        "sealed": False,
+        "t": 1,
+        "n": 1,
+        "progress": 0,
+        "nonce": "",
+        "version": _VERSION,
+        "migration": False,
+        "cluster_name": "strongroom",
+        "recovery_seal": False,
+        "storage_type": "strongroom",
+    }
+    return Answer(200, as_json(status))
 
 
 def lookup_self(client: Client) -> Answer:
