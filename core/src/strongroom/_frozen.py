@@ -40,17 +40,27 @@ _MISSING: Any = object()
 
 
 class _Member:
-    __slots__ = ("default", "factory", "shown")
+    __slots__ = ("converter", "default", "factory", "shown")
 
-    def __init__(self, default: Any, factory: Callable[[], Any] | None, shown: bool) -> None:
-        self.default, self.factory, self.shown = default, factory, shown
+    def __init__(
+        self,
+        default: Any,
+        factory: Callable[[], Any] | None,
+        shown: bool,
+        converter: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.default, self.factory, self.shown, self.converter = default, factory, shown, converter
 
 
 def member(
-    *, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, shown: bool = True
+    *,
+    default: Any = _MISSING,
+    default_factory: Callable[[], Any] | None = None,
+    shown: bool = True,
+    converter: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declare a member with a default, or one that `repr` leaves out."""
-    return _Member(default, default_factory, shown)
+    """Declare a member with a default, one that `repr` leaves out, or that holds what `converter` returns."""
+    return _Member(default, default_factory, shown, converter)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(member,))
@@ -121,7 +131,8 @@ def _init_source(members: dict[str, _Member]) -> str:
             parameters.append(f"{name}=_given[{name!r}].default")
         else:
             parameters.append(name)
-        lines.append(f"    _put(self, {name!r}, {name})")
+        value = name if member.converter is None else f"_given[{name!r}].converter({name})"
+        lines.append(f"    _put(self, {name!r}, {value})")
     return "\n".join([f"def __init__({', '.join(parameters)}):", *(lines or ["    pass"])])
 
 

@@ -244,6 +244,7 @@ def test_several_pipelines_without_a_default_are_told_by_check(here, words):
         (["check", "--format", "sarif"], "sarif"),
         (["check", "--offline", "--format", "table"], "table"),
         (["graph", "--format", "svg"], "svg"),
+        (["export", "--format", "env"], "env"),
     ],
 )
 def test_two_formats_at_once_are_refused(here, words, other):

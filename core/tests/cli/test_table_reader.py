@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.dotenv_file import expanded, read_assignments
-from strongroom.cli.formats.export import as_env
+from strongroom.cli.formats.export import as_docker, as_env
 from strongroom.cli.formats.table_reader import read_dotenv, read_table
 
 BASE64 = "BE9Y7LKANx" * 9
@@ -339,6 +340,33 @@ def test_many_values_quoted_for_a_shell_take_time_in_proportion():
     """Each is read once: nothing is begun again at the beginning of the file."""
     lines = [as_env({f"N{number}": f"it's {'x' * 200}"}) for number in range(2_000)]
     assert len(expanded(read_assignments(Path(".env"), "".join(lines), lambda _: None))) == 2_000
+
+
+def test_what_docker_takes_as_it_is_comes_in_as_it_is(read, refused):
+    text = '# of the day\n\n  A=#frag\r\nB=x #y \nC="quoted"\nD=a=b\nE=\nF=$HOME\nPATH=/bin\n'
+    assert read("file.env", text, "docker") == {
+        "A": "#frag", "B": "x #y ", "C": '"quoted"', "D": "a=b", "E": "", "F": "$HOME",
+    }  # fmt: skip
+    assert len(read.warned) == 1
+    assert "PATH is left out" in read.warned[0]
+    message = refused("file.env", "A=1\nHOME\nB C=hunter2\n=hunter2\nA=2\n", "docker")
+    for part in (
+        ":2: a name alone",
+        ":3: the text before =",
+        ":4: the text before =",
+        ":5: A is there twice",
+    ):
+        assert part in message
+    assert "op://" in refused("file.env", "A=op://vault/item/field\n", "docker")
+
+
+@given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), VALUES, max_size=5))
+def test_what_export_writes_for_docker_comes_back(values):
+    plain = {name: value.replace("\n", " ") for name, value in values.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.env"
+        path.write_text(as_docker(plain), newline="")
+        assert read_table(path, pytest.fail, "docker") == plain
 
 
 def test_merge_keys_of_yaml_merge(read):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
+import pickle
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -385,7 +388,7 @@ def test_a_registry_gives_one_lease_to_reads_and_handles(state):
             assert second.values == handle.values
         assert handle.values["username"] == "u1"
         assert "s3cret" not in f"{handle!r}{handle.lease!r}{registry!r}{handle.values!r}{handle.values}"
-        assert repr(handle.values) == "<values of 'app': username, password>"
+        assert repr(handle.values) == "<values: username, password>"
         assert handle.values | {"host": "h"} == {"host": "h"} | handle.values
         assert {"username": "other", **handle.values}["username"] == (handle.values | {})["username"] == "u1"
         with pytest.raises(UnsupportedOperationError):
@@ -690,3 +693,19 @@ def test_an_entry_of_a_newer_version_is_read(state):
         more.write(file.sealed(newer))
     assert [one.id for one in file.entries()] == ["id", "newer"]
     ledger.ended(Lease("id", "k", {}, now, now, True))
+
+
+def test_a_lease_shows_no_value_whoever_made_it_and_goes_through_copies():
+    now = datetime.now(UTC)
+    given = {"username": "ann", "password": "s3cret-of-lease"}
+    lease = Lease("id", "app", given, now, now + timedelta(hours=1), True)
+    given["password"] = "changed"
+    assert "s3cret" not in f"{lease!r}{lease.values!r}{lease.values}{dataclasses.asdict(lease)!r}"
+    for copied in (
+        copy.deepcopy(lease),
+        pickle.loads(pickle.dumps(lease)),
+        dataclasses.replace(lease, id="id"),
+    ):
+        assert copied == lease
+        assert copied.values == {"username": "ann", "password": "s3cret-of-lease"}
+    assert json.loads(lease.as_json()) == dict(lease.values)

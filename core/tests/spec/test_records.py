@@ -581,6 +581,7 @@ class _Sample:
     name: str
     hidden: str = member(default="x", shown=False)
     more: dict = member(default_factory=dict)
+    kept: tuple = member(default=(), shown=False, converter=tuple)
 
 
 def test_frozen_classes_are_dataclasses_to_others():
@@ -590,9 +591,10 @@ def test_frozen_classes_are_dataclasses_to_others():
 
     one = _Sample("n", more={"a": 1})
     assert one == _Sample("n", "x", {"a": 1}) != _Sample("m")
+    assert _Sample("n", kept=[1]).kept == dataclasses.replace(one, kept=[1]).kept == (1,)
     assert repr(one) == "_Sample(name='n', more={'a': 1})"
-    assert [field.name for field in dataclasses.fields(_Sample)] == ["name", "hidden", "more"]
-    assert dataclasses.asdict(one) == {"name": "n", "hidden": "x", "more": {"a": 1}}
+    assert [field.name for field in dataclasses.fields(_Sample)] == ["name", "hidden", "more", "kept"]
+    assert dataclasses.asdict(one) == {"name": "n", "hidden": "x", "more": {"a": 1}, "kept": ()}
     assert dataclasses.replace(one, name="o") == _Sample("o", more={"a": 1})
     assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
     with pytest.raises(dataclasses.FrozenInstanceError):

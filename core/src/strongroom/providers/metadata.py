@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from strongroom._frozen import frozen, member
 
-__all__ = ["ChangeKind", "Lease", "SecretChange", "SecretMetadata", "SecretVersion", "VersionState"]
+__all__ = [
+    "ChangeKind",
+    "Lease",
+    "LeaseValues",
+    "SecretChange",
+    "SecretMetadata",
+    "SecretVersion",
+    "VersionState",
+]
 
 
 @frozen
@@ -48,9 +56,40 @@ class SecretChange:
     observed_at: datetime
 
 
+class LeaseValues(Mapping[str, str]):
+    """The values of a lease by name; they do not change, and `repr` shows only the names.
+
+    Args:
+        values: The values, which are copied.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._values, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self._values}
+
+    def __repr__(self) -> str:
+        return f"<values: {', '.join(self._values)}>"
+
+
 @frozen
 class Lease:
-    """Credentials that a backend issued for a limited time; `repr` shows no value.
+    """Credentials that a backend issued for a limited time; `repr` shows no value, nor does that of `values`.
 
     Attributes:
         id: The backend's name of the lease, by which it is renewed and revoked; empty if it has none.
@@ -63,7 +102,7 @@ class Lease:
 
     id: str
     key: str
-    values: Mapping[str, str] = member(shown=False)
+    values: Mapping[str, str] = member(shown=False, converter=LeaseValues)
     issued_at: datetime
     expires_at: datetime
     renewable: bool

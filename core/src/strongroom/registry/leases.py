@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,7 @@ from strongroom.leases.calls import LeaseName
 from strongroom.leases.live import LiveLeases
 from strongroom.providers import Lease
 
-__all__ = ["LeaseValues", "LiveLease", "Subscription", "leases_of", "refuse"]
+__all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
 
 
 def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
@@ -32,39 +32,6 @@ def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
             key = stored(key)
         node = getattr(node, "inner", None)
     return None
-
-
-class LeaseValues(Mapping[str, str]):
-    """The values of a lease by name; they do not change, and `repr` shows only the names.
-
-    Args:
-        key: The key that the lease was issued for.
-        values: The values.
-    """
-
-    __slots__ = ("_key", "_values")
-
-    def __init__(self, key: str, values: Mapping[str, str]) -> None:
-        self._key = key
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._values, **other}
-
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return {**other, **self._values}
-
-    def __repr__(self) -> str:
-        return f"<values of {show_key(self._key)}: {', '.join(self._values)}>"
 
 
 class LiveLease(ProcessBound):
@@ -91,7 +58,7 @@ class LiveLease(ProcessBound):
         Raises:
             BackendUnavailableError: The lease has ended, and could not be renewed or replaced.
         """
-        return LeaseValues(self.key, self.lease.values)
+        return self.lease.values
 
     @property
     def expires_at(self) -> datetime:

@@ -31,6 +31,7 @@ def export(
     exported: bool = False,
 ) -> None:
     """Print the declared secrets, or all keys under `prefix`, in the format `form`."""
+    settings.refuse_format(form)
     if prefix is not None and group is not None:
         raise UsageError("--prefix takes keys, --group declared secrets: choose one")
     if exported and form != "env":

@@ -36,6 +36,8 @@ def import_command(
 ) -> None:
     """Store the names and values of FILE: `.env`, or JSON or YAML by its extension or --format.
 
+    --format docker reads files for `docker run --env-file`, where quotes and # are part of a value.
+
     --format keepass reads what `keepassxc-cli export --format csv` (or xml) prints, and the XML of KeePass 2.
 
     Declared names are stored under their key; others under their own name. Exits with 8 if a different value

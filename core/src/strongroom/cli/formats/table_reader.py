@@ -1,8 +1,9 @@
-"""Reading files of names and values: `.env`, JSON, YAML, and what KeePassXC exports."""
+"""Reading files of names and values: `.env`, Docker's own, JSON, YAML, and what KeePassXC exports."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "read_dotenv", "read_table"]
 
-FORMATS: Final = ("env", "json", "yaml", "keepass")
+FORMATS: Final = ("env", "json", "yaml", "docker", "keepass")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BY_ENDING: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _MAX_BYTES: Final = 64 << 20
 _MAX_VALUES: Final = 100_000
@@ -44,7 +46,7 @@ def read_table(
         warn: Called with what may be meant otherwise than it is read.
         kind: Its format, one of `FORMATS`; by default told by its ending, in any case: `.json`, `.yaml`,
             `.yml`, else `.env`.
-        left_out: Returns why a name of a `.env` file is left out; None where it is not.
+        left_out: Returns why a name of a variable is left out; None where it is not.
 
     Raises:
         UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
@@ -56,8 +58,14 @@ def read_table(
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
     if kind == "env":
         return _expanded(read_dotenv(path, warn, left_out=left_out, is_given=is_given))
-    found = {"json": _json, "yaml": _yaml, "keepass": _keepass}[kind](path, _text(path), warn)
+    found = {"json": _json, "yaml": _yaml, "docker": _docker, "keepass": _keepass}[kind](
+        path, _text(path), warn
+    )
     refuse_sealed_values(path, kind, found)
+    if kind == "docker" and left_out is not None:
+        for name, reason in [(name, reason) for name in found if (reason := left_out(name)) is not None]:
+            warn(f"{path}: {name} is left out: {reason}")
+            del found[name]
     return found
 
 
@@ -184,6 +192,24 @@ def _add_members(names: _Names, before: str, data: dict[str, Any], depth: int) -
         else:
             what = {"list": "a list", "dict": "nested too deep"}.get(type(value).__name__, "null")
             names.refuse(f"{name} is {what}, expected text or a number")
+
+
+def _docker(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
+    """Read what `docker run --env-file` reads: everything behind `=` is the value, quotes and `#` too."""
+    names = _Names(path)
+    for number, ended in enumerate(text.split("\n"), 1):
+        line, where = ended.removesuffix("\r").lstrip(), f":{number}"
+        if not line or line.startswith("#"):
+            continue
+        name, is_given, value = line.partition("=")
+        if not _VARIABLE.fullmatch(name):
+            # Nor is it shown, which may be a line of a key.
+            names.refuse("the text before = is not a valid name of a variable", where)
+        elif not is_given:
+            names.refuse("a name alone takes its value from the environment of docker", where)
+        else:
+            names.add(name, value, where)
+    return names.all()
 
 
 def _keepass(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
