@@ -6,16 +6,18 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from strongroom.paths.user_home import expanded
 from strongroom.spec.document import Node, Path, show_path
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.problems import references_in
-from strongroom.spec.references import Reference, ReferenceSources, UnresolvedError, resolve
+from strongroom.spec.references import Reference, ReferenceSources, UnresolvedError, has_reference, resolve
 from strongroom.spec.source import Source, read_source
 
-__all__ = ["KeyUse", "OwnStore", "key_uses", "own_key_file", "own_store"]
+__all__ = ["KeyUse", "LiteralKey", "OwnStore", "key_uses", "literal_keys", "own_key_file", "own_store"]
+
+_KEY_OPTIONS: Final = frozenset({"encryption_key", "key", "older_keys"})
 
 
 class KeyUse(NamedTuple):
@@ -59,6 +61,38 @@ def key_uses(spec: str | FoundSpec, key_file: FilePath) -> list[KeyUse]:
         for use in _uses(source, merged, profile, wanted):
             uses.setdefault((use.of, use.path[-1]), use)
     return list(uses.values())
+
+
+class LiteralKey(NamedTuple):
+    """A key that is written into the spec itself.
+
+    Attributes:
+        place: Where, in words: file, line, column and option.
+        component: The type of the component whose option it is.
+        option: The name of the option.
+        text: The key.
+    """
+
+    place: str
+    component: str
+    option: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<LiteralKey {self.place}>"
+
+
+def literal_keys(spec: str | FoundSpec, profile: str | None) -> Iterator[LiteralKey]:
+    """Yield the options for keys of pipelines and hooks that hold a text and no reference."""
+    source, root = _merged(spec, profile)
+    for path, scalar in root.scalars() if root is not None else ():
+        names = [one for one in path[-2:] if one in _KEY_OPTIONS]  # `older_keys` is a list
+        if path[0] not in {"pipelines", "hooks"} or not names or not isinstance(scalar.value, str):
+            continue
+        kind = root.at(path[: path.index(names[0])]).mapping.get("type") if root is not None else None
+        if kind is not None and not has_reference(scalar.value):
+            place = f"{source.position(scalar.line, scalar.column)}: {show_path(path)}"
+            yield LiteralKey(place, str(kind.value), str(names[0]), scalar.value)
 
 
 def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> FilePath | None:

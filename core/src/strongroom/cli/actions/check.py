@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli import errors, output
 from strongroom.cli.child.environment import REFUSED, is_dangerous
+from strongroom.cli.declared.literal_keys import weak_audit_keys, weak_literal_audit_keys, wrong_literal_keys
 from strongroom.cli.declared.moved import moved
 from strongroom.cli.declared.selection import deprecations, nothing_declared
 from strongroom.cli.declared.sightings import note_resolved
@@ -43,9 +44,10 @@ def check(
         if fix:
             raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
+        _refuse_wrong_keys(plan)
         resolutions = _refused({name: _routed(plan, one) for name, one in select_group(plan, group).items()})
         resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
-        for problem in _of_profiles(plan):
+        for problem in (*_of_profiles(plan), *weak_literal_audit_keys(plan)):
             settings.warn(problem)
         _warn_of_no_default(settings, plan)
     else:
@@ -62,11 +64,20 @@ def check(
             note_resolved(registry, resolutions.values())
             for problem in _of_serve(registry):
                 settings.warn(problem)
+            for problem in weak_audit_keys(registry.plan):
+                settings.warn(problem)
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
     _print(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
+
+
+def _refuse_wrong_keys(plan: Plan) -> None:
+    """Raise for literal keys that are not keys: nobody makes the components, who would refuse them."""
+    problems = tuple(wrong_literal_keys(plan))
+    if problems:
+        raise SpecError("\n".join(problems), problems=problems)
 
 
 def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
