@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pymysql
@@ -97,6 +98,49 @@ def test_nobody_there_is_told_without_the_password():
     assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
     assert rotation.rollback is not None
     assert memory.get_secret(KEY) == "the first"
+
+
+@pytest.mark.parametrize(
+    "plugin", [b"mysql_clear_password", b"dialog", b"sha256_password", b"caching_sha2_password"]
+)
+def test_a_password_is_not_given_to_whoever_asks_for_it(plugin):
+    """What listens there is not the server: it greets as one, and asks for the password itself."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
+
+        def impersonate():
+            connection, _ = listening.accept()
+            with connection:
+                connection.settimeout(60)
+                greeting = (
+                    b"\x0a10.11.6-MariaDB\0" + bytes(4) + b"12345678\0" + b"\xff\xf7\x2d\x02\0\xff\x81\x15"
+                )
+                connection.sendall(
+                    _packet(0, greeting + bytes(10) + b"123456789012\0mysql_native_password\0")
+                )
+                heard.append(connection.recv(65536))
+                connection.sendall(
+                    _packet(2, b"\xfe" + plugin + b"\0" + (b"\x02Password: " if plugin == b"dialog" else b""))
+                )
+                heard.append(connection.recv(65536))
+
+        asking = threading.Thread(target=impersonate)
+        asking.start()
+        rotator = MariaDBRotator(f"mariadb://admin:hunter22@127.0.0.1:{listening.getsockname()[1]}/", "app")
+        memory, rotation = rotated("the first", rotator)
+        with pytest.raises(RotationError, match="asks for the password itself") as caught:
+            rotation.rotate(KEY)
+        asking.join()
+    assert heard[0]
+    assert b"hunter22" not in b"".join(heard)
+    assert heard[1] == b""
+    assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
+    assert memory.get_secret(KEY) == "the first"
+
+
+def _packet(number, body):
+    return len(body).to_bytes(3, "little") + bytes([number]) + body
 
 
 def test_a_server_that_says_nothing_ends_at_the_time_out():

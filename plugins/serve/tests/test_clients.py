@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from installed import python_with
 from served import WEB, spec_of
 
 CLIENT = {"name": "web", "token": WEB, "allow": ["app/**", "connections/*", "secretspec/**"]}
@@ -33,14 +32,6 @@ def said(words, folder, **environ):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def python_with(folder, *packages):
-    """Return a new environment's interpreter with these packages in it."""
-    uv, python = Path(sys.executable).parent / "uv", folder / "venv" / "bin" / "python"
-    subprocess.run([str(uv), "venv", "-q", "-p", sys.executable, str(folder / "venv")], check=True)
-    subprocess.run([str(uv), "pip", "install", "-q", "--python", str(python), *packages], check=True)
-    return python
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

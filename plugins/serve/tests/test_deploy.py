@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from installed import python_with
 from strongroom.spec.loader import load_plan
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -42,6 +43,33 @@ def test_the_unit_is_hardened():
     if level is None:
         pytest.skip("this systemd-analyze has no --offline")
     assert float(level[1]) < 2.0
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+    """But that the program is not where the page installs it."""
+    for name in ("strongroom-serve.service", "strongroom-serve.socket"):
+        text = (DEPLOY / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/strongroom/bin/strongroom", "/bin/true"))
+    units = [str(one) for one in sorted(tmp_path.iterdir())]
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, "strongroom-serve" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("version", ["1.29", "1.32", "1.34"])
+def test_the_pods_manifest_is_one_by_the_schemas_of_kubernetes(tmp_path, version):
+    """With nothing in it that they do not know; 1.29 is the first whose sidecars are on without being asked for."""
+    python = python_with(tmp_path, "kubernetes-validate")
+    words = [
+        python.with_name("kubernetes-validate"),
+        "--strict",
+        "-k",
+        version,
+        DEPLOY / "kubernetes/sidecar.yaml",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_pods_spec_is_one_and_its_containers_are_closed():

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 from pages import BOSS, VALUE, Fixed, spec_with_pages
-from served import ADMIN, WEB
+from served import ADMIN, WEB, spec_of
+from strongroom import SecretProviderRegistry
 from strongroom.cli.actions.overview import Overview
 from strongroom.cli.context import GlobalOptions
 from strongroom.errors import BackendUnavailableError
@@ -200,3 +201,27 @@ def test_the_real_overview_of_a_spec_with_a_trail(tmp_path, served):
     assert "entries, unchanged" in text
     assert "db/password" in text
     assert VALUE not in text
+
+
+def test_a_long_trail_is_not_verified_for_each_page(tmp_path):
+    """A verification that took ten seconds is good for 190 more; what comes meanwhile is on the page at once."""
+    spec = spec_of()
+    spec["hooks"] = [{"type": "audit", "path": str(tmp_path / "audit.jsonl")}]
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps(spec))
+    path.chmod(0o600)
+    now = iter([0.0, 10.0, 199.9, 200.0, 200.0])
+    overview = Overview(GlobalOptions(spec=str(path)), clock=lambda: next(now))
+    with SecretProviderRegistry(str(path)) as registry:
+        registry.set_secret("first", VALUE)
+        (row,) = overview.audit()
+        assert (row["ok"], row["finding"].partition(" (")[0]) == (True, "1 entries, unchanged")
+
+        registry.set_secret("second", VALUE)
+        (log,) = tmp_path.glob("audit.jsonl")
+        log.write_bytes(log.read_bytes().replace(b"first", b"fifth"))
+        (row,) = overview.audit()  # at 199.9
+        assert row["ok"]
+        assert [one["key"] for one in row["entries"]] == ["second", "fifth"]
+        (row,) = overview.audit()  # at 200
+        assert not row["ok"]

@@ -22,12 +22,14 @@ __all__ = [
     "count_uses",
     "entries",
     "follow",
+    "last_entries",
     "parse_time",
     "read_since",
     "started_at",
 ]
 
 Entry = Mapping[str, Any]
+_BLOCK = 64 << 10
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -110,6 +112,25 @@ def entries(path: str) -> Iterator[Entry]:
                     yield entry
     except UNREADABLE as error:
         raise unreadable(path, error) from error
+
+
+def last_entries(path: str, count: int) -> list[Entry]:
+    """Return the last lines of a log, as many as `count`, without reading the ones before.
+
+    Raises:
+        AuditError: It cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # paths are text here
+            start, end = file.seek(0, os.SEEK_END), b""
+            while start and end.count(b"\n") <= count:
+                start, before = max(0, start - _BLOCK), start
+                file.seek(start)
+                end = file.read(before - start) + end
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    lines = end.splitlines(keepends=True)[-count:]
+    return [entry for entry in map(_parsed, lines) if entry is not None]
 
 
 def follow(

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
@@ -90,6 +90,7 @@ class MariaDBRotator(UserRotator):
         if ca_file is not None:
             self._tls |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         self._timeout = timeout_seconds
+        self._is_verified = ca_file is not None
 
     def __repr__(self) -> str:
         return f"<MariaDBRotator of {' and '.join(self.users)} at {_shown(self._admin)}>"
@@ -254,9 +255,11 @@ class MariaDBRotator(UserRotator):
     # --- connections ---
 
     def _connected(self, settings: dict[str, Any]) -> Any:
+        is_trusted = self._is_verified or "unix_socket" in settings
         connection = pymysql.connect(
             **settings,
             **self._tls,
+            auth_plugin_map={} if is_trusted else _REFUSED,
             autocommit=True,
             charset="utf8mb4",
             connect_timeout=max(1, round(self._timeout)),
@@ -277,6 +280,24 @@ class MariaDBRotator(UserRotator):
         known = [one for one in (*hidden, self._admin.get("password", "")) if one]
         words = " ".join(str(one) for one in error.args[:2])  # its number, and its words
         return redact(known, words, shown=_SHOWN) or type(error).__name__
+
+
+class _Refuses:
+    """Answers a server that asks for the password itself, unencrypted or under a key of its own."""
+
+    def __init__(self, connection: Any) -> None:
+        pass
+
+    def authenticate(self, packet: Any) -> NoReturn:  # noqa: ARG002  # whatever it says
+        raise pymysql.OperationalError(
+            0, "it asks for the password itself, which is sent by ca_file or unix_socket alone"
+        )
+
+
+_REFUSED: Final = dict.fromkeys(
+    (b"mysql_clear_password", b"dialog", b"sha256_password", b"caching_sha2_password"), _Refuses
+)
+"""The plugins by which any program that listens there would get the password; others send a proof of it."""
 
 
 def _read(user: str, at: object, text: object) -> _Account:

@@ -156,15 +156,11 @@ class App:
     def _other(self, request: Request, client: Client) -> Answer:
         path = request.path.rstrip("/")
         name = self.backend.config.mount
-        answer: Answer | None = None
+        answer = vault_sys.FIXED.get(path)
         if path == "/metrics":
             answer = self._metrics()
         elif path == openapi.PATH:
             answer = openapi.answer(name)
-        elif path == vault_sys.INIT:
-            answer = vault_sys.init()
-        elif path == vault_sys.SEAL_STATUS:
-            answer = vault_sys.seal_status()
         elif path == vault_sys.LOOKUP_SELF:
             answer = vault_sys.lookup_self(client)
         elif path == vault_sys.MOUNTS:

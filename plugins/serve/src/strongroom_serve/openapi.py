@@ -161,8 +161,9 @@ def _server(mount: str) -> dict[str, Any]:
                 "responses": {"200": {"description": "The counts.", "content": metrics}, **_refusals()},
             }
         },
-        vault_sys.INIT: {"get": _plain("isInitialized", "Tell that it is initialized.", "Initialized")},
-        vault_sys.SEAL_STATUS: {"get": _plain("readSealStatus", "Tell that it is not sealed.", "SealStatus")},
+        "/v1/sys/init": {"get": _plain("isInitialized", "Tell that it is initialized.", "Initialized")},
+        "/v1/sys/seal-status": {"get": _plain("readSealStatus", "Tell that it is not sealed.", "SealStatus")},
+        "/v1/sys/leader": {"get": _plain("readLeader", "Tell that there is one server.", "Leader")},
         vault_sys.LOOKUP_SELF: {"get": _plain("lookUpSelf", "Tell whose token it is.", "Data")},
         vault_sys.MOUNTS: {"get": _plain("listMounts", "Tell what is mounted.", "Data")},
         f"{vault_sys.MOUNTS}/{mount}": {"get": _plain("readMount", "Tell what the mount is.", "Data")},
@@ -270,6 +271,7 @@ _SCHEMAS: Final = {
     "VaultHealth": _object({"initialized": _FLAG, "sealed": _FLAG, "version": _TEXT}, ["sealed"]),
     "Initialized": _object({"initialized": _FLAG}, ["initialized"]),
     "SealStatus": _object({"initialized": _FLAG, "sealed": _FLAG, "version": _TEXT}, ["sealed"]),
+    "Leader": _object({"ha_enabled": _FLAG, "is_self": _FLAG, "leader_address": _TEXT}, ["ha_enabled"]),
     "SecretValue": _object(
         {
             "ARN": _TEXT,

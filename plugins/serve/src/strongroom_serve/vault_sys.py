@@ -10,23 +10,18 @@ from strongroom_serve.answers import Answer, as_json, data_answer, errors
 from strongroom_serve.config import Client
 
 __all__ = [
+    "FIXED",
     "HEALTH",
-    "INIT",
     "LOOKUP_SELF",
     "MOUNTS",
     "NO_MOUNT",
-    "SEAL_STATUS",
     "health",
-    "init",
     "lookup_self",
     "mount",
     "mounts",
-    "seal_status",
 ]
 
 HEALTH: Final = "/v1/sys/health"
-INIT: Final = "/v1/sys/init"
-SEAL_STATUS: Final = "/v1/sys/seal-status"
 LOOKUP_SELF: Final = "/v1/auth/token/lookup-self"
 MOUNTS: Final = "/v1/sys/internal/ui/mounts"
 NO_MOUNT: Final = errors(
@@ -34,6 +29,27 @@ NO_MOUNT: Final = errors(
 )
 _VERSION: Final = "2.7.2"
 """Clients read from it what the server can do: the release of OpenBao whose answers these are."""
+
+_NEVER_SEALED: Final = {
+    "type": "shamir",
+    "initialized": True,
+    "sealed": False,
+    "t": 1,
+    "n": 1,
+    "progress": 0,
+    "nonce": "",
+    "version": _VERSION,
+    "migration": False,
+    "cluster_name": "strongroom",
+    "recovery_seal": False,
+    "storage_type": "strongroom",
+}
+FIXED: Final = {
+    "/v1/sys/init": Answer(200, as_json({"initialized": True})),
+    "/v1/sys/seal-status": Answer(200, as_json(_NEVER_SEALED)),
+    "/v1/sys/leader": Answer(200, as_json({"ha_enabled": False, "is_self": False, "leader_address": ""})),
+}
+"""What `bao status`, and hvac's `is_initialized` and `is_sealed`, ask: there is one server, and no seal."""
 
 
 def health(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,30 +66,6 @@ def health(report: Mapping[str, Any]) -> dict[str, Any]:
         "cluster_name": "strongroom",
         **report,
     }
-
-
-def init() -> Answer:
-    """Answer what hvac's `is_initialized` asks."""
-    return Answer(200, as_json({"initialized": True}))
-
-
-def seal_status() -> Answer:
-    """Answer what `bao status` and hvac's `is_sealed` ask: there is no seal that anybody could close."""
-    status = {
-        "type": "shamir",
-        "initialized": True,
-        "sealed": False,
-        "t": 1,
-        "n": 1,
-        "progress": 0,
-        "nonce": "",
-        "version": _VERSION,
-        "migration": False,
-        "cluster_name": "strongroom",
-        "recovery_seal": False,
-        "storage_type": "strongroom",
-    }
-    return Answer(200, as_json(status))
 
 
 def lookup_self(client: Client) -> Answer:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.errors import SecretNotFoundError, StrongroomError
 from strongroom.providers.base import layers
@@ -11,12 +14,16 @@ from strongroom.providers.base import layers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from strongroom.audit.verify import AuditReport
+    from strongroom.cli.audit_logs import AuditLog
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
 __all__ = ["Overview"]
 
 _LAST_ENTRIES = 20
+_REST = 19
+"""How many times as long as a verification took the next one is waited for."""
 
 
 class Overview:
@@ -24,10 +31,14 @@ class Overview:
 
     Args:
         settings: The options of the command, for the spec's audit logs.
+        clock: Gives seconds, from any beginning.
     """
 
-    def __init__(self, settings: GlobalOptions) -> None:
+    def __init__(self, settings: GlobalOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
+        self._verifying = threading.Lock()
+        self._verified: dict[str, _Verified] = {}
 
     def secrets(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return name, key, status and problem of each declared secret, as `check` finds them."""
@@ -80,8 +91,7 @@ class Overview:
 
     def audit(self) -> list[dict[str, Any]]:
         """Return whether each audit log of the spec verifies, and its last entries, the newest first."""
-        from strongroom.audit.query import entries
-        from strongroom.audit.verify import as_one
+        from strongroom.audit.query import last_entries
         from strongroom.cli.audit_logs import chosen_logs
 
         try:
@@ -91,15 +101,42 @@ class Overview:
         rows = []
         for log in logs:
             try:
-                report = as_one(log.verify())
-                last = list(deque(entries(log.path), maxlen=_LAST_ENTRIES))
+                report, moment = self._verify(log)
+                last = last_entries(log.path, _LAST_ENTRIES)
             except StrongroomError as error:
                 rows.append({"path": log.path, "ok": False, "finding": error.message, "entries": []})
                 continue
             ok = report.ok and report.anchored
             finding = f"{report.entries} entries, unchanged" if ok else str(report.reason)
+            finding += f" (at {moment:%H:%M:%S} UTC)"
             rows.append({"path": log.path, "ok": ok, "finding": finding, "entries": last[::-1]})
         return rows
+
+    def _verify(self, log: AuditLog) -> tuple[AuditReport, datetime]:
+        """Return what verifying a log came to, and when that was.
+
+        The work grows with the log, and a server has others to answer: it takes a twentieth of the time at
+        most. Who asks meanwhile waits for the same result.
+        """
+        from strongroom.audit.verify import as_one
+
+        with self._verifying:
+            begun = self._clock()
+            known = self._verified.get(log.path)
+            if known is None or begun >= known.until:
+                moment = datetime.now(UTC)
+                report = as_one(log.verify())
+                ended = self._clock()
+                known = _Verified(report, moment, ended + _REST * (ended - begun))
+                self._verified[log.path] = known
+            return known.report, known.moment
+
+
+class _Verified(NamedTuple):
+    report: AuditReport
+    moment: datetime
+    until: float
+    """Of the clock: from then on it is verified again."""
 
 
 def _live_leases(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:

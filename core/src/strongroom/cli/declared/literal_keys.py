@@ -19,18 +19,18 @@ _CIPHERS: Final = frozenset({"encryption", "aes-gcm", "chacha20", "fernet"})
 
 def wrong_literal_keys(plan: Plan) -> Iterator[str]:
     """Yield, with its place, each key in the spec itself that its component would refuse as it is made."""
-    for one in _literal_keys(plan):
+    for key in _literal_keys(plan):
         try:
-            _read(one)
+            _read(key)
         except ConfigurationError as error:
-            yield f"{one.place}: {error.message}"
+            yield f"{key.place}: {error.message}"
 
 
 def weak_literal_audit_keys(plan: Plan) -> Iterator[str]:
     """Yield, with its place, each key of an audit log in the spec itself that can be guessed."""
-    for one in _literal_keys(plan):
-        if one.component == "audit" and one.option == "key":
-            yield from _weakness(one.place, one.text)
+    for key in _literal_keys(plan):
+        if key.component == "audit" and key.option == "key":
+            yield from _weakness(key.place, key.text)
 
 
 def weak_audit_keys(plan: Plan) -> Iterator[str]:

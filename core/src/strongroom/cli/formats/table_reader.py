@@ -58,15 +58,15 @@ def read_table(
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
     if kind == "env":
         return _expanded(read_dotenv(path, warn, left_out=left_out, is_given=is_given))
-    found = {"json": _json, "yaml": _yaml, "docker": _docker, "keepass": _keepass}[kind](
-        path, _text(path), warn
-    )
-    refuse_sealed_values(path, kind, found)
+    readers = {"json": _json, "yaml": _yaml, "docker": _docker, "keepass": _keepass}
+    values = readers[kind](path, _text(path), warn)
+    refuse_sealed_values(path, kind, values)
     if kind == "docker" and left_out is not None:
-        for name, reason in [(name, reason) for name in found if (reason := left_out(name)) is not None]:
+        reasons = {name: reason for name in values if (reason := left_out(name)) is not None}
+        for name, reason in reasons.items():
             warn(f"{path}: {name} is left out: {reason}")
-            del found[name]
-    return found
+            del values[name]
+    return values
 
 
 def read_dotenv(
