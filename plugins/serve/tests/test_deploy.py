@@ -91,3 +91,12 @@ def test_the_image_copies_what_is_there():
         for one in name.split():
             assert (DEPLOY.parent / one).exists()
     assert 'ENTRYPOINT ["strongroom", "serve"]' in text
+
+
+def test_the_image_is_built_where_there_is_a_compiler():
+    """`gunicorn_h1c` has no wheels; what is slim has no compiler, and is good for running alone."""
+    text = (DEPLOY / "Dockerfile.serve").read_text()
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == [
+        "python:${PYTHON_VERSION}",
+        "python:${PYTHON_VERSION}-slim",
+    ]
