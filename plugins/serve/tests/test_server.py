@@ -91,6 +91,19 @@ def test_its_life_from_its_line_over_reloads_to_its_end(process, tmp_path):
     assert not path.exists()
 
 
+def test_audit_lines_without_a_path_are_in_the_servers_log(process, tmp_path):
+    """In a container without a folder to write to, as the pod in `deploy/`, it is the only trail."""
+    running = process({**spec_of(socket="s"), "hooks": [{"type": "audit"}]})
+    assert ask(tmp_path / "s", "/v1/secret/data/k").status == 404
+    code, _, log = running.end()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert (code, "go nowhere" in log) == (0, False)
+    assert [(one["actor"], one["operation"], one["key"], one["outcome"]) for one in lines] == [
+        ("all", "get", "k", "not_found")
+    ]
+    assert ADMIN not in log
+
+
 def test_a_signal_during_a_reading_leads_to_another(tmp_path):
     begun, goes_on, readings = threading.Event(), threading.Event(), []
 

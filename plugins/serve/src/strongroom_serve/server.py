@@ -57,6 +57,7 @@ def serve(
     except BaseException:
         backend.close()
         raise
+    _show_audit_lines()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             server = _Server(backend, listeners, open_registry, overview, are_of_spec=are_of_spec)
@@ -65,6 +66,17 @@ def serve(
         for one in listeners:
             one.close()
     return 0
+
+
+def _show_audit_lines() -> None:
+    """Let the lines of audit hooks without a path go to standard error, the log of a server."""
+    log = logging.getLogger("strongroom.audit")
+    if not log.isEnabledFor(logging.INFO):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
 
 
 def _read(open_registry: Callable[[], Any]) -> Backend:
