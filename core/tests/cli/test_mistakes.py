@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -300,6 +302,35 @@ def test_without_a_spec_it_is_the_own_store_that_has_nothing(here, monkeypatch, 
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert "no strongroom.yaml here or above, so your own store was asked" in here(*words, expected=3).err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("database_password", "DATABASE_PASSWORD"), ("Database/PassWord", "database/password")],
+)
+def test_a_name_in_another_case_is_meant(here, given, meant):
+    assert f"did you mean '{meant}'?" in here("get", given, expected=3).err
+
+
+def test_an_empty_value_that_nobody_meant_is_told(here):
+    assert "the value of 'new' is empty" in here("set", "new", "").err
+    assert here("set", "other", "", "--allow-empty").err.count("warning") == 1  # of the command line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["list"], ["get", "DATABASE_PASSWORD"], ["check"], ["--json", "list"], ["explain", "PORT"], ["graph"]],
+)
+def test_what_cannot_be_written_to_standard_output_is_told(here, words):
+    command = [sys.executable, "-m", "strongroom", *words]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "standard output: No space left on device" in done.stderr
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert "standard output: Bad file descriptor" in closed.stderr
+    assert (done.returncode, closed.returncode) == (1, 1)
 
 
 @pytest.mark.parametrize("spec", [None, "version: 1\npipelines: {a: {provider: {type: memory}}}\n"])

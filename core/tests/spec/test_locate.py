@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from strongroom.cli import main
-from strongroom.errors import SecretNotFoundError
+from strongroom.errors import ConfigurationError, SecretNotFoundError
 from strongroom.registry import SecretProviderRegistry
 from strongroom.spec import locate
 from strongroom.spec.found import FoundSpec, find_spec
@@ -123,6 +123,24 @@ def test_a_spec_above_in_a_folder_that_others_may_write_is_passed_over(project, 
 def test_a_spec_above_in_a_strangers_folder_is_passed_over(project):
     give(project, STRANGER)
     assert find_spec() is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["get", "A"], 3), (["check"], 0), (["run", "--", "true"], 2), (["trust"], 2)]
+)
+def test_a_spec_whose_name_ends_otherwise_is_said_not_to_be_read(nowhere, capfd, words, code):
+    Path("strongroom.yml").write_text(SPEC)
+    assert main(words) == code
+    assert "; strongroom.yml is not read: a spec is called strongroom.yaml" in capfd.readouterr().err
+
+
+def test_a_spec_that_may_not_be_read_is_not_to_be_made_again(project):
+    (project / "strongroom.yaml").unlink()
+    (project / "strongroom.yaml").symlink_to("strongroom.yaml")  # to itself: root may read all else
+    with pytest.raises(ConfigurationError) as caught:
+        SecretProviderRegistry()
+    assert caught.value.message.endswith("cannot be read: Too many levels of symbolic links")
+    assert caught.value.hint == "let this user read it, or name another with --spec"
 
 
 def test_the_current_folder_is_looked_at_whoever_may_write_it(project):

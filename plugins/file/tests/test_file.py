@@ -515,6 +515,32 @@ def test_a_read_only_folder_can_be_read(read_only):
     assert sorted(os.listdir(read_only)) == ["app.key", "store"]
 
 
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv to be refused anything"
+)
+def test_a_store_that_may_not_be_read_is_denied_and_named(tmp_path):
+    """SQLite says only that it is unable to open a file, which is not that the backend is down."""
+    store = tmp_path / "store"
+    with FileSecretProvider(store, KEY) as provider:
+        provider.set_secret("key", "value")
+    store.chmod(0)
+    without_rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+    code = (
+        "import sys\n"
+        "from strongroom.errors import PermissionDeniedError\n"
+        "from strongroom_file import FileSecretProvider\n"
+        "try:\n"
+        "    FileSecretProvider(sys.argv[1], sys.stdin.read()).get_secret('key')\n"
+        "except PermissionDeniedError as error:\n"
+        "    print(error.message)\n"
+    )
+    done = subprocess.run(
+        [*(without_rights if os.geteuid() == 0 else []), sys.executable, "-c", code, str(store)],
+        input=KEY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == (f"may not read {store}\n", 0), done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another view of the folder, which only root can make")
 def test_a_read_only_view_follows_changes(tmp_path):
     """Who sees the folder read-only sees what others replace there."""

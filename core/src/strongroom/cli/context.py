@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import warnings
@@ -11,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors
-from strongroom.cli.standard_streams import closed_at_start
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
@@ -133,8 +131,6 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
         return errors.UNEXPECTED
     except OSError as error:
         _close_stdout()
-        if error.errno == errno.EBADF and closed_at_start():
-            return errors.UNEXPECTED
         return _report(error, settings)
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
         return _report(error, settings)

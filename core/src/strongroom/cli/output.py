@@ -24,10 +24,19 @@ def value(text: str) -> None:
 
 
 def raw(data: bytes) -> None:
-    """Write bytes."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Write bytes.
+
+    Raises:
+        OSError: They cannot be written; its `filename` says that it is standard output.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.filename is None:
+            error.filename = "standard output"
+        raise
 
 
 def as_json(answer: object) -> None:

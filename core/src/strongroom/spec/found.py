@@ -13,6 +13,7 @@ __all__ = ["SPEC_FILE", "FoundSpec", "find_spec", "passed_over"]
 
 
 SPEC_FILE: Final = "strongroom.yaml"
+_MISNAMED: Final = "strongroom.yml"
 
 
 class FoundSpec(NamedTuple):
@@ -37,7 +38,9 @@ def find_spec() -> FoundSpec | None:
 
 
 def passed_over() -> str:
-    """Return what to add to "there is no spec": which one is not used because of its folder, else nothing."""
+    """Return what to add to "there is no spec": which one is not used, and why; else nothing."""
+    if os.path.lexists(_MISNAMED):
+        return f"; {_MISNAMED} is not read: a spec is called {SPEC_FILE}"
     names = [spec.path for spec, passed_over in _specs() if passed_over]
     return f"; {names[0]} is passed over, because others may write its folder" if names else ""
 

@@ -66,12 +66,14 @@ def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
         # Non-blocking, so that a FIFO in the spec's place cannot hold the program up.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        problem = (
-            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        )
-        raise ConfigurationError(
-            f"the spec file {path} {problem}", hint="run `strongroom init`, or name another with --spec"
-        ) from error
+        if isinstance(error, FileNotFoundError):
+            problem, hint = "does not exist", "run `strongroom init`, or name another with --spec"
+        else:
+            problem, hint = (
+                f"cannot be read: {error.strerror}",
+                "let this user read it, or name another with --spec",
+            )
+        raise ConfigurationError(f"the spec file {path} {problem}", hint=hint) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

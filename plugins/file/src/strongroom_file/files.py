@@ -26,6 +26,7 @@ __all__ = [
     "SIDE_FILES",
     "check_local",
     "check_store",
+    "is_readable",
     "is_writable",
     "move_aside",
     "place_new",
@@ -147,6 +148,11 @@ def _file_system(device: int) -> str | None:
             if len(fields) > 2 and fields[2] == wanted and "-" in fields:  # noqa: PLR2004  # proc(5): major:minor
                 return fields[fields.index("-") + 1]
     return None
+
+
+def is_readable(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file, which is there, may be read."""
+    return os.access(path, os.R_OK)
 
 
 def is_writable(path: str | os.PathLike[str]) -> bool:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep the newline that stdin, or a pasted text, ends with.")
-@click.option("--allow-empty", is_flag=True, help="Let an empty value replace another one.")
+@click.option(
+    "--allow-empty", is_flag=True, help="Let the value be empty, even where it replaces another one."
+)
 @click.option(
     "--declare", is_flag=True, help="Add KEY to the spec's `secrets:`, so that `run` hands it over."
 )
@@ -80,11 +82,8 @@ def set_command(
                 "history; pipe it in, or leave it out to be asked for it"
             )
         absent = registry.absent_store(key) if registry.plan.origin != "own" else None
-        if not value and not allow_empty and names.stored(registry, key):
-            raise errors.UsageError(
-                f"the new value of {show_key(key)} is empty, and nothing was stored",
-                hint="give --allow-empty if that is intended",
-            )
+        if not value and not allow_empty:
+            _tell_empty(settings, registry, key)
         against = _rules_broken(registry.plan, key, declared, value)
         if declared is not None and declared.field is not None:
             value = _as_member(registry, key, declared.field, value)
@@ -104,6 +103,20 @@ def set_command(
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **more})
         else:
             settings.note(f"stored {show_key(key)} in {pipeline}")
+
+
+def _tell_empty(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> None:
+    """Warn that the new value is empty, as that of a failed program before a pipe is.
+
+    Raises:
+        UsageError: There is another value, which it would replace.
+    """
+    if names.stored(registry, key):
+        raise errors.UsageError(
+            f"the new value of {show_key(key)} is empty, and nothing was stored",
+            hint="give --allow-empty if that is intended",
+        )
+    settings.warn(f"the value of {show_key(key)} is empty; --allow-empty says that it is intended")
 
 
 def _declared(plan: Plan, name: str) -> bytes | None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from strongroom.errors import ReadOnlyError, TamperedError
+from strongroom.errors import PermissionDeniedError, ReadOnlyError, TamperedError
 from strongroom.parallel import SingleEntryLock, Take
 from strongroom.providers import may_defer_durability
 
@@ -166,6 +166,8 @@ class Session:
             try:
                 self.reader = opened(path, timeout)
             except sqlite3.OperationalError as error:
+                if not files.is_readable(path):  # SQLite says only that it is unable to open a file
+                    raise PermissionDeniedError(f"may not read {self._shown}", provider=TYPE_NAME) from error
                 if self.read_only or error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
                     raise
                 self.reader = database.copy_in_memory(path, timeout)
