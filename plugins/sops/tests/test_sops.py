@@ -210,6 +210,17 @@ def test_a_dotenv_file(make, sops, tmp_path):
     assert make(".env").get_secret("DATABASE_PASSWORD") == "\\n 'quoted' # no comment"
 
 
+def test_a_dotenv_file_of_the_program_is_read_as_it_hands_it_over(make, sops, tmp_path):
+    """Quotes and comments are parts of values for sops, and so they are for a program under `sops exec-env`."""
+    written = 'QUOTED="x y"\nNOTED=z # note\nLINES=a\\nb\n'
+    (tmp_path / ".env").write_text(sops("encrypt", "--filename-override", ".env", given=written))
+    provider = make(".env")
+    read = provider.get_secrets(["QUOTED", "NOTED", "LINES"])
+    assert read == {"QUOTED": '"x y"', "NOTED": "z # note", "LINES": "a\nb"}
+    for name, value in read.items():
+        assert sops("exec-env", ".env", f'printf %s "${name}"') == value
+
+
 def test_what_would_stay_in_clear_is_refused(make, tmp_path, sops, age):
     """By its name it is kept under another one; by a rule of the file it is an error."""
     provider = make()
