@@ -149,8 +149,9 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
         )
         error.hint = f"the secret that the spec declares by this name is {leads}"
         return error
-    known = {*registry.plan.secrets, *(one.key for one in registry.plan.secrets.values() if one.key)}
-    close = nearest(error.key, known - {error.key})
+    # Not a name that leads to this very key: there is nothing.
+    others = {name: one.key for name, one in registry.plan.secrets.items() if one.key != error.key}
+    close = nearest(error.key, {*others, *(key for key in others.values() if key)})
     if close is None:
         try:
             how = registry.explain(error.key)
