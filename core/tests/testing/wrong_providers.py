@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
 import unicodedata
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -395,6 +398,39 @@ class LeaksInTheContext(Right):
         super().set_secret(key, value)
 
 
+class LogsWhatItSets(Right):
+    caught_by = "test_no_value_in_logs_warnings_or_output"
+
+    def set_secret(self, key, value):
+        super().set_secret(key, value)
+        logging.getLogger("acme").debug("set %s to %s", key, value)
+
+
+class LogsWhatItReads(Right):
+    caught_by = "test_no_value_in_logs_warnings_or_output"
+
+    def get_secret(self, key):
+        value = super().get_secret(key)
+        logging.getLogger("acme").info("read %s", {key: value})
+        return value
+
+
+class PrintsWhatItSets(Right):
+    caught_by = "test_no_value_in_logs_warnings_or_output"
+
+    def set_secret(self, key, value):
+        super().set_secret(key, value)
+        sys.stderr.write(f"set {key} to {value!r}\n")
+
+
+class WarnsWithTheValue(Right):
+    caught_by = "test_no_value_in_logs_warnings_or_output"
+
+    def set_secret(self, key, value):
+        super().set_secret(key, value)
+        warnings.warn(f"an old way to set {value!r}", DeprecationWarning, stacklevel=2)
+
+
 class LeaksInTheTypeError(Right):
     caught_by = "test_no_value_in_a_type_error"
 
@@ -428,6 +464,42 @@ class BatchRaisesForAbsent(Right):
 
     def get_secrets(self, keys):
         return {key: self.get_secret(key) for key in keys}
+
+
+class TrimsInBatches(Right):
+    caught_by = "test_batch_reads_each_character"
+
+    def get_secrets(self, keys):
+        return {key: value.strip() for key, value in super().get_secrets(keys).items()}
+
+
+class TrimsWhatABatchWrites(Right):
+    caught_by = "test_batch_writes_each_character"
+
+    def set_secrets(self, values):
+        super().set_secrets({key: value.rstrip("\n") for key, value in values.items()})
+
+
+class GivesItsOwnMapping(Right):
+    caught_by = "test_a_batchs_answer_is_the_callers"
+
+    def get_secrets(self, keys):
+        answer = super().get_secrets(keys)
+        return self._values if answer == self._values else answer
+
+
+class TrimsConditionally(Right):
+    caught_by = "test_conditional_write_keeps_each_character"
+
+    def set_secret_if(self, key, value, expected_version):
+        return super().set_secret_if(key, value.strip(), expected_version)
+
+
+class TrimsWhatItStages(Right):
+    caught_by = "test_a_staged_value_keeps_each_character"
+
+    def stage_secret(self, key, value):
+        return super().stage_secret(key, value.strip())
 
 
 class BatchGivesNoneForAbsent(Right):

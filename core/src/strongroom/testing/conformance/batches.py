@@ -7,7 +7,7 @@ import pytest
 from strongroom.errors import SecretNotFoundError, SecretTooLargeError, ValidationError
 from strongroom.providers import BatchReader, BatchWriter
 from strongroom.testing.conformance.base import ConformanceBase, needs, needs_limit
-from strongroom.testing.conformance.samples import HOSTILE_KEYS
+from strongroom.testing.conformance.samples import HOSTILE_KEYS, PADDED
 
 __all__ = ["BatchTests"]
 
@@ -47,6 +47,19 @@ class BatchTests(ConformanceBase):
         """An empty value is in the result."""
         self.put(provider, {"empty": "", "full": "1"})
         assert provider.get_secrets(["empty", "full"]) == {"empty": "", "full": "1"}
+
+    @needs(BatchReader)
+    def test_batch_reads_each_character(self, provider: Any) -> None:
+        """A batch gives values as a single read does: nothing is trimmed or filled in."""
+        self.put(provider, {"a": PADDED, "b": "line\n"})
+        assert provider.get_secrets(["a", "b"]) == {"a": PADDED, "b": "line\n"}
+
+    @needs(BatchReader)
+    def test_a_batchs_answer_is_the_callers(self, provider: Any) -> None:
+        """A caller who changes the answer changes nothing that is stored."""
+        self.put(provider, {"a": "1", "b": "2"})
+        provider.get_secrets(["a", "b"]).clear()
+        assert provider.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
 
     @needs(BatchReader)
     def test_batch_of_nothing(self, provider: Any) -> None:
@@ -107,6 +120,13 @@ class BatchTests(ConformanceBase):
         self.settle()
         assert {key: provider.get_secret(key) for key in values} == values
         assert provider.list_secrets() == sorted(values)
+
+    @needs(BatchWriter)
+    def test_batch_writes_each_character(self, provider: Any) -> None:
+        """A batch stores values as a single write does."""
+        provider.set_secrets({"a": PADDED, "b": "line\n"})
+        self.settle()
+        assert [provider.get_secret("a"), provider.get_secret("b")] == [PADDED, "line\n"]
 
     @needs(BatchWriter)
     def test_batch_write_of_nothing(self, provider: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.providers import (
+    BatchReader,
     BatchWriter,
     ConditionalWriter,
     Describer,
@@ -211,3 +213,28 @@ class ErrorTests(ConformanceBase):
         with pytest.raises(StrongroomError) as caught:
             provider.promote_version("key", version, expected_version=None)
         assert_harmless(caught.value, SECRET, OTHER)
+
+    def test_no_value_in_logs_warnings_or_output(
+        self,
+        provider: Any,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+        recwarn: pytest.WarningsRecorder,
+    ) -> None:
+        """Nor does what succeeds tell a value; what the modules in `sdk_modules` log is their own affair."""
+        caplog.set_level(logging.DEBUG)
+        self.put(provider, {"key": OTHER})
+        self.put(provider, {"key": SECRET})
+        assert provider.get_secret("key") == SECRET
+        provider.list_secrets()
+        if isinstance(provider, BatchReader):
+            provider.get_secrets(["key", "absent"])
+        if isinstance(provider, BatchWriter):
+            provider.set_secrets({"key": OTHER, "other": SECRET})
+            self.settle()
+        self.remove(provider, "key")
+        own = (one for one in caplog.records if one.name.partition(".")[0] not in self.sdk_modules)
+        printed = capfd.readouterr()
+        texts = [*(one.getMessage() for one in own), *(str(one.message) for one in recwarn), *printed]
+        for value in (SECRET, OTHER):
+            assert not any(value in text for text in texts), "a log, a warning or the output holds a value"

@@ -11,6 +11,7 @@ __all__ = [
     "INVALID_KEYS",
     "INVALID_PREFIXES",
     "NO_TEXTS",
+    "PADDED",
     "generated_keys",
 ]
 
@@ -73,6 +74,8 @@ HOSTILE_KEYS: dict[str, str] = {
 }
 """Valid keys, each named for what is special about it."""
 
+PADDED = '  "zwölf" #\n\t${HOME}\\n {}\n '
+"""A value that loses something to whatever trims, quotes or fills in: for each way to write and to read."""
 HOSTILE_VALUES: dict[str, str] = {
     "empty": "",
     "space": " ",

@@ -8,6 +8,7 @@ import pytest
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError
 from strongroom.providers import Describer, StagedWriter, VersionReader
 from strongroom.testing.conformance.base import ConformanceBase, needs, needs_second
+from strongroom.testing.conformance.samples import PADDED
 
 __all__ = ["StagingTests"]
 
@@ -60,6 +61,18 @@ class StagingTests(ConformanceBase):
         pending, _ = self._stage_and_promote(provider)
         assert provider.get_secret("key") == "new"
         assert provider.describe_secret("key").version == pending
+
+    @needs(StagedWriter, Describer)
+    def test_a_staged_value_keeps_each_character(self, provider: Any) -> None:
+        """A value that was staged and promoted is the one that was given."""
+        self.put(provider, {"key": "old"})
+        for value in (PADDED, "line\n"):
+            current = provider.describe_secret("key").version
+            pending = provider.stage_secret("key", value)
+            self.settle()
+            provider.promote_version("key", pending, expected_version=current)
+            self.settle()
+            assert provider.get_secret("key") == value
 
     @needs(StagedWriter, Describer, VersionReader)
     def test_promoting_keeps_the_old_version(self, provider: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from strongroom.errors import ConflictError, SecretNotFoundError, SecretTooLargeError, ValidationError
 from strongroom.providers import ConditionalWriter, Describer, SecretMetadata, SecretVersion, VersionReader
 from strongroom.testing.conformance.base import ConformanceBase, needs, needs_second, only_where
+from strongroom.testing.conformance.samples import PADDED
 
 __all__ = ["VersionTests"]
 
@@ -225,6 +226,16 @@ class VersionTests(ConformanceBase):
         assert isinstance(version, str)
         assert version
         assert provider.get_secret("key") == "value"
+
+    @needs(ConditionalWriter)
+    def test_conditional_write_keeps_each_character(self, provider: Any) -> None:
+        """A conditional write stores a value as a plain one does, when it creates and when it replaces."""
+        version = provider.set_secret_if("key", PADDED, None)
+        self.settle()
+        assert provider.get_secret("key") == PADDED
+        provider.set_secret_if("key", "line\n", version)
+        self.settle()
+        assert provider.get_secret("key") == "line\n"
 
     @needs(ConditionalWriter)
     def test_conditional_write_creates_only(self, provider: Any) -> None:
