@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom._pickling import ProcessBound
 from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
 from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, turn
-from strongroom.cache.stats import CacheStats
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -30,6 +29,9 @@ from strongroom.hooks.observation import observation
 from strongroom.keys import check_key
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 from strongroom.tenancy import current_tenant, open_tenants
+
+if TYPE_CHECKING:
+    from strongroom.cache.stats import CacheStats
 
 __all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
 
@@ -198,6 +200,8 @@ class SecretCache(ProcessBound):
 
     def stats(self) -> CacheStats:
         """Return the counts, over all tenants."""
+        from strongroom.cache.stats import CacheStats
+
         with self._lock:
             fast = int(
                 repr(self._hits)[len("count(") : -1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from strongroom.declarations.json_fields import member_of
 from strongroom.declarations.resolution import Resolution, ResolvedSecrets, Status
 from strongroom.declarations.value_types import check_text, forbidden
 from strongroom.errors import (
@@ -183,6 +182,8 @@ def _resolve_stored(
         return Resolution(secret, _status(error), str(error), error)
     text = values.get(secret.key)
     if text is not None and secret.field is not None:
+        from strongroom.declarations.json_fields import member_of
+
         try:
             text = member_of(whole := text, secret.key, secret.field)
         except SecretNotFoundError:

@@ -22,8 +22,6 @@ from strongroom.cache.addresses import (
 )
 from strongroom.cache.secret_cache import SecretCache
 from strongroom.cache.single_flight import FetchResult
-from strongroom.cache.stats import CacheStats
-from strongroom.cache.store import CacheStore
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
@@ -34,6 +32,8 @@ from strongroom.tenancy import current_tenant
 if TYPE_CHECKING:
     from strongroom.cache.hierarchical import HierarchicalSecretCache
     from strongroom.cache.options import CacheOptions
+    from strongroom.cache.stats import CacheStats
+    from strongroom.cache.store import CacheStore
     from strongroom.encryption.ciphers import Encryption
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]

@@ -12,7 +12,6 @@ from typing import Any, Final
 from strongroom._frozen import frozen
 from strongroom._logs import logger
 from strongroom.cache.addresses import as_place, component_address
-from strongroom.declarations.json_fields import member_of
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
@@ -322,7 +321,11 @@ class Assembly:
             if reference.past_caches:
                 pipeline.invalidate(reference.name)
             value = pipeline.get_secret(reference.name)
-            return value if reference.field is None else member_of(value, reference.name, reference.field)
+            if reference.field is None:
+                return value
+            from strongroom.declarations.json_fields import member_of
+
+            return member_of(value, reference.name, reference.field)
         except SecretNotFoundError as error:
             # Not "not found": the caller asked for another key, whose pipeline cannot be set up.
             raise ConfigurationError(

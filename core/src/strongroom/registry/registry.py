@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strongroom.declarations.json_fields import member_of
 from strongroom.keys import distinct
 from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
 from strongroom.providers import (
@@ -21,7 +20,6 @@ from strongroom.providers import (
     unsupported,
 )
 from strongroom.providers.base import innermost
-from strongroom.registry.explanation import Explanation, explain
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.providers import SecretChange
+    from strongroom.registry.explanation import Explanation
     from strongroom.registry.figures import RegistryFigures
     from strongroom.registry.leases import LiveLease
     from strongroom.registry.watch import Watch
@@ -144,6 +143,8 @@ class SecretProviderRegistry(RoutedPipelines):
             ValidationError: The secret holds no JSON object.
             SecretNotFoundError: There is no such secret or member.
         """
+        from strongroom.declarations.json_fields import member_of
+
         return member_of(self.get_secret(key), key, field)
 
     # --- capabilities: raise `UnsupportedOperationError` where the key's pipeline lacks them ---
@@ -311,6 +312,8 @@ class SecretProviderRegistry(RoutedPipelines):
         registered = {
             name: provider.type_name or type(provider).__name__ for name, provider in self._registered.items()
         }
+        from strongroom.registry.explanation import explain
+
         return explain(self._plan, key, routes=self._routes, default=self._default, registered=registered)
 
     def resolve(self, group: str | None = None) -> ResolvedSecrets:

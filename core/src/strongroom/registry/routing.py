@@ -11,7 +11,6 @@ from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
-from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.providers import BaseProvider, SecretProvider, guard
@@ -194,6 +193,8 @@ class RoutedPipelines(BaseProvider):
             return self.pipeline(route.pipeline)
         pipeline = self._stripping_pipelines.get(route)
         if pipeline is None:
+            from strongroom.middleware.prefix import StripPrefixMiddleware
+
             chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
             with self._lock:
                 pipeline = self._stripping_pipelines.get(route)
