@@ -197,6 +197,29 @@ def test_a_capability_that_the_server_lacks_is_skipped(inner):
     result.stdout.fnmatch_lines(["*not offered by the server*"])
 
 
+def test_a_server_without_batches_is_held_to_silence_all_the_same(inner):
+    """A provider may have the methods, and its server refuse them; what it tells is looked at even so."""
+    result = inner(
+        """
+        import pytest
+        from strongroom.providers import unsupported
+        from strongroom.testing import ProviderConformance
+        from strongroom_memory import MemorySecretProvider
+
+        class OldServer(MemorySecretProvider):
+            def get_secrets(self, keys): raise unsupported("get_secrets", self)
+            def set_secrets(self, values): raise unsupported("set_secrets", self)
+
+        class TestOldServer(ProviderConformance):
+            @pytest.fixture
+            def provider(self): return OldServer()
+        """,
+        "-k",
+        "logs_warnings",
+    )
+    assert result.parseoutcomes().keys() == {"passed", "deselected"}
+
+
 def test_a_waiver_is_an_xfail(inner):
     """A test that a backend cannot pass is overridden, marked, and calls the kit's own."""
     result = inner(

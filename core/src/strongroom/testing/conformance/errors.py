@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -10,6 +11,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     SecretTooLargeError,
     StrongroomError,
+    UnsupportedOperationError,
     ValidationError,
 )
 from strongroom.providers import (
@@ -227,11 +229,12 @@ class ErrorTests(ConformanceBase):
         self.put(provider, {"key": SECRET})
         assert provider.get_secret("key") == SECRET
         provider.list_secrets()
-        if isinstance(provider, BatchReader):
-            provider.get_secrets(["key", "absent"])
-        if isinstance(provider, BatchWriter):
-            provider.set_secrets({"key": OTHER, "other": SECRET})
-            self.settle()
+        with contextlib.suppress(UnsupportedOperationError):  # the server behind it may not offer them
+            if isinstance(provider, BatchReader):
+                provider.get_secrets(["key", "absent"])
+            if isinstance(provider, BatchWriter):
+                provider.set_secrets({"key": OTHER, "other": SECRET})
+                self.settle()
         self.remove(provider, "key")
         own = (one for one in caplog.records if one.name.partition(".")[0] not in self.sdk_modules)
         printed = capfd.readouterr()
