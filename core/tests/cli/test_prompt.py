@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from strongroom.cli import prompt
-from strongroom.cli.prompt import _read, _signals_told, _take
+from strongroom.cli.prompt import _read, _signal_pipe, _take
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIB\nAAAA\n-----END PRIVATE KEY-----"
 ASK = (
@@ -88,7 +88,7 @@ def test_a_signal_that_comes_just_before_it_waits_ends_the_wait(monkeypatch):
     select = prompt.select.select
     monkeypatch.setattr(prompt.select, "select", wait)
     try:
-        with _signals_told() as signals:
+        with _signal_pipe() as signals:
             assert _read(terminal, bytearray(), signals) == b"typed"
     finally:
         os.close(master)

@@ -1,4 +1,4 @@
-"""What a shell can complete: names from the spec. No backend is asked."""
+"""Completions for the shell: names from the spec. No backend is asked."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["files", "groups", "keys", "pipelines", "profiles", "programs", "seve
 
 
 def profiles(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Return the profiles that begin with what is typed."""
+    """Return the profiles that begin with `begun`."""
     return _beginning(begun, _spec(context, "profiles"))
 
 
 def pipelines(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Return the pipelines that begin with what is typed."""
+    """Return the pipelines that begin with `begun`."""
     return _beginning(begun, _spec(context, "pipelines"))
 
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Return the keys of declared secrets; a backend is not asked for more at each press of a key."""
+    """Return the keys of declared secrets; a backend would be too slow for each press of a key."""
     found = (members.get("key", name) for name, members in _declared(context) if "compose" not in members)
     return _beginning(begun, found)
 
@@ -41,7 +41,7 @@ def groups(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
 
 
 def several_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """Return what a list of declared names such as `A,B` can go on with."""
+    """Return lists of declared names, such as `A,B`, that begin with `begun`."""
     before, comma, last = begun.rpartition(",")
     given = before.split(",")
     names = (name for name, _ in _declared(context) if name not in given)
@@ -49,7 +49,7 @@ def several_names(context: click.Context, _: click.Parameter, begun: str) -> lis
 
 
 def programs(context: click.Context, _: click.Parameter, begun: str) -> list[str] | list[CompletionItem]:
-    """Return the programs of PATH for the first word of a command, and else have the shell offer files."""
+    """Return the programs in PATH for the first word of a command; the shell offers files for others."""
     if context.params.get("words") or "/" in begun:
         return [CompletionItem(begun, type="file")]
     names = set()
@@ -71,7 +71,7 @@ def _beginning(begun: str, found: Iterable[object]) -> list[str]:
 
 
 def _spec(context: click.Context, member: str) -> dict[str, Any]:
-    """Return a member of the spec as it is written: one that is being edited completes too."""
+    """Return a member of the spec as it is written, so that a spec with mistakes completes too."""
     from strongroom.spec.found import find_spec
     from strongroom.spec.source import read_source
 

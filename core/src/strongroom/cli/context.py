@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan
 
-__all__ = ["INTERRUPTED", "GlobalOptions", "refuse_heedless", "run_guarded"]
+__all__ = ["INTERRUPTED", "GlobalOptions", "refuse_useless_tenant", "run_guarded"]
 
 INTERRUPTED = 128 + 2  # SIGINT; `signal` is an import, and makes enumerations
 
@@ -44,26 +44,26 @@ class GlobalOptions:
         self.quiet = quiet
         self.tenant: str | None = None
         self.found: FoundSpec | None = None
-        """The spec that was found when a hook was made: it is asked about as if it were found now."""
+        """The spec that was found when a hook of git was installed; it is treated as if it was found now."""
         self.spec_shown = False
 
     def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
-        """Return the registry that the options ask for; the caller closes it.
+        """Return the registry for these options; the caller closes it.
 
         Args:
-            pipelines: Those that the command names itself.
+            pipelines: Those that the command itself uses.
 
         Raises:
-            UsageError: A tenant is given, and nothing that is asked would heed it.
+            UsageError: A tenant is given, and no component of the pipelines uses it.
         """
         from strongroom.registry import SecretProviderRegistry
 
-        spec: Any = self.spec if self.found is None else self.found  # in Python nobody gives a found one
+        spec: Any = self.spec if self.found is None else self.found  # the public signature has no found ones
         registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
         self.tell_spec(registry.plan.origin, registry.plan.source)
         if self.tenant is not None:
             try:
-                refuse_heedless(registry.plan, pipelines or ([self.pipeline] if self.pipeline else ()))
+                refuse_useless_tenant(registry.plan, pipelines or ([self.pipeline] if self.pipeline else ()))
             except errors.UsageError:
                 registry.close()
                 raise
@@ -79,23 +79,23 @@ class GlobalOptions:
         return plan
 
     def tell_spec(self, origin: str, source: str) -> None:
-        """Say on a terminal which spec is used, where it was found above the current folder."""
+        """Note which spec is used, if it was found above the current folder."""
         if origin == "found" and os.path.isabs(source) and not self.spec_shown:  # noqa: PTH117  # no pathlib here
             self.spec_shown = True
             self.note(f"using {source}")
 
     def tell_own_store(self, plan: Plan) -> None:
-        """Say on a terminal which store is used, where there is no spec."""
+        """Note which store is used, if there is no spec."""
         if plan.origin == "own":
             options = next(iter(plan.pipelines.values())).provider
             path = (options.options or {})["file_path"] if options is not None else ""
             self.note(f"there is no strongroom.yaml here; using your own store, {path}")
 
     def refuse_format(self, form: str | None) -> None:
-        """Refuse what `--format` asks for, where `--json` asks for something else.
+        """Refuse a `--format` that contradicts `--json`.
 
         Raises:
-            UsageError: `form` is neither None nor `json`, and the answer is to be JSON.
+            UsageError: `form` is neither None nor `json`, and `--json` is given.
         """
         if self.json and form not in {None, "json"}:
             raise errors.UsageError(
@@ -103,18 +103,18 @@ class GlobalOptions:
             )
 
     def note(self, message: str) -> None:
-        """Tell `message` to a person: on stderr, where that is a terminal."""
+        """Write `message` to stderr, if that is a terminal, so that a person reads it."""
         if sys.stderr.isatty() and not (self.json or self.quiet):
-            errors.tell_note(message)
+            errors.print_note(message)
 
     def warn(self, message: str) -> None:
-        """Tell `message` on stderr, unless warnings are left out."""
+        """Write the warning `message` to stderr, unless `--quiet` is given."""
         if not self.quiet:
             errors.print_warning(message, as_json=self.json)
 
 
 def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> int:
-    """Run `command` and return its exit code, having told whatever it raises.
+    """Run `command`, print any exception, and return the exit code.
 
     Args:
         settings: Read only after a failure, so the command may still fill them in.
@@ -147,7 +147,7 @@ def _show_warning(
     *place: Any,
     **more: Any,
 ) -> None:
-    """Tell what is meant for users as a line; the others as Python does, with their place in the code."""
+    """Show a warning that is for users as a line, and others as Python does, with their place in the code."""
     if category is UserWarning or category.__module__.partition(".")[0].startswith("strongroom"):
         settings.warn(str(message))
     else:
@@ -162,7 +162,7 @@ def _report(error: Exception, settings: GlobalOptions) -> int:
 
 
 def _close_stdout() -> None:
-    """Forget what could not be written: Python flushes once more as it exits, and would complain."""
+    """Drop what could not be written, or Python would try again as it exits, and print an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -177,19 +177,22 @@ def wants_json(args: Sequence[str]) -> bool:
     return "--json" in own
 
 
-_HEED = frozenset({("middleware", "tenant"), ("middleware", "encryption")})
-# A third party's component may ask for the tenant; of those that we ship no other does.
-_HEEDLESS = frozenset({"caching", "prefix", "read-only", "retry", "validation", "audit"})
+_USE_TENANT = frozenset({("middleware", "tenant"), ("middleware", "encryption")})
+# Any component of a third party may use the tenant; these, and all other types in `known.py`, do not.
+_USE_NO_TENANT = frozenset({"caching", "prefix", "read-only", "retry", "validation", "audit"})
 
 
-def refuse_heedless(plan: Plan, pipelines: Iterable[str] = ()) -> None:
-    """Raise `UsageError` unless one of `pipelines`, or where none are given of all routed ones, heeds it."""
+def refuse_useless_tenant(plan: Plan, pipelines: Iterable[str] = ()) -> None:
+    """Raise `UsageError` if no component of `pipelines` uses the tenant.
+
+    Without `pipelines` all are checked that the default and the routes lead to.
+    """
     asked: list[str | None] = [*pipelines]
     if not asked:
         asked = [plan.default, *(route.pipeline for route in plan.routes)]
     used = {name for one in asked if one is not None for name in plan.used_by(one)}
     parts = [part for name in used for part in plan.pipelines[name].components()]
-    if not any(_heeds(part.kind, part.type) for part in (*parts, *plan.hooks)):
+    if not any(_uses_tenant(part.kind, part.type) for part in (*parts, *plan.hooks)):
         components = ", ".join(sorted(used)) or "the store"
         raise errors.UsageError(
             f"--tenant means nothing here: nothing in {components} keeps tenants apart",
@@ -197,8 +200,8 @@ def refuse_heedless(plan: Plan, pipelines: Iterable[str] = ()) -> None:
         )
 
 
-def _heeds(kind: str, name: str) -> bool:
+def _uses_tenant(kind: str, name: str) -> bool:
     from strongroom.plugins.known import KNOWN_TYPES
 
-    shipped = name in _HEEDLESS or any(name in types for types in KNOWN_TYPES.values())
-    return (kind, name) in _HEED or not shipped
+    shipped = name in _USE_NO_TENANT or any(name in types for types in KNOWN_TYPES.values())
+    return (kind, name) in _USE_TENANT or not shipped

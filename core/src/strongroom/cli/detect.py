@@ -1,7 +1,7 @@
-"""What `strongroom init` finds around it: other stores this machine can reach, and what values seem to be.
+"""Guesses of `strongroom init`: other backends that this machine can reach, and the types of values.
 
-Only looked at: which variables are set, and which files are there. No file of credentials is opened, and no
-service is asked.
+For backends it only looks which variables are set, and which files are there. No file of credentials is
+opened, and no service is asked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["guess_type", "is_setting", "suggested_pipelines"]
 
 
 class Backend(NamedTuple):
-    """What tells that a backend is there, and the commented piece of a spec that would use it."""
+    """The signs of a backend, and the commented part of a spec that would use it."""
 
     variables: tuple[str, ...]
     files: tuple[str, ...]
@@ -76,7 +76,7 @@ _SECRETIVE = frozenset(
         *("licence", "license", "sas", "recovery"),
     }
 )
-"""Words in a variable's name for what may be a secret, whatever the value looks like."""
+"""Words in the name of a variable that may hold a secret, whatever its value looks like."""
 _SECRETIVE_ENDS = ("password", "passwd", "secret", "token", "key", "pass", "pwd", "credentials")
 _ABOUT = frozenset(
     {
@@ -84,7 +84,7 @@ _ABOUT = frozenset(
         *("enabled", "disabled", "host", "port", "level", "region", "rounds", "algorithm", "type", "mode"),
     }
 )
-"""Last words of names that are about a secret, such as `TOKEN_TTL`, and do not hold it."""
+"""Last words of names that describe a secret, such as `TOKEN_TTL`, and do not hold it."""
 _MOST_CHARACTERS, _MOST_LETTERS, _MOST_WORDS, _SHORT = 64, 20, 3, 3
 _NUMBER = re.compile(r"[-+]?[0-9]{1,8}(\.[0-9]{1,6})?(ms|s|m|h|d|k|kb|mb|gb|%)?")
 _HOST = re.compile(
@@ -102,7 +102,7 @@ _TYPES = ("url", "port", "integer", "boolean", "email", "pem", "json")
 
 
 def suggested_pipelines(environ: Mapping[str, str]) -> Iterable[str]:
-    """Yield the commented pieces of a spec for what this machine can reach, each saying how that is known."""
+    """Yield commented parts of a spec for the backends that this machine may reach, with the reasons."""
     for backend in _BACKENDS:
         variable = next((name for name in backend.variables if environ.get(name)), None)
         file = next((name for name in backend.files if _is_there(name)), None)
@@ -113,7 +113,7 @@ def suggested_pipelines(environ: Mapping[str, str]) -> Iterable[str]:
 
 
 def guess_type(name: str, value: str) -> str | None:
-    """Return the type that both a variable's name and its value speak for; None for plain text."""
+    """Return the type that both name and value of a variable suggest; None for plain text."""
     from strongroom.declarations.value_types import check_text
     from strongroom.spec.secret_plan import Position, SecretPlan
 
@@ -131,8 +131,8 @@ def guess_type(name: str, value: str) -> str | None:
 def is_setting(name: str, value: str) -> bool:
     """Return whether a variable holds a setting that is not secret: a log level, a host, a region, a flag.
 
-    A name that speaks of a secret decides; else the value has to be a number, a boolean, the name of a host,
-    or a few plain words.
+    It does not if its name speaks of a secret. Otherwise it does if the value is a number, a boolean, the
+    name of a host, or a few plain words.
     """
     words = _WORDS.findall(name.lower())
     speaks = not _SECRETIVE.isdisjoint(words) or any(word.endswith(_SECRETIVE_ENDS) for word in words)
@@ -147,7 +147,7 @@ def is_setting(name: str, value: str) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether `text` reads as a word of a language, or up to three, as in `eu-central-1`."""
+    """Return whether `text` looks like one to three words of a language, as in `eu-central-1`."""
     parts = _JOINTS.split(text)
     return (
         _PLAIN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Tables for a terminal, which fit its width without losing anything."""
+"""Tables for a terminal, which fit its width and show every cell whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def drawn_table(
 ) -> Iterator[str]:
     """Yield the lines of a table that is at most `columns` wide: long cells take several lines.
 
-    Where not even that fits, each row is a block, a line for each cell.
+    If not even that fits, each row becomes a block with a line for each cell.
     """
     body = [[_visible(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(headings, *body, strict=True)]
@@ -40,7 +40,7 @@ def drawn_table(
 
 
 def _narrowed(columns: Sequence[Sequence[str]], widths: Sequence[int], free: int) -> list[int] | None:
-    """Return widths whose sum is at most `free`, the widest ones made equal; None where that is too narrow.
+    """Return widths whose sum is at most `free`, the widest ones made equal; None if they are too narrow.
 
     Columns are not made narrower than their longest word, unless nothing else fits: those of prose first.
     """
@@ -108,7 +108,7 @@ def _width(text: str) -> int:
 
 
 def _visible(text: str) -> str:
-    """Return `text` with what a terminal would take for an order shown as Python writes it."""
+    """Return `text` with control characters escaped as in Python, so that the terminal does not obey them."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

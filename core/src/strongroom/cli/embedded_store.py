@@ -1,4 +1,4 @@
-"""What `backup`, `restore` and `rekey` have in common: the option for all tenants, and the answer."""
+"""The option for all tenants, and the answer, of `backup`, `restore` and `rekey`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Errors as lines on stderr and as exit codes. No value is ever among them.
+"""Errors as lines on stderr and as exit codes. No line ever holds a value.
 
-An error of strongroom tells its own message, which holds no value. Of any other exception only the
-type is shown, because its message may hold anything.
+The message of a strongroom error holds no value, and is shown. Of any other exception only the type is
+shown, because its message may hold anything.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from types import TracebackType
 
 from strongroom import errors
 
-__all__ = ["UsageError", "exit_code", "print_error", "print_warning", "tell_note"]
+__all__ = ["UsageError", "exit_code", "print_error", "print_note", "print_warning"]
 
 UNEXPECTED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE, DECRYPTION, FOUND_SOMETHING, CONFLICT = range(1, 9)
 
-# The first class that fits counts; what is not here is unexpected.
+# The first class that fits counts; other exceptions are unexpected.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.SecretNotFoundError, NOT_FOUND),
     (errors.ConfigurationError, USAGE),
@@ -92,7 +92,7 @@ def print_warning(message: str, *, as_json: bool) -> None:
         _write(f"warning: {_one_line(message)}")
 
 
-def tell_note(message: str) -> None:
+def print_note(message: str) -> None:
     """Write a line to stderr for the user."""
     _write(_one_line(message))
 
@@ -102,7 +102,7 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
     if isinstance(error, errors.StrongroomError):
         return name, _of_key(error) + error.message + _of_pipeline(error), error.hint
     if isinstance(error, OSError) and error.filename is not None:
-        # Paths and the system's own words hold no value.
+        # Paths and the messages of the system hold no value.
         return name, f"{error.filename}: {error.strerror}", None
     if isinstance(error, FileNotFoundError) and error.errno is not None:
         return name, "the current folder is no longer there", None
@@ -112,13 +112,13 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
 
 
 def _of_key(error: errors.StrongroomError) -> str:
-    """Return which secret it is whose value does not open: a command may read many."""
+    """Return the key of a value that cannot be decrypted, because a command may read many."""
     unnamed = isinstance(error, errors.EncryptionError) and error.message.startswith("the value ")
     return f"{errors.show_key(error.key)}: " if unnamed and error.key else ""
 
 
 def _of_pipeline(error: errors.StrongroomError) -> str:
-    """Return which pipeline's backend it is that does not answer or refuses: a spec may have many."""
+    """Return the pipeline whose backend refuses or does not answer, because a spec may have many."""
     is_backends = isinstance(
         error, errors.BackendUnavailableError | errors.AuthenticationError | errors.PermissionDeniedError
     )
@@ -127,10 +127,10 @@ def _of_pipeline(error: errors.StrongroomError) -> str:
 
 def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str]:
     if isinstance(error, errors.SpecError):
-        # Lines that begin with `file:line:column` are what editors jump by.
+        # Editors can jump to `file:line:column` at the start of a line.
         yield from map(_one_line, error.problems)
     else:
-        # What another library said may end in a full stop.
+        # A message of another library may end in a full stop.
         whole = f"{message.removesuffix('.')}; {hint}" if hint else message
         yield f"error: {_one_line(whole)}"
 
@@ -148,7 +148,7 @@ def _write(line: str) -> None:
 
 
 def _traceback(error: BaseException) -> Iterator[str]:
-    """Yield where `error` and what led to it were raised: places and names, never code or values."""
+    """Yield the traceback of `error` and its causes: places and names, never code or values."""
     if error.__cause__ is not None:
         yield from _traceback(error.__cause__)
         yield "which led to:"

@@ -1,7 +1,7 @@
-"""Recognises plain calls of the commands that scripts call, without click, which costs more than a read.
+"""Recognises plain calls of the commands that scripts use, without click, which costs more than a read.
 
-Only what is beyond doubt is taken here; help, mistakes and unusual spellings are left to click, so
-that there is one place that explains them. A test holds what is written here equal to what click says.
+Help, mistakes and unusual spellings are left to click, so that one place explains them. A test compares the
+table here with the options that click has.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _FLAGS = {one: one[2:] for one in ("--json", "--debug", "--quiet")}
 
 
 class _Command:
-    """What of a command is plain.
+    """A command, with the words that a plain call of it may have.
 
     Attributes:
         place: The module of its function in `actions`, and the function's name.
         values: The options with a value, and the names of their parameters.
-        flags: The same of those without.
-        choices: What a parameter may be, where that is not any text.
-        operand: The parameter of the one word that is not an option; of `words`, all behind `--`.
+        flags: The options without a value, and the names of their parameters.
+        choices: The values that a parameter may have, if not any text.
+        operand: The parameter of the one word that is not an option; for `words`, of all behind `--`.
         needed: The parameters that have to be given.
-        lasts: Whether its process lives on, so that its end is that of any other process of Python.
+        lasts: Whether its process runs for long, and then exits as any process of Python does.
     """
 
     __slots__ = ("choices", "flags", "lasts", "needed", "operand", "place", "values")
@@ -48,7 +48,7 @@ class _Command:
         self.flags = {one: one[2:].replace("-", "_") for one in flags}
 
     def load(self) -> Callable[..., int | None]:
-        """Return the function: it takes the `GlobalOptions`, and the parameters by name."""
+        """Return the function of the command: it takes the `GlobalOptions`, and the parameters by name."""
         import importlib
 
         module, _, name = self.place.partition(":")
@@ -97,7 +97,7 @@ COMMANDS = {
 
 
 class FastCall:
-    """A call that was understood."""
+    """A plain call of a command."""
 
     __slots__ = ("command", "options", "settings")
 
@@ -108,7 +108,7 @@ class FastCall:
 
 
 def parse_fast_call(args: Sequence[str]) -> FastCall | None:
-    """Return what a plain call of one of the `COMMANDS` asks for; of anything else None."""
+    """Return the plain call of one of the `COMMANDS` in `args`; None for anything else."""
     chosen: dict[str, Any] = {}
     words = iter(args)
     for word in words:

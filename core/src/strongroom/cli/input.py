@@ -14,13 +14,13 @@ def read_value(key: str, warn: Callable[[str], object], *, raw: bool, allow_empt
     """Return a value from stdin, or from the user at the terminal, who is asked twice.
 
     Args:
-        key: What it is the value of.
-        warn: Called with what may not be meant to be a part of it.
+        key: The key of the secret, for the prompt.
+        warn: Called if the value ends with a carriage return.
         raw: Whether the newline at its end is kept.
-        allow_empty: Whether nothing may be typed.
+        allow_empty: Whether the value may be empty.
 
     Raises:
-        UsageError: It is not UTF-8 text, nothing was typed, or not the same twice.
+        UsageError: It is not UTF-8 text, nothing was typed, or two different values.
     """
     if sys.stdin.isatty():
         return _asked(key, raw=raw, allow_empty=allow_empty)
@@ -41,7 +41,7 @@ def _asked(key: str, *, raw: bool, allow_empty: bool) -> str:
     from strongroom.errors import show_key
 
     ahead = bytearray()
-    # What is pasted may end in a newline before Enter, as what is piped in does.
+    # Pasted text may end in a newline, as text from a pipe does, and Enter follows.
     end = b"" if raw else b"\n"
     first = ask_hidden(f"Value of {show_key(key)}: ", ahead).removesuffix(end)
     if not first and not allow_empty:

@@ -1,4 +1,4 @@
-"""Writing to stdout: values byte for byte, JSON, and tables that are plain where nobody watches."""
+"""Writes to stdout: values byte for byte, JSON, and tables, which are drawn only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["as_json", "colour", "is_drawn", "lines", "moment", "progress", "span", "table", "value"]
+__all__ = [
+    "as_json",
+    "colour",
+    "from_now",
+    "is_drawn",
+    "lines",
+    "moment",
+    "printable",
+    "progress",
+    "span",
+    "table",
+    "value",
+]
 
 _HOUR, _DAY = 3600, 86400
 
@@ -84,9 +96,9 @@ def _columns() -> int:
 
 @contextmanager
 def progress(about: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that takes how many are done and how many there are in all; a terminal shows it.
+    """Yield a function that shows on a terminal how many are done, and how many there are in all.
 
-    Where Ctrl-C ends the block, the last of it is said.
+    If Ctrl-C ends the block, the last numbers are printed.
     """
     shows = sys.stderr.isatty()
     last = (0, 0)
@@ -118,11 +130,11 @@ def progress(about: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def moment(at: datetime, *, timespec: str = "auto") -> str:
-    """Return a time for a cell of a table: on a terminal to the second, which leaves room for the rest.
+    """Return a time for a cell of a table: on a terminal to the second, to save space.
 
     Args:
         at: The time; aware.
-        timespec: How exact it is where no terminal is, as `datetime.isoformat` takes it.
+        timespec: How exact it is without a terminal, as for `datetime.isoformat`.
     """
     if not is_drawn():
         return at.isoformat(timespec=timespec)
@@ -136,3 +148,13 @@ def span(seconds: float) -> str:
     if seconds < _HOUR:
         return f"{max(0, int(seconds // 60))}m"
     return f"{int(seconds // _HOUR)}h" if seconds < 2 * _DAY else f"{int(seconds // _DAY)}d"
+
+
+def from_now(seconds: float) -> str:
+    """Return a time that is `seconds` from now, or ago if they are negative, such as `in 3d` and `3d ago`."""
+    return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
+
+
+def printable(path: str) -> str:
+    """Return a path for a line of text: escaped if it holds a newline or a control character."""
+    return path if path.isprintable() else ascii(path)

@@ -1,4 +1,4 @@
-"""What a command says where it would write over a file."""
+"""Refuses to replace an existing file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ __all__ = ["refuse_existing"]
 
 
 def refuse_existing(path: Path, *, overwrite: bool, hint: str) -> None:
-    """Raise `UsageError` with the exit code of a conflict where there is something at `path`."""
+    """Raise `UsageError` with the exit code of a conflict if `path` exists, unless `overwrite`."""
     if not overwrite and os.path.lexists(path):
         raise errors.UsageError(f"{path} is there already", code=errors.CONFLICT, hint=hint)

@@ -1,4 +1,4 @@
-"""A prompt that does not show what is typed, and takes what is pasted whole."""
+"""A prompt that does not show what is typed, and accepts pasted text of several lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 __all__ = ["ask_hidden"]
 
-# By these a terminal says where a pasted text begins and ends, so that the ends of its lines do not count.
+# Ask the terminal to mark the beginning and end of pasted text, whose newlines are then not taken for Enter.
 _ASK_FOR_MARKS, _NO_MARKS = b"\x1b[?2004h", b"\x1b[?2004l"
 _PASTED: Final = b"\x1b[200~"
 _PASTED_END: Final = b"\x1b[201~"
@@ -28,12 +28,12 @@ _BEGIN: Final = re.compile(rb"-----BEGIN ([^\r\n]*?)-----[^\r\n]*[\r\n]")
 def ask_hidden(question: str, typed_ahead: bytearray) -> bytes:
     """Ask at the terminal, and return what was typed up to Enter, or pasted with all its lines.
 
-    A PEM goes on to its last line even if the terminal does not say what was pasted. After Ctrl-Z and
-    `fg` it is asked again.
+    A PEM is read to its last line even if the terminal does not mark pasted text. After Ctrl-Z and `fg` the
+    question is asked again.
 
     Args:
-        question: What is shown.
-        typed_ahead: What was typed after the last answer, and after this one when it returns.
+        question: The text to show.
+        typed_ahead: Bytes that were typed after the last answer; on return, those after this one.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, or Ctrl-D with nothing before it.
@@ -43,17 +43,17 @@ def ask_hidden(question: str, typed_ahead: bytearray) -> bytes:
     except OSError:
         terminal = os.dup(sys.stdin.fileno())
     try:
-        with _signals_told() as signals, _hidden(terminal, question.encode(errors="backslashreplace")):
+        with _signal_pipe() as signals, _hidden(terminal, question.encode(errors="backslashreplace")):
             return _read(terminal, typed_ahead, signals)
     finally:
         os.close(terminal)
 
 
 @contextlib.contextmanager
-def _signals_told() -> Iterator[int]:
-    """Give what can be read as soon as a signal has come.
+def _signal_pipe() -> Iterator[int]:
+    """Yield a descriptor that can be read as soon as a signal has come.
 
-    One that comes just before a read begins would end no read: Python heeds it only once that is over.
+    A signal that comes just before a blocking read would not end it, and its handler would wait for the read.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -69,7 +69,7 @@ def _signals_told() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _hidden(terminal: int, question: bytes) -> Iterator[None]:
-    """Show `question` and no key that is pressed, with each key at once, also after a stop."""
+    """Show `question`, and have the terminal pass on each key at once, unseen, also after a stop."""
     before = termios.tcgetattr(terminal)
     hidden: list[Any] = [*before[:6], list(before[6])]
     hidden[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
@@ -121,7 +121,7 @@ def _next(terminal: int, signals: int) -> bytes:
 
 
 def _take(value: bytearray, typed: bytes) -> tuple[int, bool]:
-    """Add `typed` to `value`; return how much of it is taken, and whether Enter was pressed."""
+    """Add `typed` to `value`; return how many bytes of it were used, and whether Enter was pressed."""
     at = 0
     while at < len(typed):
         if typed.startswith(_PASTED, at):

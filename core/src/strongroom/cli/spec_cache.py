@@ -1,7 +1,7 @@
-"""A provider straight from what a spec came to: `get` and `run` of a plain spec load no registry.
+"""A provider from the cached result of a spec, so that `get` and `run` of a plain spec load no registry.
 
-Plain is a spec whose every key goes to one provider that nothing watches, behind no middleware that changes
-what one process reads once. Whatever goes wrong on this way is done again on the whole one, which tells it.
+A spec is plain if every key goes to one provider that nothing watches, behind no middleware that changes
+the first read of a process. If anything goes wrong here, the registry is loaded after all, and reports it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _SAME_READS = frozenset({"caching", "read-only", "retry"})
 
 
 class CachedSpec:
-    """A registry as far as reads of plain specs need one: a provider, and what is declared.
+    """The part of a registry that reads of plain specs need: a provider, and the declared secrets.
 
     Attributes:
         provider: It answers every key; leaving the context closes it.
         pipeline: The name of its pipeline.
-        origin: As that of a plan.
+        origin: As of a plan.
         source: The path of the spec.
         profile: Its profile, if any.
-        secrets: What is declared, by name.
+        secrets: The declared secrets, by name.
     """
 
     def __init__(self, provider: Any, pipeline: str, recalled: Recalled | None) -> None:
@@ -75,7 +75,7 @@ class CachedSpec:
         return values
 
     def environment(self) -> frozenset[str]:
-        """Return the variables that are not for a child: the spec's credentials and the provider's."""
+        """Return the variables that a child does not get: the credentials of the spec and the provider."""
         from strongroom.spec.recalling import environment
 
         variables = getattr(self.provider, "variables", None)
@@ -91,14 +91,14 @@ class CachedSpec:
             close()
 
 
-_NOT_SO = (ValueError, LookupError, TypeError, AttributeError, OSError)
-"""What goes wrong where the environment, or what was written down, is not as it was."""
+_OUTDATED = (ValueError, LookupError, TypeError, AttributeError, OSError)
+"""Errors that a change of the environment, or of the installed code, may cause."""
 
 
 def recall(settings: GlobalOptions) -> CachedSpec | None:
-    """Return what answers every key; None where that is not known, or not plain.
+    """Return the cached spec; None if there is none, or it is not plain.
 
-    A plain spec keeps no tenants apart, which a full load tells a user who names one.
+    A plain spec has no tenants; if the user names one, a full load reports that.
 
     Raises:
         StrongroomError: A full load has to report it.
@@ -121,12 +121,12 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     try:
         component = pipeline["provider"]
         factory = _factory(component["factory"])
-        options = Options(recalled, _not_here)
+        options = Options(recalled, _refuse)
         options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
-        provider = factory(**options.prepare(component, _not_here)) if factory is not None else None
-    except _NOT_SO:
+        provider = factory(**options.prepare(component, _refuse)) if factory is not None else None
+    except _OUTDATED:
         return None  # a variable is missing, or does not fit its option: a full load reports it
-    if provider is None or hasattr(provider, "issue_lease"):  # leases are kept by a registry, and noted down
+    if provider is None or hasattr(provider, "issue_lease"):  # only a registry can keep leases
         return None
     return CachedSpec(provider, pipeline["name"], recalled)
 
@@ -150,7 +150,7 @@ def _factory(place: str) -> Any:
 
 
 def _plain(data: Mapping[str, Any], only: str | None) -> Mapping[str, Any] | None:
-    """Return the one pipeline that answers, where it is as plain as is needed here."""
+    """Return the one pipeline that answers; None if there are several, or it is not plain."""
     named = [one for one in data["pipelines"] if only is None or one["name"] == only]
     if len(named) != 1 or data["hooks"] or (only is None and (data["routes"] or data["lock"])):
         return None
@@ -165,5 +165,5 @@ def _plain(data: Mapping[str, Any], only: str | None) -> Mapping[str, Any] | Non
     return pipeline
 
 
-def _not_here(*_: object) -> NoReturn:
+def _refuse(*_: object) -> NoReturn:
     raise ConfigurationError("only a full load can report it")

@@ -13,10 +13,10 @@ _CLOSED: set[int] = set()
 
 
 def fill_closed() -> None:
-    """Put something where a standard stream is closed: the next file that is opened would take its number.
+    """Open the null device for each standard stream that is closed, or the next file would get its number.
 
-    A store would get what is meant for standard output. What is put there fails as a closed descriptor does,
-    and a program that is started does not get it.
+    Otherwise standard output might be written to a store. The null device is opened the wrong way round, so
+    that reading and writing fail as for a closed stream, and no child inherits it.
     """
     for descriptor, mode in _MODES:
         try:
@@ -29,7 +29,7 @@ def fill_closed() -> None:
     if _STDOUT in _CLOSED:
         sys.stdout = open(_STDOUT, "w", closefd=False)  # noqa: SIM115
     if _STDERR in _CLOSED:
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # there is nobody to tell
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # errors cannot be shown
 
 
 def closed_at_start() -> frozenset[int]:

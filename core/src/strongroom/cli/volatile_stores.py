@@ -16,7 +16,7 @@ _OF_THE_PROCESS = frozenset({"env", "memory"})
 
 
 def warn_of_loss(settings: GlobalOptions, registry: SecretProviderRegistry, keys: Iterable[str]) -> None:
-    """Say that what was stored under `keys` is gone as this command ends, where that is so."""
+    """Warn if the values that were stored under `keys` are lost when this command ends."""
     how = [registry.explain(key) for key in keys]
     lost = sorted({one.pipeline for one in how if one.provider in _OF_THE_PROCESS})
     if lost:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom._frozen import NamedTuple
 from strongroom.cli import errors, output
-from strongroom.cli.output import span
+from strongroom.cli.output import from_now, span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 from strongroom.providers.base import innermost
 
@@ -70,8 +70,7 @@ class _Row(NamedTuple):
         age = "-" if self.updated_at is None else span((now - self.updated_at).total_seconds())
         due = "-"
         if self.due_at is not None:
-            left = (self.due_at - now).total_seconds()
-            due = f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+            due = from_now((self.due_at - now).total_seconds())
         return self.key, age, self.version or "-", ", ".join(self.declared) or "-", due
 
 

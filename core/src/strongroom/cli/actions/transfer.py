@@ -15,6 +15,7 @@ from strongroom.providers import BatchWriter
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
 
 _PART = 500
@@ -43,6 +44,21 @@ class Removed(NamedTuple):
 
     deleted: list[str]
     kept: dict[str, str]
+
+
+def unwrapped(pipeline: Pipeline) -> Pipeline:
+    """Return `pipeline` without caches, rules for values and fallbacks, but with its hooks."""
+    from strongroom.rotation.target import without_value_middleware
+
+    return pipeline.with_inner(without_value_middleware(pipeline))
+
+
+def value_now(provider: SecretProvider, key: str) -> str | None:
+    """Return the value of `key`; None if it has none."""
+    try:
+        return provider.get_secret(key)
+    except SecretNotFoundError:
+        return None
 
 
 def move(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli import completions, errors
-from strongroom.cli.actions.transfer import Removed, move, report
+from strongroom.cli.actions.transfer import Removed, move, report, unwrapped, value_now
 from strongroom.cli.app import command
 from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
-from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
+from strongroom.errors import InvalidKeyError, ValidationError, show_key
 from strongroom.pipeline import read_many
-from strongroom.rotation.target import without_value_middleware
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -58,7 +57,7 @@ def copy_command(
         keys = origin.list_secrets(prefix)
         if not keys:
             settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")
-        own = read_many(_itself(origin), keys) if delete_source else {}
+        own = read_many(unwrapped(origin), keys) if delete_source else {}
         values = {**read_many(origin, [key for key in keys if key not in own]), **own}
         plan = move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)
         removed = Removed([], {})
@@ -71,11 +70,6 @@ def copy_command(
     return errors.CONFLICT if removed.kept else 0
 
 
-def _itself(pipeline: Pipeline) -> Pipeline:
-    """Return `pipeline` without caches, rules for values and fallbacks, but with its hooks."""
-    return pipeline.with_inner(without_value_middleware(pipeline))
-
-
 def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
     """Refuse if DST reads SRC's store, directly or by a fallback.
 
@@ -84,10 +78,10 @@ def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
     folder = key.rpartition("/")[0]
     probe = f"{folder}/{_PROBE}" if folder else _PROBE
     probe += secrets.token_hex(8)
-    source = _itself(origin)
+    source = unwrapped(origin)
     source.set_secret(probe, "left by an interrupted `strongroom copy --delete-source`")
     try:
-        shared = _now(_itself(destination), probe) is not None or _reads(destination, probe)
+        shared = value_now(unwrapped(destination), probe) is not None or _reads(destination, probe)
     finally:
         source.delete_secret(probe)
     if shared:
@@ -99,16 +93,16 @@ def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
 
 def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) -> Removed:
     """Delete from `origin` each of `values` that both stores still hold right before."""
-    source, copy = _itself(origin), _itself(destination)
+    source, copy = unwrapped(origin), unwrapped(destination)
     removed = Removed([], {})
     with progress("deleting") as advance:
         for done, (key, value) in enumerate(values.items(), 1):
             # SRC is asked last, to keep the time between that look and the deletion short.
-            if _now(copy, key) != value:
+            if value_now(copy, key) != value:
                 removed.kept[key] = f"{destination.name} itself does not hold what was copied"
             elif (reason := unfinished(origin, key)) is not None:
                 removed.kept[key] = reason
-            elif (there := _now(source, key)) is None:
+            elif (there := value_now(source, key)) is None:
                 removed.kept[key] = "it is not there any more, or in another pipeline that SRC falls back to"
             elif there != value:
                 removed.kept[key] = "it was changed after it was read"
@@ -119,15 +113,8 @@ def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) 
     return removed
 
 
-def _now(provider: SecretProvider, key: str) -> str | None:
-    try:
-        return provider.get_secret(key)
-    except SecretNotFoundError:
-        return None
-
-
 def _reads(provider: SecretProvider, probe: str) -> bool:
     """Return whether `provider` has `probe` anywhere; no cache can know it yet."""
     with contextlib.suppress(ValidationError, InvalidKeyError):  # rules are for the application's keys
-        return _now(provider, probe) is not None
+        return value_now(provider, probe) is not None
     return False

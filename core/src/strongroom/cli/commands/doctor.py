@@ -32,11 +32,11 @@ _MANY_SECONDS = 120
 _LOG_SECONDS = 3.0
 """How long a log may be held by those who write to it."""
 _NEAR_ITS_END = 1 / 6
-"""The part of a lease's first life that is left where it is late: it is renewed or replaced at a third."""
+"""A lease is late if less than this part of its first life is left: it is renewed or replaced at a third."""
 
 
 class Check(NamedTuple):
-    """One thing that was looked at. `ok` is None where it is only told."""
+    """A finding. `ok` is None if it is for information only."""
 
     subject: str
     ok: bool | None
@@ -139,12 +139,12 @@ def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Chec
                 yield Check(
                     subject,
                     False,
-                    f"it does not work: {_said(error)}; {meanwhile}",
+                    f"it does not work: {_reason(error)}; {meanwhile}",
                     getattr(error, "hint", None),
                 )
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return what is wrong with a store, in words; a third party's error may hold anything."""
     if isinstance(error, StrongroomError):
         return error.message
@@ -170,13 +170,13 @@ def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Ite
 
 
 def _leases(plan: Plan) -> Iterator[Check]:
-    """Look at what processes of this user note down of the spec's leases; no backend is asked."""
+    """Look at the leases of the spec in the ledger of this user's processes; no backend is asked."""
     from strongroom.leases import LeaseLedger
 
     now, count = datetime.now(UTC), 0
     for file in LeaseLedger().files():
         alive = file.alive()
-        # One that was replaced is kept to its end, beside the one that took its place.
+        # A lease that was replaced stays in the ledger until it ends, beside the new one.
         newest = {
             (one.pipeline, one.tenant, one.key): one
             for one in sorted(file.entries(), key=lambda one: one.expires_at)
@@ -212,7 +212,7 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
 
     try:
         logs = chosen_logs(settings, [], None)
-    except StrongroomError:  # none, or none whose key is known without asking a pipeline
+    except StrongroomError:  # there is no log, or its key is in a pipeline
         return
     for log in logs:
         subject, hint = f"audit log {log.path}", "run `strongroom audit verify`"
@@ -258,7 +258,7 @@ def _writable(good: Check, path: str, keys: KeySource) -> Check:
 
 
 def _key_files(plan: Plan) -> Iterator[Check]:
-    """Look at who may read the files that keys come from: by `key_file`, or by `${file:}`."""
+    """Look at who may read the files of keys, those of `key_file` and of `${file:}`."""
     for name, pipeline in plan.pipelines.items():
         paths: set[str] = set()
         part = pipeline.provider
@@ -334,12 +334,12 @@ def _user() -> str:
 
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container's user, whom nobody gave a name
+    except KeyError:  # a user of a container often has no name
         return str(os.geteuid())
 
 
 def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a provider found out, as one would say it."""
+    """Yield the findings of a provider, in words."""
     for subject, answer_text in diagnosis.items():
         answer, _, more = answer_text.partition(", " if answer_text.startswith("yes, ") else ": ")
         if subject == "reachable" and answer_text == "yes":

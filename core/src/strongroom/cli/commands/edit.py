@@ -75,8 +75,8 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
 
 
 def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | None]:
-    """Return what is stored at `key`, and its version where that can be compared later."""
-    registry.invalidate(key)  # what is edited is what is stored, not what was remembered
+    """Return what is stored at `key`, and its version if that can be compared later."""
+    registry.invalidate(key)  # the stored value is edited, not a cached one
     provider = registry.pipeline_for(key)
     version = None
     try:
@@ -115,7 +115,7 @@ def _suffix(text: str) -> str:
 def _edited(
     registry: SecretProviderRegistry, path: Path, old: str, key: str, *, allow_empty: bool
 ) -> str | None:
-    """Return what the editor made of the file at `path`; None where that is `old`.
+    """Let the user edit the file at `path`, and return the new text; None if it is still `old`.
 
     Raises:
         UsageError: There is no editor, it failed, or nothing is left.
@@ -123,7 +123,7 @@ def _edited(
     """
     words = _editor()
     environment = child_environment(os.environ, {}, credentials=registry.environment())
-    with _ctrl_c_is_the_editors():
+    with _signals_left_to_editor():
         try:
             code = subprocess.run([*words, str(path)], env=environment, check=False).returncode  # noqa: S603  # the user's own editor
         except OSError as error:
@@ -168,9 +168,9 @@ def _editor() -> list[str]:
 
 
 @contextmanager
-def _ctrl_c_is_the_editors() -> Iterator[None]:
+def _signals_left_to_editor() -> Iterator[None]:
     """Leave signals of the keyboard to the editor, which shares the terminal."""
-    # A handler of ours, for what is ignored the editor would ignore too.
+    # The editor would inherit an ignored signal, but not a handler.
     before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGQUIT)}
     try:
         yield

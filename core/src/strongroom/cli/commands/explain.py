@@ -8,8 +8,8 @@ import click
 
 from strongroom.cli import completions, output
 from strongroom.cli.app import command
-from strongroom.cli.context import refuse_heedless
-from strongroom.cli.declared.names import led_to
+from strongroom.cli.context import refuse_useless_tenant
+from strongroom.cli.declared.names import declared_by_other_key
 from strongroom.cli.declared.rotations import declared_rotations
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     from strongroom.registry.routing import Routes
 
     plan = settings.plan()
-    declared = led_to(plan, key, as_key=as_key)
+    declared = declared_by_other_key(plan, key, as_key=as_key)
     named = [f"name        {declared.name}"] if declared is not None else []
     if declared is not None and declared.compose is not None:
         if settings.json:
@@ -46,7 +46,7 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
         default=settings.pipeline or plan.default,
     )
     if settings.tenant is not None:
-        refuse_heedless(plan, [explanation.pipeline])
+        refuse_useless_tenant(plan, [explanation.pipeline])
     rotator = (
         (rotation.rotate or {}).get("rotator")
         if (rotation := declared_rotations(plan).get(explanation.key))

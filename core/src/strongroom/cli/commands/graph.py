@@ -34,7 +34,7 @@ def graph_command(settings: GlobalOptions, form: str | None) -> None:
 
 
 def _steps(pipeline: PipelinePlan) -> list[str]:
-    """Return what a read passes, in its order."""
+    """Return the types that a read passes, in order."""
     last = pipeline.provider.type if pipeline.provider is not None else "fallback"
     return [*(part.type for part in pipeline.middleware), last]
 

@@ -76,7 +76,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     assignments = {}
     left_out: list[str] = []
 
-    def noted(name: str) -> str | None:
+    def left_out_because(name: str) -> str | None:
         why = why_dangerous(name)
         left_out.extend([name] if why is not None else [])
         return why
@@ -87,7 +87,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
                 f"{source} does not end as a .env file does, and --from reads nothing else",
                 hint=f"run `strongroom init`, then `strongroom import {source}`",
             )
-        assignments = read_dotenv(Path(source), settings.warn, left_out=noted, variables=True)
+        assignments = read_dotenv(Path(source), settings.warn, left_out=left_out_because, variables=True)
     values = expanded(assignments)
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
     _fill_store(
@@ -96,7 +96,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     beside = _names_beside(spec.absolute().parent) if source is None else {}
     text = _spec_text(values, composed, beside).encode()
     write_atomically(spec, text, mode=0o644)
-    with suppress(ConfigurationError):  # it is closed, so that it is used without as well
+    with suppress(ConfigurationError):  # it is closed, so it can be used without trust
         trust(str(spec.resolve()), text)
     _note_sightings(spec)
     ignored = _ignore(spec.absolute().parent, source)
@@ -128,7 +128,7 @@ def _is_composed(one: Assignment) -> bool:
 
 
 def _names_beside(folder: Path) -> dict[str, str]:
-    """Return what the `.env` beside the spec holds, for its names; nothing where it cannot be read."""
+    """Return the names and values of the `.env` beside the spec; empty if it cannot be read."""
     from strongroom.cli.formats.dotenv_file import expanded
     from strongroom.cli.formats.table_reader import read_dotenv
 
@@ -165,7 +165,7 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
 
 
 def _note_sightings(spec: Path) -> None:
-    """Note down that what was taken over is in this store, for the day that the spec leads to another one."""
+    """Note that the imported values are in this store, in case the spec leads to another one later."""
     from strongroom.cli.declared.sightings import note_sightings
     from strongroom.registry import SecretProviderRegistry
 
@@ -174,7 +174,7 @@ def _note_sightings(spec: Path) -> None:
 
 
 def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: Mapping[str, str]) -> str:
-    """Return the spec; `values` were taken over, `beside` is in a `.env` that was not."""
+    """Return the text of the spec; `values` were imported, `beside` is a `.env` that was not."""
     text = _HEAD + "".join(suggested_pipelines(os.environ)) + "default: app\n"
     if values:
         heading = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
@@ -187,7 +187,7 @@ def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: M
 
 
 def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
-    """Return a declaration a name, with the type that name and value agree on."""
+    """Return a declaration for each name, with the type that both name and value suggest."""
     import json
 
     lines = []
@@ -203,19 +203,19 @@ def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
 
 
 def _ignore(folder: Path, source: str | None) -> list[str]:
-    """Add store, key and the `.env` that was taken over to `.gitignore`, where they are not in it already."""
+    """Add store, key and the imported `.env` to `.gitignore`, and return the lines that were added."""
     path = folder / ".gitignore"
     text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
-    # Beside the store lie SQLite's own files, beside the key for a moment the next one.
+    # SQLite keeps its own files beside the store; a rekey writes the next key beside the key.
     present = {line.strip().removeprefix("/") for line in text.splitlines()}
     wanted = [STORE, f"{STORE}-*", KEY, f"{KEY}.*"]
     if source is not None and Path(source).absolute().parent == folder and Path(source).is_file():
         wanted.append(Path(source).name)
     missing = [line for line in wanted if line not in present]
     _append(path, missing, after=text)
-    # A line such as `!*.key` behind ours takes it back; the last line that fits counts.
+    # A later line such as `!*.key` has the last word, so our names go behind it again.
     names = [one for one in wanted if one not in missing and "*" not in one]
-    ignored = _told_by_git(folder, "check-ignore", "--no-index", "--stdin", "-z", names=names)
+    ignored = _git_lists(folder, "check-ignore", "--no-index", "--stdin", "-z", names=names)
     again = [] if ignored is None else [one for one in names if one not in ignored]
     _append(path, again, after="\n")
     return missing + again
@@ -229,12 +229,15 @@ def _append(path: Path, lines: list[str], *, after: str) -> None:
 
 
 def _tracked(folder: Path) -> list[str]:
-    """Return which of store and key git has in its index; none where there is no git or no work tree."""
-    return _told_by_git(folder, "ls-files", "-z", "--", STORE, KEY) or []
+    """Return which of store and key are in the index of git; none without git or a work tree."""
+    return _git_lists(folder, "ls-files", "-z", "--", STORE, KEY) or []
 
 
-def _told_by_git(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str] | None:
-    """Return those of `names` that a command of git prints; None without git or outside of a work tree."""
+def _git_lists(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str] | None:
+    """Return the names that a command of git prints; None without git, or outside a work tree.
+
+    `names` are its input.
+    """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     try:
         done = subprocess.run(  # noqa: S603

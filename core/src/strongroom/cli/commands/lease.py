@@ -1,4 +1,4 @@
-"""`strongroom lease`: what running and dead processes hold, and how it is given back."""
+"""`strongroom lease`: list and revoke the leases of running and dead processes."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _revoke(registry: SecretProviderRegistry, entry: LedgerEntry) -> None:
     if not isinstance(pipeline, LeaseProvider):
         raise UnsupportedOperationError(f"the pipeline {entry.pipeline!r} issues no leases")
     with TenantContext(entry.tenant) if entry.tenant is not None else nullcontext():
-        # Under the name that hooks have seen it issued for.
+        # Hooks see the key that they saw when the lease was issued.
         asked = registry.asked_as(entry.pipeline, entry.key)
         pipeline.run_with_hooks("revoke", asked, lambda: pipeline.inner.revoke_lease(entry.as_lease()))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli import completions, errors, output
+from strongroom.cli.actions.transfer import unwrapped, value_now
 from strongroom.cli.app import command
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
@@ -15,12 +16,10 @@ from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
-from strongroom.rotation.target import without_value_middleware
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
-    from strongroom.providers import SecretProvider
     from strongroom.registry import SecretProviderRegistry
 
 
@@ -41,7 +40,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
         settings.tell_own_store(registry.plan)
         pipeline = registry.explain(new).pipeline  # refuses a bad key before anything is read
         origin, destination = registry.pipeline_for(old), registry.pipeline_for(new)
-        source, copy = _itself(origin), _itself(destination)
+        source, copy = unwrapped(origin), unwrapped(destination)
         try:
             value, missing = source.get_secret(old), None
         except SecretNotFoundError as error:
@@ -50,7 +49,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
             raise missing
         _refuse_unfinished(settings, registry, origin, old)
         _store(registry, destination, copy, new, value)
-        if _now(source, old) != value:
+        if value_now(source, old) != value:
             raise errors.UsageError(
                 f"{show_key(old)} was changed meanwhile, and is kept; {show_key(new)} has what it was before",
                 code=errors.CONFLICT,
@@ -86,7 +85,7 @@ def _store(
     registry: SecretProviderRegistry, destination: Pipeline, copy: Pipeline, key: str, value: str
 ) -> None:
     """Store `value` where nothing is stored yet, and read it back."""
-    there = _now(copy, key)
+    there = value_now(copy, key)
     if there is not None:
         # The two may be one secret under two names, so that even an equal value says nothing of a copy.
         raise errors.UsageError(
@@ -98,20 +97,8 @@ def _store(
         destination.set_secret_if(key, value, None)
     else:
         destination.set_secret(key, value)
-    if _now(copy, key) != value:
+    if value_now(copy, key) != value:
         raise StrongroomError(
             f"{show_key(key)} reads back with another value than was written",
             hint="nothing was deleted; a middleware may change values",
         )
-
-
-def _itself(pipeline: Pipeline) -> Pipeline:
-    """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
-    return pipeline.with_inner(without_value_middleware(pipeline))
-
-
-def _now(provider: SecretProvider, key: str) -> str | None:
-    try:
-        return provider.get_secret(key)
-    except SecretNotFoundError:
-        return None

@@ -106,7 +106,7 @@ def _kit(global_options: GlobalOptions, command: tuple[str, ...]) -> int:
         raise UsageError(
             "`plugins kit-exec` needs a program", hint="strongroom plugins kit-exec python3 store.py"
         )
-    backends.ExecSecretProvider(command)  # which says what to install, where it is missing
+    backends.ExecSecretProvider(command)  # its error says what to install
     if importlib.util.find_spec("pytest") is None:
         raise UsageError("`plugins kit-exec` needs pytest", hint="pip install pytest")
     kit = ["-m", "pytest", "--pyargs", "strongroom.testing.program_kit", "--import-mode=importlib"]

@@ -79,16 +79,16 @@ def rotate_command(
             return _status(settings, registry, key)
         if mode == "due":
             return _due(settings, registry, dry_run=dry_run)
-        assert key is not None  # noqa: S101  # `_check_usage` saw to it
+        assert key is not None  # noqa: S101  # else `_check_usage` raises
         rotation = rotation_of(registry, key)
         if mode == "forget":
             rotation.forget(key)
-            return _tell_forgotten(settings, key)
+            return _print_forgotten(settings, key)
         if mode == "rehearse":
             rotation.rehearse(key)
-            return _tell_rehearsed(settings, key)
+            return _print_rehearsed(settings, key)
         value = read_value(key, settings.warn, raw=False) if from_stdin else None
-        with _telling_ways_on(settings, registry, key):
+        with _suggesting_ways_on(settings, registry, key):
             if mode == "resume":
                 result = rotation.resume(key)
             elif mode == "rollback":
@@ -103,8 +103,10 @@ def rotate_command(
 
 
 @contextmanager
-def _telling_ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> Iterator[None]:
-    """Add the lines to type to an error that leaves the rotation of `key` in flight."""
+def _suggesting_ways_on(
+    settings: GlobalOptions, registry: SecretProviderRegistry, key: str
+) -> Iterator[None]:
+    """Add the command lines that help to an error that leaves the rotation of `key` in flight."""
     try:
         yield
     except StrongroomError as error:
@@ -115,7 +117,7 @@ def _telling_ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, 
         raise
 
 
-def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
+def _print_forgotten(settings: GlobalOptions, key: str) -> int:
     if settings.json:
         output.as_json({"key": key, "forgotten": True})
     else:
@@ -125,7 +127,7 @@ def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
     return 0
 
 
-def _tell_rehearsed(settings: GlobalOptions, key: str) -> int:
+def _print_rehearsed(settings: GlobalOptions, key: str) -> int:
     if settings.json:
         output.as_json({"key": key, "rehearsed": True})
     else:
@@ -151,7 +153,7 @@ def _check_usage(key: str | None, mode: str | None, *, dry_run: bool, from_stdin
 
 @dataclass(slots=True)
 class _Done:
-    """What became of one key."""
+    """The outcome for one key."""
 
     key: str
     state: str
@@ -168,7 +170,7 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
         if settings.json:
             output.as_json({"due": [{"key": key, "action": action} for key, action in planned]})
         else:
-            _tell_due(["key", "action"], planned, [key for key, step in steps.items() if step == "wait"])
+            _print_due(["key", "action"], planned, [key for key, step in steps.items() if step == "wait"])
         return 0
     outcomes = {secret.key: _rotated(settings, registry, secret) for secret in declared.values()}
     done = [one for one in outcomes.values() if isinstance(one, _Done)]
@@ -182,7 +184,7 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
             }
         )
     else:
-        _tell_due(
+        _print_due(
             ["key", "state", "error"],
             [(one.key, one.state, str(one.error) if one.error else "") for one in done],
             [key for key, one in outcomes.items() if one == "wait"],
@@ -190,7 +192,7 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
     return next((errors.exit_code(one.error) for one in done if one.error is not None), 0)
 
 
-def _tell_due(columns: Sequence[str], rows: Sequence[Sequence[str]], waiting: Sequence[str]) -> None:
+def _print_due(columns: Sequence[str], rows: Sequence[Sequence[str]], waiting: Sequence[str]) -> None:
     if rows:
         output.table(columns, rows)
     elif not waiting:
@@ -207,17 +209,17 @@ def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
         return None
     except BackendUnavailableError:
         raise
-    except StrongroomError as error:  # one that cannot be told must not hide the others
+    except StrongroomError as error:  # one that is unknown must not hide the others
         return f"unknown: {error.message}"
 
 
 def _rotated(
     settings: GlobalOptions, registry: SecretProviderRegistry, secret: SecretPlan
 ) -> _Done | Literal["wait"] | None:
-    """Do what is to be done for one key; its failure is kept, so that it does not stop the others.
+    """Rotate one secret if it is due; a failure is returned, so that it does not stop the others.
 
     Returns:
-        How it ended; `wait` where it has failed a moment ago; None where there is nothing to do.
+        The outcome; `wait` if it has failed a moment ago; None if there is nothing to do.
     """
     key = secret.key
     rotation = rotation_of(registry, key)
@@ -225,7 +227,7 @@ def _rotated(
         step = rotation.due_step(key)
         if step is None or step == "wait":
             return step
-        with _telling_ways_on(settings, registry, key):
+        with _suggesting_ways_on(settings, registry, key):
             result = rotation.rotate_if_due(key)
     except ConflictError as error:
         return _Done(key, "in flight", error)
@@ -255,7 +257,7 @@ def _status(settings: GlobalOptions, registry: SecretProviderRegistry, key: str 
             output.lines(["the spec declares no secret with `rotate_days` or `rotate`"])
             return 0
     if settings.json:
-        output.as_json({"secrets": [_stands(name, status) for name, status in statuses]})
+        output.as_json({"secrets": [_status_as_data(name, status) for name, status in statuses]})
         return 0
     now = datetime.now(UTC)
     output.table(["key", "age", "due", "state", "last error"], _rows(statuses, now))
@@ -285,22 +287,21 @@ def _rows(found: Iterable[tuple[str, RotationStatus | None]], now: datetime) -> 
 def _when_due(status: RotationStatus, now: datetime) -> str:
     if status.due_at is None:
         return "-"
-    left = (status.due_at - now).total_seconds()
-    return f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+    return output.from_now((status.due_at - now).total_seconds())
 
 
-def _stands(key: str, status: RotationStatus | None) -> dict[str, Any]:
+def _status_as_data(key: str, status: RotationStatus | None) -> dict[str, Any]:
     if status is None:
         nothing = dict.fromkeys(("version", "rotated_at", "due_at", "last_error"))
         return {"key": key, "state": "absent", **nothing}
-    return _plain(asdict(status))
+    return _with_text_of_times(asdict(status))
 
 
 def _as_json(result: RotationResult) -> dict[str, Any]:
-    return _plain(asdict(result))
+    return _with_text_of_times(asdict(result))
 
 
-def _plain(members: dict[str, Any]) -> dict[str, Any]:
+def _with_text_of_times(members: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in members.items()
     }

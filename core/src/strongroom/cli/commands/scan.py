@@ -79,17 +79,17 @@ def scan_command(
     for place in places:
         if isinstance(place, Unreadable):
             unread.append(place._replace(path=masker.mask_text(place.path)))
-            settings.warn(f"{_printable(unread[-1].path)} is not searched: {place.why}")
+            settings.warn(f"{output.printable(unread[-1].path)} is not searched: {place.why}")
         else:
             count += 1
             findings += find_matches(*place, masker)
-    _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count, unread)
+    _print(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count, unread)
     if findings:
         return errors.FOUND_SOMETHING
     return errors.DENIED if unread else 0
 
 
-def _tell(
+def _print(
     settings: GlobalOptions, findings: Sequence[Match], count: int, unread: Sequence[Unreadable]
 ) -> None:
     if settings.json:
@@ -99,27 +99,23 @@ def _tell(
         output.as_json({"ok": good, "files": count, "findings": rows, "unread": skipped})
         return
     output.lines(
-        f"{_printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})" for one in findings
+        f"{output.printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})"
+        for one in findings
     )
     found = {0: "nothing", 1: "1 place"}.get(len(findings), f"{len(findings)} places")
     rest = f"; {len(unread)} could not be read" if unread else ""
     output.lines([f"{found} in {count} file{'' if count == 1 else 's'}{rest}"])
 
 
-def _printable(path: str) -> str:
-    return path if path.isprintable() else ascii(path)
-
-
 def _install(settings: GlobalOptions) -> None:
     hook = hooks_folder() / "pre-commit"
     options = [f"--spec={Path(settings.spec).absolute()}"] if settings.spec is not None else []
-    # A spec that was found is not named for all time: what a later commit or pull makes of it is asked about.
+    # A spec that was found stays a found one: if a commit or pull changes it, it has to be trusted again.
     found = find_spec() if settings.spec is None else None
     more = [f"--found={Path(found.path).absolute()}"] if found is not None else []
     options += [f"--profile={settings.profile}"] if settings.profile else []
-    # The interpreter by its path: a user who commits need not have this environment's commands at hand. -P:
-    # the
-    # work tree, which may be somebody else's branch, is not among the places that code is imported from.
+    # The interpreter is named by its path, because this environment may not be active at a commit. With -P no
+    # code is imported from the work tree, which may be somebody else's branch.
     words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
     script = f"{_OURS}exec {shlex.join(words)}\n"
     there = hook.read_text(errors="replace") if hook.exists() else None

@@ -120,7 +120,7 @@ def _tell_empty(settings: GlobalOptions, registry: SecretProviderRegistry, key: 
 
 
 def _declared(plan: Plan, name: str) -> bytes | None:
-    """Return the spec with the declaration of `name`; None where it has one.
+    """Return the spec with a declaration of `name`; None if it has one.
 
     Raises:
         UsageError: There is no spec to add it to, or it cannot be the name of a declared secret.
@@ -145,7 +145,7 @@ def _declared(plan: Plan, name: str) -> bytes | None:
 
 
 def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) -> list[str]:
-    """Return what the declarations of `key` have against `value`; of members only that of the `named` one."""
+    """Return which rules in the declarations of `key` `value` breaks; of a member, those of `named` alone."""
     if named is not None and named.field is not None:
         declared = [named]
     else:
@@ -155,7 +155,7 @@ def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) ->
 
 
 def _write_spec(path: Path, data: bytes) -> None:
-    """Put `data` in the place of the spec, wherever a link leads, and trust it."""
+    """Replace the spec at `path` with `data`, or the file that it links to, and trust it."""
     real = path.resolve()
     write_atomically(real, data, mode=stat.S_IMODE(real.stat().st_mode))
     with suppress(ConfigurationError):  # without a home nothing is trusted

@@ -1,4 +1,4 @@
-"""`strongroom trust`: which specs that were found may do more than a closed one."""
+"""`strongroom trust`: allow a spec that was found to do more than a closed one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def trust_command(
 
 
 def _spec(settings: GlobalOptions, path: str | None) -> Path:
-    """Return the spec that is meant: a file, that of a folder, or the one found here."""
+    """Return the path of the spec: a file, the spec of a folder, or the one found here."""
     named = path if path is not None else settings.spec
     if named is not None:
         return Path(named, SPEC_FILE) if Path(named).is_dir() else Path(named)
@@ -83,7 +83,7 @@ def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
     if settings.json:
         output.as_json({"trusted": real, "sha256": digest, "does": effects})
     else:
-        output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in effects)])
+        output.lines([f"trusted as it is now: {output.printable(real)}", *(f"  {one}" for one in effects)])
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         settings.warn(
@@ -92,7 +92,7 @@ def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
 
 
 def _problems(spec: Path) -> Sequence[str]:
-    """Return what keeps `spec` from being used, without looking up what it refers to."""
+    """Return the problems of `spec`, without looking up its references."""
     from strongroom.spec.loader import load_spec
 
     try:
@@ -112,7 +112,7 @@ def _trust_folder(settings: GlobalOptions, folder: Path) -> None:
     if settings.json:
         output.as_json({"trusted": real, "sha256": None, "does": []})
     else:
-        output.lines([f"trusted, with all that you write there and below: {_printable(real)}"])
+        output.lines([f"trusted, with all that you write there and below: {output.printable(real)}"])
 
 
 def _forget(settings: GlobalOptions, meant: Path | None, *, as_folder: bool) -> None:
@@ -135,7 +135,7 @@ def _forget(settings: GlobalOptions, meant: Path | None, *, as_folder: bool) -> 
         output.as_json({"forgotten": sorted({one.path for one in forgotten})})
     else:
         output.lines(
-            f"trusted no longer: {_printable(one)}" for one in sorted({one.path for one in forgotten})
+            f"trusted no longer: {output.printable(one)}" for one in sorted({one.path for one in forgotten})
         )
 
 
@@ -154,7 +154,7 @@ def _list(settings: GlobalOptions) -> None:
             ["path", "since", "bytes", "now"],
             (
                 [
-                    _printable(one.path),
+                    output.printable(one.path),
                     output.moment(datetime.fromtimestamp(one.at, UTC), timespec="seconds"),
                     one.digest[:_SHOWN_DIGITS] if one.digest is not None else "a folder",
                     _state(one),
@@ -176,7 +176,3 @@ def _state(one: trust.Trusted) -> str:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _printable(path: str) -> str:
-    return path if path.isprintable() else ascii(path)

@@ -1,1 +1,1 @@
-"""Declared secrets: which a command means, and where their values are."""
+"""Declared secrets: which of them a command is about, and where their values are."""

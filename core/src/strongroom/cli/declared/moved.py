@@ -1,4 +1,4 @@
-"""Declared names that lead to where nothing is stored: the value is still where they led before."""
+"""Declared names whose key was changed in the spec while the value is still at the old place."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["moved"]
 
 
 def moved(registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
-    """Return those of `resolutions` whose value is still stored where their name led before: each as missing.
+    """Return those of `resolutions` whose value is still at an earlier place of the name, as missing.
 
     Args:
-        registry: Asked about the keys that names had before, where nothing is stored now.
+        registry: Asked for the earlier keys of the names that have no value.
         resolutions: Secrets as `resolve_all` returned them.
     """
     marked = {name: _marked(registry, one) for name, one in resolutions.items()}
@@ -34,7 +34,7 @@ def moved(registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution
 
 def _marked(registry: SecretProviderRegistry, one: Resolution) -> Resolution | None:
     plan = one.plan
-    # With `generate` an optional one would be made as well.
+    # With `generate`, a value would be made for an optional secret, too.
     may_be_made = one.status == "ok" and one.text is None and plan.generate is not None
     if plan.compose is not None or one.is_gone or not (one.status == "missing" or may_be_made):
         return None
@@ -61,7 +61,7 @@ def _at_another_key(registry: SecretProviderRegistry, plan: SecretPlan) -> str |
 
 
 def _before(registry: SecretProviderRegistry, plan: SecretPlan) -> Place | None:
-    """Return where the value of a declared name is still stored; places of other names are not looked at."""
+    """Return the earlier place of a declared name that still has a value, and is of no other name."""
     from strongroom.spec.remembered_names import former_places
 
     taken = {(one.key, one.field) for one in registry.plan.secrets.values()}

@@ -1,7 +1,7 @@
-"""What somebody means who names a secret: a key, or a declared name that leads to one.
+"""The names that a user gives for a secret: keys, or declared names, which stand for the key in the spec.
 
-A name is tried as a key first. Only where nothing is stored there, or it may not be read, a declared name
-leads on to what the spec says.
+A name is tried as a key first. Only if nothing is stored there, or it may not be read, it is taken as a
+declared name.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["Read", "led_to", "read", "stored", "suggesting", "target", "with_nearest"]
+__all__ = ["Read", "declared_by_other_key", "read", "stored", "suggesting", "target", "with_nearest"]
 
 _LISTED_SOON = frozenset({"memory", "file", "env", "directory"})
 
 
 class Read(NamedTuple):
-    """What was read, and the key it was read from; a composed secret has its name there."""
+    """A value, and the key it was read from; the name of a composed secret."""
 
     key: str
     value: str
 
 
-def led_to(plan: Declarations, text: str, *, as_key: bool = False) -> SecretPlan | None:
-    """Return the declaration that `text` may lead on to; None where it is nothing but a key.
+def declared_by_other_key(plan: Declarations, text: str, *, as_key: bool = False) -> SecretPlan | None:
+    """Return the declaration of the name `text`; None if there is none, or its key is `text` as well.
 
     Args:
         plan: What is declared.
-        text: What somebody typed.
-        as_key: Take it as a key alone.
+        text: What the user typed.
+        as_key: Whether it is a key in any case.
     """
     declared = None if as_key else plan.secrets.get(text)
     return None if declared is None or declared.key == text else declared
@@ -49,9 +49,9 @@ def read(source: SecretSource, text: str, *, as_key: bool = False) -> Read:
 
     Raises:
         SecretNotFoundError: There is none; the message has the key that was asked for last.
-        ValidationError: It is composed, and what it is made of does not fit.
+        ValidationError: It is composed, and its parts break a rule.
     """
-    declared = led_to(source.plan, text, as_key=as_key)
+    declared = declared_by_other_key(source.plan, text, as_key=as_key)
     if declared is None:
         return Read(text, source.get_secret(text))
     value = stored(source, text)
@@ -68,7 +68,7 @@ def read(source: SecretSource, text: str, *, as_key: bool = False) -> Read:
 
 
 def stored(source: SecretSource, key: str) -> str | None:
-    """Return what is stored at `key`; None where nothing is, or where it may not be read."""
+    """Return the value at `key`; None if there is none, or it may not be read."""
     try:
         return source.get_secret(key)
     except SecretNotFoundError as error:
@@ -96,18 +96,18 @@ def _composed(source: SecretSource, declared: SecretPlan) -> str:
 def target(
     registry: SecretProviderRegistry, text: str, *, as_key: bool, doing: str
 ) -> tuple[str, SecretPlan | None]:
-    """Return the key that a command is about, and the declaration that led there.
+    """Return the key that a command is about, and its declaration if `text` is a declared name.
 
     Args:
-        registry: Asked whether there is such a key, where it could be a name as well.
-        text: What somebody typed.
-        as_key: Take it as a key alone.
+        registry: Asked whether there is such a key, if `text` is also a declared name.
+        text: What the user typed.
+        as_key: Whether it is a key in any case.
         doing: What the command does to a secret, for the message.
 
     Raises:
         UsageError: The secret is composed of others.
     """
-    declared = led_to(registry.plan, text, as_key=as_key)
+    declared = declared_by_other_key(registry.plan, text, as_key=as_key)
     if declared is None or stored(registry, text) is not None:
         return text, None
     if declared.compose is not None:
@@ -123,7 +123,7 @@ def target(
 
 @contextmanager
 def suggesting(registry: SecretProviderRegistry) -> Iterator[None]:
-    """Give a secret that was not found the name that was most likely meant."""
+    """Add the name that was most likely meant to the error for a secret that was not found."""
     try:
         yield
     except SecretNotFoundError as error:
@@ -132,17 +132,17 @@ def suggesting(registry: SecretProviderRegistry) -> Iterator[None]:
 
 
 def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -> SecretNotFoundError:
-    """Return `error` with the name or key that was most likely meant, where there is one."""
+    """Return `error`, with the name or key that was most likely meant as its hint."""
     from strongroom.errors import StrongroomError, show_key
     from strongroom.plugins import nearest
 
     if error.reason != "absent" or error.key is None:
         return error
-    # That a fresh clone has no store is said of a spec's, not of the user's own.
+    # The hint that a fresh clone has no store does not fit the user's own store.
     if error.hint is not None and (registry.plan.origin != "own" or not registry.absent_store(error.key)):
         return error
-    declared = led_to(registry.plan, error.key)
-    if declared is not None:  # a command for keys alone, or nothing is stored where the name leads
+    declared = declared_by_other_key(registry.plan, error.key)
+    if declared is not None:  # a command for keys alone, or nothing is stored at its key
         parts = ", ".join(declared.parts) or "fixed text"
         leads = (
             f"composed of {parts}" if declared.compose is not None else f"at the key {show_key(declared.key)}"
@@ -155,7 +155,7 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     if close is None:
         try:
             how = registry.explain(error.key)
-            # Hooks would see a list that nobody asked for.
+            # Hooks would see a listing that the user did not ask for.
             if how.provider in _LISTED_SOON and not how.hooks:
                 close = nearest(error.key, registry.list_secrets())
         except StrongroomError:  # what was not found is reported all the same

@@ -1,4 +1,4 @@
-"""The rotations that a spec declares, ready to be done."""
+"""The rotations that a spec declares: their objects and their states."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
 
 
 def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = False) -> SecretRotation:
-    """Return how the spec wants `key` to be rotated: as declared, else by a new password alone.
+    """Return the rotation of `key`: as the spec declares it, else with a new password and no rotator.
 
     Args:
-        registry: What has the secret, and its spec.
+        registry: The registry that has the secret.
         key: The secret.
-        looks: Whether only the state is asked for: then no rotator is needed, and nothing is removed.
+        looks: Whether only the state is looked at: then no rotator is needed, and nothing is removed.
     """
     plan = registry.plan
     declared = declared_rotations(plan).get(key)
@@ -78,8 +78,8 @@ class InFlight(NamedTuple):
     """The state of a rotation that has begun and not ended.
 
     Attributes:
-        state: In words, with what the last attempt failed with.
-        hint: What to do about what is kept of it and cannot be read; None where it goes on or back.
+        state: In words, with the error of the last attempt.
+        hint: What to do about a record that cannot be read; None if it can be finished or undone.
     """
 
     state: str
@@ -87,7 +87,7 @@ class InFlight(NamedTuple):
 
 
 def ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> tuple[str, str]:
-    """Return the lines to type to finish, and to undo, the rotation of `key` that is in flight."""
+    """Return the command lines that finish, and undo, the rotation of `key` that is in flight."""
     plan, pipeline = registry.plan, settings.pipeline
     return (
         command_line(plan, "rotate", key, "--resume", pipeline=pipeline),
@@ -100,12 +100,12 @@ def in_flight(
 ) -> dict[str, InFlight]:
     """Return the rotations of declared secrets that have begun and not ended, by key.
 
-    A caller who may not read the record of a rotation, or whose backend is down, sees none here.
+    A rotation is left out if its record may not be read, or its backend is down.
 
     Args:
-        registry: Asked for those that are declared with `rotate_days` or `rotate`.
-        keys: Only these.
-        declared: Whether those of `keys` are left out that are not declared.
+        registry: The registry that has the secrets.
+        keys: Only these; None for all that are declared with `rotate_days` or `rotate`.
+        declared: Whether to leave out those of `keys` that are not declared so.
     """
     rotating = {}
     asked = declared_rotations(registry.plan) if declared or keys is None else keys
@@ -156,7 +156,7 @@ def _program(
     words: Sequence[str] | None = rotate.get(member)
     if words is None:
         return None
-    # As of the programs that `run` starts: strongroom's own keys and credentials are not for them.
+    # As with the programs that `run` starts, it does not get strongroom's own keys and credentials.
     environment = child_environment(os.environ, {}, credentials=registry.environment())
     return CommandRotator(
         words, timeout_seconds=rotate["timeout_seconds"], folder=registry.plan.folder, environment=environment
@@ -178,7 +178,7 @@ def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredR
         composer: ValueComposer | None = able(rotator, ValueComposer)
         field = secret.field
         new = make(key, old if field is None or composer is not None else member_of(old, key, field))
-        # Composed later, by the rotator that it is for. What it will be a part of has no rules for the whole.
+        # The rotator composes the value later; the rules are for the whole, and not for this part.
         part = composer is not None and field != "password" and old.lstrip().startswith("{")
         problem = None if part else check_text(secret, new)[1]
         if problem is not None:

@@ -1,4 +1,4 @@
-"""The declared secrets that a command hands over, all of them good, or one error that names the rest."""
+"""The declared secrets that a command uses: all of them valid, or one error that names those that are not."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def select_secrets(
 
     Args:
         plan: What is declared.
-        group: All groups where it is None.
-        only: All names where it is None.
-        source: Asked whether there is a key that is called like a name which is not declared.
+        group: Only this group; all if None.
+        only: Only these names; all if None.
+        source: Asked for a key of the same name, if a name is not declared.
 
     Raises:
         ValidationError: There is no such group.
@@ -56,12 +56,12 @@ def select_secrets(
 
 
 def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, Resolution]:
-    """Return the chosen secrets as they are found.
+    """Read the chosen secrets.
 
     Raises:
-        StrongroomError: The backend's own, where it refuses or is away.
-        SecretNotFoundError: Required ones are missing; the message names these and all that is wrong.
-        ValidationError: None is missing, but some are not of their type or break a rule.
+        StrongroomError: The backend refuses, or cannot be reached.
+        SecretNotFoundError: Required ones are missing; the message names them and all other problems.
+        ValidationError: None is missing, but some do not have their type, or break a rule.
     """
     resolutions = resolve_all(registry, chosen)
     for one in resolutions.values():
@@ -71,7 +71,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
         from strongroom.cli.declared.moved import moved
         from strongroom.registry import SecretProviderRegistry
 
-        if isinstance(registry, SecretProviderRegistry):  # else it is asked again, in a full load
+        if isinstance(registry, SecretProviderRegistry):  # else a full load comes here again
             resolutions |= moved(registry, resolutions)
     wrong = [one for one in resolutions.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
@@ -96,14 +96,14 @@ def _line_to_add(source: SecretSource, name: str) -> str | None:
 
 
 def nothing_declared(*, own: bool) -> str:
-    """Return what to say where no secret is declared; `own` where there is no spec either."""
+    """Return the message for a plan that declares no secret; `own` if there is no spec either."""
     if not own:
         return "the spec declares no secrets"
     return f"there is no strongroom.yaml here or above it, so no secret is declared{passed_over()}"
 
 
 def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
-    """Return, once, what to add to the spec for what was stored since the last `run`; None for nothing.
+    """Return, once, what to add to the spec for secrets stored since the last `run`; None if there are none.
 
     Args:
         source: The file of the spec.
@@ -121,7 +121,7 @@ def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, Sec
 
 
 def deprecations(resolutions: Mapping[str, Resolution]) -> list[str]:
-    """Return a line for each secret that is in use and ought not to be any more."""
+    """Return a warning for each deprecated secret that is in use."""
     return [
         f"{name} is deprecated: {one.plan.deprecated}"
         for name, one in resolutions.items()
@@ -132,7 +132,7 @@ def deprecations(resolutions: Mapping[str, Resolution]) -> list[str]:
 def _summary(wrong: Iterable[Resolution], count: int) -> str:
     wrong = list(wrong)
     problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
-    # Where there is no store, as in a fresh clone, each has the same reason behind its own.
+    # Without a store, as in a fresh clone, all problems end with the same reason.
     reasons = {str(one.problem).partition(": there is no ")[2] for one in wrong}
     why = ""
     if len(wrong) > 1 and len(reasons) == 1 and all(reasons):

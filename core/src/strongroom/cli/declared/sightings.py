@@ -1,4 +1,4 @@
-"""In which stores the values of declared names were seen, so that a changed route or provider loses none."""
+"""The stores in which values of declared names were seen, so that a change of the spec loses none."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ __all__ = ["forget_sightings", "note_resolved", "note_sightings", "where_it_was_
 
 
 def note_resolved(registry: SecretProviderRegistry, resolutions: Iterable[Resolution]) -> None:
-    """Note down in which store the values of these are, where they have one that is not a default."""
+    """Note in which store the values of these are; defaults are left out."""
     note_sightings(registry, [one.plan for one in resolutions if one.text is not None])
 
 
 def note_sightings(registry: SecretProviderRegistry, secrets: Iterable[SecretPlan]) -> None:
-    """Note down in which store the values of declared secrets are.
+    """Note in which store the values of declared secrets are.
 
     Args:
-        registry: What they are stored through.
+        registry: The registry that has the secrets.
         secrets: Composed ones, and those with a default, are left out.
     """
     sightings = {
@@ -53,7 +53,7 @@ def note_sightings(registry: SecretProviderRegistry, secrets: Iterable[SecretPla
 
 
 def forget_sightings(registry: SecretProviderRegistry, keys: Iterable[str]) -> None:
-    """Forget in which store the values of the names that lead to `keys` were: they were deleted."""
+    """Forget where the values of the names with these `keys` were, because they were deleted."""
     plan, gone = registry.plan, set(keys)
     names = {_of_this_tenant(name): () for name, secret in plan.secrets.items() if secret.key in gone}
     if names:
@@ -61,13 +61,13 @@ def forget_sightings(registry: SecretProviderRegistry, keys: Iterable[str]) -> N
 
 
 def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> str | None:
-    """Return, in words, where the value of a secret still is, or may be, though the spec leads elsewhere now.
+    """Return, in words, where the value of a secret still is, or may be, if the spec leads elsewhere now.
 
-    What another declared name leads to is that one's value.
+    The places of other declared names do not count.
 
     Args:
-        registry: Asked, where one of its pipelines still leads there.
-        secret: A declared one, with nothing at its key.
+        registry: Asked whether the value is there, if one of its pipelines still leads there.
+        secret: A declared secret with no value at its key.
     """
     plan = registry.plan
     seen = remembered_names.sightings_of(plan.source, plan.profile, _of_this_tenant(secret.name))
@@ -111,13 +111,13 @@ def _is_there(pipeline: SecretProvider, sighting: Sighting) -> bool:
             member_of(value, sighting.key, sighting.field)
     except (SecretNotFoundError, ValidationError):  # gone, or another secret by now
         return False
-    except PermissionDeniedError:  # nobody here can tell that it is gone
+    except PermissionDeniedError:  # it may still be there
         pass
     return True
 
 
 def _leading_to(registry: SecretProviderRegistry, sighting: Sighting) -> str | None:
-    """Return the pipeline that leads to where a value was seen; None where no usable one does."""
+    """Return the pipeline that leads to where a value was seen; None if no usable one does."""
     for name in sorted(registry.pipelines(), key=lambda name: name != sighting.pipeline):
         try:
             sources = sources_of(registry.pipeline(name), sighting.key)
@@ -129,7 +129,7 @@ def _leading_to(registry: SecretProviderRegistry, sighting: Sighting) -> str | N
 
 
 def _sightings(registry: SecretProviderRegistry, key: str, field: str | None) -> list[Sighting]:
-    """Return each store that `key` is read from, except those that no later process can read."""
+    """Return the stores that `key` is read from, except those that end with this process."""
     ((pipeline, _, route),) = registry.answering(key, prefix=False)
     inside = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
     return [

@@ -1,4 +1,4 @@
-"""Secrets that were stored and that no program gets yet, because the spec does not declare them."""
+"""Stored secrets that no program gets yet, because the spec does not declare them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def note_undeclared(plan: Plan, keys: Iterable[str]) -> None:
-    """Note down which of the stored `keys` no declaration leads to, for the next `run`."""
+    """Note which of the stored `keys` the spec does not declare, for the next `run`."""
     from strongroom.spec import remembered_names
 
     missing = set(keys) - {one.key for one in plan.secrets.values()}
@@ -35,7 +35,7 @@ def forget_undeclared(plan: Plan, keys: Iterable[str]) -> None:
 
 
 def undeclared_notice(keys: Sequence[str], source: str, secrets: Collection[str]) -> str:
-    """Return what to add to the spec for `keys`, which are stored and not declared.
+    """Return the message about `keys`, which are stored and not declared.
 
     Args:
         keys: At least one.

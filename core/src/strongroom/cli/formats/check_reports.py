@@ -1,4 +1,4 @@
-"""What `check` found, as CI systems read it: JUnit XML, and SARIF 2.1.0 (OASIS)."""
+"""Findings of `check` in formats of CI systems: JUnit XML, and SARIF 2.1.0 (OASIS)."""
 
 from __future__ import annotations
 

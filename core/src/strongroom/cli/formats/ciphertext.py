@@ -1,7 +1,7 @@
-"""Telling files that hold ciphertext or references, or are of a format that is not read: what to do instead.
+"""Refuses files that hold ciphertext or references, or have another format, and says what to do instead.
 
-What is encrypted, or only names where a value is, must not be stored as if it were the value, and what is
-read by wrong rules neither.
+Ciphertext or a reference must not be stored as if it was the value; nor must a value that was read by the
+rules of a wrong format.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _HEADS: tuple[tuple[bytes, str, str], ...] = (
         "name it in the spec and use strongroom copy",
     ),
 )
-"""How files begin that are not read; what they are; and what to do."""
+"""The first bytes of files that are not read, each with what the file is and what to do."""
 
 _ENDINGS: dict[str, tuple[str, str]] = {
     ".cred": ("a credential of systemd", "systemd-creds decrypt {file} - | strongroom set KEY"),
@@ -60,7 +60,7 @@ _ENDINGS: dict[str, tuple[str, str]] = {
     ".toml": ("a TOML file", "make JSON of it"),
     ".xml": ("an XML file", _EXPORTED),
 }
-"""Endings of formats that are not read, each with what it is and what to do."""
+"""Extensions of formats that are not read, each with what the file is and what to do."""
 
 _SOPS = "ENC[AES256_GCM,"
 _DOTENVX = re.compile(r"encrypted:[A-Za-z0-9+/]{60,}={0,2}")
@@ -69,7 +69,7 @@ _VALS = re.compile(r"(?:secret)?ref\+[a-z][a-z0-9+-]*://.+")
 
 
 def refuse_ending(path: Path) -> None:
-    """Raise `UsageError` for a file whose ending tells a format that is not read."""
+    """Raise `UsageError` for a file with the extension of a format that is not read."""
     known = _ENDINGS.get(path.suffix.lower())
     if known is not None:
         what, instead = known
@@ -80,14 +80,14 @@ def refuse_ending(path: Path) -> None:
 
 
 def refuse_sealed_file(path: Path, data: bytes) -> None:
-    """Raise `UsageError` for a file that begins as an encrypted one does, or a database."""
+    """Raise `UsageError` for an encrypted file or a database, by its first bytes."""
     for head, what, instead in _HEADS:
         if data.startswith(head):
             raise UsageError(f"{path} is {what}", hint=instead.format(file=path))
 
 
 class Sealed(NamedTuple):
-    """Values that are for one tool: what they are, how to get at them, and the names that have them."""
+    """Values that one tool made: what they are, how to decrypt or look them up, and their names."""
 
     what: str
     advice: str
@@ -95,7 +95,7 @@ class Sealed(NamedTuple):
 
 
 def sealed_values(values: Mapping[str, str]) -> list[Sealed]:
-    """Return what of `values` is ciphertext of a tool that is known here, or references for it."""
+    """Return which of `values` are ciphertext or references of a known tool."""
     kinds = [
         Sealed("encrypted by sops", "sops -d {file} | strongroom import - --format {kind}", _of_sops(values)),
         Sealed(
@@ -132,12 +132,12 @@ def sealed_values(values: Mapping[str, str]) -> list[Sealed]:
 
 
 def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> None:
-    """Raise `UsageError` where values are ciphertext of a tool that is known here, or references for it.
+    """Raise `UsageError` if any of `values` are ciphertext or references of a known tool.
 
     Args:
         path: The file.
         kind: Its format, for the advice.
-        values: What was read of it.
+        values: The values that the file holds.
     """
     found = sealed_values(values)
     if found:
@@ -146,7 +146,7 @@ def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> No
 
 
 def advice(found: Sequence[Sealed], path: Path, kind: str) -> str:
-    """Return how to get at all that was found in the file at `path`."""
+    """Return how to decrypt or look up all that was found in the file at `path`."""
     return "; ".join(one.advice.format(file=path, kind=kind) for one in found)
 
 

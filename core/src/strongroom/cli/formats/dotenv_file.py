@@ -1,4 +1,4 @@
-"""Reading `.env` files as python-dotenv and `sh` write them, with references to other names."""
+"""Reads `.env` files as python-dotenv and `sh` do, with references to other names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_SHOWN: Final = 20
 
 
 class Name(str):
-    """The name in `${NAME}`, in the place of what that name holds."""
+    """A name in `${NAME}`, which stands for the value of that name."""
 
     __slots__ = ()
 
@@ -42,16 +42,17 @@ LeftOut = Callable[[str], str | None] | None
 
 
 class Assignment(NamedTuple):
-    """What one name is to hold: its line, and text and names in their order."""
+    """The line of a name, and the texts and names that its value is made of, in their order."""
 
     line: int
     parts: tuple[str, ...]
 
 
 class _Value(NamedTuple):
-    """A value as it was read, where it ends in the file, and what of it `sh` might read otherwise.
+    """A value, where it ends in the file, and whether `sh` might read it otherwise.
 
-    `has_bare`: a `$NAME` without braces is in it. `has_pair`: two backslashes in single quotes, read as one.
+    `has_bare`: it has a `$NAME` without braces. `has_pair`: it has two backslashes in single quotes, which
+    are read as one.
     """
 
     parts: tuple[str, ...]
@@ -67,25 +68,24 @@ def read_assignments(
     *,
     left_out: LeftOut = None,
     variables: bool = False,
-    in_clear: bool = False,
+    unsealed_only: bool = False,
 ) -> dict[str, Assignment]:
-    """Return what each name of a `.env` file is to hold; those that `left_out` is true of are not there.
+    """Return the assignments of a `.env` file, without those that `left_out` has a reason for.
 
-    A `${NAME}` stands for what the same file gives that name. In single quotes, behind a backslash, of a name
-    that the file does not give, or in a circle, it is text.
+    A `${NAME}` stands for the value that the same file gives to that name. It is text in single quotes,
+    behind a backslash, if the file does not have that name, or in a circle of names.
 
     Args:
         path: The file, for messages.
-        text: What it holds.
-        warn: Called with what may be meant otherwise than it is read, with lines and names.
-        left_out: Returns why a name is left out; None where it is not.
-        variables: Take only names that a variable can have.
-        in_clear: Take no ciphertext and no references that another tool understands.
+        text: Its text.
+        warn: Called with warnings about text that may mean something else, with lines and names.
+        left_out: Returns why a name is left out; None if it is not.
+        variables: Whether to refuse names that a variable cannot have.
+        unsealed_only: Whether to refuse ciphertext and references of other tools.
 
     Raises:
-        UsageError: Lines are not assignments, or are encrypted; all are named by their numbers, and nothing
-            of
-            them is shown.
+        UsageError: Lines are not assignments, or are encrypted; the message has their numbers, and no text
+            of them.
     """
     text = text.replace("\r\n", "\n")
     assignments: dict[str, Assignment] = {}
@@ -95,7 +95,7 @@ def read_assignments(
     problems: list[tuple[int, str]] = []
     for line, name, value, problem in _bindings(text):
         if problem is None and variables and not _VARIABLE.fullmatch(name):
-            # Nor is the name shown, which may be a line of a key.
+            # The name is not shown: it may be a line of a private key.
             problem = "the text before = is not a valid name of a variable"  # noqa: PLW2901
         if problem is not None:
             problems.append((line, problem))
@@ -106,7 +106,7 @@ def read_assignments(
             marked.pop(name, None)
             if is_so:
                 marked[name] = line
-    sealed = sealed_values({name: "".join(one.parts) for name, one in assignments.items() if in_clear})
+    sealed = sealed_values({name: "".join(one.parts) for name, one in assignments.items() if unsealed_only})
     problems += [_as_problem([assignments[name].line for name in one.names], one.what) for one in sealed]
     if problems:
         raise _refused(path, sorted(problems), hint=advice(sealed, path, "env") or None)
@@ -117,7 +117,7 @@ def read_assignments(
 
 
 def expanded(assignments: Mapping[str, Assignment]) -> dict[str, str]:
-    """Return what each name holds with all `${NAME}` filled in."""
+    """Return the value of each name, with each `${NAME}` replaced by that name's value."""
     done: dict[str, str] = {}
 
     def value(name: str) -> str:
@@ -137,7 +137,7 @@ def template(parts: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    # A brace could begin something together with what follows; of line ends Jinja2 keeps only `\n`.
+    # A brace might begin an expression of Jinja2, which also keeps no other line ends than `\n`.
     return text.replace("{", '{{ "{" }}').replace("\r", '{{ "\\r" }}')
 
 
@@ -148,7 +148,7 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
     from dotenv.parser import Position, Reader, parse_binding
 
     reader = Reader(io.StringIO(text))
-    waiting: tuple[int, str, _Value, int] | None = None  # one that may go on in the next line
+    waiting: tuple[int, str, _Value, int] | None = None  # an assignment that may go on in the next line
     while reader.has_next():
         start, at = reader.position.chars, reader.position.line
         binding = parse_binding(reader)
@@ -158,7 +158,7 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
         if problem is not None:
             word = _shell_word(reader.string, start if waiting is None else waiting[3])
             if word is not None and word[1].end > start:
-                # python-dotenv may have gone past the word's end: `\'` is an escape to it alone.
+                # python-dotenv may have read past the end of the word: only for it `\'` is an escape.
                 reader.position.set(Position(start, at))
                 reader.position.advance(reader.string[start : word[1].end])
                 yield line if waiting is None else waiting[0], *word, None
@@ -180,7 +180,7 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
 
 
 def _problem(binding: Binding) -> str | None:
-    """Return what is wrong with what was read; nothing of it, for it may be a line of a key."""
+    """Return what is wrong with a line, without its text, which may be of a private key."""
     if binding.error:
         return "not an assignment of the form NAME=value"
     if binding.key is not None and binding.value is None:
@@ -189,7 +189,7 @@ def _problem(binding: Binding) -> str | None:
 
 
 def _value(said: str, value: str, end: int) -> _Value:
-    """Return a value that python-dotenv has read, by how it is quoted."""
+    """Return a value that python-dotenv has read, as its quotes say."""
     before = _BEFORE.match(said)
     rest = said[before.end() :] if before is not None else ""
     if rest.startswith("'"):
@@ -212,7 +212,7 @@ def _value(said: str, value: str, end: int) -> _Value:
 
 
 def _of_double(raw: str, pattern: re.Pattern[str], end: int) -> _Value:
-    """Return what is between double quotes that end at `end`."""
+    """Return the value between double quotes that end at `end`."""
     parts: list[str] = []
     bare, at = False, 0
     for match in pattern.finditer(raw):
@@ -231,7 +231,7 @@ def _of_double(raw: str, pattern: re.Pattern[str], end: int) -> _Value:
 
 
 def _shell_word(text: str, start: int) -> tuple[str, _Value] | None:
-    """Return name and value of an assignment as `sh` reads it, from `start`; None where it is not one."""
+    """Return name and value of an assignment as `sh` reads it, from `start`; None if it is not one."""
     before = _BEFORE.match(text, start)
     if before is None:
         return None
@@ -269,7 +269,7 @@ def _piece(text: str, at: int) -> _Value | None:
 
 
 def _joined(parts: Sequence[str]) -> tuple[str, ...]:
-    """Return `parts` with texts that follow each other made one, and empty ones left out."""
+    """Return `parts` with adjacent texts joined, and without empty ones."""
     joined: list[str] = []
     texts: list[str] = []
     for part in (*parts, None):
@@ -304,7 +304,7 @@ def _without(
 def _settled(
     path: Path, assignments: dict[str, Assignment], warn: Callable[[str], object]
 ) -> dict[str, Assignment]:
-    """Make text of each `${NAME}` that refers to nothing."""
+    """Turn each `${NAME}` into text whose name is not in the file, or in a circle."""
     ordered = set(_in_order(assignments))
     left: list[str] = []
     done = {}
@@ -328,7 +328,7 @@ def _settled(
 
 
 def _in_order(assignments: Mapping[str, Assignment]) -> list[str]:
-    """Return the names that are in no circle and hang on none, each behind those that it needs."""
+    """Return the names that do not depend on a circle, each behind those that it depends on."""
     needs = {
         name: {part for part in one.parts if isinstance(part, Name) and part in assignments}
         for name, one in assignments.items()
@@ -372,7 +372,7 @@ def _warn(
 
 
 def _as_problem(lines: Sequence[int], what: str) -> tuple[int, str]:
-    """Return the first of `lines` with what is wrong there, and in the others."""
+    """Return the first of `lines`, and the problem with the numbers of the others."""
     first, *others = lines
     if not others:
         return first, what

@@ -17,14 +17,14 @@ _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
 def variables(values: Mapping[str, str], declared: Collection[str] = ()) -> dict[str, str]:
-    """Return values by the names of variables: `database/password` is DATABASE_PASSWORD.
+    """Return values by names of variables: `database/password` becomes DATABASE_PASSWORD.
 
     Args:
         values: By key, or by declared name.
-        declared: What of them are declared names, which stay as they are.
+        declared: The declared names, which stay as they are.
 
     Raises:
-        UsageError: Two would have one name.
+        UsageError: Two would get the same name.
     """
     named: dict[str, str] = {}
     keys: dict[str, str] = {}
@@ -46,7 +46,7 @@ def as_env(values: Mapping[str, str], *, before: str = "") -> str:
 
 
 def _shell_quoted(value: str) -> str:
-    # In single quotes such a backslash is an escape to python-dotenv, and with it to `import`.
+    # In single quotes python-dotenv, and so `import`, would take such a backslash for an escape.
     if "\\\\" in value or "\\'" in f"{value}'":
         return '"' + _SHELLS_OWN.sub(r"\\\g<0>", value) + '"'
     # zsh takes `=ls` at the beginning, or behind a colon, for the path of a program.
@@ -56,7 +56,7 @@ def _shell_quoted(value: str) -> str:
 
 
 def as_dotenv(values: Mapping[str, str]) -> str:
-    """Return lines that the readers of `.env` files take alike, and refuse what they do not."""
+    """Return lines that all readers of `.env` files read alike; other values are refused."""
     return "".join(f"{variable_name(name)}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
 
 
@@ -94,7 +94,7 @@ def _dotenv_quoted(name: str, value: str) -> str:
 
 
 def as_docker(values: Mapping[str, str]) -> str:
-    """Return lines for `docker run --env-file`, which knows neither quotes nor escapes."""
+    """Return lines for `docker run --env-file`, which has neither quotes nor escapes."""
     for name, value in values.items():
         for character, description in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
             refuse(name, value, character, description)
@@ -102,7 +102,7 @@ def as_docker(values: Mapping[str, str]) -> str:
 
 
 def as_github(values: Mapping[str, str]) -> str:
-    """Return lines for the file that GITHUB_ENV names, each value between delimiters that are not in it."""
+    """Return lines for the file that GITHUB_ENV names, each value between random delimiters."""
     lines = []
     for name, value in values.items():
         refuse(name, value, "\0", "NUL")
@@ -121,7 +121,7 @@ def as_yaml(values: Mapping[str, str]) -> str:
     """Return a YAML mapping of text to text."""
     import yaml
 
-    # Quoted throughout, so that no reader takes `on` or `0123` for anything but text.
+    # All values are quoted, so that every reader takes `on` or `0123` for text.
     text: str = yaml.safe_dump(
         dict(values), default_style='"', allow_unicode=False, width=1 << 30, sort_keys=False
     )

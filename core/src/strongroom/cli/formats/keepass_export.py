@@ -1,4 +1,4 @@
-"""What KeePassXC and KeePass 2 export: a table in CSV, or XML (the format of both)."""
+"""Reads exports of KeePassXC and KeePass 2: a table in CSV, or XML (the format of both)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HINT: Final = "make it by `keepassxc-cli export --format csv DATABASE`, or --fo
 
 
 class _Entry(NamedTuple):
-    """An entry as it is exported; `repr` is not for messages, as it shows the password."""
+    """An entry of an export; its `repr` shows the password, so it must not be in a message."""
 
     name: str
     password: str
@@ -102,7 +102,7 @@ def _xml_entries(path: Path, text: str) -> Iterator[_Entry]:
 
 
 def _parsed(path: Path, text: str) -> ET.Element:
-    """Return the topmost element of XML that declares no entities: their text could be of any length."""
+    """Return the root of an XML document without entities, whose text could be of any length."""
     if "<!DOCTYPE" in text:
         raise UsageError(f"{path}: XML with a DOCTYPE, which is not read", hint=_HINT)
     try:

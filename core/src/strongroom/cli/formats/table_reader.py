@@ -1,4 +1,4 @@
-"""Reading files of names and values: `.env`, Docker's own, JSON, YAML, and what KeePassXC exports."""
+"""Reads files of names and values: `.env`, Docker's own, JSON, YAML, and exports of KeePass."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def read_table(
     *,
     left_out: Callable[[str], str | None] | None = None,
 ) -> dict[str, str]:
-    """Return the names and values of a file, those of a mapping under `name/member`.
+    """Return the names and values of a file; members of a mapping are called `name/member`.
 
     Text and numbers are taken as they are written: `0123`, `1.10` and, in YAML, `no`.
 
     Args:
         path: The file; `-` is standard input.
-        warn: Called with what may be meant otherwise than it is read.
-        kind: Its format, one of `FORMATS`; by default told by its ending, in any case: `.json`, `.yaml`,
+        warn: Called with warnings about text that may mean something else.
+        kind: Its format, one of `FORMATS`; None for that of its extension, in any case: `.json`, `.yaml`,
             `.yml`, else `.env`.
-        left_out: Returns why a name of a variable is left out; None where it is not.
+        left_out: Returns why a name of a variable is left out; None if it is not.
 
     Raises:
-        UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
-            a value is null, a list, or of another type. Of the file, only names and places are shown.
+        UsageError: It does not have that format, or is encrypted; a name is there twice; a value is null, a
+            list, or of another type. The message has only names and places from the file.
     """
     is_given = kind is not None
     if kind is None:
@@ -77,7 +77,7 @@ def read_dotenv(
     variables: bool = False,
     is_given: bool = True,
 ) -> dict[str, Assignment]:
-    """Return what each name of a `.env` file is to hold, see `read_assignments`.
+    """Return the assignments of a `.env` file; see `read_assignments`.
 
     Raises:
         UsageError: Lines are not assignments (their numbers are given); or the file is encrypted; or it
@@ -88,7 +88,7 @@ def read_dotenv(
     text = _text(path)
     if not is_given and text.lstrip().startswith("{"):
         raise UsageError(f"{path} looks like JSON", hint="say --format json, or which other format it has")
-    return read_assignments(path, text, warn, left_out=left_out, variables=variables, in_clear=True)
+    return read_assignments(path, text, warn, left_out=left_out, variables=variables, unsealed_only=True)
 
 
 def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
@@ -98,7 +98,7 @@ def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
 
 
 class _Names:
-    """The values of a file by their names, and all that is wrong with it."""
+    """The values of a file by their names, and its problems."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -108,13 +108,13 @@ class _Names:
         self._mappings = 0
 
     def enter(self) -> None:
-        """Count a mapping: aliases of YAML multiply, also those of empty ones."""
+        """Count a mapping: with aliases, a small YAML file may have very many, even if they are empty."""
         self._mappings += 1
         if self._mappings > _MAX_VALUES:
             raise UsageError(f"{self._path} has more than {_MAX_VALUES} mappings")
 
     def add(self, name: str, value: str, where: str = "") -> None:
-        """Take a value; a name that is there already is a problem, and too many values an error."""
+        """Add a value; a name that is there already is a problem, and too many values are an error."""
         if name in self._values:
             self.refuse(f"{name} is there twice", where)
         elif len(self._values) >= _MAX_VALUES:
@@ -123,7 +123,7 @@ class _Names:
             self._values[name] = value
 
     def refuse(self, problem: str, where: str = "", hint: str | None = None) -> None:
-        """Note what is wrong, and where: `:line:column`."""
+        """Note a problem, and its place, `:line:column`."""
         self._problems.append(f"{self._path}{where}: {problem}")
         self._hint = self._hint or hint
         if len(self._problems) > _MOST_PROBLEMS:  # as above
@@ -133,7 +133,7 @@ class _Names:
         """Return the values.
 
         Raises:
-            UsageError: Something is wrong; all of it, or the first of very many, is in the message.
+            UsageError: There are problems; the message has them, or the first of very many.
         """
         if not self._problems:
             return self._values
@@ -163,7 +163,7 @@ def _json(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
 
     wrong = where = ""
     try:
-        # Numbers keep their text: 1.10 is a version, and 1e3 perhaps a password.
+        # Numbers stay as they are written: 1.10 is a version, and 1e3 perhaps a password.
         data = json.loads(
             text, parse_float=str, parse_int=str, parse_constant=refused, object_pairs_hook=once
         )
@@ -229,7 +229,7 @@ def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
 
     where, wrong = "", "not YAML"
     try:
-        # The base loader gives no scalar a type: every one is its own text.
+        # With the base loader every scalar is text.
         top = yaml.compose(text, Loader=yaml.BaseLoader)
     except Exception as error:  # noqa: BLE001  # a parser's message quotes the file
         mark = getattr(error, "problem_mark", None)
@@ -270,7 +270,7 @@ def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int)
 
 
 def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
-    """Return the pairs of a mapping, with those of the mappings under `<<` that it does not have itself."""
+    """Return the pairs of a mapping, and those of the mappings under `<<` whose names it does not have."""
     own = [(key, node) for key, node in mapping.value if not _is_merge(key)]
     names = {key.value for key, _ in own if key.id == "scalar"}
     for key, node in mapping.value:

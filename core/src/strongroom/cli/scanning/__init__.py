@@ -1,1 +1,1 @@
-"""What `scan` looks through, and how it finds stored values."""
+"""The files that `scan` searches, and how it finds stored values in them."""

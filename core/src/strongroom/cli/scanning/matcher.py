@@ -1,4 +1,4 @@
-"""What `scan` looks for: the stored values, each with the name that stands for it."""
+"""Finds stored values in files for `scan`, and labels each with the name of its secret."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Match:
 
 
 def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
-    """Return what to look for: all that the registry lists, and all that is declared.
+    """Return a masker of all values that the registry lists, or the spec declares.
 
-    The labels of its finds are the secrets' names.
+    The label of each value is the name of its secret.
 
     Raises:
-        StrongroomError: A backend refuses, or is away: then nothing could be said.
+        StrongroomError: A backend refuses, or cannot be reached, so that a value might be missed.
     """
     declared = registry.plan.secrets
     known = {plan.key for plan in declared.values() if plan.field is None}
@@ -54,7 +54,7 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
         if key not in known
     }
     masker, left_out = Masker(), []
-    # Two searches: a key may be called as a declared secret is, and both are meant.
+    # Two calls, because a key may have the same name as a declared secret with another key.
     for name, resolution in [
         *resolve_all(registry, declared).items(),
         *resolve_all(registry, stored).items(),
@@ -83,7 +83,7 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
 
 
 def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Match]:
-    """Yield every stored value in `content`, once for each place; the file's name is looked at too."""
+    """Yield each place of a stored value in `content`, and in the name of the file."""
     finder = masker.finder
     for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
         yield Match(path, 0, 0, secret, encoding)
@@ -114,7 +114,7 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
 
 
 def _distinct(finder: Finder, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
-    """Yield where finds that reach beyond `seen` begin; those of a secret that overlap are one."""
+    """Yield where matches begin that end behind `seen`; matches of one secret that overlap count as one."""
     stop = -1
     reported: set[str] = set()
     for begin, end, secret, encoding in finder.find(data):

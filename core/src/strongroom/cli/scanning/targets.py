@@ -1,4 +1,4 @@
-"""Where `scan` looks: files that git does not ignore, or what is staged for a commit."""
+"""The files that `scan` searches: those that git does not ignore, or those staged for a commit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
 _OF_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj"})
 _SUBMODULE = b"160000"
 _NOT_OPENED = re.compile(rb"warning: could not open directory '(?P<name>.*)/': (?P<why>.*)")
-"""What git says of a folder that it lists nothing of, and ends with 0 all the same."""
+"""What git prints about a folder that it cannot list, though it ends with 0."""
 
 
 class Unreadable(NamedTuple):
@@ -33,16 +33,16 @@ class Unreadable(NamedTuple):
 def files(paths: Sequence[str], *, submodules: bool = True) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
     """Yield every file under `paths` with its content; `-` is standard input.
 
-    What is named itself is always read: a link is followed, a pipe is read to its end. In a folder that
-    belongs to a git work tree, what git ignores is left out; elsewhere only the folders in which version
-    control keeps its own. Links and pipes in a folder are left out.
+    Each of `paths` is read in any case: a link is followed, a pipe is read to its end. In a folder of a git
+    work tree, the files that git ignores are left out; elsewhere only the folders of version control
+    themselves. Links and pipes in a folder are left out.
 
     Args:
         paths: Files and folders.
-        submodules: Whether the work trees of submodules, and others within, are looked through too.
+        submodules: Whether the work trees of submodules, and other work trees inside, are searched too.
 
     Raises:
-        UsageError: What is named is not there, or leads nowhere (exit code 3).
+        UsageError: One of `paths` is not there, or is a link to nothing (exit code 3).
     """
     for path in paths:
         _check_is_there(path)
@@ -66,7 +66,7 @@ def _check_is_there(path: str) -> None:
 
 def _opened(path: Path, *, named: bool = False) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
     try:
-        # A device, or a pipe that nobody named, would have us wait, so the kind is looked at first.
+        # Opening a device, or a pipe inside a folder, might block, so the kind is looked at first.
         mode = (path.stat() if named else path.lstat()).st_mode
         if stat.S_ISREG(mode) or (named and (stat.S_ISFIFO(mode) or _is_a_terminal(path))):
             with path.open("rb") as content:
@@ -86,7 +86,7 @@ def _is_a_terminal(path: Path) -> bool:
 def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield every file that the next commit adds or changes, with its content as it is staged.
 
-    What a merge has left in conflict is not staged: git makes no commit before it is.
+    Files in conflict after a merge are left out: git makes no commit before they are staged.
 
     Raises:
         UsageError: There is no git, or this is not a work tree.
@@ -117,7 +117,7 @@ def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def hooks_folder() -> Path:
-    """Return where git looks for hooks.
+    """Return the folder of git's hooks.
 
     Raises:
         UsageError: There is no git, or this is not a work tree.
@@ -131,7 +131,7 @@ def _under(folder: Path, *, submodules: bool) -> Iterator[Path | Unreadable]:
         listed, passed_over = _git(
             "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder
         )
-    # Where nothing is listed, git ignores the folder as a whole, and it was named on purpose.
+    # If git lists nothing, it ignores the whole folder, which the user has named on purpose.
     names = [os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
     if not names:
         yield from _walk(folder)
@@ -161,10 +161,10 @@ def _walk(folder: Path) -> Iterator[Path | Unreadable]:
 
 
 def _git(*words: str, folder: Path | None = None) -> tuple[bytes, bytes]:
-    """Return what git prints on both streams."""
+    """Return what git prints to stdout and stderr."""
     done = _ran(*words, folder=folder)
     if done.returncode:
-        # Outside of a repository some of its commands print all their options and not why.
+        # Outside of a repository some commands print all their options instead of the reason.
         asked = _ran("rev-parse", "--is-inside-work-tree", folder=folder)
         reason = (asked.stderr or done.stderr).decode(errors="replace").strip().partition("\n")[0]
         raise UsageError(f"git {words[0]} failed: {reason}")
