@@ -1,4 +1,4 @@
-"""Secrets in one encrypted file: strongroom's embedded store. And a cache in a file that processes share."""
+"""The embedded store, secrets in one encrypted file; and a cache in a file that processes share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Telling what changes in a store, whichever process changes it.
+"""Reports the changes of a store, in whatever process they are made.
 
-The tree of the store is never changed in place, and every node is known by its tag. So two states of it are
-compared by the leaves that one of them has and the other has not, however many secrets there are.
+The nodes of the tree are never changed in place, and each is identified by its tag. So two states differ only
+in the leaves that one of them has and the other has not, however many secrets there are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ChangeWatcher", "Picture"]
 
 _SURE_SECONDS: Final = 1.0
-"""How often the store itself is asked where its files seem untouched: their times are coarse."""
+"""How often the store itself is read if its files look unchanged, because their times are coarse."""
 _FIRST_PAUSE: Final = 0.01
 _log = logging.getLogger("strongroom.watch")
 
@@ -56,7 +56,7 @@ class Picture:
 
     @classmethod
     def of(cls, view: Snapshot, known: Picture) -> Picture:
-        """Return what is true now; only what `known` has not is read and decrypted."""
+        """Return the present picture; only nodes that `known` does not have are read and decrypted."""
         picture = cls()
         picture.recent = {
             name: (one[-1].epoch, one[-1].value) for name, one in view.root.recent.writes.items()
@@ -77,7 +77,7 @@ class Picture:
         return picture
 
     def changes_since(self, before: Picture, view: Snapshot) -> list[SecretChange]:
-        """Return what is other than it was `before`: what was set in the order of writing, then deletions."""
+        """Return the changes since `before`: values in the order of writing, then deletions."""
         gone, fresh = _only(before.leaves, self.leaves), _only(self.leaves, before.leaves)
         now = datetime.now(UTC)
         written: list[tuple[tuple[int, int], str]] = []
@@ -112,11 +112,11 @@ def _only(some: dict[bytes, Versions], others: dict[bytes, Versions]) -> Version
 
 
 class ChangeWatcher:
-    """A thread that looks at a store's files, and at the store where they changed.
+    """A thread that looks at a store's files, and at the store if they changed.
 
     Args:
         path: The store.
-        read: Runs a function on a snapshot of the store, and returns None where there is no store.
+        read: Runs a function on a snapshot of the store; returns None if there is no store.
     """
 
     def __init__(self, path: Path, read: Callable[[Callable[[Snapshot], None]], object]) -> None:
@@ -135,7 +135,7 @@ class ChangeWatcher:
         self._subscribers = Subscribers(last=self.close)
 
     def subscribe(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        """Tell `callback` of changes from now on."""
+        """Call `callback` with changes from now on."""
         with self._adding:
             if not self._subscribers.present:
                 self._picture = Picture()
@@ -151,7 +151,7 @@ class ChangeWatcher:
         return subscription
 
     def _look(self) -> None:
-        """Tell what changed since the last look."""
+        """Report the changes since the last look."""
         with self._looking:
             before, now, changes = self._picture, Picture(), list[SecretChange]()
 

@@ -67,7 +67,7 @@ SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
-    """Return our error for one of SQLite's."""
+    """Return strongroom's error for one of SQLite's."""
     if isinstance(error, UnicodeDecodeError):
         return tampered("SQLite cannot even say what is wrong with it")
     # The module's own errors (a closed connection, a wrong type of column) carry no code.
@@ -89,7 +89,7 @@ def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise our errors for SQLite's, whose messages hold no parameters: they may be the cause."""
+    """Raise strongroom's errors for SQLite's, which may be their cause, as messages hold no parameters."""
     try:
         yield
     except SQLITE_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Files that only their owner reads, made whole or not at all; and files that are not to be trusted."""
+"""Writes files for their owner only, in one step; refuses files that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 MODE = 0o600
 SIDE_FILES = ("-wal", "-shm")
-"""What SQLite keeps beside an open store."""
+"""The suffixes of SQLite's own files beside an open store."""
 
 _NETWORK = frozenset(
     [
@@ -66,7 +66,7 @@ _MOUNTS = "/proc/self/mountinfo"
 
 @contextmanager
 def translated_os(path: str | os.PathLike[str], doing: str) -> Iterator[None]:
-    """Raise our errors for the operating system's."""
+    """Raise strongroom's errors for the operating system's."""
     try:
         yield
     except PermissionError as error:
@@ -84,7 +84,7 @@ def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> Stron
 
 
 def check_store(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """Return the status of a store that may be opened, or None where there is no file.
+    """Return the status of a store that may be opened; None if there is no file.
 
     Raises:
         ConfigurationError: It, or one of SQLite's files beside it, is not a plain file or somebody else's.
@@ -97,7 +97,7 @@ def check_store(path: str | os.PathLike[str]) -> os.stat_result | None:
 
 
 def check_file(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """Return the status of a plain file of this user or root, or None where there is nothing.
+    """Return the status of a plain file of this user or root; None if there is nothing.
 
     Raises:
         ConfigurationError: It is a link, a folder, a pipe or a device, or belongs to another user.
@@ -173,7 +173,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def move_aside(path: Path, aside: Path) -> None:
-    """Give a database another name, and first what SQLite keeps beside it."""
+    """Rename a database, and before it SQLite's own files beside it."""
     for side in SIDE_FILES:
         with suppress(FileNotFoundError):
             path.with_name(f"{path.name}{side}").rename(f"{aside}{side}")
@@ -189,12 +189,12 @@ def _sync(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make what happened to names in the folder of `path` survive a loss of power."""
+    """Make changes of names in the folder of `path` survive a loss of power."""
     _sync(path.parent)
 
 
 def place_new(temporary: Path, path: Path) -> bool:
-    """Give a finished file its name, unless the name is taken; tell whether it was free."""
+    """Give a finished file its name, unless that is taken; return whether it was free."""
     _sync(temporary)
     try:
         os.link(temporary, path, follow_symlinks=False)
@@ -207,7 +207,7 @@ def place_new(temporary: Path, path: Path) -> bool:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Put a finished file in the place of another, at once."""
+    """Replace a file by a finished one, in one step."""
     _sync(temporary)
     temporary.replace(path)
     sync_folder(path)

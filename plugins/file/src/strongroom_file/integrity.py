@@ -18,16 +18,16 @@ _DAMAGED_HINT = "restore a backup; `strongroom doctor` lists what is wrong"
 
 
 class StaleSessionError(Exception):
-    """The file behind the session is another one by now, or under another key; it is opened again."""
+    """The file of the session was replaced, or has another key; it has to be opened again."""
 
 
 def tampered(what: str, key: str | None = None) -> TamperedError:
-    """Return the error for stored data that is not as it was written; `name_file` says of which file."""
+    """Return the error for stored data that was changed; `name_file` adds the file."""
     return TamperedError(f"{_UNNAMED}{what}", key=key, provider=TYPE_NAME, hint=_DAMAGED_HINT)
 
 
 def name_file(error: TamperedError, file: str, *, hint: str = _DAMAGED_HINT) -> None:
-    """Let `error` say that it is about `file`, such as `the store secrets.enc`."""
+    """Add to the message of `error` which `file` it is about, such as `the store secrets.enc`."""
     if error.message.startswith(_UNNAMED):
         error.message = f"{file} was changed: {error.message.removeprefix(_UNNAMED)}"
         error.args = (error.message,)

@@ -1,4 +1,4 @@
-"""Where the key comes from: given, or in a file that is made at the first write."""
+"""The source of the key: given, or in a file that the first write makes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENVIRONMENT_VARIABLE = "STRONGROOM_ENCRYPTION_KEY"
 
 
 class GivenKey(HoldsKey):
-    """A key that the caller holds."""
+    """A key that the caller gives."""
 
     path: Path | None = None
 
@@ -58,7 +58,7 @@ class GivenKey(HoldsKey):
         return self._material
 
     def opened_by(self, material: KeyMaterial) -> None:
-        """Take note of the key that opened the store."""
+        """Note the key that opened the store."""
 
     def replace(self, material: KeyMaterial) -> None:
         self._material = material
@@ -67,7 +67,7 @@ class GivenKey(HoldsKey):
         """Return the next key, which the caller has to give, unless an older one opened the store.
 
         Raises:
-            ConfigurationError: None is given, and nobody but this process would know a generated one.
+            ConfigurationError: None is given, and a generated one would be lost with this process.
         """
         if material is None and opened == self._material:
             raise ConfigurationError(
@@ -88,7 +88,7 @@ class FileKey(HoldsKey):
     @cached_property
     def path(self) -> Path:
         """The key file."""
-        from pathlib import Path  # not for who reads a key
+        from pathlib import Path  # a plain read needs no `pathlib`
 
         return Path(self._place)
 
@@ -98,7 +98,7 @@ class FileKey(HoldsKey):
         Raises:
             ConfigurationError: There is no key file, or it holds no key.
         """
-        # The next ones first: a rekey moves one to the key file's place, and it must not vanish in between.
+        # The next keys are read first: a rekey may move one to the key file while this looks.
         waiting = [read_key_file(self._place + NEXT), read_key_file(self._place + NEXT_FOR_ALL)]
         found = [read_key_file(self._place), *waiting]
         known = [material for material in found if material is not None]
@@ -111,7 +111,7 @@ class FileKey(HoldsKey):
         return [*known, *self._older]
 
     def create(self) -> KeyMaterial:
-        """Return the key for a new store, making the file where there is none."""
+        """Return the key for a new store, and make the file if there is none."""
         found = read_key_file(self.path)
         if found is not None:
             return found
@@ -127,17 +127,17 @@ class FileKey(HoldsKey):
             self.replace(material)
 
     def replace(self, material: KeyMaterial) -> None:
-        """Replace the key file by the next key, which opens the store by now."""
+        """Replace the key file by the next key, under which the store is now."""
         waiting = next_key_file(self.path)
         if read_key_file(waiting) == material:
             with _of_the_store():
                 replace(waiting, self.path)
 
     def prepare(self, material: KeyMaterial | None, opened: KeyMaterial) -> KeyMaterial:
-        """Put the next key in safety beside the key file, and return it.
+        """Write the next key beside the key file, and return it.
 
-        With none given it is the one that an earlier rekey left there, or a new one; where an older key
-        opened the store, it is the one in the key file.
+        If none is given, it is the one that an earlier rekey left there, or a new one; if an older key opened
+        the store, it is the one in the key file.
         """
         if material is None and opened in self._older:
             return self.create()
@@ -158,7 +158,7 @@ class FileKey(HoldsKey):
         return written
 
     def refuse_another_rekey(self) -> None:
-        """Raise where the key is about to be replaced for all that uses it."""
+        """Raise if another process is replacing the key everywhere."""
         if next_for_all(self.path).exists():
             raise ConflictError(
                 f"a rekey of all that uses {self.path} is under way, or was interrupted",
@@ -211,7 +211,7 @@ def key_source(
 
 
 def read_key_file(path: str | os.PathLike[str], *, older: bool = False) -> KeyMaterial | None:
-    """Return the key in a file, or None where there is no file; see `read_key` for `older`.
+    """Return the key in a file; None if there is no file. See `read_key` for `older`.
 
     Raises:
         ConfigurationError: It holds no key, or is not a plain file of this user or root.
@@ -245,7 +245,7 @@ def _text(data: bytes) -> str | None:
 
 
 def write_key_file(path: Path, text: str) -> bool:
-    """Make a key file, unless there is one; tell whether it was made."""
+    """Make a key file, unless there is one; return whether it was made."""
     with translated_os(path, "make"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _of_the_store():
@@ -254,7 +254,7 @@ def write_key_file(path: Path, text: str) -> bool:
 
 @contextmanager
 def _of_the_store() -> Iterator[None]:
-    """Say of errors about key files that they are of this provider."""
+    """Name this provider in errors about key files."""
     try:
         yield
     except StrongroomError as error:

@@ -1,4 +1,4 @@
-"""Waiting until files are written: Linux says so (inotify), elsewhere they are looked at all the time."""
+"""Waits until files are written: by inotify on Linux, elsewhere by looking again and again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Waiting", "waiting_for"]
 
 _LOOK_SECONDS: Final = 0.04
 _GAP_SECONDS: Final = 0.02
-"""What is written in quick succession is reported together."""
+"""Writes in quick succession are reported together."""
 _EVENT: Final = struct.Struct("iIII")
 _MODIFIED: Final = 0x2
 _CAME: Final = 0x80 | 0x100  # moved here, created
@@ -24,20 +24,20 @@ _OVERFLOW: Final = 0x4000
 
 
 class Waiting(Protocol):
-    """What a thread waits with."""
+    """The interface that a thread waits by."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most, and tell whether the files were written, or `wake` was called."""
+        """Wait for at most so long, and return whether the files were written, or `wake` was called."""
 
     def wake(self) -> None:
-        """Let the thread go on."""
+        """End the wait of the thread."""
 
     def close(self) -> None:
-        """Give back what it holds; `wake` does nothing from then on."""
+        """Close the descriptors; `wake` does nothing from then on."""
 
 
 def waiting_for(path: Path) -> Waiting:
-    """Return what waits for a store and its log to be written."""
+    """Return a `Waiting` for writes to a store and its log."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # this user gets no more of them; the C library has none
             return _Notices(path)
@@ -64,7 +64,7 @@ class _Ticks:
 
 
 class _Notices:
-    """Ends a wait where the kernel says that a file was written, made or replaced. Source: inotify(7).
+    """Ends a wait when the kernel reports that a file was written, made or replaced. Source: inotify(7).
 
     The two files are watched, and their folder for files that come there: what else is written there is not
     heard.
@@ -132,7 +132,7 @@ class _Notices:
         return False
 
     def _written(self) -> bool:
-        """Take what the kernel says, and tell whether it is about the two files."""
+        """Read the events of the kernel, and return whether any is about the two files."""
         try:
             events = os.read(self._notices, 1 << 16)
         except BlockingIOError:
@@ -151,7 +151,7 @@ class _Notices:
         return written
 
     def _follow(self) -> None:
-        """Watch the files that are there by now; one that is watched already stays as it is."""
+        """Watch the files that exist now; one that is watched already stays so."""
         for file in self._files:
             self._add(file, _MODIFIED)
 

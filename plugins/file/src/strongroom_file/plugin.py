@@ -12,7 +12,7 @@ __all__ = ["strongroom_middleware", "strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: file`."""
+    """Return the descriptor of `type: file`."""
     yield Plugin(
         name="file",
         summary="Secrets in one encrypted file: the embedded store.",
@@ -23,7 +23,7 @@ def strongroom_providers() -> Iterable[Plugin]:
 
 @hookimpl
 def strongroom_middleware() -> Iterable[Plugin]:
-    """Give the descriptor of `l2: {type: file.cache}`."""
+    """Return the descriptor of `l2: {type: file.cache}`."""
     yield CachePlugin(
         name="file.cache",
         summary="A file as the cache that the processes of one machine share.",

@@ -101,7 +101,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     @cached_property
     def _path(self) -> Path:
-        from pathlib import Path  # not for who only reads
+        from pathlib import Path  # a plain read needs no `pathlib`
 
         return Path(self._file_path)
 
@@ -414,7 +414,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return GivenKey(read_key(key, older=True)) if key is not None else None
 
     def absent(self) -> str | None:
-        """Return that there is no store, nor a key for it, in words; None where there is a store."""
+        """Return, in words, that there is no store, and perhaps no key; None if there is a store."""
         if os.path.lexists(self._path):
             return None
         key = self._source.path
@@ -422,7 +422,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return f"there is no store {self._path}{also}"
 
     def close(self) -> None:
-        """Close the store; the last process to do so leaves a single file. Any call opens it again."""
+        """Close the store; the last process that does so leaves a single file. Any call opens it again."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.close()
@@ -440,7 +440,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def _read(
         self, read: Callable[[Snapshot], Result], key: str | None, absent: Callable[[], Result]
     ) -> Result:
-        """Return what `read` makes of the store, or `absent` where there is no store."""
+        """Return the result of `read` on the store, or `absent` if there is no store."""
         try:
             answer = self._with_session(lambda session: session.read(read))
         except DecryptionError as error:
@@ -454,7 +454,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         key: str | None,
         absent: Callable[[], Result] | None = None,
     ) -> Result:
-        """Change the store by `write` in one transaction; where there is none, make it or ask `absent`."""
+        """Change the store by `write` in one transaction; if there is none, make it or call `absent`."""
 
         def attempt(session: Session) -> Result:
             from strongroom_file.store.transaction import WriteTransaction
@@ -484,7 +484,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         raise TamperedError(f"{self._path} vanished as soon as it was made", key=key, provider=self.type_name)
 
     def _with_session(self, attempt: Callable[[Session], Result]) -> tuple[Result] | None:
-        """Return what `attempt` returns, opening the store again if another one has replaced it."""
+        """Return the result of `attempt`; the store is opened again if another one has replaced it."""
         for _ in range(_REOPENINGS):
             session = self._session
             try:
@@ -539,7 +539,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return Session(self._file_path, self._timeout, self._source, highest)
 
     def _reopened(self) -> Session | None:
-        """Open the store as it is now, past what this process has known of it."""
+        """Open the present store, without what this process knew of the old one."""
         self._release()
         self._highest = None
         return self._open()
@@ -577,9 +577,9 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             self._session = None
 
     def _after_fork(self) -> None:
-        """Leave what could not be closed to the parent of a forked child, with SQLite's locks on it."""
+        """Drop, in a forked child, connections that could not be closed: they have the parent's locks."""
         session, self._session = self._session, None
-        self._watcher = None  # its thread is the parent's
+        self._watcher = None  # the child does not have its thread
         if session is not None:
             never_collect(*session.connections())
         self._opening = SingleEntryLock(f"the store {self._file_path}")

@@ -123,7 +123,7 @@ class VaultClient:
         renew_after_fork(self, VaultClient._after_fork)
 
     def _after_fork(self) -> None:
-        """Leave the connections to the parent of a forked child."""
+        """Drop the connections in a forked child: they are its parent's."""
         never_collect(self._transport)
         self._seen = self._seen.copy()
         self._transport = Transport(self.url, **self._options)
@@ -136,12 +136,12 @@ class VaultClient:
     def call(
         self, method: str, path: str, what: str, key: str | None = None, *, counts: bool = True, **kwargs: Any
     ) -> Any:
-        """Return the reply, or None where it has no body, with one new login where the token has died.
+        """Return the reply, or None if it has no body; after a dead token, it logs in again once.
 
         Args:
             method: The HTTP method, or `list`.
             path: The path, from `/v1` on.
-            what: What is done, for errors.
+            what: The operation, for errors.
             key: The secret's key, for errors.
             counts: Whether the server takes the request for a use of the token.
             **kwargs: `json` (the body), `params`, `headers`; or `call`, a deadline that is shared.
@@ -163,7 +163,7 @@ class VaultClient:
             try:
                 return ask(newer)
             except PermissionDeniedError as error:
-                # A file of a token may hold one that has died as well.
+                # The token in a file may be dead, too.
                 if says_denied(error) or self._alive(call, newer):
                     raise
         about = f" {show_key(key)}" if key is not None else ""
@@ -181,7 +181,7 @@ class VaultClient:
 
     @contextmanager
     def within(self, seconds: float | None) -> Iterator[None]:
-        """Let every call of the block end before `seconds` have passed; None sets no such bound."""
+        """End every call of the block within `seconds`; None sets no limit."""
         token = _whole_ends.set(None if seconds is None else time.monotonic() + seconds)
         try:
             yield
@@ -189,7 +189,7 @@ class VaultClient:
             _whole_ends.reset(token)
 
     def close(self) -> None:
-        """Give the connections back; another call makes new ones."""
+        """Close the connections; the next call makes new ones."""
         before, self._transport = self._transport, Transport(self.url, **self._options)
         before.close()
 
@@ -204,7 +204,7 @@ class VaultClient:
         return True
 
     def _where(self, path: str, call: Call | None = None) -> str:
-        """Return where a request went, for errors: address, mount, namespace, and where it was sent on to."""
+        """Return where a request went, for errors: address, mount, namespace, and any redirect."""
         namespace = self.namespace
         about = [f"mount {self.mount}"] if path.startswith(f"/v1/{url_path(self.mount)}/") else []
         about += [f"namespace {namespace}"] if namespace else []
@@ -262,7 +262,7 @@ class VaultClient:
 
 
 def _refused(reply: Reply, what: str, key: str | None, where: str, hidden: list[str]) -> StrongroomError:
-    """Return our error for an answer that is not a success."""
+    """Return strongroom's error for an answer that is not a success."""
     ours = translate(reply, what, key, where=where, hidden=hidden)
     if what == LOGIN and isinstance(ours, _REFUSED):
         reason = shown(said_by(reply), hidden)
@@ -273,7 +273,7 @@ def _refused(reply: Reply, what: str, key: str | None, where: str, hidden: list[
 
 
 def _unanswered(error: Exception, what: str, key: str | None, where: str) -> StrongroomError:
-    """Return our error for a request that got no answer of the server's."""
+    """Return strongroom's error for a request that the server did not answer."""
     about = f" {show_key(key)}" if key is not None else ""
     if isinstance(error, RedirectedError):
         return BackendUnavailableError(
@@ -302,13 +302,13 @@ class _Sender:
     def __call__(
         self, method: str, path: str, *, token: str | None, what: str, json: Any, share: int = 1
     ) -> Any:
-        """Return the reply; it takes at most one `share`th of a call's time."""
+        """Return the reply, within one `share`th of the call's time."""
         call = self._call if share == 1 else Call(min(self._client.timeout / share, self._call.left()))
         return self._client._send(call, method, path, token, what=what, key=None, json=json)  # noqa: SLF001  # its own part
 
 
 def _answer(reply: Reply, where: str) -> Answer | None:
-    """Return what a reply holds; None where it has no body, as that of a write."""
+    """Return the JSON of a reply; None if it has no body, as after a write."""
     if reply.status == _NO_CONTENT:
         return None
     deep = False

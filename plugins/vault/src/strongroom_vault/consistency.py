@@ -1,9 +1,9 @@
-"""Reads that are not older than what this client has seen, in a cluster whose standbys answer reads.
+"""Keeps reads from being older than what this client has seen, if standbys of a cluster answer reads.
 
-A standby of OpenBao answers a read from what it has, which may be older than what the active node gave.
-Since 2.7 an answer on replicated storage says how far its node was, in `X-Vault-Index`; a request that shows
-that again is answered by a node that is as far, or by the active one. Without it more than half of the reads
-right after a write gave the value before, and a token of a moment ago was unknown.
+The data of a standby of OpenBao may be older than that of the active node. Since 2.7, on replicated storage,
+an answer has the state of its node in `X-Vault-Index`. A request with that header is answered by a node with
+at least that state, or by the active one. Without it more than half of the reads right after a write gave
+the old value, and a new token was unknown.
 Source: https://openbao.org/docs/next/concepts/consistency/
 """
 
@@ -22,16 +22,16 @@ _FORWARD = {"X-Vault-Inconsistent": "forward-active-node"}
 
 
 class Seen:
-    """How far the nodes were whose answers came; used by many threads."""
+    """The newest state that an answer had; used by many threads."""
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
-        """What the next request shows; empty where no server has said how far it is."""
+        """The headers of the next request; empty if no answer had a state."""
         self._index = ""
         self._noting = threading.RLock()  # a signal handler may read in the middle of it
 
     def note(self, headers: Mapping[str, str], *, is_write: bool) -> None:
-        """Take note of an answer: of the newest one; and of a write, where two cannot be compared."""
+        """Note the state of an answer if it is newer, or cannot be compared and is of a write."""
         index = headers.get("x-vault-index", "")
         if not index or index == self._index:
             return
@@ -41,7 +41,7 @@ class Seen:
                 self._index = index
 
     def copy(self) -> Seen:
-        """Return the same for a forked child, in which nobody may let go of the lock."""
+        """Return a copy for a forked child, in which the lock may be held by a thread that is not there."""
         made = Seen()
         made.headers, made._index = self.headers, self._index
         return made
@@ -56,7 +56,7 @@ def _is_later(index: str, other: str, *, otherwise: bool) -> bool:
 
 
 def _read(index: str) -> tuple[Any, int]:
-    """Return the cluster and the place that an index of OpenBao names; None for one of another form."""
+    """Return the cluster and the place that an index of OpenBao names; None if it has another form."""
     try:
         found = json.loads(a2b_base64(index))
         return str(found["cluster"]), int(found["value"])

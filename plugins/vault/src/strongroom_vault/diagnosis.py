@@ -1,4 +1,4 @@
-"""What `strongroom doctor` tells of a Vault server."""
+"""The findings of `strongroom doctor` about a Vault server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strongroom.errors import PermissionDeniedError
 from strongroom_vault.errors import part
 
 _OUTSIDE = {"X-Vault-Namespace": ""}
-"""Within a namespace no server tells of its health: 400 `operation unavailable in namespaces`."""
+"""In a namespace the server does not report its health: 400 `operation unavailable in namespaces`."""
 
 
 def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:

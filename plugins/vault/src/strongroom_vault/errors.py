@@ -1,4 +1,4 @@
-"""The one table from answers to our errors, and what the server itself said."""
+"""The table from answers of the server to strongroom's errors, and the reasons that the server gives."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _WINDOW = 8
 
 
 def address_of(url: str) -> str:
-    """Return scheme, host and port of `url`: what may be shown."""
+    """Return scheme, host and port of `url`, the parts that may be shown."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port is not None else ""
@@ -90,7 +90,7 @@ def translate(  # noqa: PLR0911  # a table of cases
     where: str = "",
     hidden: Iterable[str] = (),
 ) -> StrongroomError:
-    """Return our error for an answer; the message has the server's reason and none of `hidden`."""
+    """Return strongroom's error for an answer; the message has the server's reason, and none of `hidden`."""
     server_words = said_by(reply)
     kind = TABLE.get(reply.status, BackendUnavailableError)
     about = f" {show_key(key)}" if key is not None else ""
@@ -114,7 +114,7 @@ def translate(  # noqa: PLR0911  # a table of cases
     if not is_vaults(reply) and kind in {
         PermissionDeniedError, SecretNotFoundError, ValidationError, AuthenticationError
     }:  # fmt: skip
-        # A proxy refuses or finds nothing: of the secret, or of the token, nobody has said a word.
+        # A proxy has refused or found nothing, which says nothing about the secret or the token.
         more["hint"] = _NO_SERVER_HINT
         return BackendUnavailableError(
             f"vault: {what}{about}{where}: what answers is not a Vault server (status {reply.status})",
@@ -144,7 +144,7 @@ def unavailable(
 
 
 def _cause(error: Exception) -> str:
-    """Return what went wrong, in the system's or OpenSSL's own words where there are such."""
+    """Return the reason, in the words of the system or OpenSSL if there are any."""
     if not isinstance(error, OSError):
         return str(error)
     if isinstance(error, TimeoutError) and not error.errno:
@@ -161,17 +161,17 @@ class Answer(dict[str, Any]):
 
 
 def no_server(where: str = "") -> BackendUnavailableError:
-    """Return the error for an answer that no Vault server gives."""
+    """Return the error for an answer that does not come from a Vault server."""
     return BackendUnavailableError(
         f"vault: what answers{where} is not a Vault server", provider=PROVIDER, hint=_NO_SERVER_HINT
     )
 
 
 def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
-    """Return what is at `path` in a reply.
+    """Return the member at `path` of a reply.
 
     Raises:
-        BackendUnavailableError: Nothing of this kind is there: no Vault server has answered.
+        BackendUnavailableError: There is no such member, so no Vault server has answered.
     """
     where = getattr(answer, "where", "")
     for name in path:
@@ -184,12 +184,12 @@ def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
 def says_denied(error: StrongroomError) -> bool:
     """Return whether the server itself says that the token is good and lacks a permission."""
     said = said_by(getattr(error, "raw", None))
-    # To a token that is not good it says no more than `permission denied`; Vault adds `invalid token`.
+    # For an invalid token it says only `permission denied`; Vault adds `invalid token`.
     return ("occurred" in said or "preflight capability check" in said) and "invalid token" not in said
 
 
 def says_upgrading(error: StrongroomError) -> bool:
-    """Return whether the server is about to have the KV engine ready, and has done nothing."""
+    """Return whether the server is still preparing the KV engine, and has done nothing."""
     return _UPGRADING in said_by(getattr(error, "raw", None))
 
 
@@ -200,7 +200,7 @@ def says_other_version(error: StrongroomError) -> bool:
 
 
 def body_of(reply: Reply | None) -> dict[str, Any]:
-    """Return the JSON object of an answer; empty where it has none, or where there is no answer."""
+    """Return the JSON object of an answer; empty if it has none, or there is no answer."""
     try:
         found = json.loads(reply.body) if reply is not None else None
     except (ValueError, RecursionError):
@@ -209,14 +209,14 @@ def body_of(reply: Reply | None) -> dict[str, Any]:
 
 
 def is_vaults(reply: Reply) -> bool:
-    """Return whether an answer that is not a success has the form that Vault gives all of them."""
+    """Return whether a failed answer has the form of Vault's."""
     return not body_of(reply).keys().isdisjoint({"errors", "data"})
 
 
 def said_by(reply: Reply | None) -> str:
     """Return the reasons that the server gives, in one line.
 
-    Of a transit batch in which one item fails, the reasons are beside the items, and `errors` is not there.
+    If one item of a transit batch fails, the reasons are in the items, and there is no `errors`.
     """
     body = body_of(reply)
     given = body.get("errors") or ()
@@ -233,7 +233,7 @@ def said_by(reply: Reply | None) -> str:
 
 
 def shown(message: str, hidden: Iterable[str]) -> str:
-    """Return what the server said, to be shown: nothing where it repeats a piece of what was sent."""
+    """Return the reason of the server for a message; nothing if it repeats a part of what was sent."""
     message = re.sub(r"^1 error occurred: \* ", "", "".join(c for c in message if c.isprintable()))
     for text in filter(None, hidden if message else ()):
         if len(text) < _WINDOW:

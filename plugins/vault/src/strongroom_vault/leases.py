@@ -138,7 +138,7 @@ class VaultLeaseProvider(LeasingProvider):
         except ConfigurationError as error:
             if not _said(error, "unsupported path"):
                 raise
-            # The name of a role has no slash: with one, it is the key that the engine does not know.
+            # The name of a role has no slash, so the engine cannot have a key with one.
             failed = self.not_found(key) if "/" in key else self._no_such_path(key)
         except UnsupportedOperationError as error:
             if not more:
@@ -218,7 +218,7 @@ class VaultLeaseProvider(LeasingProvider):
         return Lease(lease_id, key, values, now, ends, bool(reply.get("renewable")))
 
     def _end_of(self, key: str, data: Mapping[str, Any], now: datetime) -> datetime:
-        """Return when something without a lease ends: a certificate, or the password of a static role."""
+        """Return when a secret without a lease ends: a certificate, or the password of a static role."""
         expiration, left = data.get("expiration"), data.get("ttl")
         if isinstance(expiration, int | str) and str(expiration).isdigit():
             return datetime.fromtimestamp(int(expiration), UTC)
@@ -242,7 +242,7 @@ class VaultLeaseProvider(LeasingProvider):
         raise failed
 
     def _bounded(self, lease_id: str, seconds: float) -> float:
-        """Return how long a lease lives: no longer than the token that it was issued under."""
+        """Return the life of a lease, which ends with the token that it was issued under."""
         if lease_id not in self._under:
             return seconds
         token, ends = self._under[lease_id]
@@ -252,7 +252,7 @@ class VaultLeaseProvider(LeasingProvider):
         return seconds if ends is None else min(seconds, max(ends - time.monotonic(), 0.0))
 
     def _token_end(self, now: float) -> tuple[str | None, float | None]:
-        """Return the token in use, and when it ends; None where it does not, or nobody tells."""
+        """Return the token in use, and when it ends; None if it does not end, or that is unknown."""
         token, ends = self._login.present()
         if ends is not None or self._login.can_log_in or self._login.lasts:
             return token, ends
@@ -268,7 +268,7 @@ class VaultLeaseProvider(LeasingProvider):
 
 
 def _said(error: StrongroomError, *words: str) -> bool:
-    """Return whether the server's own words hold one of `words`."""
+    """Return whether the server's message has one of `words`."""
     said = said_by(getattr(error, "raw", None)).lower()
     return any(one in said for one in words)
 

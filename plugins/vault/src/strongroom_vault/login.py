@@ -1,4 +1,4 @@
-"""Tokens: where they come from, and when they are renewed."""
+"""The token of a provider: how it logs in, and when the token is renewed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MOST_SECONDS = 60.0
 
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `auth` as a dict, or raise `ConfigurationError`; nothing is read or asked."""
+    """Return `auth` as a dict, or raise `ConfigurationError`; no file is read and no request made."""
     if not isinstance(auth, Mapping):
         kind = type(auth).__name__
         raise ConfigurationError(f"vault: auth must be a mapping, got a {kind}", provider="vault")
@@ -66,7 +66,7 @@ def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Login:
-    """The token of a provider. One thread logs in, the others wait for it; a good token is used meanwhile."""
+    """The token of a provider. One thread logs in, and the others wait, or use a token that is still good."""
 
     def __init__(self, token: str | None, auth: Mapping[str, Any] | None) -> None:
         self._auth = check_auth(auth) if auth is not None else None
@@ -77,7 +77,7 @@ class Login:
         self._renewable = False
         self._uses: int | None = None
         self.lasts = False
-        """Whether a token that was given is known to have no end."""
+        """Whether the given token is known never to expire."""
         self._begin_again()
         renew_after_fork(self, Login._begin_again)
 
@@ -89,20 +89,20 @@ class Login:
         return self._auth is not None
 
     def can_replace(self, dead: str) -> bool:
-        """Return whether there may be another token than `dead`: by a login, or by the token's reference."""
+        """Return whether a login, or the reference of the token, may give another token than `dead`."""
         return self._auth is not None or self._token != dead or newest(self._given) != dead
 
     def present(self) -> tuple[str | None, float | None]:
-        """Return the token in use and when it ends, of the monotonic clock; None where that is not known."""
+        """Return the token in use, and when it ends on the monotonic clock; None if that is unknown."""
         return self._token, self._ends_at
 
     def is_at(self, token: str) -> bool:
-        """Return whether `token` is the one in use."""
+        """Return whether `token` is in use."""
         return self._token == token
 
     @property
     def has_few_uses(self) -> bool:
-        """Whether every request takes a use of the token away."""
+        """Whether the token has a limited number of uses, of which each request takes one."""
         return self._uses is not None
 
     def token(self, send: Send, call: Any, *, counts: bool = True) -> str:
@@ -110,7 +110,7 @@ class Login:
 
         Args:
             send: Makes a request.
-            call: What has to end at its deadline.
+            call: The call, with its deadline.
             counts: Whether the request that follows takes a use of the token away.
         """
         token = self._token
@@ -136,7 +136,7 @@ class Login:
             return self._token or ""
 
     def replace(self, dead: str, send: Send, call: Any) -> str:
-        """Return a token other than `dead`; of all threads that ask, the first logs in."""
+        """Return a token other than `dead`; the first thread that asks logs in for all."""
         with _within(self._lock, call):
             if self._token == dead or not self._token or self._uses == 0:
                 self._token = None
@@ -149,12 +149,12 @@ class Login:
         return self._ends_at is None or time.monotonic() < self._ends_at
 
     def _renew(self, send: Send, call: Any) -> None:
-        """Have the token live longer, or replace it; where neither works it is used to its end."""
+        """Renew the token, or replace it; if both fail, it is used to its end."""
         failed = self._not_renewed(send) if self._renewable else None
         if self._renewable and failed is None:
             return
         if failed is None or not failed.retryable or _says_no_more(failed):
-            # The server will not renew it any more.
+            # The server does not renew it any more.
             try:
                 self._log_in(send, call)
             except StrongroomError as error:
@@ -173,9 +173,9 @@ class Login:
         log.warning("the token is not renewed (%s); it is used for the %d s that it is good", failed, left)
 
     def _not_renewed(self, send: Send) -> StrongroomError | None:
-        """Return why the token was not renewed; None where it was, for longer than a moment."""
+        """Return why the token was not renewed; None if it was, for more than a moment."""
         try:
-            # A quarter of the time, so that what was asked for is still done where no answer comes.
+            # A quarter of the time, so that the request itself still has time if no answer comes.
             reply = send(
                 "post",
                 "/v1/auth/token/renew-self",
@@ -200,7 +200,7 @@ class Login:
         if self._auth is None:
             self._token = newest(self._given)
             return
-        # As they are now: a login with what is no longer good counts towards the lock of a role or user.
+        # The newest credentials: a login with outdated ones counts towards the lock of the role or user.
         auth = newest(self._auth)
         method = auth["method"]
         if method == "token_file":
@@ -237,7 +237,7 @@ class Login:
         self._token, self._renewable = token, bool(got.get("renewable"))
         self._ends_at = before + seconds if seconds else None
         self._uses = int(uses) if uses else None
-        # A renewal is a use of it as well, and the last use ends it.
+        # A renewal is a use, too, and the last use ends the token.
         self._renewable = self._renewable and self._uses is None
         wait = seconds if self._uses is not None else seconds * 2 / 3
         self._renew_at = before + wait if seconds else None

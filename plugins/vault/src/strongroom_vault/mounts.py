@@ -21,7 +21,7 @@ _RECHECK_SECONDS = 60.0
 
 
 class Mount:
-    """A mount's path and version; the server is asked once, and again where what it answers does not fit."""
+    """A mount's path and version; the server is asked once, and again if its answers do not fit."""
 
     def __init__(self, client: Any, name: str, given: int | None) -> None:
         if given is not None and (isinstance(given, bool) or given not in (1, 2)):
@@ -44,7 +44,7 @@ class Mount:
             ConfigurationError: An engine of another kind is mounted there.
         """
         if self.known is None:
-            # Where the server does not tell it, the request itself tells what is wrong.
+            # If the server does not say, the request itself will show what is wrong.
             self.known = self._asked(call)
         return self.known or 2
 
@@ -54,9 +54,9 @@ class Mount:
         return f"/v1/{url_path(self.name)}{middle}/{rest}"
 
     def was_mistaken(self, error: StrongroomError, call: Any) -> bool:
-        """Return whether "not found" came of a wrong version, which is right from now on.
+        """Return whether "not found" came from a wrong version, and correct that.
 
-        Somebody upgraded the mount, or made it again as the other version, while this program ran.
+        The mount may have been upgraded, or made again with another version, while this program runs.
 
         Raises:
             ConfigurationError: The option `kv_version` is wrong; or the mount is not a KV engine.
@@ -78,7 +78,7 @@ class Mount:
         return True
 
     def asked_again(self, call: Any) -> int:
-        """Return the version as the server tells it now."""
+        """Return the version that the server reports now."""
         if self._given is None:
             self.known = self._asked(call) or self.known
         return self.version(call)
@@ -113,5 +113,5 @@ class Mount:
 
 
 def _says_nothing(error: StrongroomError) -> bool:
-    # Of a deleted version the server gives the metadata.
+    # For a deleted version, the server returns its metadata.
     return isinstance(error, SecretNotFoundError) and not body_of(getattr(error, "raw", None)).get("data")

@@ -25,7 +25,7 @@ def path_of(text: str) -> str:
     return "".join(c if c.isprintable() else escape(MARKER, c) for c in visible)
 
 
-# Names are not secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets, so they may be cached, to make reads faster.
 @lru_cache(maxsize=8192)
 def url_path(text: str) -> str:
     """Return `path_of(text)` quoted for a URL."""

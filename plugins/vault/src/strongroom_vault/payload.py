@@ -14,7 +14,7 @@ _EXACT_DIGITS = 15
 
 
 class Number(float):
-    """A number with the text that the server gave it: 1.10 stays 1.10, and no digit of a long one is lost."""
+    """A number with its text from the server: 1.10 stays 1.10, and no digit of a long one is lost."""
 
     text: str
 
@@ -25,7 +25,7 @@ class Number(float):
 
 
 def parsed(data: bytes | str) -> Any:
-    """Return what `data`, JSON, stands for; numbers that Python would round are `Number`.
+    """Return the value of the JSON `data`; numbers that Python would change are `Number`.
 
     Raises:
         ValueError, RecursionError: It is not JSON, or nested too deeply.
@@ -34,7 +34,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def as_json(value: Any) -> str:
-    """Return `value` as JSON, each `Number` by its own text."""
+    """Return `value` as JSON, each `Number` with its original text."""
     if isinstance(value, Number):
         return value.text
     if isinstance(value, Mapping):
@@ -45,7 +45,7 @@ def as_json(value: Any) -> str:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Give every text, and every long number, of a request's body."""
+    """Yield every text, and every long number, of a request's body."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Number):
@@ -71,10 +71,10 @@ def text_of(fields: Mapping[str, Any], field: str | None, key: str) -> str:
 
 
 def fields_for(old: Mapping[str, Any] | None, value: str, field: str | None, key: str) -> dict[str, Any]:
-    """Return what to write so that `value` is read back and nothing else is lost."""
+    """Return the fields to write, so that reads give `value` and other fields are kept."""
     if field is not None:
         return {**(old or {}), field: value}
-    # A single `value` that is not text (a number, null) is another tool's; it is replaced as a text is.
+    # A single `value` that is not text (a number, null) comes from another tool, and is replaced like text.
     if not old or set(old) == {VALUE}:
         return {VALUE: value}
     try:
@@ -105,7 +105,7 @@ def _no_number(text: str) -> Any:
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
     found = dict(pairs)
-    # Of two members of one name the server would keep one.
+    # The server would drop one of two members with the same name.
     return found if len(found) == len(pairs) else None
 
 

@@ -37,15 +37,15 @@ R = TypeVar("R")
 
 _CAS_ATTEMPTS = 8
 _NEAR_SECONDS = 0.002
-"""An answer that takes longer is waited for in parallel; else threads cost more than they gain."""
+"""Only if an answer takes longer, requests are made in parallel; else threads cost more than they gain."""
 _FEW_AT_ONCE = 8
 _ROUNDS = 6
 """Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
 _WORTH_A_LIST = 3
-"""So many keys of one folder are described by a list of it."""
+"""From this many keys of one folder on, one list of the folder describes them."""
 _EXACT = {"X-Strongroom-Exact": "true"}
-"""Asks `strongroom serve` for texts as they are, be they JSON, and for the state of rotations; other servers
-pass it over."""
+"""Asks `strongroom serve` for texts as they are, even if they are JSON, and for the state of rotations; other
+servers ignore it."""
 
 
 class VaultSecretProvider(BaseProvider):
@@ -120,7 +120,7 @@ class VaultSecretProvider(BaseProvider):
         fields, version, created = self._read(check_key(key), self._client.new_call())
         value = text_of(fields, self._field, key)
         if version:
-            # Numbers count all versions from 1 on, also those that the engine has dropped.
+            # The numbers of versions count from 1, and include those that the engine has dropped.
             report_version(value, SecretVersion(str(version), time_of(created), "current"), version)
         return value
 
@@ -138,7 +138,7 @@ class VaultSecretProvider(BaseProvider):
                 return
 
     def check_new_value(self, key: str, old: str, new: str) -> None:
-        """Raise where a rotation from `old` to `new` could not be written, before it changes anything else.
+        """Raise if `new` cannot be written over `old`, before a rotation changes anything else.
 
         Raises:
             ValidationError: The secret has several fields, and `new` is not an object of texts.
@@ -213,7 +213,7 @@ class VaultSecretProvider(BaseProvider):
         )
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        """Return those that readers find; of three and more in a folder in one request, where that can be."""
+        """Return those that readers find; if possible, three and more of a folder by one request."""
         wanted = check_keys(keys)
         folders: dict[str, list[str]] = {}
         for key in wanted:
@@ -239,7 +239,7 @@ class VaultSecretProvider(BaseProvider):
             return None
 
     def _described_folder(self, folder: str) -> dict[str, SecretMetadata] | None:
-        """Return the metadata of the keys in a folder, as OpenBao lists them; None where it cannot."""
+        """Return the metadata of the keys in a folder, as OpenBao lists them; None if the server cannot."""
         from urllib.parse import quote
 
         call = self._client.new_call()
@@ -323,7 +323,7 @@ class VaultSecretProvider(BaseProvider):
         return self._client.call(method, path, what, key, call=call, **kwargs)
 
     def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int, Any]:
-        """Return the fields, and the number and time of their version; 0 and None where there are none."""
+        """Return the fields, and the number and time of their version; 0 and None if there is none."""
         try:
             reply = self._ask("get", "data", key, "read", call, params=params)
         except SecretNotFoundError as error:
@@ -333,7 +333,7 @@ class VaultSecretProvider(BaseProvider):
                 return part(reply, "data"), 0, None
             metadata = part(reply, "data", "metadata")
             version, created = part(metadata, "version", kind=int), metadata.get("created_time")
-            # A tool that writes `data: null` has written a secret without fields.
+            # A tool may have written a secret without fields by `data: null`.
             if part(reply, "data").get("data", "") is None:
                 return {}, version, created
             return part(reply, "data", "data"), version, created
@@ -413,7 +413,7 @@ class VaultSecretProvider(BaseProvider):
         return keys
 
     def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
-        """Return what `function` gives for each item, in parallel where the server is not near."""
+        """Return the result of `function` for each item, in parallel unless the server is near."""
         results = []
         for item in items:
             results.append(function(item))
@@ -431,7 +431,7 @@ def _without_user(url: str) -> str:
 
 
 def _check_done(reply: Any) -> None:
-    """Raise where an answer to a write, which need not have a body, is not one of the server's."""
+    """Raise if an answer to a write, which need not have a body, is not the server's."""
     if reply is not None and "request_id" not in reply:
         raise no_server(reply.where)
 

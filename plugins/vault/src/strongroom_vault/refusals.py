@@ -1,4 +1,4 @@
-"""Refused logins are remembered by the whole process: a server locks a role after a few, for everybody."""
+"""Refused logins, remembered for the whole process: after a few, a server locks the role for everybody."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PAUSES: Final = (5.0, 60.0, 900.0)
 """Seconds until the same credentials are shown again, after the first, second and every later refusal: at
 most 3 times in any 15 minutes."""
 _OTHER_PAUSES: Final = (5.0, 15.0, 60.0)
-"""Where nobody is locked; the server's own look-up of a JWT may have failed for a moment."""
+"""For methods that lock nobody; the server may have failed to look up a JWT for a moment."""
 
 _KEY = os.urandom(16)
 _remembered: dict[bytes, Refusals] = {}
 
 
 class Refusals:
-    """What became of the logins with one set of credentials; `lock` is held while one is under way."""
+    """The refusals of one set of credentials; `lock` is held during a login."""
 
     def __init__(self, pauses: tuple[float, ...]) -> None:
         self._begin_again()
@@ -38,11 +38,11 @@ class Refusals:
         self._said = ""
 
     def _begin_again(self) -> None:
-        """Leave the lock to the parent of a forked child; what was refused stays known."""
+        """Make a new lock in a forked child; refusals stay known."""
         self.lock = threading.RLock()
 
     def check(self) -> None:
-        """Raise `AuthenticationError` where these credentials were refused a short while ago."""
+        """Raise `AuthenticationError` if these credentials were refused a short while ago."""
         left = self._until - time.monotonic()
         if self._count and left > 0:
             raise refusal(self._said, f"not tried again for {max(round(left), 1)} s")
@@ -54,12 +54,12 @@ class Refusals:
         self._said = error.message
 
     def forget(self) -> None:
-        """Begin from the beginning: the server took the credentials."""
+        """Forget the refusals, because the server accepted the credentials."""
         self._count, self._until = 0, 0.0
 
 
 def refusals_of(server: str, method: str, path: str, body: Mapping[str, Any]) -> Refusals:
-    """Return what is remembered of these credentials at this server; changed ones are others."""
+    """Return the refusals of these credentials at this server; changed credentials have none."""
     what = json.dumps([server, path, body], sort_keys=True, default=str).encode()
     name = hashlib.blake2b(what, key=_KEY, digest_size=16).digest()
     refusals = _remembered.get(name)
@@ -81,7 +81,7 @@ def refusal(said: str, note: str = "") -> AuthenticationError:
 
 
 def _prune() -> None:
-    # A JWT in a file changes every hour; what nobody has been refused by for long is not kept.
+    # A JWT in a file changes every hour, so old refusals are dropped.
     if len(_remembered) >= 64:  # noqa: PLR2004  # more than a process has logins
         now = time.monotonic()
         for name, one in list(_remembered.items()):

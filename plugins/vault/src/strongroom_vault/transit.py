@@ -1,4 +1,4 @@
-"""Encryption as a service: the transit engine of Vault or OpenBao holds the key, and never gives it out."""
+"""Encryption by the transit engine of Vault or OpenBao, which holds the key and never gives it out."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class VaultTransitEncryption(HoldsKey):
 
     def _bound(self, context: bytes) -> dict[str, str]:
         tenant = current_tenant()
-        # None and "" are told apart by how many parts there are.
+        # The number of parts differs between None and "".
         parts = [b"strongroom transit 1", context, *([tenant.encode()] if tenant is not None else [])]
         return {"context" if self._derived else "associated_data": _base64(encoded(parts))}
 
@@ -193,12 +193,12 @@ class VaultTransitEncryption(HoldsKey):
             failed = error
         else:
             return answer
-        # Outside of the block: the server's words need not be the context of ours.
+        # Raised outside the block, so that the first error is not its context.
         raise _refused(failed, operation, self._name)
 
 
 def _refused(error: ValidationError, operation: str, name: str) -> Exception:
-    """Return our error for a request that the server would not do (status 400)."""
+    """Return strongroom's error for a request that the server rejected (status 400)."""
     reason = said_by(getattr(error, "raw", None)).lower()
     if "key not found" in reason:
         return ConfigurationError(
@@ -237,7 +237,7 @@ def _no(name: str) -> DecryptionError:
 
 def _checked(token: str) -> str:
     if isinstance(token, bytes | bytearray):
-        token = token.decode("ascii", "replace")  # what is not ASCII fits no token
+        token = token.decode("ascii", "replace")  # no token has other characters than ASCII
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise DecryptionError("the value is not a transit key's token, or it was changed", provider="vault")
     return token

@@ -22,7 +22,7 @@ __all__ = ["BadAddressError", "RedirectedError", "Transport"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _IDLE_SECONDS: Final = 60.0
-"""What was not used for longer may have been forgotten by something on the way, which tells nobody."""
+"""A connection that was idle for longer is not used: a firewall may have dropped it silently."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 10
 _IN_URLS: Final = "!#$%&'()*+,/:;=?@[]~"
@@ -33,14 +33,14 @@ class BadAddressError(Exception):
 
 
 class RedirectedError(Exception):
-    """A request other than a read was answered with a redirect; it was not done."""
+    """A write was answered with a redirect, and not done."""
 
     def __init__(self, method: str, status: int) -> None:
         super().__init__(f"a {method} was redirected with {status}")
 
 
 class _Place:
-    """Where a server or a proxy listens, and what its address says besides."""
+    """The address of a server or a proxy, in its parts."""
 
     __slots__ = ("host", "login", "netloc", "path", "port", "scheme")
 
@@ -72,7 +72,7 @@ class Transport:
 
     Args:
         url: Address of the server; a path is put before that of each request.
-        namespace: What `X-Vault-Namespace` says.
+        namespace: The value of `X-Vault-Namespace`.
         verify: Check the certificate; text is the file or folder of the CA.
         cert: The client's certificate, or certificate and key.
         connections: How many connections are kept open.
@@ -104,16 +104,16 @@ class Transport:
         self._contexts: tuple[Any, Any] = (None, None)
         self._making = threading.RLock()  # a signal handler may interrupt it, as the lock of `Seen`
         self._names = DeadlineExecutor()
-        # A provider that nobody closes leaves no open sockets behind.
+        # Closes the sockets of a provider that was not closed.
         weakref.finalize(self, _close_all, self._idle).atexit = False
 
     def send(
         self, call: Call, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
-        """Return the answer to a request, redirects followed; what it says besides is noted in `call`.
+        """Return the answer to a request, redirects followed; other facts about it are noted in `call`.
 
-        No redirect leads from https to http, where anybody could read the token; and none turns a write into
-        a read, whose answer would pass for success.
+        Redirects from https to http are refused, as anybody could read the token; so are those that turn a
+        write into a read, whose answer would look like success.
 
         Raises:
             BadAddressError: The address, or one that it redirects to, cannot be used.
@@ -152,7 +152,7 @@ class Transport:
         raise LostError("there are too many redirects")
 
     def close(self) -> None:
-        """Close the connections that nobody uses now; the others are closed after their use."""
+        """Close the idle connections; the others are closed after their use."""
         self._closed = True
         _close_all(self._idle)
         self._names.close()
@@ -162,7 +162,7 @@ class Transport:
     ) -> Reply:
         """Return the answer to `message`, sent over a kept connection or a new one.
 
-        Where the server closed a kept one while the message was on its way, it is sent `again`.
+        If the server closed a kept connection meanwhile, the message is sent `again`.
         """
         way = place.origin if proxy is None or place.scheme == "https" else ("proxy", *proxy.origin)
         while True:
@@ -184,7 +184,7 @@ class Transport:
             return reply
 
     def _kept(self, way: tuple[Any, ...]) -> Connection | None:
-        """Return an open connection that nobody uses; the one that was used last."""
+        """Return the idle connection that was used last."""
         kept = self._idle.get(way)
         while kept and (connection := _pop(kept)) is not None:
             if time.monotonic() - connection.used < _IDLE_SECONDS and connection.is_idle():
@@ -228,7 +228,7 @@ class Transport:
             opened = None
             try:
                 opened = socket.socket(family, kind, protocol)
-                # Where one is silent, there is time left for the others.
+                # If one does not answer, there is time left for the others.
                 opened.settimeout(call.wait() / (len(addresses) - at))
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -259,7 +259,7 @@ class Transport:
         raise TimeoutError
 
     def _context(self) -> Any:
-        """Return the TLS context, made again where one of its files has changed: certificates are renewed."""
+        """Return the TLS context, which is made again if one of its files has changed."""
         files = [name for name in (self._verify, *_files_of(self._cert)) if isinstance(name, str)]
         failed: str
         try:
@@ -344,14 +344,14 @@ def _context(verify: bool | str, cert: str | tuple[str, str] | None) -> Any:
     else:
         context.load_verify_locations(cafile=verify)
     if cert is not None:
-        # An encrypted key fails, where OpenSSL would ask on the terminal.
+        # An encrypted key is an error; OpenSSL would ask for a password on the terminal.
         certificate, key = cert if isinstance(cert, tuple) else (cert, None)
         context.load_cert_chain(certificate, key, password="")
     return context
 
 
 def _trust_the_system(context: Any) -> None:
-    """Load the authorities of the system, and not those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
+    """Load the authorities of the system, without those of `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
     import ssl
 
     known = ssl.get_default_verify_paths()

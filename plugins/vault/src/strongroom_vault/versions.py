@@ -1,4 +1,4 @@
-"""What the server's metadata say of a version."""
+"""The state and times of a version, from the server's metadata."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def state_of(info: Mapping[str, Any], is_current: bool, now: datetime) -> Versio
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Return what `text`, of RFC 3339, stands for; None where it is empty."""
+    """Return the time in `text`, of RFC 3339; None if it is empty."""
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def server_time(date: str | None) -> datetime:
     """Return the time at which the server answered, by its header `Date`, which has whole seconds.
 
-    Where the clock here agrees with it, that is exact; else the end of the second is taken, so that what was
-    deleted a moment ago counts as deleted.
+    If the clock of this machine agrees, its exact time is returned; else the end of the second, so that a
+    version that was deleted a moment ago counts as deleted.
     """
     from email.utils import parsedate_to_datetime
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over one socket. Every step of a call ends at the call's deadline, however slowly bytes come."""
+"""HTTP/1.1 over one socket. Every step ends at the deadline of the call, even if bytes come slowly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PIECE: Final = 65_536
 _LONGEST_HEAD: Final = 65_536
 _LONGEST_BODY: Final = 1 << 30
 _LONGEST_WAIT: Final = 86_400.0
-"""Seconds; a socket takes no wait of any length."""
+"""Seconds; a socket does not accept longer time-outs."""
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _OK: Final = 200
@@ -19,11 +19,11 @@ _REDIRECT: Final = 300
 
 
 class LostError(Exception):
-    """No whole answer came: the connection ended, or what came is not HTTP."""
+    """No whole answer came: the connection ended, or the answer is not HTTP."""
 
 
 class Call:
-    """A deadline that all requests of one operation share, and what the last answer's head said."""
+    """A deadline that all requests of one operation share, and facts about the last answer."""
 
     __slots__ = ("date", "deadline", "redirected", "retry_after", "round_trip", "status")
 
@@ -33,7 +33,7 @@ class Call:
         self.status: int | None = None
         self.date: str | None = None
         self.redirected = ""
-        """Where the last request was sent on to, without its path; empty where it was not."""
+        """Where the last request was redirected, without its path; empty if it was not."""
         self.round_trip = 0.0
         """Seconds from the last request, sent over an open connection, to the end of its answer."""
 
@@ -92,7 +92,7 @@ class Connection:
             rest = rest[self._socket.send(rest) :]
 
     def reply(self, call: Call) -> Reply:
-        """Return the next answer; those that only announce another one are passed over."""
+        """Return the next answer; interim ones (1xx) are skipped."""
         while True:
             version, status, headers = self._head(call)
             if status >= _OK:
@@ -100,20 +100,20 @@ class Connection:
         wishes = headers.get("connection", "").lower()
         self.keeps = "close" not in wishes and (version != "HTTP/1.0" or "keep-alive" in wishes)
         body = self._body(status, headers, call)
-        # What nobody asked for would be taken for the answer to the next request.
+        # Bytes behind the answer would be taken for the answer to the next request.
         self.keeps = self.keeps and not self._buffer
         self.used = time.monotonic()
         return Reply(status, headers, body)
 
     def tunnel(self, request: bytes, call: Call) -> None:
-        """Send a request CONNECT to a proxy; what comes after its answer is of the server behind it."""
+        """Send a request CONNECT to a proxy; all bytes after its answer come from the server."""
         self.send(request, call)
         status = self._head(call)[1]
         if not _OK <= status < _REDIRECT or self._buffer:
             raise LostError(f"the proxy answers {status}")
 
     def is_idle(self) -> bool:
-        """Return whether the other side has neither ended the connection nor sent anything meanwhile."""
+        """Return whether the server has neither closed the connection nor sent anything."""
         try:
             self._socket.settimeout(0)
             # Not that of a TLS socket, which has no flags.
@@ -155,7 +155,7 @@ class Connection:
         if coding is not None:
             if coding.lower() != "chunked":
                 raise LostError("the answer has an unknown encoding")
-            # Two lengths may be two opinions of where the answer ends.
+            # With two lengths the end of the answer is not certain.
             self.keeps = self.keeps and length is None
             return self._chunks(call)
         if length is not None:

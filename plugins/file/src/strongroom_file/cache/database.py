@@ -1,6 +1,6 @@
-"""The file of a `FileCacheStore`: made whole, opened with care, and set aside where it is damaged.
+"""The file of a `FileCacheStore`: created, opened, and moved aside if it is damaged.
 
-Nothing in it is worth more than a fetch, so no step here asks for more than that.
+Its data can be fetched again, so it is not protected against losses of power.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 TYPE_NAME: Final = "file.cache"
 APPLICATION_ID: Final = 0x53524D43
-"""`SRMC`: no cache is taken for a store, and no store for a cache."""
+"""`SRMC`, so that no cache is taken for a store, and no store for a cache."""
 FORMAT_VERSION: Final = 2
 _SCHEMA: Final = (
     (
@@ -63,22 +63,22 @@ Identity = tuple[int, int]
 
 
 class DamagedError(Exception):
-    """The file is not one that a cache can go on with."""
+    """The file of the cache is damaged, and has to be replaced."""
 
 
 DAMAGE: Final = (DamagedError, *SQLITE_ERRORS)
-"""What may be raised because a file is damaged; `damage_of` tells."""
+"""Errors that a damaged file may cause; `damage_of` decides."""
 
 
 class Opened(NamedTuple):
-    """A connection, and which file it leads to."""
+    """A connection, and the identity of its file."""
 
     connection: sqlite3.Connection
     identity: Identity
 
 
 def damage_of(error: Exception) -> str | None:
-    """Return what is wrong with the file, or None where something else is."""
+    """Return what is wrong with the file; None if the error has another cause."""
     if isinstance(error, DamagedError | UnicodeDecodeError):
         return str(error) if isinstance(error, DamagedError) else "it is damaged"
     code = getattr(error, "sqlite_errorcode", None)
@@ -92,7 +92,7 @@ def unavailable(what: str, hint: str | None = None) -> BackendUnavailableError:
 
 
 def identity_of(path: str) -> Identity | None:
-    """Return which file is at `path`, None where none is."""
+    """Return the identity of the file at `path`; None if there is none."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -101,7 +101,7 @@ def identity_of(path: str) -> Identity | None:
 
 
 def open_cache(path: Path, timeout: float) -> Opened:
-    """Open the cache at `path`, and make it where there is none.
+    """Open the cache at `path`, and make it if there is none.
 
     Raises:
         BackendUnavailableError: It cannot be made, or what is there may not be touched.
@@ -124,7 +124,7 @@ def open_cache(path: Path, timeout: float) -> Opened:
 
 
 def set_aside(path: Path, identity: Identity | None, why: str) -> None:
-    """Let a damaged file make room for a new one, unless another process was faster."""
+    """Move a damaged file aside, unless another process has done so."""
     if identity is None or identity_of(str(path)) != identity:
         return
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")

@@ -125,7 +125,7 @@ class FileCacheStore:
         return self._call("reading", read)
 
     def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
-        """Keep `data` for `ttl_seconds`; the old entry is dropped even if that is 0."""
+        """Keep `data` for `ttl_seconds`; the old entry is dropped, even if that is 0."""
         self._change("writing", lambda cursor: self._put(cursor, name, data, ttl_seconds))
 
     def set_fenced(self, name: str, data: bytes, ttl_seconds: float, token: int) -> bool:
@@ -140,7 +140,7 @@ class FileCacheStore:
         return self._change("writing", write)
 
     def delete(self, name: str) -> None:
-        """Drop `name`, and tell who watches."""
+        """Drop `name`, and tell the subscribers."""
 
         def drop(cursor: sqlite3.Cursor) -> None:
             cursor.execute("DELETE FROM entry WHERE name=?", (name,))
@@ -150,7 +150,7 @@ class FileCacheStore:
         self._change("dropping", drop)
 
     def clear(self, namespace: str) -> None:
-        """Drop every name that begins with `namespace`, "" for all, and tell who watches."""
+        """Drop every name that begins with `namespace`, "" for all, and tell the subscribers."""
         begins = len(namespace), namespace
 
         def drop(cursor: sqlite3.Cursor) -> None:
@@ -223,7 +223,7 @@ class FileCacheStore:
             watcher.rest(take)
 
     def _after_fork(self) -> None:
-        """Make what a forked child cannot share with its parent."""
+        """Make new locks and connections in a forked child, which cannot share its parent's."""
         never_collect(self._connection, *(watcher.connection for watcher in self._watchers))
         self._begin_again()
 
@@ -235,7 +235,7 @@ class FileCacheStore:
         return boot.encode(), int(seconds * 1_000_000)
 
     def _put(self, cursor: sqlite3.Cursor, name: str, data: bytes, ttl_seconds: float) -> bool:
-        """Put data in the place of what is there; tell whether it is kept."""
+        """Replace the data of a name; return whether the new data is kept."""
         if ttl_seconds <= 0:
             cursor.execute("DELETE FROM entry WHERE name=?", (name,))
             return False
@@ -246,7 +246,7 @@ class FileCacheStore:
         return True
 
     def _make_room(self, cursor: sqlite3.Cursor) -> None:
-        """Drop what is too much. Counting takes its time: a large cache is not counted at each write."""
+        """Drop entries beyond the limit. Counting is slow, so a large cache is not counted at each write."""
         self._uncounted += 1
         if self._uncounted <= self._max_entries // 100:
             return
@@ -310,7 +310,7 @@ class FileCacheStore:
         return self._call(doing, change)
 
     def _call(self, doing: str, work: Callable[[sqlite3.Cursor], T]) -> T:
-        """Return what `work` makes of the file; where that is damaged, of a new one."""
+        """Return the result of `work` on the file, or on a new one if it is damaged."""
         if not self._lock.acquire(timeout=self._timeout):
             raise unavailable(f"{doing} waited {self._timeout:g} s for other threads")
         try:

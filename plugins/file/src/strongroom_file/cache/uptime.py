@@ -1,4 +1,4 @@
-"""The time since the machine started, which nobody sets back."""
+"""The time since the machine started, which no change of the clock affects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIME_NAMESPACE: Final = Path("/proc/self/ns/time")
 
 
 class Uptime(NamedTuple):
-    """Which start of the machine, "" where it does not say so, and the seconds since then."""
+    """An id of the machine's last start, "" if it has none, and the seconds since then."""
 
     boot: str
     seconds: float
@@ -33,7 +33,7 @@ def machine_uptime() -> Uptime:
 
 @cache
 def _boot() -> str:
-    """Return what all processes have in common that count from one moment; "" where it is not known."""
+    """Return an id that all processes share which count from the same start; "" if it is not known."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Seeing what others drop: a thread with a connection of its own, which looks ten times a second."""
+"""Notices entries that others drop, by a thread with its own connection, which looks ten times a second."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class Watcher:
             self._ended.wait(pause)
 
     def _watch(self, connection: sqlite3.Connection, identity: Identity) -> None:
-        """Pass on what is dropped for as long as the file is the same."""
+        """Pass on dropped names as long as the file is the same."""
         with self._using:
             (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM dropped").fetchone()
-        # From here on nothing is missed; what was before, nobody knows.
+        # Nothing is missed from now on, but names may have been dropped before.
         self._looked = time.monotonic()
         self._alive = True
         self._tell(None)

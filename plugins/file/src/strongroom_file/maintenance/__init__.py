@@ -1,1 +1,1 @@
-"""What is done to a whole store: made, backed up, migrated, rekeyed, verified."""
+"""Operations on a whole store: create, back up, migrate, rekey, verify."""

@@ -1,4 +1,4 @@
-"""Copies of a store, taken while it is in use, and putting one back."""
+"""Backs up a store while it is in use, and restores it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = ["backup", "restore"]
 
 
 def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> None:
-    """Write one file with the store as it is now; readers and writers go on meanwhile.
+    """Write the present store to one file; readers and writers go on meanwhile.
 
     Raises:
         ConflictError: There is a file already, and it may not be overwritten.
-        TamperedError: Something is wrong with the store; no copy is left.
+        TamperedError: The store is damaged; no copy is left.
     """
     if files.check_file(target) is not None and not overwrite:
         raise _there(target)
@@ -61,7 +61,7 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
     least: int,
     key: KeySource | None,
 ) -> None:
-    """Put the backup `origin` in the place of the store at `path`; version ids begin a new epoch.
+    """Replace the store at `path` with the backup `origin`; version ids begin a new epoch.
 
     Where the backup is under another `key`, it is put under the store's. The count of commits goes on from
     more than anybody has seen: more than `least`, than both files say, and than there were microseconds.
@@ -103,7 +103,7 @@ def _there(path: Path) -> ConflictError:
 
 @contextmanager
 def _copy_of_backup(origin: Path, path: Path, timeout: float, key: KeySource) -> Iterator[Path]:
-    """Give a copy of the backup `origin`, in which everything is right, beside the store at `path`."""
+    """Yield a verified copy of the backup `origin`, beside the store at `path`."""
     with ExitStack() as stack:
         try:
             copy = stack.enter_context(copied(origin, path, timeout, read_only=not files.is_writable(origin)))
@@ -115,7 +115,7 @@ def _copy_of_backup(origin: Path, path: Path, timeout: float, key: KeySource) ->
 
 
 def _examine(copy: Path, source: KeySource, timeout: float, origin: Path) -> None:
-    """Raise `TamperedError` unless everything in a copy is right."""
+    """Raise `TamperedError` if anything in a copy is damaged."""
     # Read-only, so that the copy stays a single file: with SQLite's log on it could not be read alone.
     with closing(Session(copy, timeout, source, Highest(), read_only=True, shown=origin)) as session:
         problems = session.read(problems_of)

@@ -1,4 +1,4 @@
-"""Making a store: complete under another name first, so that nobody ever sees half of one."""
+"""Makes a store under another name first, so that no process ever sees half of one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOP = 1
 
 
 def new_epoch() -> int:
-    """Return a number that no other epoch's version ids have, except by one chance in 2**32."""
+    """Return a random number of an epoch, which another one has only with a chance of 1 in 2**32."""
     return int.from_bytes(os.urandom(4), "big")
 
 

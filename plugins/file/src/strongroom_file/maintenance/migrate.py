@@ -1,4 +1,4 @@
-"""A store of an older format becomes one of the present format, and a copy of it stays.
+"""Brings a store of an older format to the present one, and keeps a copy.
 
 Format 2 has another root than format 1, and all other rows are the same. So the transaction replaces one row,
 and says which format the file is of now: a crash leaves the one or the other, and the copy.

@@ -1,8 +1,8 @@
-"""A new key for everything, in one transaction that readers do not notice.
+"""Encrypts the whole store with a new key, in one transaction that readers do not notice.
 
-The order makes every crash harmless: first the next key is put beside the key file, then the transaction
-commits, then the next key replaces the key file. A process that opens the store tries both. Before all that a
-copy of the old key is left beside them, for backups and whatever else is under it.
+The order makes every crash harmless: first the next key is written beside the key file, then the transaction
+commits, then the next key replaces the key file. A process that opens the store tries both. Before that, a
+copy of the old key is left beside them, for backups and other uses of the key.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ Progress = Callable[[int, int], None]
 
 
 def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progress | None) -> KeyMaterial:
-    """Seal everything again, under the key that `next_key` puts in safety; return that key.
+    """Encrypt everything with the key that `next_key` has written to disk; return that key.
 
     `next_key` is called while other writers wait, so that two rekeys do not mix up their keys.
 
     Raises:
-        TamperedError: Something is wrong with the store, which stays as it is.
+        TamperedError: The store is damaged; it stays as it is.
     """
     with (
         session.writing,
@@ -67,7 +67,7 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
 
 
 def _checked(cursor: sqlite3.Cursor, session: Session) -> Snapshot:
-    """Return the store as it is, provided that the session's key is the right one and nothing is wrong."""
+    """Return the store, after checking the session's key and every row."""
     found = cursor.execute(SELECT["header"], (ROW,)).fetchone()
     if found is None or found[0] != session.header_body:
         raise StaleSessionError
@@ -79,7 +79,7 @@ def _checked(cursor: sqlite3.Cursor, session: Session) -> Snapshot:
 
 
 def _settled(view: Snapshot) -> Snapshot:
-    """Return the same with all writes in the tree, so that there is one place to seal again."""
+    """Return the store with all writes moved into the tree, so that only the tree is encrypted again."""
     change = WriteTransaction(view, keep=1, now=0)  # neither counts: the writes bring their own
     change.flush()
     return Snapshot(view.cursor, view.sealer, change.seal(limited=False))

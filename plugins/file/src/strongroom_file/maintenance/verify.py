@@ -1,4 +1,4 @@
-"""Reading everything there is, and naming everything that is wrong."""
+"""Reads the whole store, and reports everything that is wrong."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from strongroom_file.store.session import ROW, Snapshot
 __all__ = ["Anchor", "Verification", "anchor_of", "problems_of"]
 
 Anchor = str
-"""`epoch:commits:digest` of a root, kept elsewhere to tell an older file by."""
+"""`epoch:commits:digest` of a root, kept elsewhere to detect an older file."""
 
 _SHOWN_ROWS = 10
 
 
 def anchor_of(view: Snapshot) -> Anchor:
-    """Return the state of the store in a line that holds no secret."""
+    """Return the state of the store as a line without secrets."""
     digest = hashlib.sha256(view.state.body).hexdigest()[:32]
     return f"{view.root.epoch:08x}:{view.root.commits}:{digest}"
 
 
 def problems_of(view: Snapshot, anchor: Anchor | None = None) -> list[str]:
-    """Return everything that is wrong with the store, nothing where it is whole."""
+    """Return everything that is wrong with the store; nothing if it is whole."""
     return Verification(view).run(anchor)
 
 
@@ -140,7 +140,7 @@ class Verification:
         self._visited[table].add(row)
 
     def _unmet(self) -> None:
-        """Report rows that nothing leads to. Below what could not be read they cannot be told."""
+        """Report rows that nothing leads to, unless a damaged row may have led to them."""
         for table, met in self._visited.items():
             if self._unread and table not in {"header", "root"}:
                 continue

@@ -1,4 +1,4 @@
-"""A B+-tree of nodes that are never changed in place: how to find, walk, and draft changes."""
+"""A B+-tree of nodes that are never changed in place: search, walks, and changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, NODE_HEAD,
 __all__ = ["Change", "Load", "TreeDraft", "find", "find_known", "leaves"]
 
 Load = Callable[[int, bytes], Node]
-"""Give the verified node of a link."""
+"""Returns the verified node of a link."""
 
 Change = Callable[[bytes, bytes | None], bytes]
 """Give the new entry of a name, from the entry that it had, if any."""
@@ -26,7 +26,7 @@ def _child(node: Node, name: bytes) -> int:
 
 
 def find(load: Load, root: Link, name: bytes) -> bytes | None:
-    """Return the entry of `name`; None is proven, for every node on the way was verified."""
+    """Return the entry of `name`; None means absent, as every node on the way was verified."""
     node = load(*root)
     while not node.leaf:
         place = bisect_right(node.names, name) - 1  # at least 0: the first name of the topmost node is empty
@@ -38,7 +38,7 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
 
 
 def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[Any, ...] | None:
-    """Return the fields of the entry of `name`, where every node on the way to it is known by its tag."""
+    """Return the fields of the entry of `name`, if every node on the way is known by its tag."""
     node = nodes.get(tag)
     while node is not None:
         names = node.names
@@ -52,7 +52,7 @@ def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[An
 
 
 def leaves(load: Load, root: Link, prefix: bytes) -> Iterator[Node]:
-    """Give the leaves that can hold names with `prefix`, in order."""
+    """Yield the leaves that can hold names with `prefix`, in order."""
     stack = [root]
     while stack:
         node = load(*stack.pop())
@@ -74,12 +74,12 @@ class TreeDraft:
     """The changes of one transaction, made in memory and sealed once at its end.
 
     Args:
-        load: Gives nodes that the transaction has not touched.
+        load: Returns nodes that the transaction has not changed.
         root: The topmost node.
-        allot: Gives ids for new rows.
+        allot: Returns ids for new rows.
 
     Attributes:
-        replaced: Tags of nodes that `seal` has put others in the place of.
+        replaced: Tags of nodes that `seal` has replaced.
     """
 
     __slots__ = ("_allot", "_load", "gone", "replaced", "root", "touched")
@@ -93,7 +93,7 @@ class TreeDraft:
         self._allot = allot
 
     def node(self, row: int, tag: bytes) -> Node:
-        """Give a node as this transaction sees it; `tag` counts only for untouched ones."""
+        """Return a node as this transaction sees it; `tag` counts only for unchanged ones."""
         touched = self.touched.get(row)
         return touched if touched is not None else self._load(row, tag)
 
@@ -102,7 +102,7 @@ class TreeDraft:
         self.update([name], lambda *_: entry)
 
     def update(self, names: Sequence[bytes], change: Change) -> None:
-        """Replace the entry of each of `names`, sorted and each once, by what `change` makes of it.
+        """Replace the entry of each of `names`, sorted and each once, by the result of `change`.
 
         Each node on the way is replaced once, however many names are below it.
         """
@@ -115,7 +115,7 @@ class TreeDraft:
             grown = self._added(others)
 
     def remove(self, name: bytes) -> None:
-        """Take `name` out of the tree, where it must be."""
+        """Remove `name`, which must be in the tree."""
         self._remove(self.root, name)
         top = self.touched[self.root.id]
         if not top.leaf and not top.names:
@@ -126,7 +126,7 @@ class TreeDraft:
             top = self.node(*self.root)
 
     def seal(self, write: Callable[[int, Node], bytes]) -> Link:
-        """Write what was touched, children first; `write` returns the new tag. Return the new root."""
+        """Write the changed nodes, children first, and return the new root; `write` returns a node's tag."""
         return Link(self.root.id, self._seal(self.root, write))
 
     def _seal(self, link: Link, write: Callable[[int, Node], bytes]) -> bytes:
@@ -225,7 +225,7 @@ class TreeDraft:
         self.touched[link.id] = node
 
     def _merged(self, node: Node, place: int) -> Node:
-        """Join the child at `place` with a neighbour, where both together leave room for more."""
+        """Merge the child at `place` with a neighbour, if both together leave room for more."""
         left = place - 1 if place else place
         first, second = node.link(left), node.link(left + 1)
         joined = self.node(*first).joined(self.node(*second))

@@ -46,7 +46,7 @@ def connect(path: str | os.PathLike[str], timeout: float) -> sqlite3.Connection:
 
 
 def use_log(connection: sqlite3.Connection) -> None:
-    """Let writers append to a log, so that readers go on meanwhile."""
+    """Have writers append to a log (WAL), so that readers go on meanwhile."""
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != b"wal":
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
@@ -65,7 +65,7 @@ def connect_read_only(path: str | os.PathLike[str], timeout: float) -> sqlite3.C
 
 
 def _size(path: str) -> int:
-    """Return the bytes of a file, 0 where there is none."""
+    """Return the size of a file in bytes; 0 if there is none."""
     try:
         return os.stat(path).st_size  # noqa: PTH116  # stays text
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ def _size(path: str) -> int:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    """Return the whole path; a whole one needs no current folder, which may be gone."""
+    """Return the absolute path; if it is absolute already, the current folder may be gone."""
     place = os.fspath(path)
     return place if os.path.isabs(place) else os.path.join(os.getcwd(), place)  # noqa: PTH109, PTH117, PTH118  # as above
 
@@ -126,13 +126,13 @@ def _in_uri(path: str) -> str:
 
 
 def sync_commits(cursor: sqlite3.Cursor, *, each: bool) -> None:
-    """Let each commit of a connection sync the log, or leave that to the next commit that does."""
+    """Choose whether each commit of a connection syncs the log, or a later one does."""
     cursor.execute(f"PRAGMA synchronous={'FULL' if each else 'NORMAL'}")
 
 
 @contextmanager
 def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
-    """Commit what the block does, as the only writer; whatever is raised undoes everything."""
+    """Commit the changes of the block, as the only writer; any exception undoes them."""
     cursor.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -152,18 +152,18 @@ def create_schema(connection: sqlite3.Connection) -> None:
 
 
 def set_format(connection: sqlite3.Connection | sqlite3.Cursor) -> None:
-    """Say that the file is of the format that this code writes, as part of the transaction."""
+    """Mark the file as of the format that this code writes, as part of the transaction."""
     connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
 
 
 def format_of(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
-    """Return the number of the format that the file says it is of."""
+    """Return the number of the file's format."""
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return found
 
 
 def check_schema(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> int:
-    """Make sure that the file is a store of a format that this code knows, and nothing besides; return which.
+    """Check that the file is a store of a known format, without other tables; return the format.
 
     Raises:
         ConfigurationError: It is another program's database, or of a newer format.

@@ -69,7 +69,7 @@ class Link(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a leaf knows of one key; times are microseconds since 1970 in UTC.
+    """The entry of one key in a leaf; times are microseconds since 1970 in UTC.
 
     Attributes:
         epoch, value, tag: The current version, and the tag of its row; `value` is 0 where there is none.
@@ -117,7 +117,7 @@ def unpack_history(data: bytes) -> list[StoredVersion]:
 
 
 def version_id(epoch: int, value: int) -> str:
-    """Return the text by which callers know a version."""
+    """Return the id of a version for callers."""
     return f"{epoch:08x}-{value}"
 
 
@@ -135,7 +135,7 @@ class Node:
         self.names = names
         self.items = items
         self.width = ENTRY.size if leaf else LINK.size
-        # Kept, because most changes replace an item and leave the names alone.
+        # Kept, because most changes replace an item, and not the names.
         self._joined = b"\0".join(names) if joined is None else joined
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What reads make of a store; importing this needs neither sqlite3 nor cryptography."""
+"""The queries of a store; importing this needs neither sqlite3 nor cryptography."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def microseconds(time: datetime) -> int:
-    """Return an aware time as it is stored."""
+    """Return an aware time in stored form."""
     return (time - _EPOCH) // _MICROSECOND
 
 
@@ -89,7 +89,7 @@ def _find(view: Snapshot, key: str) -> str | None:
 
 
 def _known(view: Snapshot, name: bytes) -> tuple[Entry | None, bytes]:
-    """Return the entry of a key and its other versions, with what the tree does not know yet."""
+    """Return the entry of a key and its other versions, including recent writes that are only in the root."""
     entry = view.entry(name)
     packed = read_history(view, name, entry) if entry is not None else b""
     return replayed(entry, packed, view.root.recent.writes.get(name, ()))[:2]
@@ -180,7 +180,7 @@ def read_history(view: Snapshot, name: bytes, entry: Entry) -> bytes:
 
 
 def find_version(entry: Entry, packed: bytes, version: str) -> StoredVersion | None:
-    """Return the version that callers know as `version`, the current one too."""
+    """Return the version with the id `version`; it may be the current one."""
     if entry.value and version_id(entry.epoch, entry.value) == version:
         return _current(entry)
     for found in packed_history.versions(packed):

@@ -1,4 +1,4 @@
-"""The row that holds the whole set together."""
+"""The root: the row that leads to all others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIELDS: Final = Struct(">Q16sIQQQQ")
 
 
 class Root(NamedTuple):
-    """What holds the whole set together: the one row that every commit replaces.
+    """The row that leads to all others, and that every commit replaces.
 
     Attributes:
         node, tag: The link to the topmost node.
@@ -24,7 +24,7 @@ class Root(NamedTuple):
         commits: Transactions since the store was made.
         seals: Encryptions under this data key, bounded for the sake of random nonces.
         secrets: Keys that have a current value in the tree.
-        recent: Writes that the tree does not know yet.
+        recent: Writes that are not in the tree yet.
     """
 
     node: int

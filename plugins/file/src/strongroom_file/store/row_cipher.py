@@ -39,7 +39,7 @@ _RAW, _ARGON2ID = 0, 1
 
 
 class Header(NamedTuple):
-    """The only unencrypted row: which store it is, and how its keys come from the user's.
+    """The only unencrypted row: the id of the store, and how its keys are derived from the user's key.
 
     Attributes:
         store: Identity of the store, bound to every row.
@@ -110,7 +110,7 @@ def new_header(material: KeyMaterial, store: bytes | None = None) -> Header:
 
 
 def open_header(body: object) -> Header:
-    """Read a header; whether a key opens it is asked of the result.
+    """Read a header; the result can say whether a key opens it.
 
     Raises:
         TamperedError: It is damaged, or asks for a derivation out of bounds.
@@ -148,7 +148,7 @@ class RowCipher:
         return nonce + self.cipher.encrypt(nonce, data, self.bound(kind, row, name))
 
     def open(self, body: bytes, bound: bytes) -> bytes | None:
-        """Return what `seal` was given, or None where `body` is anything else."""
+        """Return the plaintext that `seal` was given; None if `body` was not made by it."""
         try:
             return self.cipher.decrypt(body[:_NONCE], body[_NONCE:], bound)
         except (InvalidTag, ValueError, TypeError):
@@ -173,7 +173,7 @@ class RowCipher:
 
 
 def check_seals(seals: int) -> None:
-    """Raise `EncryptionError` where the data key has been used as often as is safe."""
+    """Raise `EncryptionError` if the data key has been used as often as is safe."""
     if seals >= MAX_SEALS:
         raise EncryptionError(
             "the store's key has been used as often as is safe",

@@ -65,7 +65,7 @@ class Highest:
 
 
 class VerifiedState:
-    """What was verified at one root. Nodes are known by their tags, so a known one is right for ever."""
+    """The verified nodes of one root. A node is identified by its tag, so it is verified only once."""
 
     __slots__ = ("body", "links", "nodes", "root")
 
@@ -87,7 +87,7 @@ class VerifiedState:
 
 
 class Snapshot:
-    """The store within one transaction: everything it gives was verified up to the root."""
+    """The store within one transaction; all its results are verified up to the root."""
 
     __slots__ = ("cursor", "root", "sealer", "state", "top")
 
@@ -116,12 +116,12 @@ class Snapshot:
         return Node.unpack(self.sealer.open_row(body, bound, tag, "a node of the index"))
 
     def entry(self, name: bytes) -> Entry | None:
-        """Return what the tree knows of a key; the writes in the root are not in it."""
+        """Return the entry of a key in the tree, without the writes in the root."""
         found = find(self.load, self.top, name)
         return Entry.unpack(found) if found is not None else None
 
     def leaves(self, prefix: bytes) -> Iterator[Node]:
-        # Walked past the cache: a long list would drive out what reads need.
+        # The cache is not filled: a long list would push out nodes that reads need.
         return leaves(self.load_fresh, self.top, prefix)
 
     def value(self, name: bytes, row: int, tag: bytes) -> str:
@@ -211,7 +211,7 @@ class Session:
         return header_id(self.header_body)
 
     def recall(self, key: str) -> str | None:
-        """Return the value of a key where that takes no transaction; None says: look it up.
+        """Return the value of a key if that needs no transaction; None if it has to be looked up.
 
         The root is read together with the value: the same root means that there was no write at all, so that
         the place of the value, which follows from that root, is the right one.
@@ -236,10 +236,10 @@ class Session:
         try:
             return data.decode() if data is not None else None
         except UnicodeDecodeError:
-            return None  # the way that looks it up tells
+            return None  # the look-up reports it
 
     def _link(self, key: str) -> tuple[int, bytes, bytes] | None:
-        """Return where the value of a key is by the root that is known: its row, its tag and its bounds."""
+        """Return the place of a key's value by the known root: its row, its tag and its bounds."""
         name, state = key.encode(), self.state
         writes = state.root.recent.writes.get(name)
         if writes:
@@ -258,23 +258,23 @@ class Session:
         return link
 
     _copied: tuple[float, list[tuple[int, ...]]] | None = None
-    """When the files were copied into memory, for want of room to open them, and what they were then."""
+    """When the files were copied into memory, as the disk has no room to open them, and their state then."""
 
     def _is_old(self) -> bool:
-        """Return whether this is a copy, and something may have been written past it."""
+        """Return whether this is a copy in memory, and the file may have been written since."""
         if self._copied is None:
             return False
         at, files_then = self._copied
         return time.monotonic() - at > _LOOK_SECONDS or _as_it_lies(self._place) != files_then
 
     def look(self) -> None:
-        """Raise `StaleSessionError` where the path leads to another file by now."""
+        """Raise `StaleSessionError` if the path leads to another file now."""
         if _identity(self._place, self.read_only) != self._identity:
             raise StaleSessionError
         self._looked = time.monotonic()
 
     def read(self, function: Callable[[Snapshot], Result]) -> Result:
-        """Return what `function` makes of the store as it is now, which does not change meanwhile."""
+        """Return the result of `function` on a snapshot of the store."""
         with self.reading:
             if self._closed or self._is_old():
                 raise StaleSessionError
@@ -293,21 +293,21 @@ class Session:
                 raise translate(error) from error
 
     def _refresh(self, cursor: sqlite3.Cursor, floor: tuple[int, bytes]) -> None:
-        """Verify the root where it is another one than before."""
+        """Verify the root if it has changed."""
         body = self._root_body(cursor)
         unchanged = self._unchanged(cursor)
         known = self.state
         if body != known.body:
             self.state = self._verified(cursor, body, floor)
-            # Nodes are known by their tags: those that the new root leads to by the same tag are the same.
+            # Nodes are identified by their tags, so those that the new root shares are still verified.
             self.state.nodes = known.nodes
         elif not unchanged and not self._wrote:
-            # Somebody wrote, and not strongroom, which always writes the root: look at everything again.
+            # Another program wrote, as strongroom always writes the root: everything is verified again.
             self.state = VerifiedState(body, known.root)
         self._wrote = False
 
     def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
-        """Return whether no other connection has written since this was asked last."""
+        """Return whether no other connection has written since the last call."""
         (version,) = cursor.execute("PRAGMA data_version").fetchone()
         same = version == self._data_version
         self._data_version = version
@@ -348,11 +348,11 @@ class Session:
         return VerifiedState(body, root)
 
     def verified(self, cursor: sqlite3.Cursor) -> VerifiedState:
-        """Return what is true in the transaction of `cursor`, which is on a connection of its own."""
+        """Return the verified state in the transaction of `cursor`, which has its own connection."""
         return self._verified(cursor, self._root_body(cursor), self._highest.seen)
 
     def require_writable(self) -> None:
-        """Raise `ReadOnlyError` where the store was opened for reading only."""
+        """Raise `ReadOnlyError` if the store was opened for reading only."""
         if self.read_only:
             raise ReadOnlyError(f"{self._place} or its folder is read-only", provider=TYPE_NAME)
 
@@ -362,7 +362,7 @@ class Session:
         Whatever is raised undoes everything.
 
         Args:
-            work: Makes the changes; returns what is true after them, the keys that changed, and a result.
+            work: Makes the changes; returns the state after them, the keys that changed, and a result.
         """
         with self.writing:
             if self._closed:
@@ -394,7 +394,7 @@ class Session:
         return self._writing_cursor
 
     def _publish(self, state: VerifiedState, keys: Iterable[str]) -> None:
-        """Let readers go on from what was just written; another root tells them of others' writes."""
+        """Give readers the state that was just written; by another root they notice the writes of others."""
         self._highest.saw(state.root.commits, state.body)
         with self.reading:
             if state.links:
@@ -404,15 +404,15 @@ class Session:
             self._wrote = True
 
     def close(self) -> None:
-        """Close both connections; the last process to do so leaves one file behind."""
+        """Close both connections; the last process that does so leaves a single file."""
         with self.writing, self.reading:
             self._close()
 
     def rest(self, take: Take) -> bool:
-        """Close both connections before a fork, in between transactions; tell whether that was in time.
+        """Close both connections before a fork, between transactions; return whether that was in time.
 
         SQLite keeps in memory which of a process's connections has which lock of the file. A child would
-        inherit that, take locks for its own that are its parent's, and wait for threads that are gone.
+        inherit that, take its parent's locks for its own, and wait for threads that it does not have.
         """
         if not (take(self.writing) and take(self.reading)):
             return False
@@ -420,7 +420,7 @@ class Session:
         return True
 
     def connections(self) -> tuple[sqlite3.Connection | None, ...]:
-        """Return what is open."""
+        """Return the open connections."""
         return () if self._closed else (self._writer, self.reader)
 
     def _close(self) -> None:
@@ -443,7 +443,7 @@ def _identity(path: str, read_only: bool) -> tuple[int, ...]:
 
 
 def _as_it_lies(path: str) -> list[tuple[int, ...]]:
-    """Return what changes with every write: of the file, and of the log, where something is in it."""
+    """Return the parts of the status of file and log that change with every write."""
     states: list[tuple[int, ...]] = []
     for name in (path, f"{path}-wal"):
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""What a transaction does to the store: versions written, made current, dropped, and all of it sealed.
+"""The changes of a transaction: versions that are written, promoted or dropped, and sealed at its end.
 
-Every transaction adds a value, or seals the topmost node again. So a root that is put back alone is found:
-the newest value is one that it cannot know of, or the topmost node is another one.
+Every transaction adds a value, or seals the topmost node again. So an old root that was put back alone is
+detected: it does not know the newest value, or leads to another topmost node.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WriteTransaction:
     """The changes of one transaction.
 
     Args:
-        view: The store as the transaction found it.
+        view: The store before the transaction.
         keep: Versions kept of each key.
         now: Microseconds since 1970.
     """
@@ -76,7 +76,7 @@ class WriteTransaction:
         self._draft = TreeDraft(view.load, view.top, self._allot)
 
     def entry(self, name: bytes) -> Entry | None:
-        """Return what the transaction knows of a key by now, except its other versions."""
+        """Return the entry of a key within the transaction, without its other versions."""
         writes = self._recent.writes.get(name, ())
         return replayed(self._in_tree(name), b"", writes)[0]
 
@@ -151,7 +151,7 @@ class WriteTransaction:
         self._recent = NO_WRITES
 
     def stage(self, key: str, value: bytes) -> str:
-        """Add a version that is pending."""
+        """Add a pending version."""
         name = key.encode()
         entry = self._settled(name) or EMPTY_ENTRY
         row, tag = self._add_value(name, value)
@@ -171,7 +171,7 @@ class WriteTransaction:
         self.keys.append(key)
 
     def discard(self, key: str, version: str) -> None:
-        """Drop a pending version, and the key where it was the last one."""
+        """Drop a pending version, and the key if it has no other version."""
         name = key.encode()
         entry, packed, found = self._pending(key, name, version)
         self._drop("value", found.value)
@@ -200,10 +200,10 @@ class WriteTransaction:
         self.keys.append(key)
 
     def seal(self, *, limited: bool = True) -> VerifiedState:
-        """Write the nodes and the root; return what is true after the commit.
+        """Write the nodes and the root; return the state after the commit.
 
         Args:
-            limited: Whether to refuse where the key has been used as often as is safe.
+            limited: Whether to refuse once the key has been used as often as is safe.
         """
         if limited:
             check_seals(self._seals)
@@ -254,7 +254,7 @@ class WriteTransaction:
         return row, body[-16:]
 
     def _settled(self, name: bytes) -> Entry | None:
-        """Return the entry of a key after bringing into the tree what the root has of it."""
+        """Move the recent writes of a key from the root into the tree, and return its entry."""
         if name in self._recent.writes:
             self._settle([name])
             self._recent = self._recent.without(name)
@@ -272,7 +272,7 @@ class WriteTransaction:
         self._draft.update(names, settled)
 
     def _current(self, name: bytes, before: Entry, entry: Entry, packed: bytes, dropped: list[int]) -> Entry:
-        """Store what goes with the entry of a key that has a current version now; return it with links."""
+        """Store the rows that belong to the entry of a key with a current version; return it with links."""
         if not before.value:
             self._secrets += 1
         for row in dropped:

@@ -1,6 +1,6 @@
 """The versions of a key that are not the current one, as packed bytes sorted by id.
 
-They stay bytes: a write appends one and drops one, and need not look at the hundred in between.
+They stay bytes, because a write appends one and drops one, without looking at those in between.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Writes that the tree does not know yet.
+"""Recent writes, which are not in the tree yet.
 
-They are in the root, in the order in which they were made, until there is no more room for them. So most
-writes replace no node: the root is replaced anyway.
+They are in the root, in their order, until there is no more room for them. So most writes replace no node of
+the tree: the root is replaced anyway.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class WriteBuffer:
 
     @property
     def writes(self) -> dict[bytes, tuple[Write, ...]]:
-        """The writes by name, the oldest first; sorted out at the first look, for most writes take none."""
+        """The writes by name, the oldest first; made at the first use, which most writes do not need."""
         writes = self._writes
         if writes is None:
             writes = {}
@@ -74,7 +74,7 @@ class WriteBuffer:
         return writes
 
     def in_order(self) -> list[tuple[bytes, Write]]:
-        """Return all writes as they were made."""
+        """Return all writes in their order."""
         names = self._names.split(b"\0") if self._items else ()
         return list(zip(names, map(Write._make, WRITE.iter_unpack(self._items)), strict=True))
 
@@ -102,7 +102,7 @@ def made_current(
 ) -> tuple[Entry, bytes, list[int]]:
     """Make a version the current one of a key.
 
-    Return its entry, its other versions, and the rows of those that there are too many of.
+    Return its entry, its other versions, and the rows of those beyond the limit.
     """
     if entry.value:
         replaced = StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, PREVIOUS)
@@ -125,7 +125,7 @@ def made_current(
 def replayed(
     entry: Entry | None, packed: bytes, writes: Iterable[Write]
 ) -> tuple[Entry | None, bytes, list[int]]:
-    """Return what writes make of what the tree knows of a key, as `made_current` does."""
+    """Apply writes to the entry of a key in the tree, and return the same as `made_current`."""
     dropped: list[int] = []
     for write in writes:
         version = StoredVersion(write.epoch, write.value, write.tag, write.made, PREVIOUS)
