@@ -1,4 +1,4 @@
-"""Where, as whom and for how long: what both services need, and boto3's sessions and clients made of it."""
+"""The account: options of both services, and boto3's sessions and clients for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonw
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The options that both providers have; `config` says what each means."""
+    """The options that both providers have; they are described in `config`."""
 
     region_name: str | None = None
     endpoint_url: str | None = None
@@ -60,18 +60,18 @@ class Account:
                 )
 
     def newest(self) -> Account:
-        """Return it as the references in it bring it in now."""
+        """Return the account with the present values of its references."""
         return Account(**{one.name: newest(getattr(self, one.name)) for one in fields(self)})
 
     @property
     def account_of_role(self) -> str | None:
-        """The account that the role belongs to, None where no role is given."""
+        """The account that the role belongs to; None without a role."""
         parts = (self.role_arn or "").split(":")
         return parts[4] if len(parts) > 4 and parts[4] else None  # noqa: PLR2004  # arn:partition:iam::ACCOUNT:role/…
 
     @property
     def sts_address(self) -> str | None:
-        """Where STS is: as told, at the same emulator, or at AWS's own address."""
+        """The address of STS: as given, of the same emulator, or AWS's own."""
         if self.sts_endpoint_url is not None or self.endpoint_url is None:
             return self.sts_endpoint_url
         host = urlsplit(self.endpoint_url).hostname or ""
@@ -94,7 +94,7 @@ def session_of(account: Account) -> Any:
 
 
 def client_of(session: Any, service: str, account: Account) -> Any:
-    """Return boto3's client of a service, which leaves retries to the caller, who knows the deadline."""
+    """Return boto3's client of a service; it does not retry, because the caller knows the deadline."""
     from botocore.config import Config
 
     config = Config(
@@ -124,7 +124,7 @@ def _inner(account: Account) -> Any:
 
 
 def _assumed(session: Any, account: Account) -> Any:
-    """Return a session with a role's credentials, which botocore renews before they run out."""
+    """Return a session with a role's credentials, which botocore renews before they expire."""
     import boto3
     from botocore.credentials import DeferredRefreshableCredentials
 

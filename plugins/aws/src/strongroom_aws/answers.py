@@ -1,4 +1,4 @@
-"""What Secrets Manager's answers say of a secret, and strongroom's errors for them."""
+"""Reads Secrets Manager's answers about a secret, and makes strongroom's errors of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_deletion(error: Mapping[str, Any]) -> bool:
 
 
 def text_of(answer: Mapping[str, Any], key: str) -> str:
-    """Return the value that an answer holds, or raise `ValidationError` where it is binary."""
+    """Return the value in an answer; raise `ValidationError` if it is binary."""
     text = answer.get("SecretString")
     if text is None:
         raise binary(key, "aws")
@@ -56,7 +56,7 @@ def no_version(key: str) -> SecretNotFoundError:
 
 
 def conflict(key: str, why: str) -> ConflictError:
-    """Return the error for a write that somebody else was before."""
+    """Return the error for a write after somebody else's."""
     return ConflictError(
         f"secret {show_key(key)} was not written: {why}",
         key=key,

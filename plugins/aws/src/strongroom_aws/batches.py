@@ -1,4 +1,4 @@
-"""Many secrets by few requests, and one by one those that no batch can tell."""
+"""Reads many secrets by few requests, and one by one those that no batch can return."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read_in_batches(
     Args:
         keys: Keys, each once.
         batch: Returns what one batch has, and the keys that must be asked for one by one.
-        single: Returns the value of one key, None where it is not there.
-        alone: Tells which keys are in no batch.
+        single: Returns the value of one key; None if it is not there.
+        alone: Returns whether a key must not be in a batch.
         size: Keys of one batch.
         workers: Requests at a time.
     """

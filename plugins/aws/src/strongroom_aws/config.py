@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Account(BaseModel):
-    """What both services need: where, as whom, and for how long."""
+    """The options of both services: where, as whom, and for how long."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 

@@ -1,4 +1,4 @@
-"""Calls of one service: retried while that may help, at its pace, and over by their deadline."""
+"""Calls of one service: with retries, at the pace of its throttling, and within their deadline."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TELLS: dict[str, tuple[str, ...]] = {
     "put_parameter": ("Version",),
     "delete_parameter": (),
 }
-"""Each operation, and the members of which the service's answer has one at least."""
+"""The operations, each with members of which its answer has at least one."""
 _EACH: dict[str, tuple[str, tuple[str, ...]]] = {
     "batch_get_secret_value": ("SecretValues", ("Name", "VersionId")),
     "list_secret_version_ids": ("Versions", ("VersionId",)),
@@ -62,7 +62,7 @@ _EACH: dict[str, tuple[str, tuple[str, ...]]] = {
     "get_parameters_by_path": ("Parameters", ("Name",)),
     "list_tags_for_resource": ("TagList", ("Key", "Value")),
 }
-"""What is in each of a list, or in the one thing that is described."""
+"""The members that each entry of a list has, or the one thing that is described."""
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "blob": bytes,
     "boolean": bool,
@@ -75,7 +75,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "structure": dict,
     "timestamp": datetime,
 }
-"""What botocore makes of each kind of shape in a model, unless the answer has another kind there."""
+"""The Python types of botocore for the kinds of shapes in a model."""
 
 FIRST_PAUSE = 0.1
 _REDIRECTION = 300
@@ -85,7 +85,7 @@ _chance = random.SystemRandom()
 
 
 class Pace:
-    """How long calls hold back, all threads alike: longer with each throttled answer, shorter with others."""
+    """How long the calls of all threads wait: longer after each throttled answer, shorter after others."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -119,12 +119,12 @@ class Connection:
         self._session: Any = None
         self._client: Any = None
         self._token: str | None = None
-        """The session's token as it was sent last: of the options, or of the SDK's own chain."""
+        """The session token that was sent last, from the options or the SDK's own chain."""
         self._begin_again()
         renew_after_fork(self, Connection._begin_again)
 
     def _begin_again(self) -> None:
-        """Leave client and login to the parent of a forked child."""
+        """Drop client and login in a forked child: they are its parent's."""
         never_collect(self._client, self._session)
         self._client = self._session = None
         self._lock = threading.Lock()
@@ -149,12 +149,12 @@ class Connection:
 
         Args:
             operation: The client's method.
-            doing: The same in words, for messages.
+            doing: The operation in words, for messages.
             deadline: When to give up.
             key: The key it is about.
             hidden: A value that is sent and must not appear in any text.
-            accept: What is an answer and no error.
-            repeatable: Whether it may be sent again when it is not known whether it took effect.
+            accept: Outcomes that are returned and not raised.
+            repeatable: Whether to send it again if it is not known whether it took effect.
             **parameters: The operation's own.
         """
         if self._client is None:
@@ -202,19 +202,19 @@ class Connection:
         )
 
     def _has_newer(self, used: Account) -> bool:
-        """Return whether there is another login than the refused one: what references bring in now."""
+        """Return whether the references give another login now than the refused one."""
         newer = self._given.newest()
         if newer == used:
             return False
         with self._lock:
             if self._account != newer:
                 self._account = newer
-                # Calls under way end with what they have; it is not closed under them.
+                # Other threads may still use it, so it is not closed.
                 self._client = self._session = None
         return True
 
     def hold_back(self, seconds: float, deadline: Deadline) -> bool:
-        """Wait, and return True; return False at once where the deadline does not allow that."""
+        """Wait, and return True; return False at once if the deadline does not allow that."""
         if not deadline.allows(seconds):
             return False
         self.pause(seconds)
@@ -245,10 +245,11 @@ class Connection:
         raise errors.translate(failed, "asking who is logged in", self.provider, login=self._login())
 
     def account(self) -> str:
-        """Return the account, the region and the service's address; where STS refuses, the access key's id.
+        """Return the account, the region and the service's address; if STS refuses, the access key's id.
 
         Raises:
-            BackendUnavailableError: STS does not answer. Else whatever says that nobody is logged in.
+            BackendUnavailableError: STS does not answer.
+            StrongroomError: Nobody is logged in.
         """
         client = self.client()
         deadline = self.deadline()
@@ -260,7 +261,7 @@ class Connection:
         return f"{whose} {client.meta.region_name} {client.meta.endpoint_url}"
 
     def shown(self) -> str:
-        """Return where and as whom, as far as the options say so."""
+        """Return the region and the login, as far as the options have them."""
         account = self._account
         parts = {
             "region": account.region_name,
@@ -271,7 +272,7 @@ class Connection:
         return " ".join(f"{name}={text}" for name, text in parts.items() if text) or "of the SDK's own chain"
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         client = None
         with held_within(self._lock, self._account.timeout) as held:
             if held:  # else it is being made, by an SDK that hangs
@@ -295,12 +296,12 @@ class Connection:
         return answer
 
     def _login(self) -> tuple[str, ...]:
-        """Return what is sent of the login and no text may show; a short one is an emulator's, as `test`."""
+        """Return the secrets of the login, without short ones, which are an emulator's, such as `test`."""
         tokens = (self._account.session_token, self._token)
         return tuple(one for one in tokens if one is not None and len(one) >= _SHORTEST_TOKEN)
 
     def _check_time(self, request: Any, **_: Any) -> None:
-        """Keep a request back that its caller has given up: logging in may have taken that long."""
+        """Raise if the deadline has passed, because the login took so long: then no request is sent."""
         token = request.headers.get("X-Amz-Security-Token")
         self._token = token.decode("latin-1") if isinstance(token, bytes) else token
         self._sending.deadline.remaining()
@@ -321,7 +322,7 @@ def _load() -> None:
 
 
 def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Refuse an answer that is not as long as it says, or is not the service's: botocore takes it for `{}`.
+    """Refuse an answer that was cut off, or is not the service's, which botocore would take for `{}`.
 
     Of a chunked answer the end is known by other means. An empty body is an answer only of an operation that
     tells nothing, and only with the service's request id.
@@ -350,17 +351,17 @@ def _is_object(body: bytes) -> bool:
 
 
 def _is_answer_of_sts(body: bytes) -> bool:
-    """Return whether a body is what STS answers, which speaks XML."""
+    """Return whether a body looks like an answer of STS, which is XML."""
     return body[:400].lstrip().startswith(b"<AssumeRole") and body.rstrip().endswith(b"</AssumeRoleResponse>")
 
 
 def _check_complete(operation: str, asked: str | None, answer: Mapping[str, Any], model: Any) -> None:
-    """Refuse an answer without what the service always tells, or with what it never does: some proxy's `{}`.
+    """Refuse an answer without members that the service always sends, such as the `{}` of a proxy.
 
     Args:
         operation: The client's method.
-        asked: The secret that was asked for by its name, where one was.
-        answer: What botocore made of the answer.
+        asked: The name of the requested secret, if there is one.
+        answer: The answer as botocore parsed it.
         model: botocore's model of it.
     """
     always = _TELLS[operation]
@@ -382,7 +383,7 @@ def _check_complete(operation: str, asked: str | None, answer: Mapping[str, Any]
 
 
 def _is_of(model: Any, answer: Any) -> bool:
-    """Return whether what botocore made of an answer is all of the kinds that its model says."""
+    """Return whether all members of a parsed answer have the types that the model says."""
     kind: Any = _KINDS.get(model.type_name, object)
     if not isinstance(answer, kind):
         return False

@@ -1,4 +1,4 @@
-"""What `strongroom doctor` tells of an account."""
+"""The findings of `strongroom doctor` about an account."""
 
 from __future__ import annotations
 

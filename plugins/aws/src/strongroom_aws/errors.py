@@ -1,4 +1,4 @@
-"""botocore's errors, and the services' error codes, as strongroom's: two tables, and what is made of them.
+"""The tables from botocore's errors, and from the error codes of the services, to strongroom's errors.
 
 Importing this module imports the SDK.
 """
@@ -87,7 +87,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     ),
     "ClientError": StrongroomError,  # told apart by its code, below
 }
-"""Each class of error that a call can meet, by its name, and ours for it."""
+"""The errors that a call can raise, by the names of their classes, and strongroom's for each."""
 
 CODES: dict[str, type[StrongroomError]] = {
     **_all(
@@ -152,7 +152,7 @@ CODES: dict[str, type[StrongroomError]] = {
         """,
     ),
 }
-"""The codes that the services and the front before them answer with, and ours for them."""
+"""The error codes of the services and of the front before them, and strongroom's error for each."""
 
 _OUTCOMES: dict[str, Outcome] = {
     "AccessDenied": Outcome.DENIED,
@@ -184,7 +184,7 @@ _WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ),
     ((boto.ParamValidationError,), "the SDK refuses the request's parameters"),
 )
-"""What is said instead of the SDK's own words, which may quote what was sent."""
+"""Messages instead of those of the SDK, which may quote the request."""
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in (`aws sso login`, `aws configure`), or check the credentials and the clock",
     PermissionDeniedError: "the docs page of aws has a policy to paste; the KMS key has a policy of its own",
@@ -198,12 +198,12 @@ _SERVER_ERRORS, _TOO_MANY = 500, 429
 
 
 def code_of(error: Exception) -> str:
-    """Return the service's error code, empty where there is none."""
+    """Return the service's error code; empty if there is none."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, boto.ClientError) else ""
 
 
 def outcome(error: Exception) -> Outcome | None:
-    """Return what the service refuses for, where somebody may take that for an answer."""
+    """Return the `Outcome` that an error stands for; None for all other errors."""
     code = code_of(error)
     if code == "InvalidRequestException" and is_to_be_deleted(_reason(error)):
         return Outcome.DELETED
@@ -221,7 +221,7 @@ def was_not_done(error: Exception) -> bool:
 
 
 def is_permanent(error: Exception) -> bool:
-    """Return whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
+    """Return whether another try cannot help, although no answer came: a wrong name, a wrong CA."""
     if isinstance(error, OtherAnswerError):
         return True  # the caller learns of it: it may go on, and another time the name may be the right one
     return isinstance(error, boto.BotoCoreError) and says_lasting(str(error.kwargs.get("error", "")))
@@ -231,7 +231,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
     """Return the class of strongroom's error for `error`."""
     if not isinstance(error, boto.ClientError):
         known = next((TABLE[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in TABLE), None)
-        # What is in no table is the network's or the operating system's.
+        # Errors that are in no table are the network's or the operating system's.
         return known or BackendUnavailableError
     code, status = code_of(error), _answer(error).get("HTTPStatusCode", 0)
     if code in CODES:
@@ -256,15 +256,15 @@ def translate(
     hidden: str | None = None,
     login: Sequence[str] = (),
 ) -> StrongroomError:
-    """Return strongroom's error for `error`; its cause holds no request, for requests hold credentials.
+    """Return strongroom's error for `error`; its cause holds no request, because that has credentials.
 
     Args:
-        error: What a call raised.
+        error: The error of a call.
         doing: The operation, for the message.
         provider: The type name.
         key: The key it was about.
         hidden: A value that was sent and must not appear in any text.
-        login: What else must not: tokens, which a proxy in between may quote as they were sent.
+        login: Tokens that must not appear either; a proxy may quote them.
     """
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
@@ -283,7 +283,7 @@ def translate(
 
 
 def _reason(error: Exception) -> str:
-    """Return what `error` says, without what was sent: parameters, and the token within a signature."""
+    """Return the message of `error` without parts of the request: parameters, the token in a signature."""
     if isinstance(error, boto.ClientError):
         found = error.response.get("Error", {})
         return _CANONICAL.sub("", str(found.get("Message") or found.get("message") or "no message"))
@@ -294,7 +294,7 @@ def _reason(error: Exception) -> str:
 
 
 def _clean(error: Exception, reason: str) -> Exception:
-    """Return an error of the same kind with just a text: the original may hold the request and its token."""
+    """Return an error of the same kind with only a text: the original may hold the request and its token."""
     if isinstance(error, boto.ClientError):
         metadata = {name: _answer(error).get(name) for name in ("RequestId", "HTTPStatusCode")}
         shown: Any = {"Error": {"Code": code_of(error), "Message": reason}, "ResponseMetadata": metadata}

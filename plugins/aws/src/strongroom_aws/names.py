@@ -21,14 +21,14 @@ from strongroom.keys import Name, NameCodec
 
 MARKER = "=_"
 KEY_MARK = "strongroom key: "
-"""How the description of a secret with a hashed name begins; the key follows."""
+"""The description of a secret with a hashed name begins with this; the key follows."""
 
 _MAX_NAME = 512
 _NAMES = NameCodec(MARKER, "A-Za-z0-9/_+=.@-", _MAX_NAME)
 HASH_MARK = _NAMES.hash_mark
 
 
-# Names are not secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets, so they may be cached, to make reads faster.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""
@@ -36,12 +36,12 @@ def name_of(key: str) -> Name:
 
 
 def description_of(key: str) -> str:
-    """Return the description that tells the key of a hashed name."""
+    """Return the description with the key of a hashed name."""
     return KEY_MARK + key
 
 
 def key_in_description(description: str | None) -> str | None:
-    """Return the key that a description tells, None where it tells none."""
+    """Return the key in a description; None if there is none."""
     text = description or ""
     return text.removeprefix(KEY_MARK) if text.startswith(KEY_MARK) else None
 

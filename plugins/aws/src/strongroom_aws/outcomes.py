@@ -1,4 +1,4 @@
-"""What a service answers other than what was asked for: refusals, and answers that are not the service's."""
+"""Answers without the requested data: refusals, and answers that are not the service's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OtherAnswerError(CutShortError):
 
 
 class Outcome(Enum):
-    """What a service refuses for, where that may be an answer and no error."""
+    """Why a service refuses, in cases that may be an answer and no error."""
 
     ABSENT = "absent"
     DELETED = "waiting for deletion"
@@ -28,7 +28,7 @@ class Outcome(Enum):
 
 
 class Refusal(NamedTuple):
-    """An answer that says no; `retried` where an earlier try may have taken effect unnoticed."""
+    """A refusal; `retried` if an earlier try may have taken effect unnoticed."""
 
     outcome: Outcome
     retried: bool

@@ -108,7 +108,7 @@ class AWSParameterProvider(BaseProvider):
         self._workers = min(_PARALLEL, max_connections)
 
     def address(self) -> dict[str, str]:
-        """Return nothing: which secret is meant follows from `account`."""
+        """Return nothing; `account` identifies the service."""
         return {}
 
     def account(self) -> str:
@@ -255,7 +255,7 @@ class AWSParameterProvider(BaseProvider):
             return None
 
     def _batch(self, keys: Sequence[str], whole: Deadline) -> tuple[dict[str, str], list[str]]:
-        """Return what one batch has of `keys`, and the keys that must be asked for one by one."""
+        """Return the values that one batch has, and the keys that have to be read one by one."""
         by_name = {parameter_name_of(key).text: key for key in keys}
         answer = self._call(
             "get_parameters",

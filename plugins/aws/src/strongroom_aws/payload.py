@@ -45,7 +45,7 @@ def encode(value: str, key: str, limit: int, provider: str, *, braces: bool = Tr
 
 
 def decode(text: str, key: str, provider: str) -> str:
-    """Return the value that `text` was stored for.
+    """Return the value that is stored as `text`.
 
     Raises:
         ValidationError: It begins like an escape that strongroom did not write.

@@ -47,11 +47,11 @@ MAX_VALUE_BYTES = 65_536
 _BATCH = 20
 _PARALLEL = 8
 _ALONE = 2
-"""So many secrets are described one by one."""
+"""Up to this many secrets are described one by one."""
 _FILTERS = 10
-"""Names that the service takes in one filter."""
+"""The most names that the service takes in one filter."""
 _BEYOND = 400
-"""Entries of other secrets that are passed over before names are asked for."""
+"""After this many entries of other secrets, names are asked for."""
 
 
 class AWSSecretProvider(BaseProvider):
@@ -131,7 +131,7 @@ class AWSSecretProvider(BaseProvider):
         self._writer = SecretWriter(self._service, self._connection, self.type_name)
 
     def address(self) -> dict[str, str]:
-        """Return nothing: which secret is meant follows from `account`."""
+        """Return nothing; `account` identifies the service."""
         return {}
 
     def account(self) -> str:
@@ -215,7 +215,7 @@ class AWSSecretProvider(BaseProvider):
     def _note_entry(
         entry: Mapping[str, Any], by_name: Mapping[str, str], described: dict[str, SecretMetadata]
     ) -> None:
-        """Put what an entry of a list says into `found`, where it is a secret that was asked for."""
+        """Add the description in an entry of a list to `found`, if its secret was asked for."""
         key = by_name.get(entry["Name"])
         version = current_of(entry)
         if key is None or version is None or not answers.is_listed(entry):
@@ -252,7 +252,7 @@ class AWSSecretProvider(BaseProvider):
 
     def delete_secret(self, key: str) -> None:
         deadline = self._connection.deadline()
-        # AWS deletes at once what is not there, without a word.
+        # AWS does not report that there is nothing to delete at once.
         description = self._service.present(check_key(key), deadline)
         if is_vacant(holder_of(description)):
             raise answers.absent(key)
@@ -335,7 +335,7 @@ class AWSSecretProvider(BaseProvider):
             return None
 
     def _batch(self, keys: Sequence[str], whole: Deadline) -> tuple[dict[str, str], list[str]]:
-        """Return what one batch has of `keys`, and the keys that must be asked for one by one."""
+        """Return the values that one batch has, and the keys that have to be read one by one."""
         by_name = {name_of(key).text: key for key in keys}
         answer = self._service.batch(list(by_name), self._connection.deadline(whole))
         if isinstance(answer, Refusal):

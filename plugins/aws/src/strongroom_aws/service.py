@@ -1,4 +1,4 @@
-"""The requests that Secrets Manager is asked, one method each; what they mean together is the provider's."""
+"""The requests to Secrets Manager, one method each; the provider combines them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SecretsManager:
     """Secrets Manager by keys instead of names.
 
     Args:
-        connection: Its calls.
+        connection: Makes the calls.
         kms_key_id: KMS key that encrypts new secrets.
         tags: Tags of new secrets.
         deletion: The parameters that say how a secret is deleted.
@@ -45,7 +45,7 @@ class SecretsManager:
             self._created["Tags"] = [{"Key": name, "Value": text} for name, text in tags.items()]
 
     def value(self, key: str, deadline: Deadline, which: Mapping[str, Any]) -> Any:
-        """Return a version with its value, or a refusal where the secret waits for its deletion."""
+        """Return a version with its value, or a refusal if the secret waits for its deletion."""
         return self._connection.call(
             "get_secret_value",
             "reading",
@@ -73,7 +73,7 @@ class SecretsManager:
         return self._pages("list_secret_version_ids", "listing versions of", "Versions", within, key, **asked)
 
     def described(self, key: str, deadline: Deadline) -> dict[str, Any] | None:
-        """Return the metadata of a secret, also while it waits for deletion; None where there is none."""
+        """Return the metadata of a secret, also while it waits for deletion; None if there is none."""
         name = name_of(key)
         answer = self._connection.call(
             "describe_secret", "looking at", deadline, key=key, accept={Outcome.ABSENT}, SecretId=name.text
@@ -85,7 +85,7 @@ class SecretsManager:
         return dict(answer)
 
     def present(self, key: str, deadline: Deadline) -> dict[str, Any]:
-        """Return what a list says of a secret that is there."""
+        """Return the entry in a list of an existing secret."""
         description = self.described(key, deadline)
         if description is None:
             raise answers.absent(key)
@@ -112,7 +112,7 @@ class SecretsManager:
         return answer
 
     def create(self, key: str, text: str, version: str, deadline: Deadline) -> str | None:
-        """Create a secret and return its version; None where the name is taken, if by one that is deleted."""
+        """Create a secret and return its version; None if the name is taken, even by a deleted one."""
         name = name_of(key)
         request: dict[str, Any] = {"Description": description_of(key)} if name.hashed else {}
         answer = self._connection.call(
@@ -131,7 +131,7 @@ class SecretsManager:
         return None if isinstance(answer, Refusal) else str(answer["VersionId"])
 
     def restore(self, key: str, deadline: Deadline) -> None:
-        """Call off the deletion of a secret, if it waits for one."""
+        """Cancel the deletion of a secret, if it waits for one."""
         self._connection.call(
             "restore_secret",
             "restoring",
@@ -159,7 +159,7 @@ class SecretsManager:
     def move(
         self, key: str, label: str, deadline: Deadline, *, to: str | None, of: str | None
     ) -> Refusal | None:
-        """Move a label; the service refuses where it is not on the version `of`, or on any if `of` is None.
+        """Move a label; the service refuses unless it is on the version `of`, or on none if `of` is None.
 
         This is the only request of the service that compares before it writes.
         """

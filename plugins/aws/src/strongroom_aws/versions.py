@@ -1,9 +1,9 @@
-"""The versions of a secret in Secrets Manager: their labels, and what their ids tell.
+"""The versions of a secret in Secrets Manager: their labels, and the meaning of their ids.
 
 Each label is on one version at most. A version without a label goes on to be kept, by its id, until there are
 more than 100 and it is older than a day
 (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html).
-Nothing tells whether such a version was ever the current one, so the ids of those that may not have been do:
+The service does not say whether such a version was ever current, so the ids of other versions are special:
 
 - `strongroom-staged-…`: written to be made current later, by a conditional write or a promotion;
 - `strongroom-vacant-…`: stands for "no value yet", since the service makes the first version of a secret the
@@ -24,7 +24,7 @@ CANDIDATE = "strongroom-candidate"
 """Label of the newest version of a conditional write. A secret has 20 labels: one serves all writers."""
 
 VACANT_VALUE = "strongroom: no value yet, one is staged"
-"""What other tools read of a vacant version."""
+"""The value of a vacant version, for other tools."""
 
 _VACANT, _STAGED = "strongroom-vacant-", "strongroom-staged-"
 _STATES: Mapping[str, VersionState] = {CURRENT: "current", PENDING: "pending", PREVIOUS: "previous"}
@@ -64,13 +64,13 @@ def holder_of(entry: Mapping[str, Any]) -> str | None:
 
 
 def current_of(entry: Mapping[str, Any]) -> str | None:
-    """Return the id of the version that readers get, None where there is no value."""
+    """Return the id of the version that readers get; None if there is no value."""
     holder = holder_of(entry)
     return None if is_vacant(holder) else holder
 
 
 def state_of(version: str, labels: Iterable[str]) -> VersionState | None:
-    """Return the state of a version, None for one that never was a value for readers."""
+    """Return the state of a version; None for one that readers never got."""
     if is_vacant(version):
         return None
     present = set(labels)
@@ -79,7 +79,7 @@ def state_of(version: str, labels: Iterable[str]) -> VersionState | None:
 
 
 def newest_first(versions: Iterable[Mapping[str, Any]]) -> list[SecretVersion]:
-    """Return the versions that are or were a value for readers, or are to be one."""
+    """Return the versions that readers get, got, or will get."""
     listed = [
         SecretVersion(one["VersionId"], in_utc(one.get("CreatedDate")), state)
         for one in versions

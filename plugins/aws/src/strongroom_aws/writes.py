@@ -1,7 +1,7 @@
-"""How a new value becomes what readers of Secrets Manager get: versions, and the labels that they carry.
+"""Writes to Secrets Manager: adds versions, and moves the labels that decide which one readers get.
 
-A version is added under a label of its own, and AWSCURRENT is moved to it from the version that has it: of
-those who try, the service lets one do that.
+A version is added with another label, and then AWSCURRENT is moved to it from the version that has it; of
+several writers, the service lets only one do that.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SecretWriter:
         self._deleted: set[str] = set()
 
     def note_deletion(self, key: str) -> None:
-        """Remember that `key` was deleted and can be restored, so that the next write does that at once."""
+        """Note that `key` was deleted and can be restored, so that the next write restores it first."""
         if len(self._deleted) >= _REMEMBERED:
             self._deleted.clear()
         self._deleted.add(key)
@@ -110,7 +110,7 @@ class SecretWriter:
         return version
 
     def make_current(self, key: str, version: str, holder: str | None, deadline: Deadline) -> None:
-        """Move AWSCURRENT to `version` if `holder` has it; of those who try, the service lets one do that."""
+        """Move AWSCURRENT to `version` if `holder` has it; of several writers, only one succeeds."""
         refused = self._service.move(key, CURRENT, deadline, to=version, of=holder)
         if refused is None:
             return
@@ -128,7 +128,7 @@ class SecretWriter:
             if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
                 return None
         elif description.get("DeletedDate") is not None or holder_of(description) is None:
-            # What was deleted does not come back by this, and a first version would be current at once.
+            # This restores no deleted secret, and a first version would be current at once.
             self._service.restore(key, deadline)
             self._vacate(key, holder_of(description), deadline)
         version = staged_id()
@@ -136,7 +136,7 @@ class SecretWriter:
         return None if isinstance(answer, Refusal) else version
 
     def _vacate(self, key: str, holder: str | None, deadline: Deadline) -> None:
-        """Take the value of `holder` from readers, unless somebody has written another one meanwhile."""
+        """Hide the value of `holder` from readers, unless another one was written meanwhile."""
         version = vacant_id()
         answer = self._service.put(key, VACANT_VALUE, version, CANDIDATE, deadline)
         if not isinstance(answer, Refusal) and CURRENT not in (answer.get("VersionStages") or ()):

@@ -24,7 +24,7 @@ from strongroom_etcd.listening import Listener, Written
 __all__ = ["SPARE_BYTES", "EtcdBackend"]
 
 SPARE_BYTES: Final = 65_536
-"""What of a request is not the value: head, names, and what they are compared with."""
+"""The bytes of a request beside the value: head, names, and comparisons."""
 _PAGE: Final = 500
 _LAST: Final = (1 << 64) - 1
 _TURNS: Final = 5
@@ -33,7 +33,7 @@ Op = dict[str, Any]
 
 
 def text(data: bytes) -> str:
-    """Return bytes as JSON has them."""
+    """Return bytes as in JSON: in base64."""
     return b64encode(data).decode()
 
 
@@ -44,7 +44,7 @@ def range_end(data: bytes) -> bytes:
 
 
 class EtcdLock:
-    """A lock as one holder asks for it: a key that ends with its lease."""
+    """A lock for one holder: a key that ends with its lease."""
 
     def __init__(self, call: Callable[..., dict[str, Any]], key: bytes, lease: str) -> None:
         self._call, self._lease = call, lease
@@ -53,12 +53,12 @@ class EtcdLock:
         self._request = {"compare": [absent], "success": [mine]}
 
     def acquire(self, deadline: Deadline) -> int | None:
-        """Return its fencing token, the cluster's revision; None while another holds it."""
+        """Return its fencing token, the cluster's revision; None if another holder has it."""
         answer = self._call("lock", "/v3/kv/txn", self._request, deadline)
         return _revision(answer, "lock") if answer.get("succeeded") else None
 
     def release(self, deadline: Deadline) -> None:
-        """Give it back, with its lease."""
+        """Release it, with its lease."""
         self._call("unlock", "/v3/lease/revoke", {"ID": self._lease}, deadline)
 
 
@@ -191,7 +191,7 @@ class EtcdBackend:
     def _write_many(
         self, changes: Sequence[Change], ops: list[Op], deadline: Deadline
     ) -> dict[bytes, bytes | None] | None:
-        """Write what has more comparisons than a transaction takes: only if no head changed since a look."""
+        """Write changes with more comparisons than a transaction takes, if no head changed meanwhile."""
         for _ in range(_TURNS):
             asked = [_range(self._heads + one.name) for one in changes]
             answers, at = self._read("write", asked, deadline, None)
@@ -252,7 +252,7 @@ class EtcdBackend:
         return EtcdLock(self._call, self._locks + name, lease)
 
     def server(self, deadline: Deadline) -> dict[str, str]:
-        """Return what `doctor` shows of the cluster."""
+        """Return the cluster's facts for `doctor`."""
         status = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
         facts = {
             "server": str(status.get("version", "")),
@@ -282,7 +282,7 @@ class EtcdBackend:
 
     @property
     def _half(self) -> int:
-        """How many operations a transaction has beside as many in each transaction inside of it."""
+        """How many operations a transaction has, beside as many in each nested transaction."""
         return self._most_ops // 2
 
     @property
@@ -290,7 +290,7 @@ class EtcdBackend:
         return self._half * self._half // 2 * 2
 
     def _nested(self, ops: list[Op]) -> list[Op]:
-        """Return operations as a transaction takes them: many of them in transactions inside of it."""
+        """Return operations for one transaction: many of them in nested transactions."""
         if len(ops) <= self._half:
             return ops
         return [
@@ -362,7 +362,7 @@ def _as_before(key: bytes, before: bytes | None) -> Op:
 
 
 def _flat(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the answers of a transaction and of those inside of it, in order."""
+    """Return the answers of a transaction and its nested ones, in order."""
     flat: list[Mapping[str, Any]] = []
     for one in answers:
         inner = one.get("response_txn")
@@ -378,7 +378,7 @@ def _pairs(answer: Mapping[str, Any], doing: str) -> list[dict[str, Any]]:
 
 
 def _decoded(pair: Mapping[str, Any], member: str = "value") -> bytes:
-    """Return the key of a pair, or its value, which is left out where it is empty."""
+    """Return the key or value of a pair; an empty one is not in the answer."""
     try:
         return b64decode(pair.get(member, ""), validate=True)
     except ValueError:
@@ -387,7 +387,7 @@ def _decoded(pair: Mapping[str, Any], member: str = "value") -> bytes:
 
 
 def _revision(answer: Mapping[str, Any], doing: str) -> int:
-    """Return the revision that an answer is of; 64-bit numbers are text in this gateway."""
+    """Return the revision of an answer; 64-bit numbers are text in this gateway."""
     revision = answer["header"].get("revision")
     if not isinstance(revision, str) or not revision.isdecimal():
         raise _damaged(doing)

@@ -1,4 +1,4 @@
-"""etcd's JSON gateway: requests to whichever member answers, logged in again as tokens end."""
+"""Requests to etcd's JSON gateway, to a member that answers; logs in again when tokens end."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _LOGINS: Final = 2
 _OK: Final = 200
 _NOT_FOUND: Final = 404
 _CODES: Final = {429: EXHAUSTED, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
-"""What a proxy or balancer in between says by its status alone, as gRPC's codes."""
+"""The codes of gRPC for the status of a proxy's or balancer's own answer."""
 
 
 class Client:
-    """Sends requests, each to the member that answered last, and to the next one where it does not.
+    """Sends requests, each to the member that answered last, and to the next one if it does not answer.
 
     A request may be sent twice, as reads change nothing and writes name the state that they change.
 
@@ -87,7 +87,7 @@ class Client:
         """Return the answer to a request.
 
         Raises:
-            ServerError: A refusal that only the caller can judge.
+            ServerError: The server's error, which only the caller can judge.
             StrongroomError: Any other failure.
             DeadlineExceededError: There was no answer in time, and no member said why.
         """
@@ -104,7 +104,7 @@ class Client:
     def stream(
         self, path: str, body: dict[str, Any], deadline: Deadline
     ) -> tuple[HTTPConnection, Iterator[bytes]]:
-        """Begin a request whose answer does not end; return its connection, and the lines that come."""
+        """Begin a request with an endless answer; return its connection, and the lines of the answer."""
         data = json.dumps(body).encode()
 
         def begin() -> HTTPConnection:
@@ -130,7 +130,7 @@ class Client:
         return self._login[0] is not None
 
     def _until_answered(self, doing: str, ask: Callable[[], Any], deadline: Deadline) -> Any:
-        """Return what `ask` returns, asked again of other members while there is time."""
+        """Return the result of `ask`, called for other members, too, while there is time."""
         pause, failed, logins = _PAUSE, "", 0
         refused: StrongroomError | None = None
         for tried in range(1, 3 * len(self._endpoints) + 1):
@@ -215,7 +215,7 @@ class Client:
             raise LostError(f"{host}:{port} does not answer") from None
 
     def _share(self, deadline: Deadline) -> Deadline:
-        """Return the part of the time for one member: half of it, where there are others."""
+        """Return the time for one member: half of what is left, if there are others."""
         return Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
 
     def _tls(self) -> ssl.SSLContext:
@@ -235,7 +235,7 @@ class Client:
         return self._context
 
     def _logged_in(self, deadline: Deadline) -> str | None:
-        """Return a token, asked for where there is none: None where nobody is to be logged in."""
+        """Return the token, after a login if there is none; None without a user."""
         username, password = self._login
         if username is None or self._token is not None:
             return self._token or None
@@ -245,7 +245,7 @@ class Client:
             return self._token or None
 
     def _authenticated(self, username: str, password: str, deadline: Deadline) -> str:
-        """Return a token; a refused login is tried again with what its references bring in now."""
+        """Return a token; a refused login is tried again with the present values of its references."""
         connection = self._open(deadline)
         body = json.dumps({"name": username, "password": password}).encode()
         try:
@@ -270,7 +270,7 @@ class Client:
         raise error
 
     def _refusal(self, status: int, body: bytes, *sent: str) -> ServerError:
-        """Return what a member, or a proxy before it, refused; it may quote the log-in or the token."""
+        """Return the error of a member, or of a proxy before it, which may quote the log-in or the token."""
         known = [*sent, self._login[1], self._token]
         return _refusal(status, body, self._endpoints[self._at], [one for one in known if one])
 
@@ -292,14 +292,14 @@ class Client:
         self._lock = threading.RLock()  # a signal handler may log in in the middle of a login
 
     def _after_fork(self) -> None:
-        """Leave the connections to the parent of a forked child."""
+        """Drop the connections in a forked child: they are its parent's."""
         for one in self._idle:
             never_collect(one.socket)
         self._begin_again()
 
 
 def _said(error: Exception, doing: str, member: str) -> str:
-    """Return what is wrong with a connection, shortened.
+    """Return the reason of a failed connection, shortened.
 
     Raises:
         ConfigurationError: It is about TLS, and so will be again.
@@ -327,7 +327,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _is_sound(answer: Any) -> bool:
-    """Return whether an answer, or one in a transaction's, is made as those of etcd are."""
+    """Return whether an answer, or one nested in a transaction's, has the form of etcd's."""
     if not isinstance(answer, dict):
         return False
     pairs, answers = answer.get("kvs", []), answer.get("responses", [])

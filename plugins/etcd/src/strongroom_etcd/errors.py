@@ -1,4 +1,4 @@
-"""What etcd says, as strongroom's errors."""
+"""Strongroom's errors for those of etcd."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ LOGIN: Final = (
     "revision in header is old",  # the same, as etcd 3.5 says it
     "user name is empty",
 )
-"""A new log-in may help, where there is a user to log in."""
+"""Errors after which a new log-in may help, if there is a user."""
 NO_LOGINS: Final = "authentication is not enabled"
 REFUSED_LOGIN: Final = "authentication failed"
 AGAIN: Final = frozenset({1, 2, 4, 13, UNAVAILABLE})
-"""Codes of gRPC by which a member says that it cannot answer now: another one, or a later call, may."""
+"""Codes of gRPC for "not now": another member, or a later call, may succeed."""
 _TOO_LARGE: Final = ("request is too large", "too many operations", "larger than max")
 
 _LIMITS: Final = "say the cluster's max_request_bytes and max_txn_ops, or write less at once"
@@ -59,17 +59,17 @@ _TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], st
     ),
     (INVALID, (), ConfigurationError, "etcd 3.4 or newer is needed"),
 )
-"""Code of gRPC, or words of the message; the first row that fits counts."""
+"""Codes of gRPC, or words of the message, and the errors; the first row that fits counts."""
 _KNOWN: Final = (NO_LOGINS, *_TOO_LARGE, *(one for _, words, _, _ in _TABLE for one in words))
 
 
 class ServerError(Exception):
-    """What a member answered instead of a result.
+    """An error that a member answered.
 
     Args:
         code: gRPC's code, 0 where there was none.
         said: Its words.
-        hidden: What was sent of a log-in, which a proxy in between may quote and no text may show.
+        hidden: The secrets of the log-in, which a proxy may quote, and no text may show.
 
     Attributes:
         code: gRPC's code.
@@ -90,7 +90,7 @@ class ServerError(Exception):
 
 
 def translate(error: ServerError, doing: str) -> StrongroomError:
-    """Return strongroom's error for what a member answered."""
+    """Return strongroom's error for an error of a member."""
     message = f"{TYPE_NAME}: {doing}: {error.said}"
     if error.says(*_TOO_LARGE):
         return SecretTooLargeError("", message, provider=TYPE_NAME, hint=_LIMITS)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over sockets of our own, so that every call ends in time and forks do no harm."""
+"""HTTP/1.1 over own sockets, so that every call ends in time, and forks are safe."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class HTTPConnection:
         raise LostError(said)
 
     def head(self, deadline: Deadline) -> tuple[int, int | None]:
-        """Return status and length of the answer; None where it comes in chunks."""
+        """Return status and length of the answer; None for the length if it comes in chunks."""
         text = self._until(b"\r\n\r\n", deadline).decode("latin-1")
         first, *lines = text.split("\r\n")
         status = first.split(" ")[1:2]
@@ -89,7 +89,7 @@ class HTTPConnection:
         return int(status[0]), int(length)
 
     def chunks(self, deadline: Deadline) -> Iterator[bytes]:
-        """Yield the chunks of an answer that comes in such."""
+        """Yield the chunks of an answer."""
         while True:
             size = self._until(b"\r\n", deadline).partition(b";")[0].strip()
             try:

@@ -1,4 +1,4 @@
-"""Hearing what others change: a watch, on a thread, that goes on where it was cut off."""
+"""Listens for changes of others, by a watch on a thread, which continues after a lost connection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _CancelledError(Exception):
 
 
 class Listener:
-    """A subscription that ends at `close`. One that was cut off goes on at the revision where it was.
+    """A subscription that ends at `close`. If it is cut off, it continues at the same revision.
 
     Args:
         client: Sends requests.
@@ -127,7 +127,7 @@ class Listener:
                 pause = min(pause * 2, _PAUSES[1])
 
     def _stopped(self, error: Exception) -> None:
-        """Say once that the permission is gone, and let the subscribers look: they meet the error."""
+        """Log once that the permission is gone, and have the subscribers look, so that they get the error."""
         failed = translate(error, "watch") if isinstance(error, ServerError) else error
         if not isinstance(failed, AuthenticationError | PermissionDeniedError):
             _log.info("the watch stopped: %s", type(error).__name__)
@@ -164,7 +164,7 @@ class Listener:
             _log.warning("a listener of etcd failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:
-        """Leave it to the parent of a forked child, which has no thread for it."""
+        """Drop it in a forked child, which does not have its thread."""
         if self._connection is not None:
             never_collect(self._connection.socket)
         self._connection = None

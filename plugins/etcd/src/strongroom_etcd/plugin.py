@@ -13,7 +13,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: etcd`."""
+    """Return the descriptor of `type: etcd`."""
     yield Plugin(
         name="etcd",
         summary="An etcd cluster; names and values are encrypted before they reach it.",

@@ -127,7 +127,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
         return {"endpoints": sorted(self._endpoints), "prefix": self._prefix}
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `doctor` shows: the version of a member, and how large the database is."""
+        """Return the facts for `doctor`: the version of a member, and the size of the database."""
         try:
             return self._backend.server(self._deadline())
         except DeadlineExceededError:

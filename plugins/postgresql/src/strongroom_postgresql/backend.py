@@ -43,7 +43,7 @@ _CONFLICTS: Final = 3
 
 
 class PostgreSQLLock:
-    """A lock as one holder asks for it: a row that says until when, by the server's clock."""
+    """A lock for one holder: a row with its end, by the server's clock."""
 
     def __init__(
         self, run: Callable[..., Rows], statements: Statements, name: bytes, ttl_seconds: float
@@ -52,7 +52,7 @@ class PostgreSQLLock:
         self._holder, self._ttl = os.urandom(16), pack(">d", ttl_seconds)
 
     def acquire(self, deadline: Deadline) -> int | None:
-        """Return its fencing token; None while another holds it."""
+        """Return its fencing token; None if another holder has it."""
         rows = self._run("lock", self._sql.acquire, (self._name, self._holder, self._ttl), deadline)
         return number_of(rows[0][0]) if rows else None
 
@@ -103,7 +103,7 @@ class PostgreSQLBackend:
         raise failed
 
     def _created(self, connection: Connection, header: bytes, deadline: Deadline) -> bytes:
-        """Make schema, tables and header where they are not there, in one transaction, one host at a time."""
+        """Make schema, tables and header if they are missing, in one transaction, one host at a time."""
 
         def run(sql: str, *values: tuple[int, bytes]) -> Rows:
             types = tuple(kind for kind, _ in values)
@@ -283,7 +283,7 @@ class PostgreSQLBackend:
         return listener
 
     def lock(self, name: bytes, ttl_seconds: float, _deadline: Deadline) -> PostgreSQLLock:
-        """Return the lock of a sealed name, whose time the server's clock measures; no request yet."""
+        """Return the lock of a sealed name, timed by the server's clock; this makes no request."""
         return PostgreSQLLock(self._run, self._sql, name, ttl_seconds)
 
     def close(self) -> None:
@@ -304,7 +304,7 @@ class PostgreSQLBackend:
     def _checked(
         self, doing: str, statement: Statement, values: Sequence[bytes | None], deadline: Deadline
     ) -> Rows:
-        """Run a statement; a table that is not there is a store that is not."""
+        """Run a statement; a missing table means that there is no store."""
         try:
             return self._pool.run(doing, statement, values, deadline)
         except ServerError as error:
@@ -313,7 +313,7 @@ class PostgreSQLBackend:
         raise StoreGoneError
 
     def server(self, deadline: Deadline) -> dict[str, str]:
-        """Return what `doctor` shows of the server and of this role's rights."""
+        """Return the server's facts for `doctor`, and the rights of this role."""
         rows = self._run(
             "look at the server",
             Statement(

@@ -1,4 +1,4 @@
-"""Connections: statements with a deadline, and a pool that forks and restarts do no harm."""
+"""Connections: statements with a deadline, and a pool that survives forks and restarts of the server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LostError(Exception):
 
 
 class Statement(NamedTuple):
-    """A statement of ours, with the types of its parameters; all of them, and results, are binary."""
+    """A statement, with the types of its parameters; parameters and results are binary."""
 
     name: str
     sql: bytes
@@ -59,7 +59,7 @@ def int8(number: int) -> bytes:
 
 
 def number_of(data: bytes | None) -> int:
-    """Return a bigint of a result; absent ones are 0, which no row has."""
+    """Return a bigint of a result; 0, which no row has, if it is NULL."""
     return 0 if data is None else int(_INT8.unpack(data)[0])
 
 
@@ -79,10 +79,10 @@ def array(element: int, items: Sequence[bytes | None]) -> bytes:
 
 
 class Connection:
-    """One session. It is used by one thread at a time; whatever goes wrong on the way ends it.
+    """One session, used by one thread at a time; any error but the server's own ends it.
 
     Args:
-        opened: What psycopg has connected.
+        opened: The connection of psycopg.
         prepare: Whether statements are prepared once for the session: not behind a pooler.
     """
 
@@ -176,7 +176,7 @@ class Connection:
         return bool(self.pg.status == pq.ConnStatus.BAD)
 
     def is_stale(self) -> bool:
-        """Return whether the server said something while nothing was asked: that it ends, mostly."""
+        """Return whether the server sent something unasked, mostly that it ends the session."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Connection:
 
 
 class Pool:
-    """Opens connections, at most `most` at a time, and keeps those that are free.
+    """Opens connections, at most `most` at a time, and keeps the free ones.
 
     A statement on a connection that had been kept, and that turns out to be dead, is sent once more on a new
     one: each of ours may be sent twice, as reads change nothing and writes name the state they change.
@@ -221,14 +221,14 @@ class Pool:
         """Return the rows of one statement.
 
         Raises:
-            ServerError: One that only the caller can judge.
+            ServerError: The server's error, which only the caller can judge.
             StrongroomError: Any other failure.
             DeadlineExceededError: There was no answer in time.
         """
         return self.use(doing, lambda connection: connection.run(statement, values, deadline), deadline)
 
     def use(self, doing: str, work: Callable[[Connection], T], deadline: Deadline) -> T:
-        """Return what `work` does with a connection; it is called again where the connection was dead."""
+        """Return the result of `work` with a connection; it is called again if the connection was dead."""
         reason = ""
         for _ in range(_RETRIES):
             connection, fresh = self._take(deadline)
@@ -246,7 +246,8 @@ class Pool:
                 else:
                     self._give_back(connection)
                 if error.sqlstate in UNPREPARED and connection.prepare:
-                    # A pooler that nobody told us of, or tables that were changed under the plan.
+                    # There is a pooler that the options do not name, or the tables were changed since the
+                    # planning.
                     if error.sqlstate != "0A000":
                         self.pooler = True
                         self._drop_idle()
@@ -267,7 +268,7 @@ class Pool:
         )
 
     def open(self, deadline: Deadline) -> Connection:
-        """Open a connection that is not of the pool."""
+        """Open a connection outside the pool."""
         try:
             return self.runner.run(lambda: self._opened(deadline), deadline, Connection.close)
         except DeadlineExceededError:
@@ -335,7 +336,7 @@ class Pool:
                 break
 
     def close(self) -> None:
-        """Close what is free; what is in use is closed by nobody, and kept for the next call."""
+        """Close the free connections; those in use stay open, and are kept for the next call."""
         self._drop_idle()
         self.runner.close()
 
@@ -344,7 +345,7 @@ class Pool:
         self._slots = Slots(self._most)
 
     def _after_fork(self) -> None:
-        """Leave the connections to the parent of a forked child."""
+        """Drop the connections in a forked child: they are its parent's."""
         never_collect(self._idle)
         self._begin_again()
 
@@ -357,7 +358,7 @@ _SESSION = Statement(
     b" || pg_catalog.set_config('jit', 'off', false) END",
     (INT8, INT8),
 )
-"""Tells which process serves us and, where it is ours alone, sets how it plans.
+"""Asks for the server process and, unless a pooler shares it, sets how it plans.
 
 Each of our statements finds its rows by an index, so one plan is good for all values, and planning each call
 would cost a third of a write. A plan made while the tables were small would go through them row by row.

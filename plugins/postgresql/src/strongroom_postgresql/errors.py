@@ -1,4 +1,4 @@
-"""What PostgreSQL and psycopg say, as strongroom's errors."""
+"""Strongroom's errors for those of PostgreSQL and psycopg."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RESTARTING: Final = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
 
 
 class ServerError(Exception):
-    """What the server answered instead of a result.
+    """An error that the server answered.
 
     Attributes:
         sqlstate: Its five characters (PostgreSQL's documentation, appendix A).
@@ -47,7 +47,7 @@ class ServerError(Exception):
 
 
 def check_url(url: str) -> None:
-    """See to it that libpq takes no part of a password for a host or a database, which errors name.
+    """Check that libpq takes no part of a password for a host or a database, which errors name.
 
     Raises:
         ConfigurationError: The password holds a sign that ends it.
@@ -82,7 +82,7 @@ _BY_CLASS: Final[dict[str, tuple[type[StrongroomError], str]]] = {
 
 
 def translate(error: ServerError, doing: str) -> StrongroomError:
-    """Return strongroom's error for what the server answered."""
+    """Return strongroom's error for an error of the server."""
     state = error.sqlstate
     message = f"{TYPE_NAME}: {doing}: {error}"
     if state == "53300":

@@ -1,4 +1,4 @@
-"""Hearing what others change: a connection of its own that LISTENs, on a thread."""
+"""Listens for changes of others, by a thread with its own connection and LISTEN."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Written = list[tuple[bytes, bytes | None]]
 
 
 def payload(names: Sequence[bytes]) -> bytes:
-    """Return the notification of a transaction: sealed names, or that they were many; none is empty."""
+    """Return the notification of a transaction: sealed names, or a sign that they were many; never empty."""
     text = b",".join(one.hex().encode() for one in names)
     return text if len(text) <= _LONGEST else _MANY
 
 
 class Listener:
-    """A subscription that ends at `close`. While it is cut off it connects again and again.
+    """A subscription that ends at `close`. If it is cut off, it connects again until it succeeds.
 
     Args:
         connect: Opens a connection before a deadline.
@@ -112,7 +112,7 @@ class Listener:
             os.close(self._wake)
 
     def _stopped(self, error: Exception) -> None:
-        """Say once that the permission is gone, and let the subscribers look: they meet the error."""
+        """Log once that the permission is gone, and have the subscribers look, so that they get the error."""
         if not isinstance(error, AuthenticationError | PermissionDeniedError):
             _log.info("notices of changes stopped: %s", type(error).__name__)
         elif not self._refused:
@@ -123,7 +123,7 @@ class Listener:
             self._tell(None)
 
     def _hear(self, connection: Connection) -> None:
-        """Pass on what is notified until the connection is lost, or this one closed."""
+        """Pass on notifications until the connection is lost, or this listener closed."""
         import select
 
         pg = connection.pg
@@ -150,7 +150,7 @@ class Listener:
             _log.warning("a listener of postgresql failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:
-        """Leave it to the parent of a forked child, which has no thread for it."""
+        """Drop it in a forked child, which does not have its thread."""
         never_collect(self._connection)
         self._connection = None
 

@@ -15,7 +15,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptors of `type: postgresql`, a provider and a rotator."""
+    """Return the descriptors of `type: postgresql`, a provider and a rotator."""
     yield Plugin(
         name="postgresql",
         summary="A PostgreSQL database; names and values are encrypted before they reach it.",

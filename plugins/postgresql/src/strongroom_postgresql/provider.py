@@ -119,7 +119,7 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         return {"url": self._url, "schema": self._schema}
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `doctor` shows: server, role, whether it is a replica, or a pooler is in between."""
+        """Return the facts for `doctor`: server, role, whether it is a replica, or behind a pooler."""
         try:
             return self._backend.server(self._deadline())
         except DeadlineExceededError:
@@ -142,7 +142,7 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         )
 
     def _connected(self, seconds: float) -> psycopg.Connection[Any]:
-        """Connect; where the login is refused, once more with what its references bring in by now."""
+        """Connect; if the login is refused, once more with the present values of its references."""
         import psycopg
 
         from strongroom_postgresql.errors import connect_error

@@ -99,7 +99,7 @@ class PostgreSQLRotator(UserRotator):
     # --- the steps ---
 
     def apply(self, key: str, old: str, new: str) -> None:
-        """Let the role that `new` names have its password; a second call changes nothing.
+        """Set the password of the role that `new` names; a second call changes nothing.
 
         Raises:
             RotationError: The server refuses it, or there is no such role.
@@ -128,7 +128,7 @@ class PostgreSQLRotator(UserRotator):
                 self._compare(key, new, role, password, address)
 
     def prepare_rehearsal(self, key: str, old: str) -> None:
-        """Raise where the administrator may not change the roles, and drop what killed rehearsals have left.
+        """Raise if the administrator may not change the roles, and drop the roles of killed rehearsals.
 
         Raises:
             RotationError: There is no such role, or the server refuses it.
@@ -184,7 +184,7 @@ class PostgreSQLRotator(UserRotator):
         raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
     def _verifier_of(self, connection: psycopg.Connection[Any], role: str) -> str | None:
-        """Return the verifier of a role, where the administrator may see it.
+        """Return the verifier of a role, if the administrator may see it.
 
         Raises:
             RotationError: There is no such role, or a new password of it could not work.
@@ -229,7 +229,7 @@ class PostgreSQLRotator(UserRotator):
         self._execute(connection, statement, "making a throwaway role", hidden=verifier)
 
     def _sweep(self, connection: psycopg.Connection[Any]) -> None:
-        """Drop what rehearsals have left that were killed; their roles could not log in any more."""
+        """Drop the roles of killed rehearsals, which cannot log in any more."""
         leftovers = self._execute(
             connection,
             "SELECT rolname FROM pg_catalog.pg_roles"
@@ -291,7 +291,7 @@ class PostgreSQLRotator(UserRotator):
         raise RotationError(f"postgresql: {role!r} cannot log in at {_shown(address)}: {said}")
 
     def _compare(self, key: str, new: str, role: str, password: str, address: dict[str, Any]) -> None:
-        """Compare with what the server has, where it lets the role in by something else than its password."""
+        """Compare the password with the server's verifier, if the role logs in without its password."""
         with self._administrator(key, new) as connection:
             verifier = self._verifier_of(connection, role)
         if verifier is None:
@@ -304,7 +304,7 @@ class PostgreSQLRotator(UserRotator):
             raise RotationError(f"postgresql: the password of {role!r} is not the new one")
 
     def _ask(self, connection: psycopg.Connection[Any], statement: bytes) -> None:
-        """Send a simple query, and raise where no good answer comes in time."""
+        """Send a simple query, and raise if no good answer comes in time."""
         raw = connection.pgconn
         until = time.monotonic() + self._timeout
         raw.send_query(statement)
@@ -345,7 +345,7 @@ def _settings(url: str) -> dict[str, Any]:
 
 
 def _address(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return where to log in, without who did."""
+    """Return the address to log in at, without the user."""
     own = {"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"}
     return {name: one for name, one in settings.items() if name not in own}
 
@@ -371,7 +371,7 @@ def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) ->
 
 
 def _fits(verifier: str, password: str) -> bool:
-    """Return whether a SCRAM verifier is of this password; where it cannot be told, not."""
+    """Return whether a SCRAM verifier is of this password; False if that is unknown."""
     try:
         kind, salted, keys = verifier.split("$")
         count, salt = salted.split(":")
@@ -385,7 +385,7 @@ def _fits(verifier: str, password: str) -> bool:
 
 
 def _scram_keys(password: str, salt: bytes, count: int) -> tuple[bytes, bytes]:
-    """Return the two keys that a server keeps of an ASCII password."""
+    """Return the two keys that a server stores for an ASCII password."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, count)
     client = hmac.digest(salted, b"Client Key", "sha256")
     return hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  # what is put together here are our own texts, and a schema that a pattern has checked
-"""Every statement, and the tables. docs/explanation/sealed-stores.md says what the columns hold."""
+"""The statements, and the tables. docs/explanation/sealed-stores.md describes the columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CREATE TABLE {schema}.lock (
     until timestamptz NOT NULL
 )""",
 )
-"""What makes the tables, a step for each format; docs/how-to/backends/postgresql.md shows the same."""
+"""The statements that make the tables, for each format; docs/how-to/backends/postgresql.md has them, too."""
 FORMAT: Final = len(MIGRATIONS)
 
 _DROP = """\

@@ -1,4 +1,4 @@
-"""The `auth_file` of pgbouncer: a line for each user, with a password or what is derived of it.
+"""The `auth_file` of pgbouncer: a line for each user, with a password or its verifier.
 
 Source: pgbouncer's documentation of configuration, "Authentication file format".
 """
@@ -26,9 +26,9 @@ def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
 
     Args:
         path: The file.
-        user: Whose line it is; it is added where there is none.
+        user: The user, who is added if there is no line yet.
         password: The password.
-        verifier: What the server itself has of it: pgbouncer can log in there only with the very same.
+        verifier: The server's own verifier: pgbouncer can log in there only with the very same.
 
     Raises:
         RotationError: The file cannot be read or written.
@@ -83,7 +83,7 @@ def _rewrite(path: Path, change: object) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep other rotations of this host out: each changes a line of its own in one file."""
+    """Hold the lock of the file: several rotations of this host may change lines in it."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

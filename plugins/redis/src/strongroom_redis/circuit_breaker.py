@@ -1,4 +1,4 @@
-"""Leaving a server alone that does not answer, and finding out when it is back."""
+"""A circuit breaker: makes no calls to a server that fails, and finds out when it is back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_PAUSE: Final = 2.0
 
 
 class CircuitBreaker:
-    """Closed for a moment after a failure; then one call finds out whether the server is back.
+    """Refuses calls for a moment after a failure; then one call finds out whether the server is back.
 
     The moment doubles up to two seconds while it is not. Calls that were under way at the first failure fail
     with it and do not count again.
@@ -34,7 +34,7 @@ class CircuitBreaker:
 
     @contextmanager
     def attempt(self) -> Iterator[bool]:
-        """Give whether the block may call the server, and learn from how it ends."""
+        """Yield whether the block may call the server, and note whether it failed."""
         with self._lock:
             closed = bool(self._pause) and (self._probing or self._clock() < self._closed_until)
             probe = bool(self._pause) and not closed
@@ -49,7 +49,7 @@ class CircuitBreaker:
             failed = True
             raise
         finally:
-            # Any other answer, a refusal too, is one of a server that is there.
+            # Any other error, such as a refusal, is an answer of the server.
             with self._lock:
                 if probe:
                     self._probing = False

@@ -1,4 +1,4 @@
-"""A redis-py client out of a URL: one server, the master that sentinels name, or a cluster."""
+"""Makes redis-py clients from a URL: of one server, the master of sentinels, or a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PORTS: Final = {"sentinel": 26379, "cluster": 6379}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to reach the server; the secrets among it are in no `repr`."""
+    """The options of the connection; its secrets are in no `repr`."""
 
     url: str = field(repr=False)
     username: str | None = None
@@ -44,11 +44,11 @@ class Options:
     retries: int = 1
 
     def userinfo(self) -> str:
-        """Return user and password of the URL, as one puts them in place: with a colon, unquoted."""
+        """Return user and password of the URL, joined by a colon, unquoted."""
         return ":".join(unquote(one) for one in _userinfo(self.url).split(":", 1))
 
     def newest(self) -> Options:
-        """Return them as the references in them bring them in now."""
+        """Return the options with the present values of their references."""
         return Options(**{one.name: newest(getattr(self, one.name)) for one in fields(self)})
 
     def address(self) -> str:
@@ -58,7 +58,7 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Raise `ConfigurationError` where the URL is not one that `connect` takes."""
+    """Raise `ConfigurationError` if `connect` cannot use the URL."""
     scheme, host, rest = _parted(options.url)
     if scheme not in _SCHEMES:
         raise ConfigurationError(
@@ -80,7 +80,7 @@ def check(options: Options) -> None:
 
 
 def load(options: Options) -> None:
-    """Import what `connect` and the client's first call need."""
+    """Import the modules that `connect` and the client's first call need."""
     import redis.backoff
     import redis.retry
 
@@ -125,7 +125,7 @@ def connect(options: Options) -> Any:
 
 
 def disconnect(client: Any) -> None:
-    """Close a client's connections, also those that a call waits on; that call ends with an error."""
+    """Close a client's connections; a call that waits on one ends with an error."""
     with contextlib.suppress(Exception):  # what cannot be closed is gone
         if hasattr(client, "get_nodes"):
             for node in client.get_nodes():

@@ -65,7 +65,7 @@ _BY_CODE: dict[str, type[StrongroomError]] = {
     "WRONGPASS": AuthenticationError,
     "NOPERM": PermissionDeniedError,
 }
-"""What a plain `ResponseError` begins with where the server says no: also out of scripts."""
+"""The first word of a plain `ResponseError` by which the server refuses, also from scripts."""
 
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "check user and password of the URL or of the options",

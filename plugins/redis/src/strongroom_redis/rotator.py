@@ -1,4 +1,4 @@
-"""The rotator `redis`: the password of an ACL user; the old one is good until it is taken away.
+"""The rotator `redis`: the password of an ACL user; the old one stays valid until it is removed.
 
 Passwords go to the server as their SHA-256 alone, save in the log-in of `verify`. `ACL LOAD` is not used:
 Redis cuts every user's connections for it, even if nothing has changed.
@@ -83,7 +83,7 @@ class RedisRotator(UserRotator):
     # --- the steps ---
 
     def apply(self, key: str, old: str, new: str) -> None:
-        """Let the user have the new password beside those that it has; a second call changes nothing.
+        """Add the new password to those of the user; a second call changes nothing.
 
         Raises:
             RotationError: A server refuses it, or has no such user.
@@ -109,7 +109,7 @@ class RedisRotator(UserRotator):
                 self._ask(client, own, f"logging in as {user}", "PING")
 
     def retire(self, key: str, stale: str, current: str) -> None:
-        """Take the password of `stale` away, where the user has that of `current`.
+        """Remove the password of `stale`, if the user has that of `current`.
 
         Raises:
             RotationError: A server refuses it, or the user would have no password that readers get.
@@ -129,7 +129,7 @@ class RedisRotator(UserRotator):
                 self._save(client, server)
 
     def prepare_rehearsal(self, key: str, old: str) -> None:
-        """Raise where a server does not have the user, and remove what killed rehearsals have left.
+        """Raise if a server does not have the user, and remove the users of killed rehearsals.
 
         Raises:
             RotationError: The user's password does not decide whether it may log in.
@@ -169,7 +169,7 @@ class RedisRotator(UserRotator):
 
     @contextmanager
     def _administrator(self, server: Options, key: str, *values: str) -> Iterator[Any]:
-        """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
+        """Log in as the administrator; if its own password is being rotated, with the one that works now."""
 
         def logged_in(password: str | None) -> Any:
             own = replace(server, password=password)
@@ -222,7 +222,7 @@ class RedisRotator(UserRotator):
         self._ask(client, server, doing, "ACL SETUSER", user, *rules)
 
     def _save(self, client: Any, server: Options) -> None:
-        """Save the users to where the server reads them at its start; warn where there is no such file."""
+        """Save the users to the file that the server reads at its start; warn if there is none."""
         import redis
 
         reasons = []
@@ -248,7 +248,7 @@ class RedisRotator(UserRotator):
         )
 
     def _sweep(self, client: Any, server: Options) -> None:
-        """Remove what rehearsals have left that were killed."""
+        """Remove the users of killed rehearsals."""
         for name in map(
             _text, self._ask(client, server, "looking for what rehearsals have left", "ACL USERS")
         ):

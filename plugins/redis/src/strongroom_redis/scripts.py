@@ -1,4 +1,4 @@
-"""What the server does in one step. All keys of a script have one hash tag, so that clusters take it too.
+"""Scripts that the server runs in one step. All keys of a script have one hash tag, as clusters need.
 
 A fence is a number that grows with each lock and each drop of a name, also past its own expiry: it is at
 least the server's time in microseconds, which a double of Lua holds exactly until the year 2255.

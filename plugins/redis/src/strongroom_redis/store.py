@@ -39,7 +39,7 @@ _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
 _NOT_THERE: Final = -2
 _FIRST_SECONDS: Final = 1.0
-"""What the first call may take longer: processes that start together have little of their CPUs."""
+"""The extra time of the first call, because processes that start together share the CPUs."""
 
 
 class RedisCacheStore:
@@ -139,7 +139,8 @@ class RedisCacheStore:
         key = self._key("d", name)
 
         def ask(client: Any) -> tuple[bytes, float] | None:
-            # The life before the data, in one round trip: where it is replaced in between, it is the shorter.
+            # The life is read before the data, so if the data is replaced in between, the shorter life
+            # counts.
             with client.pipeline(transaction=False) as pipeline:
                 left, data = pipeline.pttl(key).get(key).execute(raise_on_error=False)
             if isinstance(data, Exception):
@@ -227,7 +228,7 @@ class RedisCacheStore:
         return f"<RedisCacheStore {self._options.address()} {self._namespace!r}>"
 
     def _begin_again(self) -> None:
-        """Make what a forked child cannot share with its parent."""
+        """Make new locks and connections in a forked child, which cannot share its parent's."""
         never_collect(self._client, *self._listeners)
         self._drop_client()
         self._lock = threading.RLock()  # a signal handler may call in the middle of it
@@ -241,8 +242,8 @@ class RedisCacheStore:
         keys = self._key("l", name), self._key("f", name)
         end, pause = time.monotonic() + wait_seconds, _SHORTEST_WAIT
         fence_life = max(_FENCE_MILLISECONDS, 2 * life)
-        # A server that hung may carry out what it was asked long after nobody waits for its answer: a lock is
-        # short until the answer has come.
+        # A server that hung may take the lock long after the call has timed out, so the lock is short until
+        # the answer has come.
         first = min(life, _milliseconds(2 * self._timeout))
 
         def ask(client: Any) -> Any:
@@ -265,7 +266,7 @@ class RedisCacheStore:
             pause = min(pause * 2, _LONGEST_WAIT)
 
     def _drop_pages(self, pattern: str, node: Any) -> None:
-        """Drop what matches `pattern` on one node."""
+        """Drop the keys of one node that match `pattern`."""
         cursor = 0
 
         def page(client: Any) -> int:
@@ -280,9 +281,9 @@ class RedisCacheStore:
                 return
 
     def _call(self, doing: str, call: Callable[[Any], T]) -> T:
-        """Return what `call` returns of the client, or raise strongroom's error; within the time-out.
+        """Return the result of `call` with the client, or raise strongroom's error, within the time-out.
 
-        Where the login is refused, it is tried again with what its references bring in by now.
+        If the login is refused, it is tried again with the present values of its references.
         """
         used = self._options
         try:
@@ -307,7 +308,7 @@ class RedisCacheStore:
                     answer = self._runner.run(lambda: call(self._connected()), Deadline(allowed))
                 except DeadlineExceededError:
                     failure = self._unavailable(f"{doing} did not end within {allowed:g} s")
-                    self._let_go()  # so that the call that is left behind ends too
+                    self._let_go()  # so that the abandoned call ends, too
                 except Exception as error:  # noqa: BLE001  # the table says what each is
                     failure = translate(error, doing, self._options.address())
                 else:
@@ -333,7 +334,7 @@ class RedisCacheStore:
             with self._lock:
                 if self._client is None:
                     self._client = opened
-                    # A store that nobody closes leaves no open sockets behind.
+                    # Closes the sockets of a store that was not closed.
                     self._end = weakref.finalize(self, disconnect, opened)
                     self._end.atexit = False
                 client = self._client
@@ -367,7 +368,7 @@ def _read(client: Any, key: str) -> Any:
     except redis.ResponseError as error:
         if not str(error).startswith("WRONGTYPE"):
             raise
-    client.unlink(key)  # somebody else's rubbish under our name: it would be in the way until it is gone
+    client.unlink(key)  # another program's key under our name, which would stay in the way
     return None
 
 

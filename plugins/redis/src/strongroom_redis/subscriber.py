@@ -1,4 +1,4 @@
-"""Hearing what others drop: a thread with a connection of its own, that notices at once when it is deaf."""
+"""Listens for names that others drop, by a thread with its own connection, which notices a loss at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from strongroom_redis.connection import disconnect
 __all__ = ["ALL", "SILENT_SECONDS", "Listener"]
 
 ALL: Final = b"*"
-"""What is published where any name may have been dropped; no name is this."""
+"""Published if any name may have been dropped; it is not a name."""
 
 SILENT_SECONDS: Final = 0.7
-"""What is silent for longer counts as lost."""
+"""A connection that is silent for longer counts as lost."""
 
 _log = logging.getLogger("strongroom.cache")
 _PING_SECONDS: Final = 0.2
@@ -85,14 +85,14 @@ class Listener:
             self._ended.wait(pause)
 
     def _watch(self) -> None:
-        """End a connection that the thread hangs on: a server that drips is never silent for long."""
+        """Close a connection in which the thread hangs, as when a server sends single bytes."""
         while not self._ended.wait(_PING_SECONDS):
             allowed = SILENT_SECONDS if self._alive else _CONNECT_SECONDS
             if time.monotonic() - self._heard > allowed and self._client is not None:
                 disconnect(self._client)
 
     def _listen(self) -> bool:
-        """Pass on what is published until the channel is lost; tell whether it was there at all."""
+        """Pass on messages until the channel is lost; return whether it was ever there."""
         self._heard = time.monotonic()
         client = self._client = self._connect()
         try:
@@ -115,13 +115,13 @@ class Listener:
             disconnect(client)
 
     def _take(self, message: dict[str, Any]) -> bool:
-        """Pass on a message; tell whether it is the answer that was waited for."""
+        """Pass on a message; return whether it is the expected answer."""
         if message["type"] in {"subscribe", "pong"}:
             # All that was published before this was asked has arrived. A message tells nothing of the kind: a
             # channel that falls behind has many.
             self._heard = self._asked
         if message["type"] == "subscribe":
-            # From here on nothing is missed; what was before, nobody knows.
+            # Nothing is missed from now on, but names may have been dropped before.
             self._alive = True
             self._tell(None)
         elif message["type"] == "message":
@@ -140,7 +140,7 @@ class Listener:
 
 
 def _one_node(client: Any) -> Any:
-    """Return a client of one node: on a cluster any, for each tells what is published on all of them."""
+    """Return a client of one node; in a cluster any will do, as each passes on all messages."""
     if not hasattr(client, "get_primaries"):
         return client
     return client.get_redis_connection(random.choice(client.get_primaries()))  # noqa: S311  # spreads the load

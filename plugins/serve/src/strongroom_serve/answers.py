@@ -69,14 +69,14 @@ def as_json(value: object) -> bytes:
 
 
 def errors(status: int, *messages: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """Return Vault's form of a failure."""
+    """Return an error in Vault's form."""
     return Answer(status, as_json({"errors": list(messages)}), headers)
 
 
 DENIED = errors(403, "1 error occurred:\n\t* permission denied\n\n")
-"""Refused by a rule: the same for what is there and what is not, in OpenBao's words."""
+"""The answer to requests that a rule refuses, whether the secret exists or not, in OpenBao's words."""
 BAD_TOKEN = errors(403, "permission denied")
-"""What OpenBao says to a token that it does not know."""
+"""OpenBao's answer to an unknown token."""
 ABSENT = errors(404)
 
 
@@ -86,7 +86,7 @@ def bad_request(message: str) -> Answer:
 
 
 def not_allowed(message: str, methods: str = "GET") -> Answer:
-    """Return 405 with its reason, and the methods that the path has, which HTTP demands."""
+    """Return 405 with its reason and, as HTTP requires, the methods of the path."""
     return errors(405, message, headers=((b"allow", methods.encode()),))
 
 
@@ -96,7 +96,7 @@ def data_answer(data: Mapping[str, Any] | None, status: int = 200, **more: Any) 
 
 
 def secret_answer(members: bytes, metadata: bytes) -> Answer:
-    """Return the envelope around a secret, whose parts are JSON already: it is what is answered most."""
+    """Return the envelope around a secret, whose parts are JSON already, for this is the most common."""
     before, behind = secret_parts(members, metadata)
     return Answer(200, before + request_id().encode() + behind)
 
@@ -149,13 +149,13 @@ def request_id() -> str:
 
 
 def time_text(when: datetime | None) -> str:
-    """Return a time as Vault writes it (RFC 3339); the epoch where none is known."""
+    """Return a time in Vault's form (RFC 3339); the epoch if it is unknown."""
     when = when or datetime.fromtimestamp(0, UTC)
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of cases
-    """Return the answer for an error; what it says never holds a value."""
+    """Return the answer for an error; it never holds a value."""
     if isinstance(error, SecretNotFoundError):
         return ABSENT
     if isinstance(error, PermissionDeniedError | ReadOnlyError | TenantContextError | InvalidTenantError):

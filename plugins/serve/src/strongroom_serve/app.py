@@ -1,4 +1,4 @@
-"""The application: from a request to its answer. It knows nothing of sockets."""
+"""The application, which answers requests. It knows nothing of sockets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CLOSE: Final = (b"connection", b"close")
 
 
 class App:
-    """Answers requests with what one reading of the spec came to; `use` gives it the next one."""
+    """Answers requests by the backend of one reading of the spec; `use` replaces it."""
 
     def __init__(self, backend: Backend, *, guesses: GuessLimit | None = None, overview: Any = None) -> None:
         self.metrics = Metrics()
@@ -176,7 +176,7 @@ class App:
     # --- who asks ---
 
     async def _client(self, request: Request, target: Target | None) -> Client:
-        """Return who asks; a token that was sent decides alone, even if it is wrong."""
+        """Return the client; if a token was sent, it alone decides, even if it is wrong."""
         token = token_of(request)
         clients = self.backend.clients
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
@@ -194,7 +194,7 @@ class App:
         raise Refused(BAD_TOKEN, "token")
 
     def _count_guess(self, request: Request, what: str) -> None:
-        """Note a request without a good token; raise `Refused` where there were too many."""
+        """Count a request without a valid token; raise `Refused` if there were too many."""
         wait = self._guesses.wait_of(request.peer)
         if wait:
             seconds = b"%d" % math.ceil(wait)
@@ -205,11 +205,11 @@ class App:
         _log.warning("%s from %s", what, request.peer)
 
     async def _record(self, target: Target) -> None:
-        """Let the hooks see that `target` was refused, to whom the context says."""
+        """Have the hooks see that `target` was refused to the actor of the context."""
         await self.backend.in_thread(lambda: record_refusal(self.backend.sync, target.operation, target.key))
 
     async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
-        """Return the client with its tenant, where its rules let it do what it asks for."""
+        """Return the client with its tenant, if its rules allow the request."""
         allowed, tenant = client.tenant_for(namespace_of(request))
         of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
         allowed = allowed and _is_tenant(tenant)
@@ -223,7 +223,7 @@ class App:
     # --- the KV engine ---
 
     def _asked(self, request: Request) -> tuple[Target | None, Refused | None]:
-        """Return what is asked for, None where that is not a secret; and why it cannot be read."""
+        """Return the target of a request, None if it is not a secret; and why it cannot be read."""
         if request.problem:
             return None, Refused(bad_request(request.problem), "path")
         try:

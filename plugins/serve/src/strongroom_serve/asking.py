@@ -1,4 +1,4 @@
-"""One request as the rest sees it: who asks, for what tenant, and how the registry is asked on its behalf."""
+"""The client of a request: who it is, its tenant, and how the registry is called for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOBODY = "unknown"
 
 
 class Backend:
-    """What one reading of the spec came to: the registry, the clients, and the numbers given so far."""
+    """The result of one reading of the spec: the registry, the clients, and the version numbers."""
 
     def __init__(self, registry: Any, config: ServeConfig) -> None:
         self.sync = registry
@@ -41,7 +41,7 @@ class Backend:
         self.clients = Clients(config.clients)
         self.numbers = VersionNumbers()
         self.requests = 0
-        """Those under way; a reading that was replaced is closed after the last of them."""
+        """The requests under way; after a new reading, this one is closed after the last of them."""
         self.listings: dict[Any, asyncio.Future[None]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "strongroom-serve")
 
@@ -77,12 +77,13 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A client that is known, and how it asks.
+    """A known client, and how it asks.
 
     Attributes:
         client: Who it is.
         tenant: The tenant that it acts for.
-        exact: Whether it wants texts as they are, be they JSON: strongroom's own `vault` provider.
+        exact: Whether it wants texts as they are, even if they are JSON, as strongroom's `vault` provider
+            does.
     """
 
     client: Client
@@ -94,7 +95,7 @@ class Asker:
         return operation in self.client.operations
 
     def acting(self) -> AbstractContextManager[object]:
-        """Do what is in the block as the client, for its tenant."""
+        """Run the block as the client, for its tenant."""
         name = self.client.name
         return acting_as(name) if self.tenant is None else _acting_for(name, self.tenant)
 
@@ -106,16 +107,16 @@ def _acting_for(name: str, tenant: str) -> Iterator[None]:
 
 
 def plain_key(key: str) -> str:
-    """Return the key whose rules count for `key`: the state of a rotation belongs to its secret."""
+    """Return the key whose rules count for `key`; for the state of a rotation, that of its secret."""
     if not is_reserved(key):
         return key
     return "/".join(segment for segment in key.split("/") if segment != ROTATION_SEGMENT)
 
 
 class Records:
-    """The state of rotations, kept beside secrets: for rotators that reach the backend through this server.
+    """The state of rotations, which is stored beside secrets, for rotators that use this server.
 
-    It has the registry's methods, past caches and rules for values, as a rotation in this process goes.
+    It has the registry's methods, without caches and rules for values, as for a rotation in this process.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -162,7 +163,7 @@ class Records:
 
 
 def record_refusal(registry: Any, operation: str, key: str) -> None:
-    """Let the hooks see an operation that a rule refused, as one that was denied."""
+    """Have the hooks see an operation that a rule refused, as denied."""
 
     def refuse() -> None:
         raise PermissionDeniedError("serve: the client's rules refuse it", key=key)

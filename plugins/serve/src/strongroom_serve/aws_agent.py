@@ -1,4 +1,4 @@
-"""The form in which AWS's secrets agent is asked: one GET, one object."""
+"""The interface of AWS's secrets agent: one GET, which returns one object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _YES: Final = frozenset({"true", "1"})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for."""
+    """The parameters of a request."""
 
     key: str
     version: str | None
@@ -36,11 +36,11 @@ class Asked:
 
 
 def asked(request: Request, *, by_uid: bool) -> Asked:
-    """Return what the query asks for.
+    """Return the parameters of a request.
 
     Args:
         request: The request.
-        by_uid: Whether its client is known by its user on the socket, so that it has no token to send.
+        by_uid: Whether its client is known by its user on the socket, and so has no token.
 
     Raises:
         Refused: The token did not come by the agent's own header, which a forged request does not have; or

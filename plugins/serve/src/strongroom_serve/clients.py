@@ -1,4 +1,4 @@
-"""Who asks: a token, or the user of the process at the other end of the socket."""
+"""The clients, found by a token, or by the user of the process at the other end of the socket."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Clients", "GuessLimit"]
 class Clients:
     """Finds the client of a token or of a user.
 
-    Tokens are compared by a keyed hash, whose key is of this process: how long it takes tells nothing about
-    the tokens, however much of one was guessed right.
+    Tokens are compared by a hash with a random key of this process, so that the time of a comparison says
+    nothing about the tokens, even if a part of one was guessed.
     """
 
     def __init__(self, clients: Iterable[Client]) -> None:
@@ -38,10 +38,10 @@ class Clients:
 
 
 class GuessLimit:
-    """Counts what each peer got wrong: a burst is let pass, then a few a second.
+    """Counts the wrong tokens of each peer: a burst is allowed, then a few a second.
 
-    Who shows a good token is answered all the same: on one machine all have one address, and nobody should be
-    able to lock others out.
+    A request with a good token is always answered: on one machine all clients have the same address, and none
+    should be able to lock others out.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class GuessLimit:
         self._peers: OrderedDict[object, tuple[float, float]] = OrderedDict()
 
     def wait_of(self, peer: object) -> float:
-        """Count one more wrong guess, and return for how many seconds the peer is to wait; 0 for none."""
+        """Count a wrong token, and return how many seconds the peer has to wait; 0 for none."""
         now = self._clock()
         left, at = self._peers.pop(peer, (float(self._burst), now))
         left = min(self._burst, left + (now - at) * self._rate) - 1

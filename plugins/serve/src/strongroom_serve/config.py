@@ -1,4 +1,4 @@
-"""What the section `serve:` came to, checked as a whole before anything listens."""
+"""The options of the section `serve:`, checked as a whole before the server listens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Client:
     token: str | None = field(repr=False)
 
     def tenant_for(self, asked: str | None) -> tuple[bool, str | None]:
-        """Return whether it may act for the tenant that is asked for, and which one that is."""
+        """Return whether the client may act for the requested tenant, and that tenant."""
         if asked:
             return asked in self.tenants or _ALL_TENANTS in self.tenants, asked
         only = next(iter(self.tenants)) if len(self.tenants) == 1 else _ALL_TENANTS
@@ -39,7 +39,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """Where the server listens, and whom it answers."""
+    """The addresses and clients of the server."""
 
     socket: Path | None
     socket_mode: int
@@ -54,10 +54,10 @@ class ServeConfig:
 
 
 def config_of(options: Mapping[str, Any] | None, source: str) -> ServeConfig:
-    """Return what the options of `serve:` come to.
+    """Check the options of `serve:`, and return them.
 
     Raises:
-        ConfigurationError: Nobody could ask; or two clients could not be told apart.
+        ConfigurationError: There is no client, or two have the same name, token or user.
     """
     hint = "declare `serve: {clients: [{name: …, token: …, allow: […]}]}` in the spec"
     if options is None:

@@ -1,4 +1,4 @@
-"""What `strongroom doctor --serve` finds: the section `serve:` looked at, without starting anything."""
+"""The findings of `strongroom doctor --serve` about the section `serve:`; no server is started."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from strongroom_serve.config import Client, ServeConfig, config_of
 __all__ = ["Finding", "findings"]
 
 Finding = tuple[str, bool | None, str, str | None]
-"""What was looked at, whether it is right (None: only reported), what was found, and what to do."""
+"""Subject, whether it is right (None: for information), finding, and hint."""
 
 _MOST_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
-"""What fits into `sun_path` before its NUL: 108 bytes on Linux, 104 on BSD and macOS."""
+"""The longest path in `sun_path`, without its NUL: 108 bytes with it on Linux, 104 on BSD and macOS."""
 _HIDDEN_BYTES: Final = 9
 """A socket is first made under another name: two dots and the process's number, 7 digits at most."""
 _SOON: Final = timedelta(days=14)
@@ -184,7 +184,7 @@ def _tcp(at: tuple[str, int], *, tls: bool) -> http.client.HTTPConnection:
 def _healthy(
     subject: str, connection: http.client.HTTPConnection, certificate: bytes | None = None
 ) -> Iterator[Finding]:
-    """Ask /healthz as who has no token."""
+    """Ask /healthz without a token."""
     shown = None
     with contextlib.closing(connection):
         try:
@@ -231,7 +231,7 @@ def _healthy(
 
 
 def _tls(cert: Path, key: Path) -> tuple[list[Finding], bytes | None]:
-    """Return the findings, and the certificate as a client sees it."""
+    """Return the findings, and the certificate that clients get."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -297,7 +297,7 @@ def _tenants(client: Client) -> list[str | None]:
 def _stored(
     registry: Any, tenant: str | None, listings: dict[str | None, list[str] | str]
 ) -> list[str] | str:
-    """Return the keys, listed once per tenant; in words, why not."""
+    """Return the keys, listed once per tenant; or the reason, in words, that they cannot be."""
     if tenant not in listings:
         with contextlib.nullcontext() if tenant is None else TenantContext(tenant):
             try:

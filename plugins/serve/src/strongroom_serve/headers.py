@@ -1,4 +1,4 @@
-"""What the headers of a request say: a token, a tenant, and which host it means."""
+"""Reads the headers of a request: token, tenant, host and wishes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BEARER: Final = b"bearer "
 
 
 def token_of(request: Request) -> bytes | None:
-    """Return the token that was sent; None where there is none."""
+    """Return the token of a request; None if there is none."""
     if request.path == aws_agent.PATH:
         own = request.header(aws_agent.TOKEN_HEADER)
         if own is not None:
@@ -30,24 +30,24 @@ def token_of(request: Request) -> bytes | None:
 
 
 def wants_exact(request: Request) -> bool:
-    """Return whether values are asked for as they are, be they JSON."""
+    """Return whether values are wanted as they are, even if they are JSON."""
     return request.header(b"x-strongroom-exact") == b"true"
 
 
 def wants_wrapping(request: Request) -> bool:
-    """Return whether a token is wanted instead of the answer, which that token returns once."""
+    """Return whether response wrapping is wanted: a token that returns the answer once."""
     return request.header(b"x-vault-wrap-ttl") not in {None, b"", b"0", b"0s"}
 
 
 def namespace_of(request: Request) -> str | None:
-    """Return the tenant that was named; None where none was."""
+    """Return the tenant of a request; None if it names none."""
     sent = request.header(b"x-vault-namespace")
     return sent.decode("latin-1").strip("/") if sent is not None else None
 
 
 @lru_cache(maxsize=256)
 def is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
-    """Return whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
+    """Return whether a `Host` is of loopback, or one of `hosts`, which protects against DNS rebinding."""
     if header is None:
         return False
     host = header.decode("latin-1").lower()

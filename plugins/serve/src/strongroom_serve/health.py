@@ -1,4 +1,4 @@
-"""Whether the pipelines answer: looked at when somebody asks, at most every few seconds."""
+"""Checks on request whether the pipelines answer, at most every few seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was found: for each pipeline, why it does not answer, or refuses to; None where it does."""
+    """For each pipeline, why it does not answer, or refuses to; None if it does."""
 
     pipelines: dict[str, str | None]
 
@@ -66,7 +66,7 @@ class Health:
 
 
 def _asked(registry: Any, name: str) -> str | None:
-    """Return why a pipeline does not answer; None where it does."""
+    """Return why a pipeline does not answer; None if it does."""
     try:
         provider = registry.pipeline(name)
         provider.diagnose_hooks()

@@ -1,4 +1,4 @@
-"""HTTP: gunicorn's protocol for asyncio, on sockets of ours. This is the one module that knows it."""
+"""HTTP by gunicorn's protocol for asyncio, on own sockets. No other module uses gunicorn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 class _Log:
-    """What gunicorn logs, without what a request brought: the type of an error and where, never its text."""
+    """A logger for gunicorn that drops the content of requests: it logs the type and place of an error."""
 
     access_log_enabled = False
 
@@ -49,7 +49,7 @@ class _Log:
 
 
 class Connections:
-    """All connections of the server: what gunicorn's protocol takes for its worker.
+    """All connections of the server, in the place of gunicorn's worker.
 
     Args:
         app: The application (ASGI).
@@ -74,7 +74,7 @@ class Connections:
         return Connection(self, is_tcp=is_tcp)
 
     async def drain(self, seconds: float) -> None:
-        """Close those that are idle, and wait until the others have their answer, or the time is over."""
+        """Close idle connections, and wait until the others have their answer, or the time is over."""
         self.alive = False  # each answer from now on closes its connection
         deadline = self.loop.time() + seconds
         while self.open and self.loop.time() < deadline:
@@ -86,7 +86,7 @@ class Connections:
 
 
 class _Settings:
-    """The settings that gunicorn's protocol asks for; what is not here has gunicorn's default."""
+    """The settings for gunicorn's protocol; others have gunicorn's default."""
 
     settings = pre_request = post_request = None
     protocol = "http"
@@ -122,7 +122,7 @@ class _Settings:
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
-    """One connection: who is at its other end, and how long it may take."""
+    """One connection, with its peer and its time limits."""
 
     def __init__(self, connections: Connections, *, is_tcp: bool) -> None:
         super().__init__(connections)
@@ -170,7 +170,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
             self._sent = sent
 
     def _is_answered(self, sent: tuple[bool, int | None, bytes]) -> bool:
-        """Answer a request that was answered before, and tell whether it was."""
+        """Answer a request that was answered before; return whether it was."""
         if self._closed or not self.worker.alive or self._finishing_calls or self._flow_control.write_paused:
             return False
         answer = self.worker.asgi.repeats.answer(sent)
@@ -212,7 +212,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         return scope
 
     def _is_plain(self, request: Any) -> bool:
-        """Return whether a request has no body, and its connection is kept: so it is known by its bytes."""
+        """Return whether a request has no body and keeps its connection, so that its bytes identify it."""
         return (
             (request.method, request.version) == ("GET", (1, 1))
             and not (request.content_length or request.chunked)
@@ -249,7 +249,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
                 self._request_ready.set()
 
     def abort(self) -> None:
-        """Close the connection whatever is under way."""
+        """Close the connection, even during a request."""
         if self.transport is not None:
             self.transport.abort()
 

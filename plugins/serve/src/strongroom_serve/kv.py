@@ -48,8 +48,8 @@ class KeyValue:
     """The answers to requests that the rules allow; each runs as its client and for its tenant.
 
     Args:
-        backend: What is asked.
-        records: What is asked in its place, for the state of rotations.
+        backend: Where the secrets are.
+        records: Used instead for the state of rotations.
     """
 
     def __init__(self, backend: Backend, records: Records | None = None) -> None:
@@ -175,7 +175,7 @@ class KeyValue:
     # --- versions ---
 
     def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
-        """Keep which version a value is, for the first who gets it; called by the thread that reads."""
+        """Note the version of a value, for the first client that gets it; called by the thread that reads."""
         if len(self._reported) > _MOST_REPORTED:  # the client that was to get them was cut off
             self._reported.clear()
         self._reported[place] = hash(value), version, there
@@ -259,7 +259,7 @@ class KeyValue:
     async def _listed(
         self, asker: Asker, key: str, *, watched: bool = False
     ) -> tuple[list[SecretVersion], History] | None:
-        """Return the versions, newest first, and their numbers; None where the backend has no versions.
+        """Return the versions, newest first, and their numbers; None if the backend has no versions.
 
         Args:
             asker: Who asks.
@@ -296,7 +296,7 @@ class KeyValue:
         return await self._backend.in_thread(lambda: pipeline.run_with_hooks("describe", key, look))
 
     async def _fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
-        """Raise `error` as the outcome of an operation, which hooks see."""
+        """Raise `error` as the outcome of an operation that hooks see."""
         pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
 
         def fail() -> None:
@@ -306,7 +306,7 @@ class KeyValue:
         raise error
 
     async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:
-        """Answer for a secret that is deleted and whose backend tells it."""
+        """Answer for a deleted secret, if the backend reports it as deleted."""
         versions: list[SecretVersion] = []
         known = self._numbers.of((asker.tenant, key))
         try:
@@ -383,7 +383,7 @@ def _now(known: History | None) -> datetime:
 
 
 def is_unrouted(registry: Any, key: str, error: StrongroomError) -> bool:
-    """Return whether no pipeline answers `key`: then there is no such secret."""
+    """Return whether no pipeline answers `key`, so that there is no such secret."""
     if not isinstance(error, ConfigurationError):
         return False
     try:

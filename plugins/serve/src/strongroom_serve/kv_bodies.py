@@ -1,4 +1,4 @@
-"""The bodies of Vault's KV engine, version 2: a value as members, and what is said of its versions."""
+"""The bodies of Vault's KV engine, version 2: values as members, and metadata of versions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["GONE", "cas_of", "members_of", "metadata_of", "shown", "text_of", "v
 VALUE: Final = "value"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 GONE = frozenset({"deleted", "destroyed", "disabled"})
-"""States of a version whose value is not given."""
+"""States of a version whose value cannot be read."""
 _CAS_DIGITS = 18
 
 
 def members_of(text: str) -> bytes:
-    """Return the members that a text is answered as, as JSON.
+    """Return the members for a text, as JSON.
 
     A text that is a JSON object of strings, with at least one member not named `value`, is that object; every
     other text is the member `value`.
@@ -71,7 +71,7 @@ def _object_of_strings(text: str) -> dict[str, str] | None:
 
 
 def shown(asker: Asker, value: str) -> bytes:
-    """Return the members that a value is answered as, as JSON."""
+    """Return the members for a value, as JSON."""
     return _as_value(value) if asker.exact else members_of(value)
 
 
@@ -101,7 +101,7 @@ def metadata_of(number: int, created: str) -> bytes:
 def version_info(
     created: datetime | None, *, deleted_at: datetime | None = None, destroyed: bool = False
 ) -> dict[str, Any]:
-    """Return what is said of one version."""
+    """Return the description of one version."""
     return {
         "created_time": time_text(created),
         "custom_metadata": None,
@@ -113,7 +113,7 @@ def version_info(
 def versions_of(
     metadata: SecretMetadata | None, shown: Mapping[int, SecretVersion], current: int, deleted_at: datetime
 ) -> dict[str, Any]:
-    """Return what is said of a secret and of those of its versions that are shown, by number."""
+    """Return the description of a secret and of its shown versions, by number."""
     oldest = min(shown, default=0)
     created = (
         metadata.created_at if metadata is not None and metadata.created_at else shown[oldest].created_at

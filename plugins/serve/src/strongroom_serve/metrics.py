@@ -1,4 +1,4 @@
-"""Counts for Prometheus. Labels are names of our own: no key, no tenant, no value, whatever clients ask."""
+"""Counts for Prometheus. Labels are fixed names, and never keys, tenants or values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Histogram:
 
 
 class Metrics:
-    """What the server counts; it lives as long as the process, also when the spec is read again."""
+    """The counts of the server, which last as long as the process, even if the spec is read again."""
 
     def __init__(self) -> None:
         self.requests = Counter(
@@ -90,10 +90,10 @@ class Metrics:
         )
 
     def text(self, figures: Any, *, draining: bool) -> str:
-        """Return all of it in Prometheus's text form.
+        """Return all counts in Prometheus's text form.
 
         Args:
-            figures: What the registry has counted: its `figures()`.
+            figures: The registry's `figures()`.
             draining: Whether the server is ending.
         """
         own = (self.requests, self.duration, self.refused, self.reloads)

@@ -1,7 +1,7 @@
 """Versions as Vault numbers them: the place of each in its secret's history, the oldest 1.
 
-Backends have ids of their own, and drop old versions. What a number stood for when a client was given it is
-remembered here, so that a write with `cas` is checked against that very version.
+Backends have their own ids, and drop old versions. The version of each number that a client got is kept
+here, so that a write with `cas` is checked against that very version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_SECRETS = 16_384
 
 @dataclass(slots=True)
 class History:
-    """What is known of one secret's versions.
+    """The known versions of one secret, and their numbers.
 
     Attributes:
         ids: The number of each version that the backend has, by its id.
@@ -67,7 +67,7 @@ class History:
         self.ids = ids
 
     def take_reported(self, version: SecretVersion, place: int) -> int | None:
-        """Return the number of a version, the `place`th of all; None where the list has to say that."""
+        """Return the number of a version, the `place`th of all; None if the list has to be read."""
         number = self.ids.get(version.version)
         if number is not None:
             self.are_places = number == place
@@ -76,7 +76,7 @@ class History:
         return number
 
     def id_of(self, number: int) -> str | None:
-        """Return the id that a number stands for; None where it is not known any more."""
+        """Return the id of a number; None if it is not known any more."""
         return next((version for version, one in self.ids.items() if one == number), None)
 
     def deleted(self) -> None:
@@ -89,21 +89,21 @@ class History:
 
 
 class VersionNumbers:
-    """The histories of the secrets that were asked for last; those that are left out are counted again."""
+    """The histories of the secrets that were used last; others are numbered again."""
 
     def __init__(self, most: int = _MOST_SECRETS) -> None:
         self._most = most
         self._known: OrderedDict[Place, History] = OrderedDict()
 
     def get(self, place: Place) -> History | None:
-        """Return what is known of a secret."""
+        """Return the history of a secret, if it is known."""
         found = self._known.get(place)
         if found is not None:
             self._known.move_to_end(place)
         return found
 
     def of(self, place: Place) -> History:
-        """Return what is known of a secret, to be filled in where that is nothing."""
+        """Return the history of a secret, which is empty if it is not known."""
         history = self.get(place)
         if history is None:
             history = self._known[place] = History()

@@ -1,4 +1,4 @@
-"""The description of what the server answers, as OpenAPI 3.1, at the path where Vault has its own."""
+"""The description of the server's interface, as OpenAPI 3.1, at the same path as Vault's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys a client may touch: patterns, made once into a tree, asked once per request.
+"""The keys that a client may use: patterns, built once into a tree that is asked at each request.
 
 `*` stands for any characters but `/`, also none, within a segment; `**` is a whole segment and stands for one
 or more segments. Case counts.
@@ -15,7 +15,7 @@ _REMEMBERED = 4096
 
 
 class _Node:
-    """The patterns that agree up to here."""
+    """A node of the tree: the patterns that agree up to here."""
 
     __slots__ = ("deep", "ends", "globs", "star", "words")
 
@@ -31,7 +31,7 @@ class _Node:
 
 
 class Patterns:
-    """A set of patterns; the time of a question grows with the key's length, hardly with their number."""
+    """A set of patterns; the time of `match` grows with the length of the key, hardly with their number."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._root = _Node()
@@ -45,7 +45,7 @@ class Patterns:
         node.ends = True
 
     def match(self, key: str) -> bool:
-        """Return whether a pattern stands for the whole of `key`."""
+        """Return whether a pattern matches the whole `key`."""
         states = [self._root]
         deep: list[_Node] = []  # those behind a `**` that has begun: it may go on
         for segment in key.split("/"):
@@ -115,7 +115,7 @@ def _in_order(parts: tuple[str, ...], segment: str, start: int, end: int) -> boo
 
 
 class KeyRules:
-    """What one client may touch; what is not allowed is refused, and `deny` wins."""
+    """The keys that one client may use: those in `allow` that are not in `deny`."""
 
     def __init__(self, allow: Iterable[str], deny: Iterable[str]) -> None:
         self.allow = tuple(allow)
@@ -129,7 +129,7 @@ class KeyRules:
         self._allowed, self._denied = allowed, denied
 
     def permitted(self, keys: Iterable[str]) -> Iterator[str]:
-        """Yield those of many keys that the client may touch; they are not remembered, as `permits` does."""
+        """Yield those of many keys that the client may use; unlike `permits`, it caches no answers."""
         for key in keys:
             if self._allowed.match(key) and not self._denied.match(key):
                 yield key

@@ -1,8 +1,8 @@
-"""Reads that were answered before: the same bytes on a connection are the same request, of the same client.
+"""Answers requests with the same bytes as an earlier one, without parsing them again.
 
-Who asks for a secret again sends what it sent the first time, to the byte. What its request came to is
-remembered by these bytes: the client, its tenant and the key. The value is read each time, and only where a
-cache has it and no hook watches; whatever needs more goes the long way, and so does every first request.
+A client that asks for a secret again sends the same bytes. They lead to the result of the first request: the
+client, its tenant and the key. The value is read each time, but only if a cache has it and no hook watches;
+all other requests, and every first one, are handled as usual.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_CHARACTERS: Final = 16_384
 
 
 class _Repeat:
-    """What a request came to, and the answer that it got last."""
+    """The client, tenant and key of a request, and its last answer."""
 
     __slots__ = ("asker", "before", "behind", "fields", "key", "number", "read", "value")
 
@@ -45,7 +45,7 @@ class _Repeat:
         self.behind = b""
 
     def value_now(self) -> str | None:
-        """Return the value where that takes no waiting."""
+        """Return the value if that takes no waiting."""
         tenant = self.asker.tenant
         if tenant is None:
             return self.read(self.key)
@@ -61,13 +61,13 @@ class _Repeat:
 
 
 class Repeats:
-    """Answers to requests that are known by their bytes; those that are left out go the long way again.
+    """The requests that can be answered by their bytes; those that were dropped are parsed again.
 
     It is for one reading of the spec, whose rules were asked.
 
     Args:
         backend: Where the values are.
-        metrics: Where the answers are counted, as all others are.
+        metrics: Counts the answers, as it counts all others.
     """
 
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
@@ -84,7 +84,7 @@ class Repeats:
             self._known.popitem(last=False)
 
     def answer(self, sent: Sent) -> tuple[bytes, bytes] | None:
-        """Return header fields and body for a request; None where it has to go the long way."""
+        """Return header fields and body for a request; None if it has to be parsed."""
         known = self._known.get(sent)
         if known is None:
             return None

@@ -1,4 +1,4 @@
-"""What a request asks for: its path, decoded once, its query, and its headers."""
+"""A request: its path, decoded once, its query, headers and body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_PARAMETERS = 32
 
 
 class Refused(Exception):  # noqa: N818  # it carries an answer, whatever that is
-    """The request is answered here and now."""
+    """The request is refused with an answer."""
 
     def __init__(self, answer: Answer, reason: str) -> None:
         super().__init__(reason)
@@ -48,9 +48,9 @@ class Body:
         return message
 
     async def drain(self) -> None:
-        """Read what is left, 8 MiB and 5 s at most, so that a client that still sends gets the answer.
+        """Read the rest, 8 MiB and 5 s at most, so that a client that still sends gets the answer.
 
-        One that waits for leave to send its body gets none.
+        A client that waits for `100 Continue` does not get it.
         """
         left = _MOST_DRAINED_BYTES
         with suppress(TimeoutError):
@@ -65,12 +65,12 @@ class Request:
     Attributes:
         method: As it was sent.
         path: The decoded path.
-        peer: What its sender is counted by.
+        peer: The name under which its sender is counted.
         uid: The user at the other end of a Unix socket; None on TCP.
         is_tcp: Whether it came over TCP.
         secure: Whether it came through TLS.
-        sent: All of it, where it may be known by that when it comes again; else None.
-        problem: Why its path cannot be read, which is then empty; empty where it can.
+        sent: All its bytes, if they may identify it when it comes again; else None.
+        problem: Why its path cannot be read, which is then empty; empty if it can.
     """
 
     __slots__ = (
@@ -98,10 +98,10 @@ class Request:
         self.path, self.problem = _decoded(scope["raw_path"])
 
     def header(self, name: bytes) -> bytes | None:
-        """Return a header's value; None where it was not sent.
+        """Return a header's value; None if it was not sent.
 
         Raises:
-            Refused: It was sent twice: which of the two counts is not for us to choose.
+            Refused: It was sent twice, and it is unclear which of the two counts.
         """
         found = [value for key, value in self._headers if key == name]
         if len(found) > 1:

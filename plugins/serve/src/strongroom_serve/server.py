@@ -1,4 +1,4 @@
-"""The life of the server: from the spec to sockets, through signals, to its end."""
+"""The life of the server: it reads the spec, opens sockets, handles signals, and ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["serve"]
 _log = logging.getLogger("strongroom.serve")
 _ROTATIONS_SECONDS: Final = 30.0
 _PLACES: Final = ("socket", "socket_mode", "socket_group", "listen")
-"""What of the section counts at a start alone."""
+"""The options of the section that count only at a start."""
 _DRAIN_SECONDS: Final = 25.0
 """Less than the 30 s after which Kubernetes kills a pod."""
 
@@ -89,7 +89,7 @@ def _read(open_registry: Callable[[], Any]) -> Backend:
 
 
 def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> tuple[list[Listener], bool]:
-    """Return where to listen, and whether the spec says so: else systemd does, or the command's options."""
+    """Return the listeners, and whether they are of the spec, and not of systemd or the command's options."""
     listeners = taken_over()
     by_call = bool(listeners) or socket is not None or listen is not None
     if not listeners:
@@ -176,7 +176,7 @@ class _Server:
         return one.address if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.address}"
 
     async def _see_to_rotations(self) -> None:
-        """Let rotators take away what is over with the time of grace, such as a password before the last."""
+        """Have rotators retire values whose time of grace is over, such as an old password."""
         while self._overview is not None:
             await asyncio.sleep(_ROTATIONS_SECONDS)
             backend = self._app.backend
@@ -191,7 +191,7 @@ class _Server:
                 self._app.done(backend)
 
     def _read_again(self) -> None:
-        # A signal during a reading is of a change that the reading may have missed.
+        # A signal during a reading may be of a change that the reading has missed.
         self._is_due_again = True
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._reload_while_due())

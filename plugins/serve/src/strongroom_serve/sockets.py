@@ -1,4 +1,4 @@
-"""Where the server listens: its own sockets, or those that systemd hands over."""
+"""The listening sockets: the server's own, or those that systemd hands over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BACKLOG = 1024
 
 
 class Listener:
-    """A listening socket, and what is to be removed at the end."""
+    """A listening socket, and its file, which is removed at the end."""
 
     def __init__(self, sock: socket.socket, address: str, path: Path | None = None) -> None:
         sock.setblocking(False)
@@ -31,7 +31,7 @@ class Listener:
 
     @property
     def is_tcp(self) -> bool:
-        """Whether it is one of the network."""
+        """Whether it is a TCP socket."""
         return self.socket.family != socket.AF_UNIX
 
     @property
@@ -109,7 +109,7 @@ def bound_tcp(host: str, port: int) -> Listener:
 
 
 def taken_over() -> list[Listener]:
-    """Return the sockets that systemd hands over, none where it does not; the variables are taken out."""
+    """Return the sockets that systemd hands over, if any; its variables are removed from the environment."""
     count, owner = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)
     if not count.isdigit() or owner != str(os.getpid()):

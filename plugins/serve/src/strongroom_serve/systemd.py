@@ -1,4 +1,4 @@
-"""What systemd hears, where it started the server with `Type=notify`."""
+"""Messages to systemd, if it started the server with `Type=notify`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["notify", "ready", "reloading", "stopping", "watchdog_seconds"]
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as `READY=1`; nothing where nobody listens."""
+    """Send lines such as `READY=1`, if systemd listens."""
     where = os.environ.get("NOTIFY_SOCKET", "")
     if not where.startswith(("/", "@")):
         return
@@ -22,22 +22,22 @@ def notify(*lines: str) -> None:
 
 
 def ready(status: str) -> None:
-    """Say that the server listens."""
+    """Report that the server listens."""
     notify("READY=1", f"STATUS={status}", f"MAINPID={os.getpid()}")
 
 
 def reloading() -> None:
-    """Say that the spec is being read again; `ready` says when that is done."""
+    """Report that the spec is being read again; `ready` reports when that is done."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> None:
-    """Say that the server is ending."""
+    """Report that the server is ending."""
     notify("STOPPING=1", "STATUS=answering the last requests")
 
 
 def watchdog_seconds() -> float | None:
-    """Return how often systemd wants to hear that the server is alive; None where it does not."""
+    """Return how often systemd expects a sign of life; None if it does not."""
     interval = os.environ.get("WATCHDOG_USEC", "")
     owner = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     if owner != str(os.getpid()) or not interval.isdigit() or not int(interval):

@@ -1,4 +1,4 @@
-"""What a request asks of the KV engine: the operation, the key and the version."""
+"""The target of a request to the KV engine: the operation, the key and the version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITES: Final = frozenset({"POST", "PUT"})
 
 
 class Target(NamedTuple):
-    """What a request to the KV engine is about."""
+    """The operation, key and version of a request to the KV engine."""
 
     operation: str
     key: str
@@ -26,7 +26,7 @@ class Target(NamedTuple):
 
 
 def target_of(request: Request, engine: str) -> Target | None:
-    """Return what is asked of the engine at the path `engine`; None where it does not offer that."""
+    """Return the target of a request to the engine at `engine`; None if it does not offer that."""
     kind, _, key = request.path[len(engine) :].partition("/")
     method, query = request.method, request.query()
     if method == "GET" and _is_set(query.get("list", "0"), "list"):
@@ -46,7 +46,7 @@ def target_of(request: Request, engine: str) -> Target | None:
 
 
 def not_offered(path: str, engine: str) -> Answer:
-    """Return the answer to what the engine does not do."""
+    """Return the answer to a request that the engine does not offer."""
     kind = path[len(engine) :].partition("/")[0]
     if kind not in _NOT_OFFERED and kind not in _METHODS:
         return ABSENT
@@ -64,14 +64,14 @@ def _is_set(text: str, name: str) -> bool:
 
 
 def limit_of(query: Mapping[str, str]) -> int:
-    """Return how many names are asked for at most; 0 is all, and so is what is less, as OpenBao has it."""
+    """Return the most names to answer; 0 and less mean all, as in OpenBao."""
     text = query.get("limit", "0")
     number = _whole_number(text.removeprefix("-"), "limit")
     return 0 if text.startswith("-") else number
 
 
 def _whole_number(text: str, name: str) -> int:
-    """Return the parameter `name` of a query, which is a whole number from 0."""
+    """Return the parameter `name` of a query, a whole number from 0."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004  # as many digits as a number of ours has
         raise Refused(errors(400, f"`{name}` must be a whole number from 0"), "query")
     return int(text)

@@ -58,7 +58,7 @@ _AT_REST: Final = frozenset({"current", "rolled_back"})
 
 
 class Sessions:
-    """Who has logged in by the form: a random cookie each, which is good for eight hours at most."""
+    """The logins by the form: a random cookie each, valid for eight hours at most."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -75,7 +75,7 @@ class Sessions:
         return cookie
 
     def client_of(self, cookie: str) -> str | None:
-        """Return the name of the client whose cookie this is; None where there is none any more."""
+        """Return the name of the client with this cookie; None if it is not valid (any more)."""
         name, until = self._open.get(cookie, (None, 0.0))
         return name if self._clock() < until else None
 
@@ -85,11 +85,11 @@ class Sessions:
 
 
 class Pages:
-    """Answers what begins with /ui/.
+    """Answers requests under /ui/.
 
     Args:
-        overview: Looks at the registry; None shows what the server itself knows.
-        metrics: What the server has counted.
+        overview: Looks at the registry; None shows only what the server itself knows.
+        metrics: The counts of the server.
     """
 
     def __init__(self, overview: Any, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
@@ -100,7 +100,7 @@ class Pages:
         self._looked: tuple[float, Backend, str | None, dict[str, Any]] | None = None
 
     def static(self, request: Request) -> Answer | None:
-        """Return what needs no login; None where that is not it."""
+        """Return the answer to a request that needs no login; None for others."""
         if request.path == "/ui/style.css" and request.method == "GET":
             return Answer(200, _text("style.css").encode(), HEADERS, _CSS)
         if request.path == "/ui/login" and request.method == "GET":
@@ -108,7 +108,7 @@ class Pages:
         return None
 
     def by_cookie(self, request: Request, backend: Backend) -> Client | None:
-        """Return the client that has logged in, as long as the spec still has it as an administrator."""
+        """Return the client that has logged in, if it is still an administrator in the spec."""
         name = self.sessions.client_of(_cookie(request) or "")
         return next((one for one in backend.config.clients if one.name == name and one.admin), None)
 
@@ -144,13 +144,13 @@ class Pages:
         return _redirect(self._set_cookie(request, "", 0))
 
     def refused(self) -> Answer:
-        """Answer who has not logged in: with the form."""
+        """Answer a client without a login: with the form."""
         return _login(403)
 
     async def overview(
         self, backend: Backend, client: Client, tenant: str | None, state: State, *, by_form: bool
     ) -> Answer:
-        """Answer the page itself."""
+        """Answer with the page."""
         looked = await self._look(backend, client, tenant)
         figures = backend.sync.figures()
         problems_first = sorted(state.pipelines.items(), key=lambda one: one[1] is None)
@@ -246,7 +246,7 @@ def _redirect(cookie: bytes) -> Answer:
 
 
 def _refuse_strangers(request: Request) -> None:
-    """Refuse a form that a page elsewhere sent."""
+    """Refuse a form from a page of another site."""
     origin, host = request.header(b"origin"), request.header(b"host") or b""
     if origin is not None and urlsplit(origin).netloc != host:
         raise Refused(_login(403, "The form came from another page."), "origin")

@@ -1,4 +1,4 @@
-"""What Vault's clients ask of the server itself before they read."""
+"""The requests of Vault's clients about the server itself, which they make before they read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_MOUNT: Final = errors(
     403, "preflight capability check returned 403, please ensure client's policies grant access to path"
 )
 _VERSION: Final = "2.7.2"
-"""Clients read from it what the server can do: the release of OpenBao whose answers these are."""
+"""The release of OpenBao whose answers these are; clients derive the server's features from it."""
 
 _NEVER_SEALED: Final = {
     "type": "shamir",
@@ -53,7 +53,7 @@ FIXED: Final = {
 
 
 def health(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `sys/health` says, with the reasons in `report`."""
+    """Return the answer to `sys/health`, with the reasons in `report`."""
     return {
         "initialized": True,
         "sealed": False,
@@ -69,7 +69,7 @@ def health(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lookup_self(client: Client) -> Answer:
-    """Answer what the token is: all but the token itself."""
+    """Answer with the properties of the token, without the token itself."""
     return data_answer(
         {
             "accessor": "",
@@ -94,12 +94,12 @@ def lookup_self(client: Client) -> Answer:
 
 
 def mount(name: str) -> Answer:
-    """Answer what is mounted at `name`: KV, version 2."""
+    """Answer with the mount at `name`: KV, version 2."""
     return data_answer(_mount(name))
 
 
 def mounts(name: str) -> Answer:
-    """Answer all mounts: there is one."""
+    """Answer with all mounts, which is one."""
     return data_answer({"secret": {f"{name}/": _mount(name)}, "auth": {}})
 
 

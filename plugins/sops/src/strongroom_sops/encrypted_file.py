@@ -1,4 +1,4 @@
-"""A file of sops as it is, its values encrypted: read without sops, for versions and for checks."""
+"""Reads a file of sops without sops, its values still encrypted, for versions and for checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["documents", "encrypted_members", "member_at"]
 
 
 def encrypted_members(data: bytes, kind: str) -> Any:
-    """Return the file as it is, its values encrypted."""
+    """Return the members of the file, their values encrypted."""
     if kind == "json":
         return json.loads(data)
     if kind == "yaml":
@@ -26,7 +26,7 @@ def encrypted_members(data: bytes, kind: str) -> Any:
 
 
 def documents(data: bytes) -> int:
-    """Return how many YAML documents there are."""
+    """Return the number of YAML documents."""
     if re.search(rb"^---", data, re.MULTILINE) is None:
         return 1
     import yaml
@@ -36,7 +36,7 @@ def documents(data: bytes) -> int:
 
 
 def member_at(root: Any, path: Path) -> Any:
-    """Return what is at `path`, None if nothing is."""
+    """Return the member at `path`; None if there is none."""
     for name in path:
         if isinstance(root, Mapping):
             root = {str(one): inside for one, inside in root.items()}.get(str(name))

@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: sops`."""
+    """Return the descriptor of `type: sops`."""
     yield Plugin(
         name="sops",
         summary="Secrets in a file of sops, read and written by the program sops.",

@@ -1,4 +1,4 @@
-"""The program of sops, run for one file; what it says of failures becomes our errors."""
+"""Runs the program sops for one file, and makes strongroom's errors of its messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RULES: Final = (
     "Could not generate data key",
     "key configuration: ",
 )
-"""What sops says, by exit code 1, of rules that it cannot read and of recipients that it cannot use."""
+"""Messages of sops, with exit code 1, about rules that it cannot read and recipients that it cannot use."""
 
 
 class SopsProgram:
@@ -47,7 +47,7 @@ class SopsProgram:
 
     Args:
         path: The file.
-        file_format: What sops calls its format.
+        file_format: Its format, as sops calls it.
         program: A name in PATH, or a path.
         environment: Variables that it gets beside those of this process.
         timeout: Seconds that one run may take.
@@ -67,17 +67,17 @@ class SopsProgram:
         given: bytes = b"",
         values: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Return how it ended, which is well.
+        """Run sops, and return the result of a run without an error.
 
         Args:
             words: Its arguments.
-            doing: What for, as a verb for the message.
+            doing: The operation, as a verb for the message.
             key: The secret that it is about.
             given: Its standard input.
-            values: What must not be in a message.
+            values: Values that must not be in a message.
 
         Raises:
-            StrongroomError: It ended otherwise, or not in time.
+            StrongroomError: It failed, or did not end in time.
         """
         try:
             ended = run_program(
@@ -135,7 +135,7 @@ class SopsProgram:
         )
 
     def _without_metadata(self, about: str) -> StrongroomError:
-        """Return the error for a file that lacks what sops adds to those that it encrypted."""
+        """Return the error for a file without the metadata that sops adds."""
         try:
             there = self._path.read_bytes()
         except OSError:  # it went away meanwhile
@@ -155,7 +155,7 @@ class SopsProgram:
         return ConfigurationError(f"{about}: {what}", provider=TYPE_NAME, hint=hint)
 
     def _wrong(self, code: int, said: str, hidden: Iterable[str]) -> tuple[str, str] | None:
-        """Return what is wrong with file, rules or program, and what to do; None where none of these is."""
+        """Return the problem with file, rules or program, and what to do; None if it is another one."""
         if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
             kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
             return f"it is not a {kind} file that sops can read", "mend it, or restore a copy of it"
@@ -175,5 +175,5 @@ class SopsProgram:
         return None
 
     def late(self, what: str) -> BackendUnavailableError:
-        """Return the error for what did not come in time."""
+        """Return the error for a run that did not end in time."""
         return BackendUnavailableError(f"sops: {what}", provider=TYPE_NAME, hint="call again")

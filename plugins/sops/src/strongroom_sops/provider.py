@@ -34,7 +34,7 @@ __all__ = ["SopsSecretProvider"]
 
 _FORMATS: Final = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
 _ATTEMPTS: Final = 5
-"""How often a write begins again that meets another program's."""
+"""How often a write is tried again after another program has written."""
 
 
 class _State(NamedTuple):
@@ -103,7 +103,7 @@ class SopsSecretProvider(BaseProvider):
         return None if os.path.lexists(self._path) else f"there is no file {self._path}"
 
     def get_secret(self, key: str) -> str:
-        """Return the text of `key`: a number as it is written, `true` and `false` as such.
+        """Return the text of `key`; numbers as they are written, and `true` or `false`.
 
         Raises:
             ValidationError: It is null.
@@ -132,7 +132,7 @@ class SopsSecretProvider(BaseProvider):
         self.set_secrets({key: value})
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        """Write all of `values`, in one new file."""
+        """Write all of `values`, with one replacement of the file."""
         checked = {check_key(key): check_value(value, key) for key, value in values.items()}
         if checked:
             self._change(lambda _: None, checked, ())
@@ -174,11 +174,11 @@ class SopsSecretProvider(BaseProvider):
         self._change(expect, {}, (key,))
 
     def close(self) -> None:
-        """Forget what was decrypted; a later call decrypts it again."""
+        """Forget the decrypted values; the next call decrypts the file again."""
         self._state = None
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `strongroom doctor` shows."""
+        """Return the facts for `strongroom doctor`."""
         if status_of(self._path) is None:
             self._try_rules()
             return {
@@ -192,12 +192,12 @@ class SopsSecretProvider(BaseProvider):
         return f"<{type(self).__name__} {str(self._path)!r}>"
 
     def _try_rules(self) -> None:
-        """Encrypt a trial as the first write would encrypt a secret, and open it; it is written nowhere."""
+        """Encrypt and decrypt a test value by the rules of the first write, without writing a file."""
         trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
         self._sops.run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
 
     def _recipients(self) -> dict[str, str]:
-        """Return whether the file is for those whom `.sops.yaml` names; nothing where there is no rule."""
+        """Return whether the recipients of the file are those of `.sops.yaml`; nothing without a rule."""
         try:
             # It asks before it writes; the answer is no.
             ended = self._sops.run(["updatekeys", str(self._path)], "compare the recipients of", given=b"n\n")
@@ -323,7 +323,7 @@ class SopsSecretProvider(BaseProvider):
     def _written(
         self, state: _State, values: Mapping[str, str], removed: Sequence[str], folder: Path
     ) -> _State | None:
-        """Return the state after a change; None where another program changed the file meanwhile."""
+        """Return the state after a change; None if another program changed the file meanwhile."""
         suffix = self._path.suffix if self._path.name != ".env" else ".env"
         descriptor, name = mkstemp(prefix=".strongroom-", suffix=suffix, dir=folder)
         work = Path(name)
@@ -375,7 +375,7 @@ class SopsSecretProvider(BaseProvider):
     def _check(
         self, before: Tree, after: Tree, data: bytes, values: Mapping[str, str], removed: Sequence[str]
     ) -> None:
-        """Make sure that the new file holds what it should, all of it, and all encrypted."""
+        """Check that the new file holds all values, and all encrypted."""
         encrypted = encrypted_members(data, self._format)
         for key, value in values.items():
             if key not in after.paths or after.value(key) != value:

@@ -1,4 +1,4 @@
-"""What sops says of keys and recipients, in words that hold nothing of a key."""
+"""Messages about keys and recipients from the output of sops, without any part of a key."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 __all__ = ["differing_recipients", "why_locked"]
 
 _FEW: Final = 4
-"""How many recipients an error names."""
+"""The most recipients that an error names."""
 
 
 def why_locked(said: str) -> str:
-    """Return why no key opens a file, and for whom it is, from what sops said of each recipient."""
+    """Return why no key opens a file, and its recipients, from the output of sops."""
     recipients = list(dict.fromkeys(re.findall(r"^ {2}(\S+): FAILED", said, re.MULTILINE)))
     # It breaks its lines anywhere.
     text = re.sub(r"\s*\n[\s|]*", " ", said)

@@ -19,7 +19,7 @@ from strongroom.keys import NameCodec, check_key, escape, unescape
 __all__ = ["Path", "Tree", "argument_of", "parsed"]
 
 Path = tuple[str | int, ...]
-"""The way to a leaf: names of members, and places in lists."""
+"""The path of a leaf: names of members, and indexes in lists."""
 
 _MARKER: Final = "=_"
 _NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $|^<(?=<$)")
@@ -27,7 +27,7 @@ _NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $
 _FLAT_MARKER: Final = "_0x"
 _FLAT: Final = NameCodec(_FLAT_MARKER, "A-Za-z0-9_", 1 << 20)
 _IN_CLEAR: Final = "_unencrypted"
-"""The ending of names of members that sops leaves unencrypted."""
+"""The suffix of members that sops leaves unencrypted."""
 _METADATA: Final = "sops"
 
 
@@ -53,7 +53,7 @@ class Tree:
         self.is_flat = is_flat
         self._marker = _FLAT_MARKER if is_flat else _MARKER
         self.paths: dict[str, list[Path]] = {}
-        """Each key with the ways that lead to it; more than one only where other programs made them."""
+        """The paths of each key; only other programs make more than one."""
         self._values: dict[Path, Any] = {}
         for path, value in _leaves(root, ()):
             key = self._key_of(path)
@@ -64,14 +64,14 @@ class Tree:
             paths.sort(key=lambda path: (path != self._plain(key), len(path), path != ()))
 
     def value(self, key: str) -> str | None:
-        """Return the text of `key`; None where it is null. It must be there."""
+        """Return the text of `key`, which must be there; None if it is null."""
         found = self._values[self.paths[key][0]]
         if isinstance(found, bool):
             return "true" if found else "false"
         return found if isinstance(found, str) else None
 
     def path_for(self, key: str) -> Path:
-        """Return the way to `key` as it is, or as it is to be made."""
+        """Return the path of `key`, existing or new."""
         if key in self.paths:
             return self.paths[key][0]
         plain = self._plain(key)
@@ -92,9 +92,9 @@ class Tree:
         return isinstance(last, int) and last < len(_down(self.root, path[:-1])) - 1
 
     def taken_out(self, paths: Iterable[Path]) -> list[Path]:
-        """Return what is to be removed, one after the other, so that `paths` are gone.
+        """Return the paths to remove, in order, so that `paths` are gone.
 
-        Of a mapping or list that holds nothing else it is the mapping or list, where that is in a mapping.
+        A mapping or list that becomes empty is removed itself, if it is in a mapping.
         """
         root = copy.deepcopy(self.root)
         gone: list[Path] = []
@@ -108,7 +108,7 @@ class Tree:
         return gone
 
     def _apart(self, name: str, among: Mapping[str, Any]) -> str:
-        """Return `name`, or another form of it where something else has it."""
+        """Return `name`, or an escaped form if another member has it."""
         if name not in among:
             return name
         return escape(self._marker, name[0]) + name[1:]
@@ -141,10 +141,10 @@ def _down(root: Any, path: Path) -> Any:
 
 
 def argument_of(path: Path) -> str:
-    """Return the way to a leaf as an argument of sops.
+    """Return the path of a leaf as an argument of sops.
 
     Raises:
-        ValueError: sops cannot be told of it.
+        ValueError: It cannot be an argument of sops.
     """
     for name in path:
         if isinstance(name, str) and re.search(r"[\[\]\"'\\\x00-\x1f]", name):
@@ -157,7 +157,7 @@ def _escape(segment: str) -> str:
 
 
 def _not_in_clear(name: str, marker: str) -> str:
-    """Return a name that does not make sops leave the value unencrypted."""
+    """Return a form of the name with which sops does not leave the value unencrypted."""
     return name[:-1] + escape(marker, name[-1]) if name.endswith(_IN_CLEAR) else name
 
 
