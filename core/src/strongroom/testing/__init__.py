@@ -1,4 +1,4 @@
-"""What authors of plugins test with: the conformance kit that every shipped provider passes.
+"""The conformance kits, with which authors of plugins test; every shipped provider passes them.
 
 Importing this package needs nothing; the kits need pytest.
 """

@@ -26,7 +26,7 @@ class CacheStoreConformance:
     """What every `strongroom.cache.CacheStore` does. Optional protocols are detected.
 
     Override `store`, an empty store, and if possible `reopened`, another one over the same data, as another
-    process would have it; and `later`, a function that lets seconds pass.
+    process would have it; and `later`, a function that waits for some seconds.
     """
 
     @pytest.fixture
@@ -41,7 +41,7 @@ class CacheStoreConformance:
 
     @pytest.fixture
     def later(self) -> Callable[[float], None]:
-        """Return what lets so many seconds pass."""
+        """Return a function that waits for some seconds."""
         return threading.Event().wait  # type: ignore[return-value]  # what it returns does not matter
 
     def test_it_has_the_methods_of_the_contract(self, store: Any) -> None:

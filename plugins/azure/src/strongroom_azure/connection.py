@@ -1,4 +1,4 @@
-"""The way from options to a working client."""
+"""Makes the client of the SDK from the options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Connection(SharedClient["Service"]):
         self._options = options
 
     def leave(self) -> None:
-        """Leave a client, and what a caller's own transport is connected by, to a forked child's parent."""
+        """Drop the client in a forked child, and the connections of a caller's transport."""
         super().leave()
         given = self._options.client_options
         leave_connections(getattr(given.get("transport"), "session", None))
@@ -65,5 +65,5 @@ class Connection(SharedClient["Service"]):
 
 
 def _is_ready(credential: Any) -> bool:
-    """Return whether the login is an object that the caller made, and closes."""
+    """Return whether the login is the caller's own object, which the caller closes."""
     return credential is not None and not isinstance(credential, Mapping)

@@ -44,12 +44,12 @@ _LOGGERS = tuple(
     f"azure.identity.{name}"
     for name in ("_internal.get_token_mixin", "_internal.decorators", "_credentials.chained")
 )
-"""Those that warn of a login that failed, in the words of its error."""
+"""Loggers that warn of a failed login with the text of its error."""
 _SECRET_MEMBERS = ("client_secret", "certificate", "password")
 
 
 def problem(credential: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a described login, or None; no text of it holds a member's value."""
+    """Return the problem of a described login, or None; the text holds no value of a member."""
     name = credential.get("method")
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None:
@@ -99,7 +99,7 @@ def build(credential: Mapping[str, Any]) -> Any:
 
 
 def _hide_answer(record: logging.LogRecord) -> bool:
-    """Take an answer that could not be read out of a warning of azure-identity's, which may be printed."""
+    """Remove an unreadable answer from a warning of azure-identity, which may be printed."""
     text = record.getMessage()
     hidden = without_answer(text)
     if hidden != text:
@@ -108,7 +108,7 @@ def _hide_answer(record: logging.LogRecord) -> bool:
 
 
 class Login:
-    """A described login; where it is refused, it is tried once with what its references bring in by now.
+    """A described login; if it is refused, it is tried once with the present values of its references.
 
     Args:
         described: The login without problems, with its references.
@@ -131,7 +131,7 @@ class Login:
         return self._asked("get_token_info", *scopes, **options)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the credentials."""
         for one in self._made:
             one.close()
 

@@ -1,4 +1,4 @@
-"""What `strongroom doctor` tells of a vault."""
+"""The findings of `strongroom doctor` about a vault."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from strongroom.errors import PermissionDeniedError
 from strongroom_azure.service import Service, check_complete
 
 _CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")
-"""Members of a token that say whom it is for, the most telling first."""
+"""Members of a token that identify its owner, the best first."""
 
 
 class _Seen:
-    """Looks at an exchange as it passes the client: who asked, and what time the service has."""
+    """Notes, during an exchange, who is logged in, and the time of the service."""
 
     def __init__(self) -> None:
         self.identity = "unknown: the token does not tell"
@@ -49,7 +49,7 @@ def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
 
 
 def identity(authorization: str) -> str | None:
-    """Return whom the token in a header `Authorization` is for, as far as it can be read."""
+    """Return the owner of the token in a header `Authorization`, as far as it can be read."""
     parts = authorization.removeprefix("Bearer ").split(".")
     if len(parts) != 3:  # noqa: PLR2004  # a JWT: header, claims, signature
         return None

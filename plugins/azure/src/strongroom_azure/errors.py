@@ -69,7 +69,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     "NotImplementedError": ConfigurationError,  # an api_version that the SDK does not know
     "DeadlineExceededError": BackendUnavailableError,
 }
-"""Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
+"""The errors that a call can raise, and strongroom's for each; a subclass counts as its nearest base."""
 
 STATUSES: dict[int, type[StrongroomError]] = {
     400: ConfigurationError,
@@ -111,7 +111,7 @@ _DENIALS = frozenset(
 _DISABLED = re.compile(r"\bdisabled secret\b|\bsecret\b[^.]*\bis disabled\b", re.IGNORECASE)
 _PURGE_PROTECTION = re.compile(r"purge protection", re.IGNORECASE)
 _QUOTED = re.compile(r"(JSON|XML) is invalid: .*", re.DOTALL)
-"""From there on a login's error is the answer that azure-core could not read, whatever that holds."""
+"""Behind this text, the error of a login quotes an answer that azure-core could not read."""
 _CLOSED = re.compile(r"already been closed|No session available", re.IGNORECASE)
 _NO_ANSWER = frozenset(
     {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
@@ -136,7 +136,7 @@ def translate(
     """Return strongroom's error for `error`; its cause is a copy that holds neither value nor token.
 
     Args:
-        error: What a call raised.
+        error: The error of a call.
         doing: The operation, for the message.
         key: The key it was about.
         hidden: A value that was sent and must not appear in any text.
@@ -190,7 +190,7 @@ def _kind_of_answer(error: Exception, status: int) -> type[StrongroomError]:
 
 
 def status_of(error: Exception) -> int | None:
-    """Return the status of the answer that `error` stands for, or None where there was none."""
+    """Return the status of the answer behind `error`; None if there was no answer."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
 
@@ -210,7 +210,7 @@ def is_disabled(error: Exception) -> bool:
 
 
 def may_be_disabled(error: Exception) -> bool:
-    """Return whether `error` is a 403 that does not say what it is."""
+    """Return whether `error` is a 403 without a precise reason."""
     return status_of(error) == _DENIED and inner_code(error) not in _DENIALS
 
 
@@ -220,9 +220,9 @@ def was_not_sent(error: Exception) -> bool:
 
 
 def message_of(error: Exception, hidden: str | None = None) -> str:
-    """Return what `error` says in one line, without request and response, shortened.
+    """Return the message of `error` in one line, without request and response, shortened.
 
-    Nothing of it where `hidden` is in it.
+    It is left out as a whole if `hidden` is in it.
     """
     name = type(error).__name__
     detail = _detail_of(error)
@@ -240,7 +240,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
 
 
 def without_answer(text: str) -> str:
-    """Return what azure-identity says, without the answer of a login's server that could not be read."""
+    """Return the message of azure-identity, without an unreadable answer of the login server."""
     return _QUOTED.sub("the answer is not the login's", text)
 
 
@@ -251,7 +251,7 @@ def retry_after(error: Exception) -> float | None:
 
 
 def _detail_of(error: Exception) -> Any:
-    """Return the member `error` of an answer in Key Vault's words, None where there is none."""
+    """Return the member `error` of an answer of Key Vault; None if there is none."""
     detail = getattr(error, "error", None)
     return detail if getattr(detail, "code", None) else None
 

@@ -30,7 +30,7 @@ OWN_TAGS = "strongroom."
 _NAMES = NameCodec(MARKER, "a-z0-9-", longest=127)
 
 
-# Names are not secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets, so they may be cached, to make reads faster.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""

@@ -37,7 +37,7 @@ def decode(key: str, text: object, *, named: bool) -> str:
 
     Args:
         key: The key it was read for.
-        text: What the service answered as the value.
+        text: The value in the answer of the service.
         named: Whether the answer names the secret, as each of Key Vault's does.
 
     Raises:

@@ -85,7 +85,7 @@ class AzureSecretProvider(BaseProvider):
         return {"vault_url": self._options.vault_url}
 
     def get_secret(self, key: str) -> str:
-        """Return the newest version's value: one request, or two where it is not found."""
+        """Return the newest version's value, by one request, or two if it is not found."""
         name = name_of(check_key(key))
         service, deadline = self._connection.start()
         return self._read(service, key, name, deadline)
@@ -240,7 +240,7 @@ class AzureSecretProvider(BaseProvider):
         return listed
 
     def _current(self, service: Service, key: str, name: Name, deadline: Deadline) -> str | None:
-        """Return the version that readers get, or None where it is not told."""
+        """Return the version that readers get; None if that is unknown."""
         try:
             found: str | None = service.read(name.text, key, deadline).properties.version
         except StrongroomError:
@@ -270,7 +270,7 @@ class AzureSecretProvider(BaseProvider):
     def _with_reason(
         self, missing: SecretNotFoundError, service: Service, name: Name, deadline: Deadline
     ) -> SecretNotFoundError:
-        """Return the error for a secret that is not found, with the reason, which has to be asked for."""
+        """Return the error for a secret that is not found, after asking for the reason."""
         if missing.reason != "absent" or service.reason_for(name.text, deadline) == "absent":
             return missing
         explained = SecretNotFoundError(str(missing.key), reason="deleted", provider=self.type_name)

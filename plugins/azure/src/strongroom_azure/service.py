@@ -41,7 +41,7 @@ _LIST = re.compile(r"/(?:deleted)?secrets/?|/secrets/[^/]+/versions/?")
 _ID = re.compile(r"://[^/]+/(?:deleted)?secrets/[^/]")
 
 CONNECTIONS = 64
-"""Kept connections: as many as a batch may have readers, where requests would keep 10."""
+"""Kept connections: as many as a batch may have readers; the default of requests is 10."""
 
 
 def make_client(
@@ -71,13 +71,13 @@ def _checked_before(theirs: Callable[[Any], None] | None) -> Callable[[Any], Non
 
 
 def check_complete(exchange: Any) -> None:
-    """Raise `DecodeError` for an answer that is good by its status and not Key Vault's by its body."""
+    """Raise `DecodeError` for a successful answer whose body is not Key Vault's."""
     if exchange.http_response.status_code == _OK and not _is_complete(exchange):
         raise DecodeError(message="the answer is not Key Vault's")
 
 
 def _is_complete(exchange: Any) -> bool:
-    """Return whether an answer holds what Key Vault always tells: a secret, or a list of such.
+    """Return whether an answer has what Key Vault always sends: a secret, or a list of secrets.
 
     The SDK takes a proxy's page or `{}` for a list of nothing and for a write that was done, and makes text
     of a value that is not one.
@@ -96,7 +96,7 @@ def _is_complete(exchange: Any) -> bool:
 
 
 def _is_secret(entry: Any) -> bool:
-    """Return whether this is what Key Vault tells of a secret; see "Secret Bundle" in its REST reference."""
+    """Return whether this is a secret as Key Vault sends it; see "Secret Bundle" in its REST reference."""
     return (
         isinstance(entry, dict)
         and isinstance(named := entry.get("id"), str)
@@ -108,12 +108,12 @@ def _is_secret(entry: Any) -> bool:
 
 
 def _fits(members: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
-    """Return whether each of these members is of its kind, null, or not there."""
+    """Return whether each of these members has its type, is null, or is missing."""
     return all(isinstance(members.get(name), (kind, type(None))) for name, kind in kinds.items())
 
 
 def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
-    """Return a session that has looked at the environment once, where requests would at each request.
+    """Return a session that reads the environment once, and not at each request.
 
     It takes proxies and CAs from there, as the SDK does, unless `options` say otherwise; but no login from a
     `.netrc`, which would replace the token.
@@ -268,7 +268,7 @@ class Service:
         hidden: str | None = None,
         explain: Callable[[Exception], StrongroomError | None] = lambda _: None,
     ) -> T:
-        """Make a call, again after a growing pause where that may help and there is time for it.
+        """Make a call; repeat it after growing pauses if that may help, and there is time.
 
         Args:
             send: Calls the client.
@@ -298,7 +298,7 @@ class Service:
         doing: str,
         free: Callable[[errors.BusyError], bool] = lambda _: False,
     ) -> T:
-        """Return what `attempt` returns once the name is free; `free` tells whether it helped that on."""
+        """Return the result of `attempt` once the name is free; `free` returns whether it helped."""
         waits = backoff_delays()
         while True:
             try:
@@ -323,7 +323,7 @@ class Service:
         self.call(lambda: self.client.purge_deleted_secret(name), deadline, key=key, doing="purging")
 
     def _is_disabled(self, name: str, version: str | None, deadline: Deadline) -> bool:
-        """Ask whether a version is disabled, where the refusal did not tell it in the usual words."""
+        """Ask whether a version is disabled, if the refusal did not say so in the usual words."""
         try:
             listed = self._runner.run(
                 lambda: newest_first(self.client.list_properties_of_secret_versions(name)), deadline

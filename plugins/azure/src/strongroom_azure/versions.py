@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def written_now() -> dict[str, str]:
-    """Return the tag that tells when a version was written; its text sorts as time does."""
+    """Return the tag with the time of a version; its text sorts by time."""
     return {WRITTEN: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
 
 
@@ -30,12 +30,12 @@ def newest_first(items: Iterable[Any]) -> list[Any]:
 
 
 def is_unsure(ordered: list[Any]) -> bool:
-    """Return whether another than the first may be the newest: writers' clocks differ within a second."""
+    """Return whether another version than the first may be the newest, as the clocks of writers differ."""
     return len(ordered) > 1 and ordered[0].created_on == ordered[1].created_on
 
 
 def described(ordered: list[Any]) -> list[SecretVersion]:
-    """Return the versions as strongroom tells them; only the newest is current, as readers get no other."""
+    """Return strongroom's descriptions of versions; only the newest is current, as readers get no other."""
     return [
         SecretVersion(
             version=item.version, created_at=utc(item.created_on), state=_state(item, current=place == 0)

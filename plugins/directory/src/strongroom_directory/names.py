@@ -29,7 +29,7 @@ Names = tuple[str, ...]
 
 
 def forms_of(key: str, suffix: str) -> tuple[Names, Names]:
-    """Return the names that a key is kept under, and those for where a file or folder is in the way."""
+    """Return the names of a key, and those to use if a file or folder is in the way."""
     segments = key.split("/")
     last = len(segments) - 1
     plain = [
@@ -61,7 +61,7 @@ def key_of(names: Sequence[str], suffix: str) -> str | None:
 
 
 def _characters(text: str) -> Iterator[str]:
-    """Yield each character as names have it."""
+    """Yield each character, escaped if names need that."""
     before = ""
     for number, one in enumerate(text):
         special = (one == "." and not number) or (one == _MARKER[-1] and before == _MARKER[:-1])
@@ -70,7 +70,7 @@ def _characters(text: str) -> Iterator[str]:
 
 
 def _split(characters: Iterable[str], suffix: str) -> list[str]:
-    """Return one name, or several of which all but the last end as folders of a split name do."""
+    """Return one name, or several if it is too long: folders, and the rest of the name."""
     pieces = list(characters)
     if len("".join((*pieces, suffix)).encode()) <= _LONGEST:
         return ["".join((*pieces, suffix))]

@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: directory`."""
+    """Return the descriptor of `type: directory`."""
     yield Plugin(
         name="directory",
         summary="Secrets as files of a folder: Kubernetes and Docker mounts, credentials of systemd.",

@@ -33,9 +33,9 @@ __all__ = ["DirectorySecretProvider"]
 T = TypeVar("T")
 
 _DATA = "..data"
-"""The link of a Kubernetes mount to the folder with the files; an update lets it lead to another one."""
+"""The link in a Kubernetes mount to the folder with the files; an update replaces it."""
 _SWAPS = 20
-"""How often one call may meet such an update before it gives up."""
+"""After so many updates during one call it gives up."""
 _DEEPEST = 600
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
@@ -87,7 +87,7 @@ class DirectorySecretProvider(BaseProvider):
         return {"path": str(self._root()), "suffix": self._suffix}
 
     def get_secret(self, key: str) -> str:
-        """Return what the file of `key` holds.
+        """Return the text of the file of `key`.
 
         Raises:
             ValidationError: It is not text in UTF-8, or no file that can be read to an end.
@@ -108,7 +108,7 @@ class DirectorySecretProvider(BaseProvider):
         return visible_keys(self._settled(lambda base: (True, list(self._keys(base))), []), prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        """Return a version, which each write by whomever changes, and when it was written."""
+        """Return a version, which any write changes, and the time of the last write."""
         check_key(key)
 
         def look(base: Path) -> tuple[bool, _File | None]:
@@ -127,7 +127,7 @@ class DirectorySecretProvider(BaseProvider):
             self._write(base, key, value)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        """Write where the file is at `expected_version`.
+        """Write if the file has `expected_version`.
 
         Writers of strongroom keep each other out. What another program changes between the last look and the
         step in which the new file replaces the old one, some microseconds, is not seen.
@@ -151,7 +151,7 @@ class DirectorySecretProvider(BaseProvider):
                 self._remove(base, names)
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `strongroom doctor` shows, and what is usually wrong with such folders."""
+        """Return the facts for `strongroom doctor`, and the usual problems of such folders."""
         keys = self.list_secrets()
         report = {"folder": str(self._root()), "can_list": f"yes, {len(keys)} keys"}
         if (self._root() / _DATA).is_symlink():
@@ -203,7 +203,7 @@ class DirectorySecretProvider(BaseProvider):
         return base if base.is_relative_to(root) else root
 
     def _settled(self, look: Callable[[Path], tuple[bool, T]], nothing: T) -> T:
-        """Return what `look` finds in one state of the folder.
+        """Return the result of `look` on one state of the folder.
 
         Args:
             look: Gets the folder, and tells whether it found all that it looked for, and what. Files that
@@ -235,7 +235,7 @@ class DirectorySecretProvider(BaseProvider):
         )
 
     def _looked(self, look: Callable[[Path], tuple[bool, T]], base: Path) -> tuple[bool, T] | None:
-        """Return what `look` returns, None where what it looked at was taken away."""
+        """Return the result of `look`; None if a file or folder vanished meanwhile."""
         try:
             return look(base)
         except StrongroomError:
@@ -356,7 +356,7 @@ class DirectorySecretProvider(BaseProvider):
 
     @contextmanager
     def _writing(self, key: str, doing: str) -> Iterator[Path]:
-        """Give the folder to write to, with every other writer of strongroom's kept out."""
+        """Yield the folder to write to, and lock out all other writers of strongroom."""
         root = self._root()
         if not self._writable:
             raise ReadOnlyError(
@@ -410,7 +410,7 @@ class DirectorySecretProvider(BaseProvider):
         return written
 
     def _make_room(self, base: Path, names: Names, key: str) -> bool:
-        """Make the folders that `names` need; tell whether nothing is in the way."""
+        """Make the folders that `names` need; return whether nothing is in the way."""
         folder = base
         for name in names[:-1]:
             folder /= name

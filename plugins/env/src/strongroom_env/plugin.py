@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: env`."""
+    """Return the descriptor of `type: env`."""
     yield Plugin(
         name="env",
         summary="Secrets in environment variables, for development and containers.",

@@ -1,4 +1,4 @@
-"""One running program: requests go to it, answers come in whatever order and find their caller."""
+"""One running program, and its pipe for requests and answers, which may come in any order."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["Channel", "ProgramEndedError"]
 _LONGEST_LINE: Final = 64 << 20
 _LONGEST_WORDS: Final = 64 << 10
 _UNASKED: Final = 1000
-"""Notifications in a row that are passed over."""
+"""The most notifications in a row that are ignored."""
 _GRACE_SECONDS: Final = 2.0
 
 
 class ProgramEndedError(Exception):
-    """The program is gone, or was ended because of what it did; its text says which."""
+    """The program has ended, or was ended for a violation; the message says which."""
 
 
 class _Waiting:
@@ -74,7 +74,7 @@ class Channel:
 
         Raises:
             DeadlineExceededError: There was none in time.
-            ProgramEndedError: There will be none.
+            ProgramEndedError: The program ended without one.
         """
         waiting = _Waiting()
         number = next(self._ids)
@@ -101,11 +101,11 @@ class Channel:
         return waiting.answer
 
     def finish(self, number: int) -> None:
-        """Let what the program said meanwhile be logged."""
+        """Have the program's output of the time of the request logged."""
         self._words.finish(number)
 
     def end(self, why: str, *, grace: float = 0.0) -> None:
-        """Let every caller know that no answer comes, and end the program."""
+        """Wake every caller, as no answer comes any more, and end the program."""
         self.ended = self.ended or why
         for one in list(self._waiting.values()):
             one.done.put(None)
@@ -183,7 +183,7 @@ class Channel:
         return f"it ended with exit code {code}" if code >= 0 else f"it ended by signal {-code}"
 
     def _take(self, line: bytes) -> str | None:
-        """Give an answer to whom it is for; return why the program has to be ended, None where it has not."""
+        """Pass an answer to its caller; return why the program has to be ended, or None."""
         if not line.strip():
             return None
         try:

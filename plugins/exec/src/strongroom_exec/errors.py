@@ -1,4 +1,4 @@
-"""What a program's errors are here: `data.type` names a class of strongroom's."""
+"""Strongroom's errors for those of a program, whose `data.type` names a class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from strongroom.errors import (
 __all__ = ["METHOD_NOT_FOUND", "TYPES", "error_of"]
 
 METHOD_NOT_FOUND: Final = -32601
-"""JSON-RPC's code for a method that a program has not got."""
+"""JSON-RPC's code for an unknown method."""
 TYPES: Final[Mapping[str, type[StrongroomError]]] = {
     name: found
     for name in strongroom.errors.__all__
@@ -47,9 +47,9 @@ def error_of(error: Any, *, method: str, key: str | None, clean: Callable[[str],
 
     Args:
         error: That member, whatever it is.
-        method: What was asked.
-        key: The key it was about, where it was about one.
-        clean: Makes a text of the program's fit to be shown.
+        method: The method that was called.
+        key: The key it was about, if any.
+        clean: Removes values from a text of the program.
     """
     error = error if isinstance(error, Mapping) else {}
     data = error.get("data")

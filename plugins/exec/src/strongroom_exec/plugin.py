@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: exec`."""
+    """Return the descriptor of `type: exec`."""
     yield Plugin(
         name="exec",
         summary="Secrets of any store, through a program in any language that speaks JSON-RPC.",

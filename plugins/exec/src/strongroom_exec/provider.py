@@ -54,7 +54,7 @@ _OPTIONAL: Final = frozenset(method for methods in _METHODS.values() for method 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
 _PARALLEL: Final = 32
-"""Requests of a batch that are under way at once, where the program knows no batches."""
+"""Simultaneous requests of a batch, if the program does not have batches."""
 
 
 class ExecSecretProvider(BaseProvider):
@@ -107,7 +107,7 @@ class ExecSecretProvider(BaseProvider):
         renew_after_fork(self, ExecSecretProvider._begin_again)
 
     def _begin_again(self) -> None:
-        """Leave the program to the parent of a forked child, which starts one of its own."""
+        """Drop the program in a forked child, which starts its own."""
         never_collect(self._channel)
         self._channel = None
         self._lock = SingleEntryLock("the program")
@@ -217,7 +217,7 @@ class ExecSecretProvider(BaseProvider):
             channel.close()
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `strongroom doctor` shows."""
+        """Return the facts for `strongroom doctor`."""
         keys = self.list_secrets()
         can = sorted(name for name, methods in _METHODS.items() if self._methods.issuperset(methods))
         return {
@@ -285,7 +285,7 @@ class ExecSecretProvider(BaseProvider):
         raise BackendUnavailableError(f"{about}: {reason}", key=key, provider=self.type_name, hint=hint)
 
     def _running(self, deadline: Deadline) -> Channel:
-        """Return the program's channel, with the program started where none runs."""
+        """Return the program's channel; start the program if it is not running."""
         channel = self._channel
         if channel is not None and channel.ended is None:
             return channel
@@ -322,7 +322,7 @@ class ExecSecretProvider(BaseProvider):
         return channel
 
     def _fail(self) -> None:
-        """Let the next start wait, longer each time until a request is answered again."""
+        """Delay the next start, longer each time until a request is answered again."""
         pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
         self._failures += 1
         self._not_before = time.monotonic() + pause
@@ -377,7 +377,7 @@ class ExecSecretProvider(BaseProvider):
 
 
 def _methods_of(capabilities: Any) -> frozenset[str]:
-    """Return the methods beside the four that a program says it has, by their names or their capability's."""
+    """Return the methods beside the four that a program declares, by name or by capability."""
     if isinstance(capabilities, Mapping):
         listed = [one for name in ("capabilities", "methods") for one in capabilities.get(name) or ()]
         capabilities = [*listed, *(name for name, has in capabilities.items() if has is True)]

@@ -1,4 +1,4 @@
-"""What a program says besides its answers, without the values that went over its pipe."""
+"""The texts of a program beside its answers, without the values that went over its pipe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Line(NamedTuple):
 
 
 class Words:
-    """Masks what a program says.
+    """Masks values in the output of a program.
 
     A line of its standard error may show a value that its answer has yet to bring: it waits for the requests
     that were under way as it came. At most 100 lines a second are logged, and the others are counted.
@@ -62,19 +62,19 @@ class Words:
                 del self._values[next(iter(self._values))]
 
     def begin(self, request: int) -> None:
-        """Take note of a request that is sent."""
+        """Note that a request is sent."""
         with self._lock:
             self._requests.add(request)
             self._newest = max(self._newest, request)
 
     def finish(self, request: int) -> None:
-        """Take note that a request is over, its values known."""
+        """Note that a request is over, and its values are known."""
         with self._lock:
             self._requests.discard(request)
             self._tell()
 
     def hear(self, line: bytes) -> None:
-        """Take a line that the program wrote on its standard error."""
+        """Accept a line of the program's standard error."""
         with self._lock:
             if len(self._waiting) >= _WAITING_LINES:
                 self._left_out += 1
@@ -83,7 +83,7 @@ class Words:
             self._tell()
 
     def end(self) -> None:
-        """Log what waits: no answer comes any more."""
+        """Log the waiting lines, as no answer comes any more."""
         with self._lock:
             self._requests.clear()
             self._tell()

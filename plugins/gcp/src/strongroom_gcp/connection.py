@@ -1,4 +1,4 @@
-"""The way from options to a working client."""
+"""Makes the client of the SDK from the options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Connection(SharedClient["Service"]):
         self._forked = False
 
     def leave(self) -> None:
-        """Leave a client, and what a caller's own transport is connected by, to a forked child's parent."""
+        """Drop the client in a forked child, and the connections of a caller's transport."""
         super().leave()
         self._forked = True
         if self._options.ready:
@@ -66,7 +66,7 @@ class Connection(SharedClient["Service"]):
             opened.callback(client.transport.close)
 
         def newer() -> Any:
-            """Return a client with the key of now; None where that is the one that was used."""
+            """Return a client with the present key; None if that is the one in use."""
             key = self._key_of_now()
             if key is None or key == self._used:
                 return None
@@ -80,7 +80,7 @@ class Connection(SharedClient["Service"]):
         return service.Service(client, self._runner, guarded=self._forked, newer=newer)
 
     def _key(self) -> Mapping[str, Any] | None:
-        """Return the key that the options have, as it is now; None where they have none.
+        """Return the present key of the options; None if they have none.
 
         Raises:
             ConfigurationError: What a file or reference holds now is not a key.
@@ -99,7 +99,7 @@ class Connection(SharedClient["Service"]):
             return None
 
     def _credentials(self, key: Mapping[str, Any] | None) -> Any:
-        """Return the login, given or found; None where the transport or an API key brings it."""
+        """Return the login, given or found; None if the transport or an API key has it."""
         from strongroom_gcp import service
 
         options = self._options

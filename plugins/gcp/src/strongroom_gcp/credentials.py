@@ -1,4 +1,4 @@
-"""Logins from text: what a key file holds, as credentials of google-auth."""
+"""Credentials of google-auth from the text of a key file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = ("service_account", "authorized_user")
 
 
 def parse(text: str, source: str) -> Mapping[str, Any]:
-    """Return the JSON object that `text` is; no error holds any of it."""
+    """Return `text` as a JSON object; no error holds any part of it."""
     try:
         info = json.loads(text)
     except ValueError:
@@ -64,7 +64,7 @@ def build(info: Mapping[str, Any], source: str) -> Any:
 
 
 def identity(credentials: Any) -> str:
-    """Return whom credentials log in as, as far as they tell; never a token."""
+    """Return the account of credentials, as far as they say; never a token."""
     if credentials is None:
         return "unknown: the transport brings its own login"
     for name in ("signer_email", "service_account_email", "account"):

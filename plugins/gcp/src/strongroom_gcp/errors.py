@@ -1,4 +1,4 @@
-"""Google's errors as strongroom's: one table, from class to class, and what a status says besides.
+"""Google's errors as strongroom's: one table, from class to class, and further details of statuses.
 
 A test walks the SDK's exception classes and fails where one is not in `TABLE`.
 """
@@ -119,7 +119,7 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     ValueError: BackendUnavailableError,  # gRPC's, where another thread has closed the channel
     DeadlineExceededError: BackendUnavailableError,
 }
-"""Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
+"""The errors that a call can raise, and strongroom's for each; a subclass counts as its nearest base."""
 # google-resumable-media's errors moved into api_core of late; no call of ours uploads anything resumable.
 TABLE |= {
     found: BackendUnavailableError
@@ -173,7 +173,7 @@ def translate(
     """Return strongroom's error for `error`; its cause is a copy that holds neither value nor token.
 
     Args:
-        error: What a call raised.
+        error: The error of a call.
         doing: The operation, for the message.
         key: The key it was about.
         hidden: A value that was sent and must not appear in any text.
@@ -213,7 +213,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
 
 
 def unreadable_state(error: Exception) -> NotFoundReason | None:
-    """Return why a version cannot be read where the text of `error` tells that, else None."""
+    """Return why a version cannot be read, if the text of `error` says so; else None."""
     found = _STATE.search(message_of(error)) if isinstance(error, core.BadRequest) else None
     if not found:
         return None
@@ -229,9 +229,9 @@ def may_be_state(error: Exception) -> bool:
 
 
 def message_of(error: Exception, hidden: str | None = None) -> str:
-    """Return what `error` says, without request and response, shortened.
+    """Return the message of `error`, without request and response, shortened.
 
-    Nothing of it where `hidden` is in it.
+    It is left out as a whole if `hidden` is in it.
     """
     if isinstance(error, DeadlineExceededError):
         return "no answer before the deadline"
@@ -268,7 +268,7 @@ def retry_after(error: Exception) -> float | None:
 
 
 def _answer(error: Exception) -> dict[str, Any]:
-    """Return the member `error` of a REST answer, empty where there is none."""
+    """Return the member `error` of a REST answer; empty if there is none."""
     response = getattr(error, "response", None)
     if response is None or not hasattr(response, "json"):
         return {}
@@ -282,7 +282,7 @@ def _answer(error: Exception) -> dict[str, Any]:
 
 
 def _from_service(error: Exception) -> bool:
-    """Return whether a 404 is Secret Manager's own, and not that of something else at its address."""
+    """Return whether a 404 comes from Secret Manager, and not from another server at its address."""
     response = getattr(error, "response", None)
     return response is None or not hasattr(response, "json") or bool(_answer(error))
 

@@ -21,7 +21,7 @@ ANNOTATION = "strongroom.key"
 _NAMES = NameCodec(MARKER, "A-Za-z0-9_-", longest=255)
 
 
-# Names are not secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets, so they may be cached, to make reads faster.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""

@@ -53,7 +53,7 @@ def decode(key: str, data: bytes) -> str:
 
 
 def check_crc(key: str, sent: int | None, computed: int) -> None:
-    """Raise where the payload that arrived is not the one that was sent."""
+    """Raise if the payload was changed on its way."""
     if sent is not None and sent != computed:
         raise BackendUnavailableError(
             f"the payload of {show_key(key)} arrived damaged: its CRC32C differs",

@@ -24,12 +24,12 @@ _FIELDS: Final = {"password": "Password", "username": "UserName", "url": "URL", 
 _KDBX_3: Final = 3
 _SECOND: Final = timedelta(seconds=1)
 _HISTORY: Final = 10
-"""Earlier versions that KeePass keeps of an entry where the database does not say."""
+"""Earlier versions that KeePass keeps of an entry, if the database has no number."""
 Names = tuple[str, ...]
 
 
 class Database:
-    """What pykeepass opened.
+    """An open database of pykeepass.
 
     Args:
         opened: A `PyKeePass`.
@@ -41,7 +41,7 @@ class Database:
         self._field = _FIELDS.get(field, field)
         self._is_custom = field not in _FIELDS
         self.entries: dict[str, list[Any]] = {}
-        """Each key with its elements; more than one where another program made entries of one name."""
+        """The elements of each key; only other programs make more than one entry of a name."""
         bin_ = opened.recyclebin_group
         self._thrown_away = None if bin_ is None else bin_._element
         self._index()
@@ -69,7 +69,7 @@ class Database:
         return _text(_string(element, self._field))
 
     def version(self, element: Any) -> str:
-        """Return a text that no other version of an entry has, at whatever time.
+        """Return a text that identifies this version of an entry for all times.
 
         Times are whole seconds: of several versions that another program made in one, the later ones have a
         number as well.
@@ -100,7 +100,7 @@ class Database:
         return [element, *earlier]
 
     def set(self, key: str, value: str) -> None:
-        """Create or replace the secret of `key`; what was there becomes an earlier version."""
+        """Create or replace the secret of `key`; the old one becomes an earlier version."""
         now = datetime.now(UTC).replace(microsecond=0)
         if key in self.entries:
             entry = self._entry(self.entries[key][0])
@@ -132,7 +132,7 @@ class Database:
         self.entries[key] = [entry._element]
 
     def delete(self, key: str) -> None:
-        """Delete every entry of `key`, with its earlier versions and what is attached to them alone."""
+        """Delete every entry of `key`, with its earlier versions and attachments that no other entry has."""
         elements = self.entries.pop(key)
         attached = {number for element in elements for number in _attached(element)}
         groups = [element.getparent() for element in elements]
@@ -187,7 +187,7 @@ def saved(opened: Any, derived: bytes | None) -> bytes:
 
     Args:
         opened: A `PyKeePass`.
-        derived: The key that was derived for it, where one was; else it is derived from a new salt.
+        derived: The key that was derived for it; without one, it is derived from a new salt.
     """
     file = io.BytesIO()
     opened.save(file, transformed_key=derived)
@@ -233,7 +233,7 @@ def _text(value: Any | None) -> str:
 
 
 def _drop_emptied(group: Any) -> None:
-    """Drop a group that a rotation made for its state, and that holds nothing now; others are the user's."""
+    """Drop an empty group that a rotation made for its state; other empty groups are the user's."""
     above = [group, *group.iterancestors("Group")]
     ours = [one for one in above if one.findtext("Name") == ROTATION_SEGMENT]
     if not ours:

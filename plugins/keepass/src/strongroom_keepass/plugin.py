@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: keepass`."""
+    """Return the descriptor of `type: keepass`."""
     yield Plugin(
         name="keepass",
         summary="Secrets in a KeePass database.",

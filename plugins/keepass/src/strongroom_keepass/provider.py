@@ -30,7 +30,7 @@ from strongroom_keepass.database import NOT_XML, Database, saved
 __all__ = ["KeePassSecretProvider"]
 
 _ATTEMPTS: Final = 5
-"""How often a call begins again that meets another program's write."""
+"""How often a call begins again after a write of another program."""
 
 
 class _State(NamedTuple):
@@ -100,7 +100,7 @@ class KeePassSecretProvider(BaseProvider):
         return {"path": str(self._path), "field": self._field}
 
     def absent(self) -> str | None:
-        """Return, in words, that there is no database yet; None where there is one."""
+        """Return, in words, that there is no database yet; None if there is one."""
         return None if os.path.lexists(self._path) else f"there is no database {self._path}"
 
     def get_secret(self, key: str) -> str:
@@ -155,7 +155,7 @@ class KeePassSecretProvider(BaseProvider):
         self.set_secrets({key: value})
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        """Write all of `values`, in one new file."""
+        """Write all of `values`, with one replacement of the file."""
         checked = {check_key(key): self._checked(value, key) for key, value in values.items()}
 
         def change(database: Database) -> None:
@@ -184,7 +184,7 @@ class KeePassSecretProvider(BaseProvider):
         return str(self._write(change))
 
     def check_new_value(self, key: str, old: str, new: str) -> None:  # noqa: ARG002  # core's signature
-        """Raise where a rotation to `new` could not be written, before it changes anything else.
+        """Raise if `new` cannot be written, before a rotation changes anything else.
 
         Raises:
             ValidationError: It holds a character that a database cannot.
@@ -202,12 +202,12 @@ class KeePassSecretProvider(BaseProvider):
         self._write(change)
 
     def close(self) -> None:
-        """Forget what was opened, and the derived key; a later call opens it again."""
+        """Forget the open database and the derived key; the next call opens it again."""
         with self._lock:
             self._state = self._derived = None
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `strongroom doctor` shows."""
+        """Return the facts for `strongroom doctor`."""
         with self._lock:
             self._check_key_file()
             if status_of(self._path) is None:
@@ -333,7 +333,7 @@ class KeePassSecretProvider(BaseProvider):
         return opened
 
     def _check_key_file(self) -> None:
-        """Make sure that there is a key in the key file, as KeePassXC does.
+        """Check that there is a key in the key file, as KeePassXC does.
 
         Raises:
             ConfigurationError: It is not there, is empty, or is damaged: an XML file whose hash is another.
@@ -362,7 +362,7 @@ class KeePassSecretProvider(BaseProvider):
     # --- writing ---
 
     def _write(self, change: Callable[[Database], Any]) -> Any:
-        """Return what `change` returns, with the database as it leaves it on the disk.
+        """Return the result of `change`, after writing the changed database.
 
         What another program writes meanwhile is not overwritten: the change begins again on its file.
         """

@@ -1,4 +1,4 @@
-"""Which of the keyring library's backends is used."""
+"""Chooses the backend of the keyring library."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def translate(
     """Return strongroom's error for `error`.
 
     Args:
-        error: What the keyring raised.
+        error: The error of the keyring.
         doing: The operation, for the message.
         key: The key it was about.
         hidden: A value that was written and must not appear in any text.

@@ -28,7 +28,7 @@ def lock_file(service: str) -> str:
 
 @contextmanager
 def locked(service: str, *, writing: bool, alone: bool = False) -> Iterator[None]:
-    """Hold the lock of `service`: alone where `writing` or `alone`, else together with other readers.
+    """Hold the lock of `service`: alone if `writing` or `alone`, else together with other readers.
 
     Raises:
         ConfigurationError: `writing`, and the lock file cannot be made.

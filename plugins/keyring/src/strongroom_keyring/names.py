@@ -37,7 +37,7 @@ def name_of(key: str, *, folds_case: bool = False) -> str:
 
 
 def key_of(name: str) -> str | None:
-    """Return the key stored as user name `name`, or None where it is not a key of strongroom's."""
+    """Return the key stored as user name `name`; None if it is not a key of strongroom's."""
     if name.startswith(_ESCAPED_KEY):
         key = _unpacked(name.removeprefix(_ESCAPED_KEY))
     else:
@@ -61,7 +61,7 @@ def password_of(value: str) -> str:
 
 
 def value_of(password: str) -> str:
-    """Return the value that `password` stands for; what strongroom did not escape is read as it is."""
+    """Return the value of `password`; one that strongroom did not escape is the value itself."""
     if not password.startswith(_ESCAPED_VALUE):
         return password
     try:

@@ -51,7 +51,7 @@ class KeyringSecretProvider(BaseProvider):
         renew_after_fork(self, KeyringSecretProvider._begin_again)
 
     def _begin_again(self) -> None:
-        """Leave the backend, which may hold a connection to the session's bus, to a forked child's parent."""
+        """Drop the backend in a forked child, as it may hold its parent's connection to the session bus."""
         never_collect(self._made)
         self._made = None
         self._lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""What the Secret Service (GNOME Keyring, KWallet 6, KeePassXC) can do beyond the keyring library: search."""
+"""Searches the Secret Service (GNOME Keyring, KWallet 6, KeePassXC), which the keyring library cannot do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def names(backend: Any, service: str) -> set[str]:
 
 
 def drop_twins(backend: Any, service: str, name: str) -> None:
-    """Delete entries of the same name that other tools wrote, which a read might meet instead of ours.
+    """Delete entries of the same name by other tools, which a read might return instead of ours.
 
     The keyring library adds an attribute of its own (`application`), so that beside an item of `secret-tool`,
     which has not got it, it makes a second one. The other way round GNOME Keyring replaces: an item that is
@@ -43,7 +43,7 @@ def drop_twins(backend: Any, service: str, name: str) -> None:
 
 
 def _attributes(item: Any) -> dict[str, str] | None:
-    """Return an item's attributes, or None where another tool has deleted it since the search."""
+    """Return an item's attributes; None if another tool has deleted it since the search."""
     from secretstorage.exceptions import ItemNotFoundException
 
     try:

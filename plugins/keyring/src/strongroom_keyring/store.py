@@ -35,12 +35,12 @@ class Store:
         self._folds_case = any(map(_folds_case, self._members))
 
     def read(self, key: str) -> str | None:
-        """Return the value of `key`, None where there is no entry."""
+        """Return the value of `key`; None if there is no entry."""
         with self._reading():
             return self._get(self._name(key))
 
     def write(self, key: str, value: str) -> None:
-        """Create or replace the entry of `key`; it is in the index before it is there."""
+        """Create or replace the entry of `key`; it is added to the index first."""
         name = self._name(key)
         with locked(self._service, writing=True):
             if self._indexed:

@@ -1,4 +1,4 @@
-"""What MariaDB keeps of a password, made here: the password itself is not sent."""
+"""Hashes of passwords as MariaDB stores them, made here, so that the password itself is not sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLUGINS = frozenset({"mysql_native_password", "mysql_old_password", "ed25519"})
 
 
 def hashed(password: str, plugin: str) -> str:
-    """Return what a user of `plugin` has as its `authentication_string`.
+    """Return the `authentication_string` of a user of `plugin`.
 
     Raises:
         RotationError: The plugin is another one, or what it needs is not installed.

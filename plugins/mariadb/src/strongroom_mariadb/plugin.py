@@ -14,7 +14,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of the rotator `mariadb`."""
+    """Return the descriptor of the rotator `mariadb`."""
     yield RotatorPlugin(
         name="mariadb",
         summary="The password of a MariaDB user, or of two that take turns.",

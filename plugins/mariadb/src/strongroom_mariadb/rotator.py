@@ -27,7 +27,7 @@ _SHOWN: Final = 300
 
 
 class _Account(NamedTuple):
-    """A user for some hosts, and the ways by which it logs in: plugin and what it keeps."""
+    """A user for some hosts, and its ways to log in: plugins and what they store."""
 
     user: str
     host: str
@@ -98,7 +98,7 @@ class MariaDBRotator(UserRotator):
     # --- the steps ---
 
     def apply(self, key: str, old: str, new: str) -> None:
-        """Let the user that `new` names have its password; a second call changes nothing.
+        """Set the password of the user that `new` names; a second call changes nothing.
 
         Raises:
             RotationError: The server refuses it, or there is no such user.
@@ -139,7 +139,7 @@ class MariaDBRotator(UserRotator):
             raise RotationError(f"mariadb: {user!r} cannot log in at {_shown(address)}: {said}")
 
     def prepare_rehearsal(self, key: str, old: str) -> None:
-        """Raise where the users are not there, and drop what killed rehearsals have left.
+        """Raise if the users are missing, and drop the users of killed rehearsals.
 
         Raises:
             RotationError: Their passwords cannot be changed, or the server refuses it.
@@ -211,7 +211,7 @@ class MariaDBRotator(UserRotator):
         return [_read(user, at, text) for at, text in rows]
 
     def _sweep(self, connection: Any) -> None:
-        """Drop what rehearsals have left that were killed."""
+        """Drop the users of killed rehearsals."""
         rows = self._execute(
             connection,
             "looking for what rehearsals have left",
@@ -235,7 +235,7 @@ class MariaDBRotator(UserRotator):
         hidden: Sequence[str] = (),
         columns: int | None = None,
     ) -> Any:
-        """Return the rows that a statement gives, of so many columns; no error shows what is `hidden`.
+        """Return the rows of a statement, of so many columns; no error shows `hidden`.
 
         Raises:
             RotationError: The server refuses the statement, or its answer is not one to it.
@@ -272,7 +272,7 @@ class MariaDBRotator(UserRotator):
         return connection
 
     def _said(self, error: BaseException, *hidden: str) -> str:
-        """Return the words of the server or system, without the administrator's password and `hidden`."""
+        """Return the message of the server or system, without the administrator's password and `hidden`."""
         if isinstance(error, UnicodeEncodeError):
             return "the client can send no character outside of Latin-1 in user and password"
         if not isinstance(error, (pymysql.MySQLError, OSError)):

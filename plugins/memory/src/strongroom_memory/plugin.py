@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: memory`."""
+    """Return the descriptor of `type: memory`."""
     yield Plugin(
         name="memory",
         summary="Secrets in the memory of this process, for tests and examples.",

@@ -188,7 +188,7 @@ class MemorySecretProvider(BaseProvider):
         return version.id
 
     def _changed(self, *keys: str, kind: ChangeKind = "set") -> None:
-        """Note one transaction's changes, in the order of transactions, to be told without the lock."""
+        """Note the changes of one transaction, in order; they are reported later, without the lock."""
         if not self._subscribers.present:
             return
         now = self._clock().astimezone(UTC)

@@ -29,7 +29,7 @@ def name_of(key: str) -> str:
 
 
 def key_of(name: str) -> str | None:
-    """Return the key whose entry `name` is, or None where no key is."""
+    """Return the key of the entry `name`; None if there is none."""
     return matching_key(name, unescape(_MARKER, name.replace(f"{_GOES_ON}/", "")), name_of)
 
 

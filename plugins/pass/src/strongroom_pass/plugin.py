@@ -11,7 +11,7 @@ __all__ = ["strongroom_providers"]
 
 @hookimpl
 def strongroom_providers() -> Iterable[Plugin]:
-    """Give the descriptor of `type: pass`."""
+    """Return the descriptor of `type: pass`."""
     yield Plugin(
         name="pass",
         summary="Secrets in a password store of pass or gopass.",

@@ -1,4 +1,4 @@
-"""The program of a password store, `pass` or `gopass`; what it says of failures becomes our errors."""
+"""Runs the program of a password store, `pass` or `gopass`, and makes strongroom's errors of its messages."""
 
 from __future__ import annotations
 
@@ -104,17 +104,17 @@ class PassProgram:
         given: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Return how the command of these `words` ended, which is well.
+        """Run the command of these `words`, and return the result of a run without an error.
 
         Args:
-            words: What follows the program.
-            doing: What for, as a verb for the message.
+            words: The arguments.
+            doing: The operation, as a verb for the message.
             key: The secret that it is about.
-            given: Its standard input, of which nothing is in a message.
+            given: Its standard input, which no message shows.
             variables: More of its environment.
 
         Raises:
-            StrongroomError: It ended otherwise, or not in time.
+            StrongroomError: It failed, or did not end in time.
         """
         ended = self.ended([self.usable(doing, key), *words], doing, key, given, variables)
         if ended.code == 0:
@@ -122,7 +122,7 @@ class PassProgram:
         raise self.error(ended, doing, key, given)
 
     def usable(self, doing: str, key: str) -> str:
-        """Return the program, once it is sure that its commands are those of `pass`.
+        """Return the program, after checking that its commands are those of `pass`.
 
         Debian's package gopass is another program: it opens an editor for a value of several lines, and says
         that it has stored it where it stored an empty one for want of a terminal.
@@ -146,7 +146,7 @@ class PassProgram:
         given: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Return how `command` ended, well or not; the rest is as in `run`."""
+        """Run `command` as `run` does, and return the result, even of a failed run."""
         try:
             ended = run_program(
                 command,
@@ -177,7 +177,7 @@ class PassProgram:
         return ended
 
     def _of_the_file(self, reason: str, doing: str, key: str) -> StrongroomError | None:
-        """Return what is wrong with the file of an entry, or with its disk; None where neither is."""
+        """Return the problem of the file of an entry, or of its disk; None if it is another one."""
         if doing == "read":
             return damaged(key, reason) if any(one in reason for one in _DAMAGED) else None
         for number in _OF_THE_DISK:
@@ -187,7 +187,7 @@ class PassProgram:
         return None
 
     def error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
-        """Return what is to be raised for a run that ended badly."""
+        """Return the error for a failed run."""
         # The whole of what was written, and each line of it.
         reason = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
         about = f"pass: {doing} {show_key(key)}: "

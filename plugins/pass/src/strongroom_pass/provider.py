@@ -85,7 +85,7 @@ class PassSecretProvider(BaseProvider):
         return visible_keys((key_of(name) for name in self._names()), prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        """Return a version, that of the file of the entry, which each write by whomever changes."""
+        """Return a version, that of the file of the entry, which any write changes."""
         from datetime import UTC, datetime
 
         with self._files("read"):
@@ -99,7 +99,7 @@ class PassSecretProvider(BaseProvider):
             self._write(key, value)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        """Write where the entry is at `expected_version`; programs other than strongroom are not kept out."""
+        """Write if the entry has `expected_version`; programs other than strongroom are not locked out."""
         self._checked(value, check_key(key))
         with self._writing():
             found = self._file(key)
@@ -114,7 +114,7 @@ class PassSecretProvider(BaseProvider):
             return file_version(self._entry(key).stat())
 
     def check_new_value(self, key: str, old: str, new: str) -> None:  # noqa: ARG002  # core's signature
-        """Raise where a rotation to `new` could not be written, before it changes anything else.
+        """Raise if `new` cannot be written, before a rotation changes anything else.
 
         Raises:
             ValidationError: It has several lines, and the secret is the first.
@@ -129,7 +129,7 @@ class PassSecretProvider(BaseProvider):
             self._pass.run(["rm", "--force", name_of(key)], "delete", key)
 
     def diagnose(self) -> dict[str, str]:
-        """Return what `strongroom doctor` shows."""
+        """Return the facts for `strongroom doctor`."""
         with self._files("read"):
             marks = (self._pass.store() / name for name in (".gpg-id", ".age-recipients"))
             if not any(mark.exists() for mark in marks):
@@ -157,7 +157,7 @@ class PassSecretProvider(BaseProvider):
         return f"<{type(self).__name__} {'' if self._path is None else str(self._path)!r}>"
 
     def _recipients(self) -> dict[str, str]:
-        """Encrypt nothing for the keys of each `.gpg-id`, as a write would, and say how many keys there are.
+        """Encrypt an empty text for the keys of each `.gpg-id`, as a write would; return the number of keys.
 
         Raises:
             ConfigurationError: One of them cannot be encrypted for, or a file names none.
@@ -244,7 +244,7 @@ class PassSecretProvider(BaseProvider):
 
     @contextmanager
     def _files(self, doing: str) -> Iterator[None]:
-        """Raise what the operating system says of the store as ours."""
+        """Raise strongroom's errors for the operating system's errors about the store."""
         try:
             yield
         except StrongroomError:
@@ -290,7 +290,7 @@ class PassSecretProvider(BaseProvider):
         raise failed
 
     def _put_back(self, key: str, before: bytes | None, given: str | None) -> None:
-        """Make the file of an entry what it was before a write that failed: the program writes it in place.
+        """Restore the file of an entry after a failed write, as the program writes it in place.
 
         On a disk that is full it has emptied the file before it can write nothing. An entry that now holds
         `given` stays: what failed came afterwards, such as the commit to git.
@@ -313,7 +313,7 @@ class PassSecretProvider(BaseProvider):
                     opened.truncate()
 
     def _text(self, key: str) -> str:
-        """Return an entry; one that is damaged is read again where nobody writes: `pass` writes in place."""
+        """Return an entry; a damaged one is read again without writers, as `pass` writes in place."""
         try:
             return self._shown(key)
         except TamperedError:
@@ -336,7 +336,7 @@ class PassSecretProvider(BaseProvider):
         )
 
     def _empty(self, key: str) -> bytes:
-        """Return what an entry that seems empty holds: gpg says nothing of a file that was cut off."""
+        """Return the text of an entry that seems empty: gpg does not report a file that was cut off."""
         if Path(self._pass.name()).name != "pass":
             return b""
         options = f"{os.environ.get('PASSWORD_STORE_GPG_OPTS', '')} --status-fd=2"

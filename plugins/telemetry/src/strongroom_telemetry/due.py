@@ -27,7 +27,7 @@ class RotationsDue:
     """Counts the secrets that `strongroom rotate --due` would rotate; asks backends, past the hooks.
 
     Args:
-        seconds: For how long a count is good.
+        seconds: How long a count is used.
         clock: A monotonic clock in seconds.
     """
 

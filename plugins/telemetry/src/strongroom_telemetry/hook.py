@@ -62,7 +62,7 @@ class TelemetryHook(BatchHook):
         self._tracer = trace.get_tracer("strongroom", tracer_provider=tracer_provider)
         self._instruments: Instruments = instruments_of(meter_provider)
         self._open: dict[tuple[str, str], tuple[Span, Any]] = {}
-        """By the event's id and key, what is under way: the span, and the way back to its context."""
+        """The operations under way, by the event's id and key: the span, and the token of its context."""
         self._due = RotationsDue(due_seconds, clock)
 
     def registry_opened(self, registry: SecretProviderRegistry) -> None:
@@ -70,7 +70,7 @@ class TelemetryHook(BatchHook):
         self._instruments.watch(registry, self._due)
 
     def registry_closing(self, registry: SecretProviderRegistry) -> None:
-        """Keep what it has counted: no counter may fall because a registry is gone."""
+        """Keep its counts, so that no counter falls when a registry is gone."""
         self._instruments.keep(registry)
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:

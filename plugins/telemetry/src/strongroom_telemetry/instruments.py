@@ -40,7 +40,7 @@ class _Guard:
 
 
 class _Counted:
-    """What one registry has counted, as it was seen last; no number of it falls."""
+    """The last counts of one registry, of which none falls."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -62,7 +62,7 @@ class _Counted:
 
 
 class Instruments:
-    """What one meter provider gets; the observable ones ask every registry that is alive, each once.
+    """The instruments of one meter provider; the observable ones ask every live registry, each once.
 
     Args:
         provider: Where they go; None for the global one, even if that is set later.
@@ -113,7 +113,7 @@ class Instruments:
                 weakref.finalize(registry, self._ended.append, counted).atexit = False
 
     def keep(self, registry: SecretProviderRegistry) -> None:
-        """Take what `registry` has counted until now into the counters, which outlive it."""
+        """Add the counts of `registry` to the counters, which outlive it."""
         with self._guard.lock:
             known = self._registries.get(registry)
             if known is not None:
@@ -185,5 +185,5 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
 
 
 def _stands_in(provider: MeterProvider) -> bool:
-    """Return whether a provider is the API's own, which waits for a real one."""
+    """Return whether a provider is the API's own placeholder for a real one."""
     return type(provider).__module__.startswith("opentelemetry.metrics")

@@ -13,7 +13,7 @@ __all__ = ["strongroom_hooks"]
 
 @hookimpl
 def strongroom_hooks() -> Iterable[Plugin]:
-    """Give the descriptor of `type: telemetry`."""
+    """Return the descriptor of `type: telemetry`."""
     yield Plugin(
         name="telemetry",
         summary="Spans and metrics of every operation, with OpenTelemetry.",

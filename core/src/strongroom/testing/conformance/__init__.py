@@ -21,8 +21,8 @@ class TestAcme(ProviderConformance):
             yield second
 ```
 
-Capabilities are found by the protocols of `strongroom.providers`; tests for others are skipped. What
-a backend cannot do as the kit asks is waived where it is seen, with its reason:
+Capabilities are found by the protocols of `strongroom.providers`; tests of others are skipped. If a backend
+cannot do what a test asks, the test is waived in the open, with its reason:
 
 ```python
     @pytest.mark.xfail(reason="Acme forgets versions older than a day")

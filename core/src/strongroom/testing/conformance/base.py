@@ -24,7 +24,7 @@ __all__ = [
     "why_not_asked",
 ]
 
-# Tests speak of these by name, so that the source lines in a traceback do not hold what is looked for there.
+# Tests use these names, so that the source lines of a traceback do not hold the values that they look for.
 SECRET = "hunter2-correct-horse"
 OTHER = "swordfish-battery-staple"
 
@@ -32,7 +32,7 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def only_where(why_not: Callable[[type[ConformanceBase]], str | None]) -> Callable[[Test], Test]:
-    """Run a test only with kits of which `why_not` returns None; elsewhere it says why.
+    """Run a test only with kits for which `why_not` returns None, and not a reason.
 
     strongroom's plugin for pytest does not even collect the others; without it they are skipped.
     """
@@ -52,7 +52,7 @@ def only_where(why_not: Callable[[type[ConformanceBase]], str | None]) -> Callab
 
 
 def why_not_asked(kit: type[ConformanceBase], test: object) -> list[str]:
-    """Return the reasons for which `kit` is not held to a test of its own."""
+    """Return the reasons why one of its tests does not apply to `kit`."""
     conditions: tuple[Callable[[type[ConformanceBase]], str | None], ...] = getattr(test, "conditions", ())
     return [reason for why_not in conditions if (reason := why_not(kit)) is not None]
 
@@ -125,7 +125,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def assert_harmless(error: BaseException, *values: str) -> None:
-    """Assert that neither `error` nor what it was caused by holds one of `values` in any text of it."""
+    """Assert that no text of `error`, or of its causes, holds one of `values`."""
     texts = ["".join(traceback.format_exception(error))]
     for found in _chain(error):
         notes = getattr(found, "__notes__", ())
@@ -135,14 +135,14 @@ def assert_harmless(error: BaseException, *values: str) -> None:
 
 
 class ConformanceBase:
-    """What the kit has to be told, because no protocol says it."""
+    """The options of the kit, for facts that no protocol has."""
 
     provider_class: ClassVar[type | None] = None
-    """The class of the provider, if you like: tests for capabilities that it lacks are then not collected."""
+    """The class of the provider; if given, tests of capabilities that it lacks are not collected."""
     max_key_characters: ClassVar[int] = 512
-    """The longest key; less where a middleware in front of the provider makes keys longer."""
+    """The longest key; less if a middleware in front of the provider makes keys longer."""
     max_value_bytes: ClassVar[int | None] = None
-    """The most that the backend takes, in bytes of UTF-8; None where it has no limit to be tested."""
+    """The longest value of the backend, in bytes of UTF-8; None if it has no limit to test."""
     long_value_bytes: ClassVar[int] = 20_000
     """The length of a long value, for backends without a limit."""
     not_representable: ClassVar[tuple[str, ...]] = ()
@@ -152,7 +152,7 @@ class ConformanceBase:
     hostile_values: ClassVar[tuple[str, ...]] = ()
     """Values that are special to this backend, tried besides the kit's own."""
     title: ClassVar[str] = ""
-    """What tables of results call this backend; by default the name of the class."""
+    """The name of this backend in tables of results; by default that of the class."""
     similar_keys: ClassVar[int | None] = None
     """How many of the kit's keys that are easily confused are tried, a different run of them for each kit;
     None for all. It is for services with slow requests, whose names have tests of their own."""
@@ -171,22 +171,22 @@ class ConformanceBase:
 
     @pytest.fixture
     def provider(self) -> Any:
-        """Give a provider on an empty backend; every author overrides this."""
+        """Return a provider on an empty backend; every author overrides this."""
         message = f"{type(self).__name__} must override the fixture 'provider'"
         raise NotImplementedError(message)
 
     @pytest.fixture
     def reopened(self) -> Any:
-        """Give a second provider on the same backend, or None where there is no such thing."""
+        """Return a second provider on the same backend, or None if there cannot be one."""
         return None
 
     @pytest.fixture
     def request_count(self) -> Callable[[], int] | None:
-        """Give a function that counts the requests the backend has seen, or None."""
+        """Return a function that counts the requests to the backend, or None."""
         return None
 
     def settle(self) -> None:
-        """Wait until the backend shows what was written, where its service is eventually consistent."""
+        """Wait until reads see what was written, if the service is eventually consistent."""
 
     def put(self, provider: Any, values: Mapping[str, str]) -> None:
         """Write `values` one by one."""

@@ -22,7 +22,7 @@ _LONGEST_SECONDS = 120.0
 
 
 class Children:
-    """Forked processes that begin together, and give back what JSON can hold.
+    """Forked processes that begin together, and return results as JSON.
 
     Args:
         count: How many.
@@ -77,7 +77,7 @@ def _fork() -> int:
 
 
 def _report(writing: int, work: Callable[[int], Any], number: int) -> None:
-    """Do a child's work, write what came of it, and end without anything of the parent's."""
+    """Do a child's work, write its result, and end without the parent's exit handlers."""
     try:
         report = json.dumps({"result": work(number)})
         if number == 1:  # one is enough, as it looks through, and so copies, all the memory of the parent
@@ -116,7 +116,7 @@ class ForkTests(ConformanceBase):
 
     @pytest.fixture
     def little_garbage(self) -> Generator[None]:
-        """Keep what is older than the provider out of a child's search for garbage, which copies it."""
+        """Keep older objects than the provider out of a child's garbage collection, which copies them."""
         frozen_already = gc.get_freeze_count() > 0
         gc.collect(1)
         gc.freeze()
@@ -142,7 +142,7 @@ class ForkTests(ConformanceBase):
         own: list[str] = []
         read = Children(3, work).results(meanwhile=lambda: own.extend(work(0)))
         assert [set(answers) for answers in (own, *read)] == [{value} for value in values.values()]
-        # The children are gone, and said good-bye to nobody.
+        # The children have ended without closing the parent's connections.
         assert work(0) == own
 
     @_only_where_forks_are_survived

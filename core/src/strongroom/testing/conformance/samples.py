@@ -129,7 +129,7 @@ COLLIDING_KEYS: tuple[str, ...] = (
     *("\u00e9", "e\u0301", "e", "\u00c9", "\ufb01", "fi", "ß", "ss", "SS", "K", "\u212a", "k"),
     *("1", "\u00b9", "\u0661", "\uff11", "01"),
 )
-"""Different keys that narrow alphabets, case folding or normalisation would make one."""
+"""Different keys that narrow alphabets, case folding or normalisation would map to one name."""
 
 INVALID_KEYS: dict[str, str] = {
     "empty": "",
@@ -163,7 +163,7 @@ INVALID_PREFIXES: dict[str, str] = {
     "line separator": "\u2028",
     "lone surrogate": "\udfff",
 }
-"""What no prefix holds either; a prefix may be empty and end behind a slash."""
+"""Invalid prefixes; unlike a key, a prefix may be empty or end with a slash."""
 
 NO_TEXTS: dict[str, object] = {
     "None": None,
