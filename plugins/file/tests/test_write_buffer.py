@@ -99,6 +99,14 @@ def test_a_batch_beyond_the_root_comes_to_the_same_as_each_write(tmp_path):
     assert together[0] == {"other": "in the root", "app/5": together[0]["app/5"]} | first | second | third
 
 
+def test_no_nonce_of_a_batch_is_used_twice(provider, store):
+    """Not even for the same value."""
+    provider.set_secrets({f"app/{number:05d}": "the same" for number in range(500)})
+    with closing(sqlite3.connect(store)) as connection:
+        nonces = [body[:12] for (body,) in connection.execute("SELECT body FROM value")]
+    assert len(set(nonces)) == len(nonces) == 500
+
+
 def test_a_large_batch_costs_little_for_each_secret(provider):
     """Calls are counted, and there are more of them where each secret goes into the tree by itself."""
     batches = [{f"app/{number:05d}/{batch}": "x" for number in range(1000)} for batch in range(2)]

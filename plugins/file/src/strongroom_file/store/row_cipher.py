@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final
 
@@ -146,6 +147,14 @@ class RowCipher:
     def seal(self, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
         nonce = os.urandom(_NONCE)
         return nonce + self.cipher.encrypt(nonce, data, self.bound(kind, row, name))
+
+    def seal_many(self, kind: bytes, first: int, named: Mapping[bytes, bytes]) -> Iterator[tuple[int, bytes]]:
+        """Seal each text under its name, in rows from `first` on; the nonces are drawn at once."""
+        nonces, encrypt, bound = os.urandom(_NONCE * len(named)), self.cipher.encrypt, kind + self.store
+        for place, (name, data) in enumerate(named.items()):
+            nonce = nonces[place * _NONCE : place * _NONCE + _NONCE]
+            row = first + place
+            yield row, nonce + encrypt(nonce, data, bound + _ID.pack(row) + name)
 
     def open(self, body: bytes, bound: bytes) -> bytes | None:
         """Return the plaintext that `seal` was given; None if `body` was not made by it."""

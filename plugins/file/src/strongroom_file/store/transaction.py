@@ -6,7 +6,7 @@ detected: it does not know the newest value, or leads to another topmost node.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from strongroom.errors import ConflictError, show_key
 
@@ -118,17 +118,11 @@ class WriteTransaction:
                 self.write(key, value)
             return
         self.flush()
-        named = {key.encode(): value for key, value in values.items()}
-        names = sorted(named)
-        first, tags = self._last_id + 1, {}
+        encoded = {key.encode(): value for key, value in values.items()}
+        named = {name: encoded[name] for name in sorted(encoded)}
         epoch, now, keep = self.view.root.epoch, self._now, self._keep
-
-        def rows() -> Iterator[tuple[int, bytes]]:
-            seal = self._sealer.seal
-            for row, name in enumerate(names, first):
-                body = seal(VALUE, row, named[name], name)
-                tags[name] = row, body[-16:]
-                yield row, body
+        rows = list(self._sealer.seal_many(VALUE, self._last_id + 1, named))
+        tags = {name: (row, body[-16:]) for name, (row, body) in zip(named, rows, strict=True)}
 
         def written(name: bytes, found: bytes | None) -> bytes:
             if found is None:
@@ -139,10 +133,10 @@ class WriteTransaction:
             made = made_current(before, self.history(name, before), version, now, keep)
             return self._current(name, before, *made).pack()
 
-        self._cursor.executemany("INSERT INTO value VALUES (?, ?)", rows())
-        self._last_id += len(names)
-        self._seals += len(names)
-        self._draft.update(names, written)
+        self._cursor.executemany("INSERT INTO value VALUES (?, ?)", rows)
+        self._last_id += len(rows)
+        self._seals += len(rows)
+        self._draft.update([*named], written)
         self.keys += values
 
     def flush(self) -> None:
