@@ -123,3 +123,17 @@ def test_a_table_of_a_values_first_digits_is_looked_through_few_times(rows, monk
     masked = Masker([value]).mask(shown)
     assert masked == table + b"   0" * 13 + b"   " + MARK + b"\n"
     assert len(calls) <= len(shown) / (4 * len(value)) + 4
+
+
+@pytest.mark.parametrize("before", [b"", b"said\n"])
+def test_all_lines_of_uuencode_are_masked_without_its_beginning(before):
+    for seed in range(20):
+        chance = random.Random(seed)
+        value = "".join(chance.choices("abcxyzABCXYZ0123789-_.:;,!#", k=250))
+        lines = b"".join(binascii.b2a_uu(value[at : at + 45].encode()) for at in range(0, len(value), 45))
+        assert Masker([value]).mask(before + lines + b"`\n") == before + b"********\n`\n"
+        for size in (1, 7, 50, 100):
+            stream = Masker([value]).stream()
+            shown = before + lines + b"`\n"
+            pieces = [shown[at : at + size] for at in range(0, len(shown), size)]
+            assert left(b"".join(map(stream.feed, pieces)) + stream.finish()) < len(before) + 20

@@ -235,6 +235,29 @@ def test_a_long_hash_behind_what_may_be_an_address_takes_no_time(behind):
     assert Masker([TOKEN]).mask(text) == text
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"\\",
+        b"'\"",
+        b"', '",
+        b"0123abcd",
+        b'{"a":[',
+        b'\\"',
+        b"%25",
+        b"&amp;",
+        b"\x1b[31m",
+        b"=?utf-8?q?",
+        b"0   ",
+    ],
+)
+def test_a_long_line_of_anything_takes_no_time(unit):
+    text = unit * (
+        (1 << 18) // len(unit)
+    )  # else minutes: each character looked through to the end of the line
+    assert Masker([TOKEN, "C:\\new\\table\\x41\\066end"]).mask(text) == text
+
+
 NAMES = " ".join(f"-I/usr/lib/gcc/x86_64-linux-gnu/Include_{at}/Modules" for at in range(6))
 
 

@@ -13,6 +13,7 @@ from strongroom.masking.origins import Joined, View, substituted
 
 __all__ = [
     "UUENCODED",
+    "UU_LINE",
     "base32",
     "code_points",
     "dumped",
@@ -124,35 +125,46 @@ def _word(charset: bytes, encoding: bytes, text: bytes) -> bytes | None:
 
 UUENCODED = frozenset((b"begin ", *(b"\nM" + bytes([sign]) for sign in range(ord("("), ord("?") + 1))))
 """What text that is uuencoded begins with, and its lines, whose first letter says how long they are."""
-_UU_LINE = compiled_later(rb"M[ -`]{60}\r?(?:\n|\Z)")
+UU_LINE = compiled_later(rb"M[ -`]{60}\r?(?:\n|\Z)")
 
 
 def uuencoded(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
     """Yield what is uuencoded in `data`, which has `signs`, even if its beginning is not there."""
     done = 0
-    for sign in sorted(UUENCODED & signs, reverse=True):  # what has a beginning from there on
+    for line in _uuencoded_lines(data, signs):
+        if line < done:
+            continue
+        pieces: list[bytes] = []
+        spans: list[tuple[int, int]] = []
+        at = line
+        while at < len(data):
+            end = data.find(b"\n", at)
+            end = len(data) if end < 0 else end
+            try:
+                piece = binascii.a2b_uu(data[at:end])
+            except binascii.Error:
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            spans.append((at, end))
+            at = end + 1
+        if pieces:
+            done = spans[-1][1]
+            yield View(b"".join(pieces), Joined(pieces, spans), "uuencode", text=False)
+
+
+def _uuencoded_lines(data: bytes, signs: AbstractSet[bytes]) -> list[int]:
+    """Return, in order, where lines begin that may be the first of those that are uuencoded."""
+    lines = [0] if UU_LINE.match(data) else []
+    for sign in UUENCODED & signs:
         at = data.find(sign)
         while at >= 0:
             line = data.find(b"\n", at) + 1 or len(data)
-            if line > done and (sign == b"begin " or _UU_LINE.match(data, line)):
-                pieces: list[bytes] = []
-                spans: list[tuple[int, int]] = []
-                while line < len(data):
-                    end = data.find(b"\n", line)
-                    end = len(data) if end < 0 else end
-                    try:
-                        piece = binascii.a2b_uu(data[line:end])
-                    except binascii.Error:
-                        break
-                    if not piece:
-                        break
-                    pieces.append(piece)
-                    spans.append((line, end))
-                    line = end + 1
-                if pieces:
-                    done = spans[-1][1]
-                    yield View(b"".join(pieces), Joined(pieces, spans), "uuencode", text=False)
-            at = data.find(sign, max(at + len(sign), done))
+            if sign == b"begin " or UU_LINE.match(data, line):
+                lines.append(line)
+            at = data.find(sign, at + len(sign))
+    return sorted(lines)
 
 
 def code_points(data: bytes) -> Iterator[View]:

@@ -32,6 +32,7 @@ from strongroom.masking.origins import (
     substituted,
 )
 from strongroom.masking.readings import (
+    UU_LINE,
     UUENCODED,
     base32,
     code_points,
@@ -125,7 +126,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     signs = _signs(data)
     if DUMP in signs or ADDRESS_END in signs or data.startswith(DUMP[1:]):
         yield from characters(data)
-    if not UUENCODED.isdisjoint(signs):
+    if not UUENCODED.isdisjoint(signs) or (data.startswith(b"M") and UU_LINE.match(data)):
         yield from uuencoded(data, signs)
     if _WORDS in signs and b"+}" in data:
         yield from edited(data)
@@ -186,7 +187,7 @@ _TERMINAL = compiled_later(
 _ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
 _LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
-_EACH_ESCAPED = compiled_later(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
+_EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
 _LIST_OF_CHARACTERS = compiled_later(
     rb"', ?['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"], ?['\"]){4,}"
 )
