@@ -122,7 +122,7 @@ def without_comparing(monkeypatch):
 
     results = secret_rotation.RotationResult("db", "current")
     monkeypatch.setattr(Secret, "readers", like_old)
-    monkeypatch.setattr(SecretRotation, "_left", swallowed)
+    monkeypatch.setattr(SecretRotation, "_state_after", swallowed)
 
 
 def with_the_old_value(monkeypatch):

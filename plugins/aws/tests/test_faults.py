@@ -191,7 +191,7 @@ def test_a_parameter_is_not_written_twice(make, proxy):
 
 def test_a_parameter_is_written_after_throttling(fronted):
     throttled = refusal(400, "ThrottlingException")
-    provider, front = fronted(throttled, throttled, success(Version=1), cls=AWSParameterProvider, timeout=5)
+    provider, front = fronted(throttled, throttled, success(Version=1), cls=AWSParameterProvider, timeout=60)
     provider.set_secret("k", "v")
     assert front.operations == ["PutParameter"] * 3
 
@@ -223,7 +223,7 @@ BURSTS = [
 
 @pytest.mark.parametrize(("status", "code", "expected"), BURSTS)
 def test_a_burst_is_waited_out(fronted, status, code, expected):
-    provider, front = fronted(*[refusal(status, code)] * 3, value("v"), timeout=5)
+    provider, front = fronted(*[refusal(status, code)] * 3, value("v"), timeout=60)
     assert provider.get_secret("k") == "v"
     assert len(front.asked) == 4
 
@@ -265,7 +265,7 @@ def test_the_pace_falls_with_each_throttled_answer_and_rises_again():
 
 
 def test_one_throttled_call_slows_the_others_down(fronted):
-    provider, _ = fronted(refusal(400, "ThrottlingException"), value("v"), timeout=5)
+    provider, _ = fronted(refusal(400, "ThrottlingException"), value("v"), timeout=60)
     paused = []
     provider._connection.pause = paused.append
     for _ in range(3):
@@ -303,7 +303,7 @@ def _context(authority):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_certificate_of_an_unknown_authority_is_refused_at_once(fronted, authority, monkeypatch):
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    provider, front = fronted(value("v"), context=_context(authority), timeout=5)
+    provider, front = fronted(value("v"), context=_context(authority), timeout=60)
     error = _ends_in_time(lambda: provider.get_secret("k"), seconds=1)
     assert "verify" in str(error)
     assert front.asked == []
@@ -313,10 +313,10 @@ def test_a_certificate_of_a_known_authority_is_taken(fronted, authority, tmp_pat
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    trusting, _ = fronted(value("v"), context=_context(authority), verify=ca, timeout=5)
+    trusting, _ = fronted(value("v"), context=_context(authority), verify=ca, timeout=60)
     assert trusting.get_secret("k") == "v"
     monkeypatch.setenv("AWS_CA_BUNDLE", str(ca))
-    found, _ = fronted(value("v"), context=_context(authority), timeout=5)
+    found, _ = fronted(value("v"), context=_context(authority), timeout=60)
     assert found.get_secret("k") == "v"
 
 

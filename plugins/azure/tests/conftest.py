@@ -51,7 +51,7 @@ class Bench:
         return f"https://127.0.0.1:{self.proxy.port}" if proxied else self.server.url
 
     def provider(self, *, proxied=False, **options):
-        given = {"credential": Login(), "client_options": self.client_options, **options}
+        given = {"credential": Login(), "client_options": self.client_options, "timeout": 120, **options}
         made = AzureSecretProvider(self.url(proxied=proxied), **given)
         self._closing.append(made)
         return made
