@@ -266,6 +266,37 @@ def test_a_number_within_a_secret_reads_as_it_is_written(plain, number):
     assert registry.get_field("j", "l") == f'[{{"m": {number}}}]'
 
 
+@pytest.mark.parametrize("hooks", [[], [Recorder()]])
+def test_an_error_names_the_key_that_was_asked_for(hooks):
+    class Refuses:
+        def get_secret(self, key):
+            raise PermissionDeniedError("no")
+
+        def set_secret(self, key, value):
+            raise PermissionDeniedError("no")
+
+        def delete_secret(self, key):
+            raise PermissionDeniedError("no", key="its/own")
+
+        def list_secrets(self, prefix=""):
+            raise PermissionDeniedError("no")
+
+    registry = SecretProviderRegistry(spec())
+    registry.register("refuses", Refuses(), prefix="r/")
+    for hook in hooks:
+        registry.add_hook(hook)
+    for call, key in (
+        (lambda: registry.get_secret("r/k"), "r/k"),
+        (lambda: registry.set_secret("r/k", "v"), "r/k"),
+        (lambda: registry.delete_secret("r/k"), "its/own"),
+        (lambda: registry.list_secrets("r/"), None),
+        (lambda: registry.get_secrets(["r/k"]), "r/k"),  # it has no batches of its own
+    ):
+        with pytest.raises(PermissionDeniedError) as caught:
+            call()
+        assert (caught.value.key, caught.value.pipeline) == (key, "refuses")
+
+
 def test_get_field_descends(plain):
     registry = SecretProviderRegistry(spec())
     registry.set_secret(

@@ -108,7 +108,7 @@ class Pipeline(Middleware):
         try:
             return self._get(checked_user_key(key))
         except StrongroomError as error:
-            self._attach_pipeline(error)
+            self._tell_where(error, key)
             raise
         except TypeError:
             if isinstance(key, str):
@@ -136,7 +136,7 @@ class Pipeline(Middleware):
         try:  # `_write`, written out
             self.inner.set_secret(check_user_key(key), self.observed(value))
         except StrongroomError as error:
-            self._attach_pipeline(error)
+            self._tell_where(error, key)
             raise
         finally:
             self.changed(key)
@@ -256,31 +256,35 @@ class Pipeline(Middleware):
         finally:
             self.changed(key)
 
-    def _attach_pipeline(self, error: StrongroomError) -> None:
+    def _tell_where(self, error: StrongroomError, key: str | None = None) -> None:
+        """Name the pipeline, and the one key that was asked for, where who raised `error` has not."""
         if error.pipeline is None:
             error.pipeline = self.name
+        if error.key is None:
+            error.key = key
 
     def run_with_hooks(self, operation: str, key: str, call: Callable[[], T]) -> T:
         """Run `call` as one operation on `key` that every hook sees."""
+        asked = key if key and operation != "list" else None  # of a list it is a prefix
         if not self._hooks:
             try:
                 return call()
             except StrongroomError as error:
-                self._attach_pipeline(error)
+                self._tell_where(error, asked)
                 raise
         watch = HookCalls(self._hooks, [self._event(operation, key)])
-        result = self._call_between_hooks(watch, call)
+        result = self._call_between_hooks(watch, call, asked)
         watch.leave({key: "ok"}, None)
         return result
 
-    def _call_between_hooks(self, watch: HookCalls, call: Callable[[], T]) -> T:
+    def _call_between_hooks(self, watch: HookCalls, call: Callable[[], T], key: str | None = None) -> T:
         """Call `before` of all hooks, then `call`; if either raises, call `after` of the hooks entered."""
         try:
             watch.enter()
             return call()
         except BaseException as error:
             if isinstance(error, StrongroomError) and not watch.vetoed:
-                self._attach_pipeline(error)
+                self._tell_where(error, key)
             watch.leave({}, error)
             raise
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from strongroom.plugins.descriptors import Plugin, RotatorPlugin
 from strongroom.plugins.hookspecs import hookimpl
@@ -189,6 +190,9 @@ class PrefixConfig(_Config):
         if not prefix.endswith("/"):
             message = "it does not end with '/'"
             raise ValueError(message)
+        if not {"", ".", ".."}.isdisjoint(prefix[:-1].split("/")):
+            message = "it has an empty, '.' or '..' segment, which no key may have"
+            raise ValueError(message)
         return prefix
 
 
@@ -217,6 +221,18 @@ class TenantConfig(_Config):
         description="Where a tenant's secrets are: segments, of which one is {tenant} and the last is {key}.",
     )
 
+    @field_validator("template")
+    @classmethod
+    def _is_template(cls, template: str) -> str:
+        *before, last = template.split("/")
+        others = [one for one in before if one != "{tenant}"]
+        wrong = len(before) - len(others) != 1 or last != "{key}" or not {"", ".", ".."}.isdisjoint(others)
+        if wrong or any("{" in one or "}" in one for one in others):
+            told = {"default": "tenants/{tenant}/{key}", "tenant": "{tenant}", "key": "{key}"}
+            message = "expected segments of which one is {tenant} and the last {key}, as in {default}"
+            raise PydanticCustomError("asked_for", message, told)
+        return template
+
 
 class ValidationConfig(_Config):
     """Options of the validation middleware."""
@@ -230,6 +246,15 @@ class ValidationConfig(_Config):
     json_schema: dict[str, Any] | None = Field(
         default=None, description="A JSON Schema that accepts the value, which must be JSON text."
     )
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_least_and_most"})
+
+    @model_validator(mode="after")
+    def _least_and_most(self) -> ValidationConfig:
+        if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
+            message = "min_length is above max_length"
+            raise ValueError(message)
+        return self
 
 
 @hookimpl

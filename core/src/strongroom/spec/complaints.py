@@ -28,6 +28,24 @@ _FRIENDLY = {
     "model_attributes_type": "expected a mapping",
     "list_type": "expected a list",
 }
+_OF_THE_MODEL = frozenset(
+    {
+        "asked_for",  # a model's own `PydanticCustomError`, which promises to hold no value
+        "enum",
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "literal_error",
+        "multiple_of",
+        "string_pattern_mismatch",
+        "string_too_long",
+        "string_too_short",
+        "too_long",
+        "too_short",
+    }
+)
+"""What pydantic says of these tells what the model asks for, and never what it was given."""
 _PLAIN = {
     "Input should be ": "expected ",
     "expected greater than or equal to": "expected at least",
@@ -69,7 +87,7 @@ def with_nearest(kind: str, message: str, value: object) -> str:
 
 def scrubbed(kind: str, message: str, data: object) -> str:
     """Take every value of `data` out of `message`: a plugin's validator may have put one in."""
-    if kind in _FRIENDLY:
+    if kind in _FRIENDLY or kind in _OF_THE_MODEL:
         return message
     for text in sorted(_texts(data), key=len, reverse=True):
         if len(text) >= _MIN_MASKED:

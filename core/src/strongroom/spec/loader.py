@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError
+from strongroom.keys import cannot_start_key
 from strongroom.plugins import PluginFinder, did_you_mean, finder
 from strongroom.spec import models
 from strongroom.spec.complaints import complaints_of, unknown_key, with_nearest
@@ -254,6 +255,10 @@ class _Loader(Problems):
                 continue
             if prefix.value in seen:
                 self.add(prefix, ("routes", index, "prefix"), "a second route for this prefix")
+            elif cannot_start_key(str(prefix.value)):
+                self.add(
+                    prefix, ("routes", index, "prefix"), "no key begins so: an empty, '.' or '..' segment"
+                )
             seen.add(str(prefix.value))
             stripped = bool(strip is not None and strip.value)
             if stripped and not str(prefix.value).endswith("/"):

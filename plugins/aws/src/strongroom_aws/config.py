@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Account(BaseModel):
@@ -60,6 +60,16 @@ class AWSConfig(_Account):
     )
     force_delete: bool = Field(default=False, description="Delete at once, with no way back.")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of new secrets.")
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_one_way_to_delete"})
+    """Rules that are about what is given, and not about what a text says."""
+
+    @model_validator(mode="after")
+    def _one_way_to_delete(self) -> Self:
+        if self.force_delete and self.recovery_window_days is not None:
+            message = "either force_delete, which leaves no way back, or recovery_window_days"
+            raise ValueError(message)
+        return self
 
 
 class AWSParameterConfig(_Account):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["EnvConfig"]
 
@@ -13,3 +13,11 @@ class EnvConfig(BaseModel):
     prefix: str = Field(
         default="APP_SECRET_", description="The beginning of all variables' names, without '=' and NUL."
     )
+
+    @field_validator("prefix")
+    @classmethod
+    def _begins_a_name(cls, prefix: str) -> str:
+        if "=" in prefix or "\0" in prefix:
+            message = "it cannot begin a variable's name; use letters, digits and '_', as in APP_SECRET_"
+            raise ValueError(message)
+        return prefix

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import ClassVar, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["EtcdConfig"]
+__all__ = ["EtcdConfig", "is_endpoint"]
 
-Endpoint = r"^https?://[^/@]+/?$"
+_ENDPOINT: Final = re.compile(r"https?://[^/@\s]+/?", re.IGNORECASE)
+
+
+def is_endpoint(address: str) -> bool:
+    """Return whether `address` can be that of a member."""
+    try:
+        return bool(_ENDPOINT.fullmatch(address)) and urlsplit(address).port != 0
+    except ValueError:  # its port is not a number, or too large a one
+        return False
 
 
 class EtcdConfig(BaseModel):
@@ -50,3 +61,14 @@ class EtcdConfig(BaseModel):
         default=1_572_864, ge=131_072, description="The cluster's --max-request-bytes."
     )
     max_txn_ops: int = Field(default=128, ge=8, description="The cluster's --max-txn-ops.")
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_endpoints_of_members"})
+    """Rules that are not about a text that a reference brings in."""
+
+    @model_validator(mode="after")
+    def _endpoints_of_members(self) -> Self:
+        given = (self.endpoints,) if isinstance(self.endpoints, str) else self.endpoints
+        if not given or not all("$" in one or is_endpoint(one) for one in given):  # a reference may be one
+            message = "endpoints: expected http:// or https://, a host and mostly a port"
+            raise ValueError(message)
+        return self

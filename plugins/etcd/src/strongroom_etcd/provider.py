@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from strongroom.deadlines import DeadlineExceededError, check_limits
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import forks_wait
 from strongroom.sealed import SealedSecretProvider, StoreKeySource
 
+from strongroom_etcd.config import is_endpoint
+
 if TYPE_CHECKING:
     from strongroom_etcd.backend import EtcdBackend
 
 __all__ = ["EtcdSecretProvider"]
 
-_ENDPOINT: Final = re.compile(r"https?://[^/@\s]+/?", re.IGNORECASE)
 _SPARE_BYTES: Final = 65_536
-
-
-def _is_endpoint(address: str) -> bool:
-    try:
-        return bool(_ENDPOINT.fullmatch(address)) and urlsplit(address).port != 0
-    except ValueError:  # its port is not a number, or too large a one
-        return False
 
 
 def _now() -> datetime:
@@ -98,7 +90,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
                 provider=self.type_name,
             )
         addresses = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-        if not addresses or not all(isinstance(one, str) and _is_endpoint(one) for one in addresses):
+        if not addresses or not all(isinstance(one, str) and is_endpoint(one) for one in addresses):
             raise ConfigurationError(
                 "etcd: each endpoint must be http:// or https://, a host, and mostly a port",
                 provider=self.type_name,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["FileCacheConfig", "FileConfig"]
 
@@ -35,6 +36,16 @@ class FileConfig(BaseModel):
     timeout: float = Field(
         default=60.0, gt=0, description="Seconds that a write waits for the writes of other processes."
     )
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_one_key"})
+    """Rules that are about what is given, and not about what a text says."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.encryption_key is not None and self.key_file is not None:
+            message = "both encryption_key and key_file are given; leave one of them out"
+            raise ValueError(message)
+        return self
 
 
 class FileCacheConfig(BaseModel):

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["KeePassConfig"]
 
@@ -23,3 +24,13 @@ class KeePassConfig(BaseModel):
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds that a write waits for the writes of other processes."
     )
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_some_key"})
+    """Rules that are about what is given, and not about what a text says."""
+
+    @model_validator(mode="after")
+    def _some_key(self) -> Self:
+        if self.password is None and self.key_file is None:
+            message = "neither password nor key_file is given"
+            raise ValueError(message)
+        return self

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from strongroom_vault.auth_methods import why_not_auth
 
 
 class _ServerConfig(BaseModel):
@@ -32,6 +35,18 @@ class _ServerConfig(BaseModel):
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
     max_connections: int = Field(default=16, ge=1, le=256, description="Connections for batches and lists.")
     proxies: dict[str, str] | None = Field(default=None, description="Proxy by scheme; none by default.")
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_known_login"})
+    """Rules that are about what is given, and not about what a text says."""
+
+    @model_validator(mode="after")
+    def _known_login(self) -> Self:
+        if self.auth is not None and "$" not in str(self.auth.get("method")):  # a reference may name it
+            wrong = why_not_auth(self.auth)
+            if wrong is not None:
+                # Names of methods and members: of a ValueError all that the spec holds is masked.
+                raise PydanticCustomError("asked_for", "{wrong}", {"wrong": wrong})
+        return self
 
 
 class VaultConfig(_ServerConfig):

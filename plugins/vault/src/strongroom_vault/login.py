@@ -18,26 +18,13 @@ from strongroom.errors import (
 )
 from strongroom.parallel import renew_after_fork
 
+from strongroom_vault.auth_methods import why_not_auth
 from strongroom_vault.errors import part
 from strongroom_vault.refusals import refusals_of
 
 Send = Callable[..., Any]
 
 _KUBERNETES_JWT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "token_file": ("path",),
-    "approle": ("role_id",),
-    "userpass": ("username", "password"),
-    "kubernetes": ("role",),
-    "jwt": ("role",),
-}
-_ALLOWED: Mapping[str, frozenset[str]] = {
-    "token_file": frozenset({"path"}),
-    "approle": frozenset({"role_id", "secret_id", "secret_id_path"}),
-    "userpass": frozenset({"username", "password"}),
-    "kubernetes": frozenset({"role", "jwt", "jwt_path"}),
-    "jwt": frozenset({"role", "jwt", "jwt_path"}),
-}
 LOGIN = "login"
 _LEAST_SECONDS = 1.0
 _MOST_SECONDS = 60.0
@@ -48,20 +35,9 @@ def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(auth, Mapping):
         kind = type(auth).__name__
         raise ConfigurationError(f"vault: auth must be a mapping, got a {kind}", provider="vault")
-    method = str(auth.get("method"))
-    if method not in _NEEDS:
-        known = ", ".join(_NEEDS)
-        raise ConfigurationError(
-            "vault: auth has no known `method`", provider="vault", hint=f"known: {known}"
-        )
-    given = set(auth) - {"method", "mount_point"}
-    wrong = sorted(given - _ALLOWED[method]) + sorted(set(_NEEDS[method]) - given)
-    if method == "jwt" and not given & {"jwt", "jwt_path"}:
-        wrong.append("jwt or jwt_path")
-    if wrong:
-        raise ConfigurationError(
-            f"vault: auth method {method}: missing or unknown: {', '.join(wrong)}", provider="vault"
-        )
+    wrong = why_not_auth(auth)
+    if wrong is not None:
+        raise ConfigurationError(f"vault: {wrong}", provider="vault")
     return dict(auth)
 
 
