@@ -51,6 +51,33 @@ def test_composed_secrets_in_each_command(spec):
     assert done.stdout.count("\n") == 2
 
 
+def test_a_member_that_is_absent_is_made_and_the_others_stay(spec):
+    path = Path("strongroom.yaml")
+    path.write_text(
+        f"{SPEC}  ADMIN: {{key: accounts, field: admin, generate: {{length: 20}}}}\n"
+        "  READER: {key: accounts, field: reader, generate: {length: 24}}\n"
+        "  AGAIN: {key: accounts, field: reader, generate: {length: 24}}\n"
+        "  ADDED: {key: old, field: added, generate: {length: 12}}\n"
+        "  SHORT: {key: short, field: p, min_length: 30, generate: {length: 12}}\n"
+    )
+    spec("set", "database/password", stdin="sesame99")
+    spec("set", "old", stdin='{"user": "u", "ratio": 1.50}')
+    rows = {
+        row["name"]: row for row in json.loads(spec("check", "--fix", "--json", expected=7).stdout)["secrets"]
+    }
+    for name in ("ADMIN", "READER", "AGAIN", "ADDED"):
+        assert (rows[name]["status"], rows[name]["problem"]) == ("ok", "made and stored")
+    assert rows["SHORT"]["problem"].startswith("what was made breaks a rule")
+    spec("get", "short", expected=3)
+    accounts = json.loads(spec("get", "accounts").stdout)
+    assert {name: len(value) for name, value in accounts.items()} == {"admin": 20, "reader": 24}
+    added = spec("get", "old", "--field", "added").stdout
+    assert spec("get", "old").stdout == f'{{"user": "u", "ratio": 1.50, "added": "{added}"}}'
+    before = spec("get", "accounts").stdout
+    spec("check", "--fix", expected=7)
+    assert spec("get", "accounts").stdout == before
+
+
 def test_an_optional_secret_that_is_absent_is_made_too(spec):
     path = Path("strongroom.yaml")
     path.write_text(f"{SPEC}  PEPPER: {{required: false, generate: {{length: 20}}}}\n")

@@ -163,27 +163,28 @@ def _mark_rotating(
 def _fixed(
     registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
 ) -> dict[str, Resolution]:
-    """Generate and store absent secrets that have `generate`, once for each key.
+    """Generate and store absent secrets that have `generate`, once for each key and member.
 
     Nothing is generated for names whose value is `elsewhere`: the application would get another value than
     the system that it logs in to.
     """
     fixed: dict[str, Resolution] = {}
-    generated: dict[str, str] = {}
+    generated: dict[tuple[str, str | None], str] = {}
     for name, resolution in resolutions.items():
         fixed[name] = resolution
         # An optional secret that is absent is `ok`, and is generated, too. One that was deleted, destroyed or
         # disabled is not absent: it may be wanted back.
         absent = resolution.status in {"missing", "ok"} and resolution.text is None and not resolution.is_gone
         plan = resolution.plan
-        if absent and name not in elsewhere and plan.generate is not None and plan.field is None:
-            if plan.key not in generated:
-                generated[plan.key] = _generate(registry, plan)
-            value, problem = check_text(plan, generated[plan.key])
+        if absent and name not in elsewhere and plan.generate is not None:
+            place = (plan.key, plan.field)
+            if place not in generated:
+                generated[place] = _generate(registry, plan)
+            value, problem = check_text(plan, generated[place])
             status: Status = "ok" if problem is None else "invalid"
             outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
             fixed[name] = resolution._replace(
-                status=status, problem=outcome, text=generated[plan.key], value=value
+                status=status, problem=outcome, text=generated[place], value=value
             )
     composed = {name: one.plan for name, one in resolutions.items() if one.plan.compose is not None}
     return fixed | resolve_all(registry, composed) if generated else fixed
@@ -196,6 +197,10 @@ def _generate(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
     text = generate_password(**dict(plan.generate or {}))
     if check_text(plan, text)[1] is not None:
         return text  # reported as invalid, and not stored
+    if plan.field is not None:
+        from strongroom.cli.declared.members import add_member
+
+        return add_member(registry, plan.key, plan.field, text)
     try:
         registry.set_secret_if(plan.key, text, None)  # two calls at once must not store two values
     except UnsupportedOperationError:

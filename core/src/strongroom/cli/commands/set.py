@@ -15,12 +15,13 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.declared import names
+from strongroom.cli.declared.members import as_member
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.input import read_value
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
-from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
+from strongroom.errors import ConfigurationError, ConflictError, show_key
 from strongroom.paths.atomic_write import write_atomically
 from strongroom.spec.editing import with_declaration
 from strongroom.spec.models import VARIABLE_NAME
@@ -29,7 +30,6 @@ from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
-    from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan, SecretPlan
 
 
@@ -86,7 +86,7 @@ def set_command(
             _tell_empty(settings, registry, key)
         against = _rules_broken(registry.plan, key, declared, value)
         if declared is not None and declared.field is not None:
-            value = _as_member(registry, key, declared.field, value)
+            value = as_member(registry, key, declared.field, value)
         registry.set_secret(key, value)
         if added is not None:
             _write_spec(Path(registry.plan.source), added)
@@ -160,19 +160,6 @@ def _write_spec(path: Path, data: bytes) -> None:
     write_atomically(real, data, mode=stat.S_IMODE(real.stat().st_mode))
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
-
-
-def _as_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
-    """Return the JSON object that is stored at `key` with `value` as its member `field`."""
-    from strongroom.declarations.json_fields import with_member
-
-    try:
-        old = registry.get_secret(key)
-    except SecretNotFoundError as error:
-        if error.reason != "absent":
-            raise
-        old = "{}"
-    return with_member(old, key, field, value, add=True)
 
 
 def _generated(plan: Plan, key: str, named: SecretPlan | None) -> str:
