@@ -228,9 +228,9 @@ class TenantConfig(_Config):
         others = [one for one in before if one != "{tenant}"]
         wrong = len(before) - len(others) != 1 or last != "{key}" or not {"", ".", ".."}.isdisjoint(others)
         if wrong or any("{" in one or "}" in one for one in others):
-            told = {"default": "tenants/{tenant}/{key}", "tenant": "{tenant}", "key": "{key}"}
+            placeholders = {"default": "tenants/{tenant}/{key}", "tenant": "{tenant}", "key": "{key}"}
             message = "expected segments of which one is {tenant} and the last {key}, as in {default}"
-            raise PydanticCustomError("asked_for", message, told)
+            raise PydanticCustomError("asked_for", message, placeholders)
         return template
 
 
