@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
-from strongroom.keys import Name, check_key, check_keys, check_prefix, visible_keys
+from strongroom.keys import Name, cannot_start_key, check_key, check_keys, check_prefix, visible_keys
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, version_is_enough
 
 from strongroom_aws.account import Account
@@ -168,7 +168,8 @@ class AWSParameterProvider(BaseProvider):
         self._call("delete_parameter", "deleting", deadline, key=key, repeatable=False, Name=name.text)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        check_prefix(prefix)
+        if cannot_start_key(check_prefix(prefix)):
+            return []  # not asked for: the service refuses such a path
         whole = Deadline(self._whole)
         folder = folder_of(prefix.rpartition("/")[0])
         keys = (

@@ -17,7 +17,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
+from strongroom.keys import cannot_start_key, check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, report_version
 
@@ -163,7 +163,8 @@ class VaultSecretProvider(BaseProvider):
         _check_done(self._ask("delete", kind, key, "delete", call))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        check_prefix(prefix)
+        if cannot_start_key(check_prefix(prefix)):
+            return []  # not asked for: `..` would lead out of the mount
         with self._client.within(self._whole):
             return self._list(prefix)
 
