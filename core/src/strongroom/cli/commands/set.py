@@ -30,6 +30,7 @@ from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan, SecretPlan
 
 
