@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from strongroom.errors import ConfigurationError, ConflictError
 from strongroom_serve import systemd
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import config_of
-from strongroom_serve.server import _Server
+from strongroom_serve.server import _audit_lines_shown, _Server
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
 
 
@@ -102,6 +103,15 @@ def test_audit_lines_without_a_path_are_in_the_servers_log(process, tmp_path):
         ("all", "get", "k", "not_found")
     ]
     assert ADMIN not in log
+
+
+def test_the_log_of_audit_lines_is_as_before_after_the_server():
+    log = logging.getLogger("strongroom.audit")
+    before = list(log.handlers), log.level, log.propagate
+    with _audit_lines_shown():
+        assert (log.level, log.propagate) == (logging.INFO, False)
+        assert len(log.handlers) == len(before[0]) + 1
+    assert (list(log.handlers), log.level, log.propagate) == before
 
 
 def test_a_signal_during_a_reading_leads_to_another(tmp_path):

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import ClassVar, Final, Self
-from urllib.parse import urlsplit
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["EtcdConfig", "is_endpoint"]
+from strongroom_etcd.endpoints import is_endpoint
 
-_ENDPOINT: Final = re.compile(r"https?://[^/@\s]+/?", re.IGNORECASE)
-
-
-def is_endpoint(address: str) -> bool:
-    """Return whether `address` can be that of a member."""
-    try:
-        return bool(_ENDPOINT.fullmatch(address)) and urlsplit(address).port != 0
-    except ValueError:  # its port is not a number, or too large a one
-        return False
+__all__ = ["EtcdConfig"]
 
 
 class EtcdConfig(BaseModel):

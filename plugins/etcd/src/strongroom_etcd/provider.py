@@ -13,7 +13,7 @@ from strongroom.errors import ConfigurationError
 from strongroom.parallel import forks_wait
 from strongroom.sealed import SealedSecretProvider, StoreKeySource
 
-from strongroom_etcd.config import is_endpoint
+from strongroom_etcd.endpoints import is_endpoint
 
 if TYPE_CHECKING:
     from strongroom_etcd.backend import EtcdBackend

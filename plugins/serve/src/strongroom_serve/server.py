@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -57,9 +57,8 @@ def serve(
     except BaseException:
         backend.close()
         raise
-    _show_audit_lines()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with _audit_lines_shown(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             server = _Server(backend, listeners, open_registry, overview, are_of_spec=are_of_spec)
             runner.run(server.run())
     finally:
@@ -68,15 +67,25 @@ def serve(
     return 0
 
 
-def _show_audit_lines() -> None:
-    """Let the lines of audit hooks without a path go to standard error, the log of a server."""
+@contextmanager
+def _audit_lines_shown() -> Iterator[None]:
+    """Write the lines of audit hooks without a path to standard error, a server's log, during the block."""
     log = logging.getLogger("strongroom.audit")
-    if not log.isEnabledFor(logging.INFO):
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    if log.isEnabledFor(logging.INFO):
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
 
 
 def _read(open_registry: Callable[[], Any]) -> Backend:
