@@ -11,7 +11,7 @@ SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyprojec
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test quick lint fix types floors unit test-under-load servers findings ratios torture soak bench docs site site-check schema dist licences release clean
+.PHONY: help setup demo test quick lint fix types layers unit test-under-load servers findings ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/'
@@ -38,13 +38,13 @@ $(DEMO_READY):
 	@$(BIN)/uv pip install --python $(BIN)/python -e ./core -e ./plugins/memory -e ./plugins/env -e ./plugins/file -e . -c constraints.txt
 	@touch $(DEMO_READY)
 
-demo: $(DEMO_READY) ## the main job, in a temporary folder, with the real command line
+demo: $(DEMO_READY) ## the main steps from `init` to `run`, in a temporary folder
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-test: $(READY)   ## everything that CI checks: lint, types, floors and unit
-	@$(BIN)/python scripts/run_parts.py lint types floors unit
+test: $(READY)   ## everything that CI checks: lint, types, layers and unit
+	@$(BIN)/python scripts/run_parts.py lint types layers unit
 
-quick: $(READY)  ## the tests without servers that what you changed touches, the nearest first, for half a minute
+quick: $(READY)  ## for half a minute, the tests without servers that your change touches, the nearest first
 	@$(BIN)/python scripts/quick_tests.py
 
 lint: $(READY)   ## style and spelling
@@ -52,7 +52,7 @@ lint: $(READY)   ## style and spelling
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 
-fix: $(READY)    ## mend what ruff can mend by itself
+fix: $(READY)    ## repair the style, as far as ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -60,35 +60,35 @@ types: $(READY)  ## mypy, strict, on what ships
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
 
-floors: $(READY) ## which module may import which
+layers: $(READY) ## which module may import which
 	$(BIN)/lint-imports
 
-unit: $(READY)   ## the tests, in parallel, last failures first; of one plugin with PLUGIN=vault
+unit: $(READY)   ## the tests, in parallel, last failures first; those of one plugin with PLUGIN=vault
 	$(BIN)/pytest -q --failed-first --durations=10 $(if $(PLUGIN),plugins/$(PLUGIN))
 
 test-under-load: $(READY) ## `make unit` N=10 times on a machine that is kept busy, in other orders, with 1, 2 and 8 workers
 	$(BIN)/python scripts/stress_tests.py $(or $(N),10)
 
-servers: $(READY) ## the plugins' suites against the newest released clients and servers instead of the pins, and what changed (not in CI)
+servers: $(READY) ## the plugins' tests against the newest clients and servers instead of the pinned ones, and what changed (not in CI)
 	$(BIN)/python scripts/newest_servers.py $(PART)
 
-findings:        ## whether what findings/ says of other software is still so, each from scratch; NAME=pydantic for some (not in CI)
+findings:        ## check whether what findings/ says about other software is still true; NAME=pydantic for some (not in CI)
 	@changed=; for one in findings/*$(NAME)*.sh; do echo "$$one"; bash "$$one" || changed="$$changed $$one"; done; \
 	if [ -n "$$changed" ]; then echo "no longer so:$$changed"; exit 1; fi
 
-ratios: $(READY) ## whether a cached read, or a pipeline's, got slower than the table says
+ratios: $(READY) ## check whether a read, from the cache or through a pipeline, got slower than the table says
 	$(BIN)/python tests/benchmarks/run.py --check cache pipeline
 
-torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction; PART=plugins/vault for a folder
+torture: $(READY) ## thousands of kills, edits and mutations, of which `make test` runs a sample; PART=plugins/vault for a folder
 	$(BIN)/pytest -q -m torture $(PART)
 
-soak: $(READY)   ## a cache under writes, evictions, tenants and restarts of its second level, for five minutes
+soak: $(READY)   ## for five minutes, a cache under writes, evictions, tenants and restarts of its second level
 	$(BIN)/python tests/soak.py
 
 bench: $(READY)  ## speed, as ratios against peers measured in the same run
 	$(BIN)/python tests/benchmarks/run.py
 
-docs: $(READY)   ## write what is made of the code: docs/reference/, and the table of our own types
+docs: $(READY)   ## write what is made from the code: docs/reference/, and the table of our own types
 	$(BIN)/python scripts/write_known.py
 	$(BIN)/python scripts/write_reference.py
 
@@ -98,17 +98,17 @@ site: $(READY)   ## the documentation as a site, in build/site
 site-check: $(READY) ## the site in a real browser: links, search, dark mode, a phone's width
 	$(BIN)/pytest -m "torture or not torture" tests/test_site.py
 
-schema: $(READY) ## write schemas/ anew from the models
+schema: $(READY) ## write schemas/ from the models
 	$(BIN)/python scripts/write_schema.py
 
 dist: $(READY)   ## wheels and sdists of all distributions
 	$(BIN)/python scripts/build_all.py dist
 
-licences: $(READY) ## whether the licences of all that is needed are among those that are allowed
+licences: $(READY) ## check that the licence of each dependency is one of those that we allow
 	$(BIN)/python scripts/licences.py
 
-release: $(READY) ## everything of a release but the upload, in dist/ (SKIP_TESTS=1 leaves `make test` out)
+release: $(READY) ## everything for a release except the upload, in dist/ (SKIP_TESTS=1 leaves out `make test`)
 	$(BIN)/python scripts/release.py
 
-clean:           ## remove everything that make made
+clean:           ## remove everything that make has made
 	rm -rf $(VENV) dist build .cache .coverage* .mypy_cache .ruff_cache .import_linter_cache

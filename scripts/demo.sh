@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job in a temporary folder, with the real command line: each command is printed before its output.
+# The main steps from `init` to `run` in a temporary folder: each command is printed before its output.
 set -eu
 
 examples=$(cd "$(dirname "$0")/../examples" && pwd)

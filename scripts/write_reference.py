@@ -339,19 +339,19 @@ def _annotation(text: str) -> str:
     return " or ".join(parts)
 
 
-def floors() -> Iterator[str]:
-    """Yield the floors as import-linter holds them, and what each room says of itself."""
+def import_layers() -> Iterator[str]:
+    """Yield the layers as import-linter checks them, with the first line of each package's docstring."""
     tools = tomllib.loads((TARGET.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    yield "| floor | rooms |\n|---|---|"
+    yield "| layer | packages and modules |\n|---|---|"
     contract = tools["importlinter"]["contracts"][0]
-    (house,) = contract["containers"]
+    (root,) = contract["containers"]
     layers = contract["layers"]
     for height, layer in zip(range(len(layers), 0, -1), layers, strict=True):
-        rooms = [
-            f"`{name}`: {_cell(_first_line(importlib.import_module(f'{house}.{name}')))}"
+        members = [
+            f"`{name}`: {_cell(_first_line(importlib.import_module(f'{root}.{name}')))}"
             for name in layer.split(" | ")
         ]
-        yield f"| {height} | {'<br>'.join(rooms)} |"
+        yield f"| {height} | {'<br>'.join(members)} |"
 
 
 _PUBLIC_AT = {
@@ -515,7 +515,7 @@ def _heading(page: Path) -> str:
 BLOCKS = {
     "README.md": ("backends", backends_table),
     "docs/index.md": ("backends", backends_list),
-    "docs/explanation/architecture.md": ("floors", floors),
+    "docs/explanation/architecture.md": ("layers", import_layers),
 }
 
 

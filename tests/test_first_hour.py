@@ -28,9 +28,9 @@ DATABASE_URL=postgres://app:${DATABASE_PASSWORD}@localhost/orders
 
 
 def commands():
-    """Return the commands of the README's first block under "A minute of it"."""
+    """Return the commands of the README's first block under "In one minute"."""
     page = (ROOT / "README.md").read_text()
-    block = re.search(r"## A minute of it\n.*?```console\n(.*?)```", page, re.DOTALL)
+    block = re.search(r"## In one minute\n.*?```console\n(.*?)```", page, re.DOTALL)
     assert block is not None
     return [line.removeprefix("$ ") for line in block[1].splitlines()]
 

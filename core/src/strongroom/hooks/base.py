@@ -22,7 +22,7 @@ class SecretHook:
     def after(self, event: SecretEvent) -> None:
         """See how it ended: once for each `before` that was entered, even one that raised."""
 
-    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which is on a floor above
+    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, in a layer above
         """Meet a registry whose operations it will see, perhaps more than once; refer to it weakly."""
 
     def registry_closing(self, registry: Any) -> None:  # as above

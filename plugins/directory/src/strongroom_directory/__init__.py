@@ -1,4 +1,4 @@
-"""Secrets as files of a folder: Kubernetes and Docker mounts, credentials of systemd."""
+"""Secrets as files in a folder: Kubernetes and Docker mounts, credentials of systemd."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Return the descriptor of `type: directory`."""
     yield Plugin(
         name="directory",
-        summary="Secrets as files of a folder: Kubernetes and Docker mounts, credentials of systemd.",
+        summary="Secrets as files in a folder: Kubernetes and Docker mounts, credentials of systemd.",
         config=DirectoryConfig,
         factory="strongroom_directory.provider:DirectorySecretProvider",
         address=frozenset({"path", "suffix"}),

@@ -1,4 +1,4 @@
-"""Secrets of any store, through a program in any language that speaks JSON-RPC."""
+"""Secrets in any store, through a program in any language that speaks JSON-RPC."""
 
 from __future__ import annotations
 

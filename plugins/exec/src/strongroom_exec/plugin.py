@@ -14,7 +14,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Return the descriptor of `type: exec`."""
     yield Plugin(
         name="exec",
-        summary="Secrets of any store, through a program in any language that speaks JSON-RPC.",
+        summary="Secrets in any store, through a program in any language that speaks JSON-RPC.",
         config=ExecConfig,
         factory="strongroom_exec.provider:ExecSecretProvider",
         address=frozenset({"command", "folder"}),

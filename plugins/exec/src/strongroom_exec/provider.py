@@ -58,7 +58,7 @@ _PARALLEL: Final = 32
 
 
 class ExecSecretProvider(BaseProvider):
-    """Secrets of any store, through a program that speaks JSON-RPC 2.0 on its standard input and output.
+    """Secrets in any store, through a program that speaks JSON-RPC 2.0 on its standard input and output.
 
     The program is started at the first call, goes on running, and is started again after a pause where it
     ended, hung or talked nonsense. What it says on its standard error goes to the logger `strongroom.exec`,

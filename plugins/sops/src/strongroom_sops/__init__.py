@@ -1,4 +1,4 @@
-"""Secrets in a file of sops, read and written by the program sops."""
+"""Secrets in a sops file, read and written by the program `sops`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Return the descriptor of `type: sops`."""
     yield Plugin(
         name="sops",
-        summary="Secrets in a file of sops, read and written by the program sops.",
+        summary="Secrets in a sops file, read and written by the program `sops`.",
         config=SopsConfig,
         factory="strongroom_sops.provider:SopsSecretProvider",
         address=frozenset({"path"}),

@@ -46,7 +46,7 @@ class _State(NamedTuple):
 
 
 class SopsSecretProvider(BaseProvider):
-    """Secrets in a file of sops, read and written by the program itself; `/` descends in it.
+    """Secrets in a sops file, read and written by the program `sops`; `/` descends in it.
 
     What was decrypted is kept in this process while the file stays as it is.
 
