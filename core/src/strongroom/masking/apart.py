@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from strongroom._frozen import NamedTuple
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.dumps import characters_at
 from strongroom.masking.looks import shown, width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -135,12 +135,12 @@ def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
 def _base64_forms(raw: bytes) -> Iterator[bytes]:
     for offset, undecided in ((0, 0), (1, 2), (2, 3)):
         # Characters that also depend on the bytes before or behind cannot be known.
-        whole = base64.b64encode(bytes(offset) + raw).rstrip(b"=")[undecided:]
+        whole = binascii.b2a_base64(bytes(offset) + raw, newline=False).rstrip(b"=")[undecided:]
         sure = whole if (offset + len(raw)) % 3 == 0 else whole[:-1]
         for form in (sure, whole):
             yield form
             yield form.translate(_TO_URL_ALPHABET)
-    whole = base64.b64encode(raw).rstrip(b"=")
+    whole = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
     for width in _WRAPPED_AT:
         if len(whole) > width:
             pieces = [whole[start : start + width] for start in range(0, len(whole), width)]

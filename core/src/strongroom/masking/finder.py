@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
+from strongroom._frozen import NamedTuple
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.anchors import (
     NEITHER_LETTER_NOR_DIGIT,

@@ -29,7 +29,10 @@ _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
 _ADDRESS = 7
 _LONGEST_ADDRESS = 16
 _LONG_WORDS = {8, 16}
-_LONGEST_WORD = 16
+_ONE_NUMBER = compiled_later(
+    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
+)
+"""Digits without a sign between, on one line or more, of which one is longer than the words of a dump."""
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -46,7 +49,7 @@ def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()
         if not known.covers(at, end):
-            if at > _MOST_GONE and b" " not in run[0].strip() and _is_one_number(run[0]):
+            if at > _MOST_GONE and _ONE_NUMBER.fullmatch(run[0]) and b" " not in run[0].strip():
                 hashes.append((run[0], at))
             else:
                 found, end = _listed(data, at, run[0])
@@ -104,7 +107,7 @@ def _of_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
 def _numbers(text: bytes, start: int) -> Iterator[View]:
     if len(text.translate(None, _SEPARATORS)) < _LEAST_NUMBERS:
         return
-    if _is_one_number(text):
+    if _ONE_NUMBER.fullmatch(text):
         if not any(_of_text([(text, start)])):
             return
         if text.isalnum():
@@ -133,15 +136,6 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     yield from _decimal_lists(text, start)
     yield from _of_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
-
-
-def _is_one_number(text: bytes) -> bool:
-    """Return whether digits without a sign between are one number, on one line or more, and not a list."""
-    digits = text.translate(None, _BLANKS)
-    if not digits.isalnum() or b"x" in digits or b"X" in digits:
-        return False
-    lines = text.split()
-    return len(lines) < _LEAST_NUMBERS and max(map(len, lines)) > _LONGEST_WORD
 
 
 def _of_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:
@@ -207,7 +201,7 @@ def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) 
 
 def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
     joined = b"".join(words)
-    ends = list(accumulate(len(word) for word in words))
+    ends = list(accumulate(map(len, words)))
 
     def place(digit: int) -> int:
         which = bisect_right(ends, digit)

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from typing import NamedTuple
 
+from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 
 __all__ = ["LOOKS", "Look", "shown", "step_left", "step_right", "width"]

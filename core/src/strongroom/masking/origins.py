@@ -6,7 +6,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+
+from strongroom._frozen import NamedTuple
 
 __all__ = [
     "LEAST",

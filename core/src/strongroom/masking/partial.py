@@ -5,8 +5,8 @@ from __future__ import annotations
 from binascii import a2b_base64, a2b_hex, b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.limits import ENOUGH

@@ -75,9 +75,8 @@ _BREAK = (
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
 _BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
-_BASE64_BROKEN = compiled_later(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
+_GOES_ON = compiled_later(rb"(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)+")
 _LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
-_MAY_BREAK = b"\\%\r\n \t"
 # The same in a run that has no other signs; Python searches fast for what begins with one of a set.
 _BREAKS = compiled_later(
     rb"[ \t\r\n\\%](?:(?<=[\\])\\{0,15}(?:r\\{1,16})?n|(?<=%)0[aAdD](?:%0[aA])?"
@@ -266,12 +265,10 @@ def _runs(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[tupl
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
         end = plain = run.end()
-        if end - at >= _LEAST_LINE and end < len(data) and data[end] in _MAY_BREAK:
-            run = _BASE64_BROKEN.match(data, at)
-            assert run is not None  # noqa: S101  # it takes what the other one took
-            end = run.end()
+        if end - at >= _LEAST_LINE and (more := _GOES_ON.match(data, end)):
+            end = more.end()
         if not known.covers(at, end):
-            yield run[0], at, end > plain
+            yield data[at:end], at, end > plain
         at = marked.find(RUN, end)
 
 
