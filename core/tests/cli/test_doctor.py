@@ -258,7 +258,7 @@ def test_an_audit_log_that_cannot_be_written(doctor, tmp_path):
     assert list(Path("trail").iterdir()) == []
     with SecretProviderRegistry("strongroom.yaml") as registry:
         registry.list_secrets()
-    assert doctor(spec)[subject][:2] == (True, "1 entries, unchanged")
+    assert doctor(spec)[subject][:2] == (True, "1 entry, unchanged")
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     had = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

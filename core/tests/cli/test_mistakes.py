@@ -372,8 +372,12 @@ def test_init_takes_env_files_alone(here, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["trust", ""], 2, "PATH is empty"),
-        (["trust", "--folder", ""], 2, "PATH is empty"),
+        (["trust", ""], 2, "PATH is empty; give a path, or leave out PATH for the spec that is found here"),
+        (
+            ["trust", "--folder", ""],
+            2,
+            "PATH is empty; give a path, or leave out PATH for the current folder",
+        ),
         (["trust", "--forget", ""], 2, "PATH is empty"),
         (["scan", ""], 2, "a PATH is empty"),
         (["scan", "app.key", ""], 2, "a PATH is empty"),

@@ -54,7 +54,7 @@ def test_what_changes_on_the_way_is_an_error():
             super().set_secrets({key: value.upper() for key, value in values.items()})
 
     with pytest.raises(
-        StrongroomError, match="1 keys read back with other values than written, the first is 'a'"
+        StrongroomError, match="1 key was read back with a value that was not written; the first is 'a'"
     ):
         store({"a": "x"}, Changing())
 

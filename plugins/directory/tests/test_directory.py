@@ -364,4 +364,4 @@ def test_doctor_names_files_that_are_not_text_and_no_backup_that_there_is_not(tm
 def test_doctor_tells_of_newlines(tmp_path):
     (tmp_path / "a").write_text("x\n")
     (tmp_path / "b").write_text("x")
-    assert DirectorySecretProvider(tmp_path).diagnose()["end in a newline"].startswith("1 values")
+    assert DirectorySecretProvider(tmp_path).diagnose()["end in a newline"].startswith("1 value, ")

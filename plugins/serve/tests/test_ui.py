@@ -215,7 +215,7 @@ def test_a_long_trail_is_not_verified_for_each_page(tmp_path):
     with SecretProviderRegistry(str(path)) as registry:
         registry.set_secret("first", VALUE)
         (row,) = overview.audit()
-        assert (row["ok"], row["finding"].partition(" (")[0]) == (True, "1 entries, unchanged")
+        assert (row["ok"], row["finding"].partition(" (")[0]) == (True, "1 entry, unchanged")
 
         registry.set_secret("second", VALUE)
         (log,) = tmp_path.glob("audit.jsonl")

@@ -88,7 +88,7 @@ class Command(click.Command):
                 help="Show where an error arose.",
             ),
             click.Option(
-                ["--quiet"], is_flag=True, expose_value=False, callback=_switch, help="Leave warnings out."
+                ["--quiet"], is_flag=True, expose_value=False, callback=_switch, help="Leave out warnings."
             ),
         ]
 
@@ -180,7 +180,7 @@ class _Group(click.Group):
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail; else STRONGROOM_REASON.")
 @click.option("--json", "as_json", is_flag=True, help="Print answers and errors as JSON.")
 @click.option("--debug", is_flag=True, help="Show where an error arose; never a value.")
-@click.option("--quiet", is_flag=True, help="Leave warnings out.")
+@click.option("--quiet", is_flag=True, help="Leave out warnings.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
 @click.pass_obj
 def app(settings: GlobalOptions, /, **given: Any) -> None:

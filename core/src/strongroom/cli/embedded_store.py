@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 all_tenants_option = click.option(
     "--all-tenants",
     is_flag=True,
-    help="Agree that it affects all tenants, where the pipeline has tenants.",
+    help="Agree that this affects all tenants, if the pipeline has tenants.",
 )
 
 

@@ -155,6 +155,11 @@ def from_now(seconds: float) -> str:
     return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as `1 key` or `2 keys`; `plural` if it is not the noun and `s`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
 def printable(path: str) -> str:
     """Return a path for a line of text: escaped if it holds a newline or a control character."""
     return path if path.isprintable() else ascii(path)

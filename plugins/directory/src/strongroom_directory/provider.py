@@ -163,9 +163,8 @@ class DirectorySecretProvider(BaseProvider):
             except (SecretNotFoundError, ValidationError):
                 continue
         if newlines:
-            report["end in a newline"] = (
-                f"{newlines} values, of which it is a part: write such files by printf"
-            )
+            values = "1 value" if newlines == 1 else f"{newlines} values"
+            report["end in a newline"] = f"{values}, of which it is a part: write such files with printf"
         return report
 
     def verify(self) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from strongroom.cli.output import counted
 from strongroom.errors import SecretNotFoundError, StrongroomError
 from strongroom.providers.base import layers
 
@@ -107,7 +108,9 @@ class Overview:
                 rows.append({"path": log.path, "ok": False, "finding": error.message, "entries": []})
                 continue
             ok = report.ok and report.anchored
-            finding = f"{report.entries} entries, unchanged" if ok else str(report.reason)
+            finding = (
+                f"{counted(report.entries, 'entry', 'entries')}, unchanged" if ok else str(report.reason)
+            )
             finding += f" (at {moment:%H:%M:%S} UTC)"
             rows.append({"path": log.path, "ok": ok, "finding": finding, "entries": last[::-1]})
         return rows

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
-from strongroom.cli.output import progress
+from strongroom.cli.output import counted, progress
 from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError, show_key
 from strongroom.parallel import present_in_parallel
 from strongroom.pipeline import read_many
@@ -108,7 +108,8 @@ def _store(
     wrong = [key for key in keys if stored.get(key) != values[key]]
     if wrong:
         raise StrongroomError(
-            f"{len(wrong)} keys read back with other values than written, the first is {show_key(wrong[0])}",
+            f"{counted(len(wrong), 'key was', 'keys were')} read back with a value that was not written; "
+            f"the first is {show_key(wrong[0])}",
             hint="nothing was deleted; a middleware may change values",
         )
 
@@ -134,9 +135,8 @@ def _refuse(settings: GlobalOptions, plan: Plan) -> None:
     if not settings.json:
         output.table(["key", "what"], plan.as_rows())
     raise errors.UsageError(
-        f"{'1 key holds' if len(plan.other) == 1 else f'{len(plan.other)} keys hold'} another value, "
-        f"the first is {show_key(plan.other[0])}; "
-        "nothing was written",
+        f"{counted(len(plan.other), 'key holds', 'keys hold')} another value, "
+        f"the first is {show_key(plan.other[0])}; nothing was written",
         code=errors.CONFLICT,
         hint="replace them with --overwrite",
     )

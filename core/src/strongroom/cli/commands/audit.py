@@ -46,16 +46,16 @@ def audit_command() -> None:
 @audit_command.command("verify", cls=Command, short_help="Check that the logs are what was written to them.")
 @click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
-@click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
+@click.option("--allow-unanchored", is_flag=True, help="Accept a log that has lost its head.")
 @click.option(
     "--first",
     metavar="N",
     type=click.IntRange(min=1),
     default=1,
-    help="Do not mind that the pieces with the entries before N were removed.",
+    help="Accept that the pieces with the entries before N were removed.",
 )
 @click.option(
-    "--expect-head", metavar="HASH", help="An anchor kept elsewhere, that the chain must go through."
+    "--expect-head", metavar="HASH", help="An anchor kept elsewhere, through which the chain must go."
 )
 @click.pass_obj
 def verify_command(
@@ -69,10 +69,10 @@ def verify_command(
 ) -> int:
     """Say whether each log is what was written to it, and if not, which line is the first that is not.
 
-    Several PATHs are one chain in pieces, as logrotate leaves them; in which order they are named does not
-    matter. Pieces that are not named are looked for beside the log: all that begins with its name and a dot,
-    unpacked where it ends with `.gz`. Exits with 6 if a log does not verify, where entries before its first
-    one are missing, or where its end is not anchored.
+    Several PATHs are one chain in pieces, as logrotate leaves them, in any order. Pieces that are not named
+    are looked for beside the log: all files whose names begin with its name and a dot, unpacked if they end
+    with `.gz`. Exits with 6 if a log does not verify, if entries before its first one are missing, or if its
+    end is not anchored.
 
     Example: strongroom audit verify audit.jsonl.1 audit.jsonl
     """
@@ -117,7 +117,7 @@ def _summary(report: AuditReport) -> str:
         if str(report.reason).endswith(MISSING):
             hint = ": name the pieces that hold them, or say --first if they were removed on purpose"
         return f"NOT OK{where}: {report.reason}{hint}"
-    lines = f"{report.entries} entries" if report.entries != 1 else "1 entry"
+    lines = output.counted(report.entries, "entry", "entries")
     if report.first > 1:
         lines += f" from number {report.first}"
     if not report.anchored:
@@ -136,7 +136,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--key",
                 metavar="KEY",
                 shell_complete=completions.keys,
-                help="Only this key; `app/*` means all that begin so.",
+                help="Only this key; `app/*` means all keys that begin with app/.",
             ),
             click.option("--tenant", "of_tenant", metavar="ID", help="Only what was done for this tenant."),
             click.option("--actor", metavar="NAME", help="Only what this actor did."),
@@ -185,7 +185,7 @@ def _filter(**given: str | None) -> Filter:
 def show_command(
     settings: GlobalOptions, /, paths: Sequence[str], last: int | None, **given: str | None
 ) -> None:
-    """Show the lines of the audit trail, those that the options choose; `verify` tells whether they are true.
+    """Show the lines of the audit trail that the options select; `verify` checks whether they are true.
 
     Example: strongroom audit show --key 'database/*' --outcome denied --since 7d
     """
@@ -204,8 +204,10 @@ def show_command(
 @audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
 @click.argument("path", required=False, shell_complete=completions.files)
 @_filters
-@click.option("-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="Lines to begin with.")
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is added; ends on Ctrl-C.")
+@click.option(
+    "-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="How many lines to begin with."
+)
+@click.option("-f", "--follow", "following", is_flag=True, help="Show what is added, until Ctrl-C.")
 @click.pass_obj
 def tail_command(
     settings: GlobalOptions, /, *, path: str | None, last: int, following: bool, **given: str | None
@@ -234,13 +236,13 @@ def tail_command(
     "--never-read-days",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Instead the keys that are there, and that nobody read in N days.",
+    help="Show instead the stored keys that nobody has read in N days.",
 )
 @click.pass_obj
 def stats_command(
     settings: GlobalOptions, /, *, paths: Sequence[str], never_read_days: int | None, **given: str | None
 ) -> None:
-    """Count who did what to which secret, and when last.
+    """Count who did what to which secret, and show when it was last done.
 
     Example: strongroom audit stats --operation get --since 30d
     """

@@ -27,9 +27,9 @@ def cache_command() -> None:
 def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     """Clear KEY, or everything, from the caches, so that the next read asks the backend.
 
-    It is forgotten in the second level that processes share, and so in every process that hears its drops,
-    for the tenant that --tenant names. Without one, KEY is a secret of no tenant, and everything is that of
-    all tenants. Exits with 5 if a second level does not answer: then nothing is forgotten there.
+    The second level that processes share forgets it, and so does every process that listens to that level,
+    for the tenant that --tenant names. Without --tenant, KEY is a secret outside any tenant, and everything
+    includes all tenants. Exits with 5 if a second level does not answer: then nothing is forgotten there.
 
     Example: strongroom cache clear database/password
     """

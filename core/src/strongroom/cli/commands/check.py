@@ -31,7 +31,7 @@ __all__ = ["check_command"]
 def check_command(
     settings: GlobalOptions, *, fix: bool, offline: bool, group: str | None, form: str | None
 ) -> int:
-    """Check every declared secret: there, of its type, not due for rotation. Exits with 7 if not.
+    """Check that every declared secret is there, has its type and is not due; exits with 7 if not.
 
     Example: strongroom check --offline
     """

@@ -45,8 +45,8 @@ def copy_command(
 ) -> int:
     """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Run it again to continue.
 
-    With --delete-source, what has changed in SRC or DST meanwhile is kept, as is what is in the middle of a
-    rotation, and the exit code is 8.
+    With --delete-source, a secret that has changed in SRC or DST meanwhile, or whose rotation has not ended,
+    is kept, and the exit code is 8.
 
     Example: strongroom copy app vault --dry-run
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @command("delete")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
 def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
-    """Delete the secrets under all KEYs; those that are not there are reported, the others deleted.
+    """Delete the secrets under the KEYs; those that are not there are reported, and the others deleted.
 
     Example: strongroom delete database/password old/token
     """

@@ -36,7 +36,7 @@ class Side(NamedTuple):
 @click.argument("right", metavar="RIGHT", shell_complete=completions.pipelines)
 @click.option("--prefix", metavar="P", default="", help="Only the keys, or names, that begin with P.")
 @click.option(
-    "--profiles", is_flag=True, help="LEFT and RIGHT are profiles, even where pipelines have these names."
+    "--profiles", is_flag=True, help="LEFT and RIGHT are profiles, even if pipelines have these names."
 )
 @click.option("--all", "everything", is_flag=True, help="Also show what is the same.")
 def diff_command(
@@ -44,8 +44,8 @@ def diff_command(
 ) -> int:
     """Compare the secrets of two pipelines, or what two profiles make of the declared secrets.
 
-    No value is shown. As a profile - is the spec without one. Two profiles of a spec that declares no secrets
-    are compared by all keys. Exits with 7 if anything differs or cannot be compared.
+    No value is shown. As a profile, - means the spec without one. If the spec declares no secrets, all keys
+    of two profiles are compared. Exits with 7 if anything differs or cannot be compared.
 
     Example: strongroom diff app vault
     """

@@ -13,6 +13,7 @@ import click
 
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
+from strongroom.cli.output import counted
 from strongroom.errors import (
     AuthenticationError,
     ConflictError,
@@ -45,14 +46,14 @@ class Check(NamedTuple):
 
 
 @command("doctor")
-@click.option("--serve", is_flag=True, help="Look at what `strongroom serve` needs, without starting it.")
+@click.option("--serve", is_flag=True, help="Check what `strongroom serve` needs, without starting it.")
 def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
-    """Look at the spec, plugins, permissions and every backend: reachable, logged in as whom, clock.
+    """Check the spec, plugins, permissions and every backend: whether it answers, its login and its clock.
 
-    It also looks at second levels of caches, the lock of rotations, rotations that have not ended, leases
-    that were left behind or are near their end, and audit logs.
+    It also checks second levels of caches, the rotation lock, rotations that have not ended, leases that
+    were left behind or are about to end, and audit logs.
 
-    With --serve, it looks at the section `serve:` alone: its socket, address, certificate and clients, and
+    With --serve, it checks only the section `serve:`: its socket, address, certificate and clients, and
     whether a running server is healthy. Exits with 7 if something is wrong.
 
     Example: strongroom doctor
@@ -82,7 +83,7 @@ def _plugins() -> Iterator[Check]:
             problem = f"{row.distribution} {row.version}: {row.error}"
             yield Check(f"plugin {row.name}", False, problem, f"reinstall or upgrade {row.distribution}")
     usable = sum(row.error is None for row in rows)
-    yield Check("plugins", True, f"{_count(usable, 'component')} can be used")
+    yield Check("plugins", True, f"{counted(usable, 'component')} can be used")
 
 
 def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
@@ -91,7 +92,7 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
     except StrongroomError as error:
         yield Check("spec", False, error.message, error.hint)
         return
-    about = f"{_count(len(plan.pipelines), 'pipeline')}, {_count(len(plan.secrets), 'declared secret')}"
+    about = f"{counted(len(plan.pipelines), 'pipeline')}, {counted(len(plan.secrets), 'declared secret')}"
     yield Check("spec", True, f"{plan.source}: {about}")
     try:
         registry = settings.registry()
@@ -198,7 +199,7 @@ def _leases(plan: Plan) -> Iterator[Check]:
                 finding = f"it ends in {_time(left)}, and process {lease.pid} neither renewed nor replaced it"
                 yield Check(subject, False, finding, hint)
     if count:
-        yield Check("leases", None, f"{_count(count, 'lease')} of this spec in the ledger")
+        yield Check("leases", None, f"{counted(count, 'lease')} of this spec in the ledger")
 
 
 def _time(seconds: float) -> str:
@@ -233,7 +234,11 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
         if not good:  # and it is left as it is
             yield Check(subject, False, str(report.reason), hint)
         else:
-            yield _writable(Check(subject, True, f"{report.entries} entries, unchanged"), log.path, keys)
+            yield _writable(
+                Check(subject, True, f"{counted(report.entries, 'entry', 'entries')}, unchanged"),
+                log.path,
+                keys,
+            )
         weakness = keys.weakness(log.path)
         if weakness is not None:
             again = "move log, .head and key away together, and give a key of `strongroom keygen`"
@@ -347,7 +352,7 @@ def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:
         elif subject == "can_list" and answer in {"yes", "no"}:
             keys = f"{'lists' if answer == 'yes' else 'may not list'} keys"
             number = more.removesuffix(" keys")
-            yield _count(int(number), "key") if number.isdecimal() else f"{keys}: {more}" if more else keys
+            yield counted(int(number), "key") if number.isdecimal() else f"{keys}: {more}" if more else keys
         elif subject == "identity":
             unknown = answer_text.startswith(("unknown", "not "))
             yield f"login {answer_text}" if unknown else f"logged in as {answer_text}"
@@ -356,7 +361,3 @@ def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:
             yield f"its clock differs by {seconds:.0f} s" if abs(seconds) >= 1 else "its clock agrees"
         else:
             yield f"{subject.replace('_', ' ')} {answer_text}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

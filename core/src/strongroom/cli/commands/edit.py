@@ -38,10 +38,10 @@ _DEFAULT_EDITOR = "vi"
 def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> None:
     """Open the value of KEY in an editor, and store what was saved.
 
-    The editor is $VISUAL, else $EDITOR, else vi. It opens a file that only you can read, in memory where the
-    system allows it, which is removed afterwards. Nothing is stored if the text is unchanged, the editor
-    fails, or another value was stored meanwhile (exit 8). A newline that the editor added at the end is
-    dropped.
+    The editor is $VISUAL, else $EDITOR, else vi. It opens a file that only you can read, in memory if the
+    system allows it, and the file is removed afterwards. Nothing is stored if the text is unchanged, the
+    editor fails, or another value was stored meanwhile (exit 8). A newline that the editor added at the end
+    is dropped.
 
     Example: EDITOR="sed -i s/old/new/" strongroom edit database/password
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("key", shell_complete=completions.keys)
 @click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
-    """Show which pipeline answers KEY and what a read passes on its way; no backend is asked.
+    """Show which pipeline answers KEY and what a read passes through; no backend is asked.
 
     KEY may be a declared name, which stands for the key in its declaration.
 

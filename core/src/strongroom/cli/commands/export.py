@@ -34,8 +34,8 @@ def export_command(
 ) -> None:
     """Print the declared secrets by name, or all keys under a prefix; keys become names such as DATABASE_URL.
 
-    What a format cannot hold, such as a newline in docker's, is refused, and nothing is printed; so are the
-    names that `run` refuses, such as PATH.
+    A value that the format cannot represent, such as a newline in docker's, is refused, and nothing is
+    printed; so is a name that `run` refuses, such as PATH.
 
     Example: strongroom export --format json
     """

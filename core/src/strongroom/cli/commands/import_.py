@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "kind", type=click.Choice(FORMATS), help="The format of FILE, if its extension does not say."
 )
-@click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
+@click.option("--overwrite", is_flag=True, help="Replace different values that are already stored.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 def import_command(
     settings: GlobalOptions, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
 ) -> None:
-    """Store the names and values of FILE: `.env`, or JSON or YAML by its extension or --format.
+    """Store the names and values in FILE: `.env`, or JSON or YAML by its extension or --format.
 
     --format docker reads files for `docker run --env-file`, where quotes and # are part of a value.
 
     --format keepass reads what `keepassxc-cli export --format csv` (or xml) prints, and the XML of KeePass 2.
 
     Declared names are stored under their key; others under their own name. Exits with 8 if a different value
-    is stored already.
+    is already stored.
 
     Example: strongroom import .env --dry-run
     """

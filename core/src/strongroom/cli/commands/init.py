@@ -60,7 +60,7 @@ _NO_SECRETS = """
     "source",
     metavar=".env",
     shell_complete=completions.files,
-    help="Store the names and values of this file.",
+    help="Store the names and values in this file.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing spec; a store or key is never replaced.")
 def init_command(settings: GlobalOptions, source: str | None, force: bool) -> None:
@@ -257,7 +257,7 @@ def _git_lists(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str
 def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: list[str]) -> list[str]:
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
-        took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
+        took = output.counted(len(values), "secret")
         left = "; it still holds unencrypted values: delete it" if values and Path(source).is_file() else ""
         left += f", except {', '.join(dict.fromkeys(left_out))}" if left and left_out else ""
         lines.append(f"took over {took} from {source}{left}")

@@ -53,7 +53,7 @@ def list_command(settings: GlobalOptions) -> int:
 @click.argument("lease_id", metavar="ID")
 @click.pass_obj
 def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
-    """End the lease ID now, whichever process holds it; its pipeline is that of the spec.
+    """End the lease ID now, whichever process holds it; its pipeline must be in the spec.
 
     Example: strongroom lease revoke database/creds/app/6IqW2yTY
     """
@@ -88,7 +88,7 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
 def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends in one of four ways
     """Revoke the leases that dead processes left behind in the pipelines of the spec, and name the others.
 
-    A lease of another server, as another profile has it, is one of the others. Exits with 5 if one could not
+    Leases of another server, such as another profile's, are among the others. Exits with 5 if one could not
     be revoked: it stays in the ledger.
 
     Example: strongroom lease sweep

@@ -14,8 +14,10 @@ __all__ = ["list_command"]
 
 @command("list")
 @click.argument("prefix", required=False, default="", shell_complete=completions.keys)
-@click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
-@click.option("--long", "long", is_flag=True, help="Show age, version, declared name and when it is due.")
+@click.option("--tree", is_flag=True, help="Draw the keys as a tree of their segments.")
+@click.option(
+    "--long", "long", is_flag=True, help="Show each key's age, version, declared name and due date."
+)
 def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool) -> None:
     """List the keys, or those that begin with PREFIX, one per line.
 

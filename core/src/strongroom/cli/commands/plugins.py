@@ -24,9 +24,9 @@ def plugins_command(
 ) -> int:
     """List the plugins with what they provide, what is wrong with broken ones, and what could be installed.
 
-    `plugins new NAME` writes strongroom-NAME, a small distribution that works and is tested by the kit.
-    `plugins kit-exec -- CMD...` holds a program for `type: exec` to the conformance kit; it ends with 7 where
-    a test fails. The program's store must be empty, and is emptied again.
+    `plugins new NAME` writes strongroom-NAME, a small distribution that works and passes the conformance kit.
+    `plugins kit-exec -- CMD...` runs that kit on a program for `type: exec`; it exits with 7 if a test fails.
+    The program's store must be empty, and is emptied again.
 
     Example: strongroom plugins
     """

@@ -11,7 +11,7 @@ import click
 from strongroom.cli.app import command
 from strongroom.cli.embedded_store import all_tenants_option, report
 from strongroom.cli.errors import UsageError
-from strongroom.cli.output import progress
+from strongroom.cli.output import counted, progress
 from strongroom.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--new-key-file",
     metavar="F",
     type=click.Path(path_type=Path),
-    help="Take the new key from F, made where it is missing; without it a new key is generated.",
+    help="Take the new key from F, which is made if it is missing; otherwise a new key is generated.",
 )
 @click.option("--values", is_flag=True, help="Encrypt again what the encryption middleware wrote.")
 @click.option("--all", "everything", is_flag=True, help="Encrypt everything again that uses this key file.")
@@ -39,10 +39,11 @@ def rekey_command(
     The old key stays beside the new one, as `<key file>.old-<key id>`: backups need it. If the spec, in any
     profile, also uses the key file for something else, nothing is done without --all.
 
-    After a crash at any point, everything opens with the old key or the new one; run it again then. With
-    --values, and where the pipeline has no store in a file, it writes again every value that the encryption
-    middleware did not encrypt with the first of its keys, or with the latest version of its transit key: with
-    --tenant those of one tenant, with --all-tenants those of all.
+    After a crash at any point, everything opens with the old key or the new one; then run it again.
+
+    With --values, or if the pipeline has no store in a file, it encrypts again each value that is not yet
+    under the first key of the encryption middleware, or under the latest version of its transit key; with
+    --tenant the values of one tenant, with --all-tenants those of all.
 
     Example: strongroom rekey
     """
@@ -80,7 +81,8 @@ def _rekey_values(
         lambda: rekey_values(pipeline, encryption, all_tenants=all_tenants, progress=advance),
         all_tenants=all_tenants or current_tenant() is not None,
     )
-    report(settings, {"rekeyed": True, "values": written}, f"{written} values were encrypted again")
+    values = counted(written, "value was", "values were")
+    report(settings, {"rekeyed": True, "values": written}, f"{values} encrypted again")
 
 
 def _rekey_store(

@@ -13,12 +13,14 @@ __all__ = ["render_command"]
 
 @command("render")
 @click.argument("template", type=click.Path(allow_dash=True))
-@click.option("-o", "--output", "target", metavar="FILE", type=click.Path(), help="Write FILE, 0600.")
+@click.option(
+    "-o", "--output", "target", metavar="FILE", type=click.Path(), help="Write to FILE, with mode 0600."
+)
 def render_command(settings: GlobalOptions, *, template: str, target: str | None) -> None:
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
 
     A name that is not declared is an error. FILE is written whole or not at all; - is stdout, and a device or
-    pipe is written to.
+    pipe is written to directly.
     Jinja2 comes with the extra: pip install 'strongroom[templates]'.
 
     Example: strongroom render config.ini.j2 -o config.ini

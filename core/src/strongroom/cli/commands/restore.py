@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     "--key-file",
     metavar="F",
     type=click.Path(path_type=Path),
-    help="The key that FILE needs, where that is an older one than the store's.",
+    help="The key that FILE needs, if it is older than the store's.",
 )
 @all_tenants_option
 def restore_command(settings: GlobalOptions, *, file: Path, key_file: Path | None, all_tenants: bool) -> None:
     """Replace the store with the backup FILE; a damaged store is moved aside and kept.
 
     A backup from before a rekey needs the key of that time, which the rekey left beside the key file: the
-    error names it. Afterwards the store is under its own key again.
+    error names it. Afterwards the store is encrypted under its current key again.
 
     Example: strongroom restore secrets.backup
     """

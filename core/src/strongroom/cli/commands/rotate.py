@@ -37,14 +37,14 @@ _NOTHING_DUE = "nothing is due"
 @command("rotate")
 @click.argument("key", required=False, shell_complete=completions.keys)
 @click.option(
-    "--due", is_flag=True, help="Rotate all that is declared and due, and finish what is in flight."
+    "--due", is_flag=True, help="Rotate every declared secret that is due, and finish rotations in flight."
 )
 @click.option("--status", is_flag=True, help="Show the state of KEY, or of every declared secret.")
 @click.option("--resume", is_flag=True, help="Finish the rotation of KEY that is in flight.")
 @click.option(
     "--rollback",
     is_flag=True,
-    help="Undo KEY's rotation; after its end, within grace_seconds, put the previous value back.",
+    help="Undo KEY's rotation; after its end, within grace_seconds, restore the previous value.",
 )
 @click.option("--forget", is_flag=True, help="Drop the record of KEY's rotation; look at it first.")
 @click.option("--rehearse", is_flag=True, help="Let KEY's rotator do every step on a temporary user.")
@@ -64,8 +64,8 @@ def rotate_command(
 ) -> int:
     """Give KEY a new value as its `rotate:` says; readers get the old one until the new one works.
 
-    After a crash, or where a program of the rotation fails, --resume goes on and --rollback undoes. KEY may
-    be a declared name.
+    After a crash, or if a program of the rotation fails, --resume continues the rotation and --rollback
+    undoes it. KEY may be a declared name.
 
     Example: strongroom rotate --due
     """

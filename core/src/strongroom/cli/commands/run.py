@@ -34,18 +34,18 @@ __all__ = ["run_command"]
     "--keep-env",
     metavar="NAME",
     multiple=True,
-    help="Leave this credential in the environment; may be given again.",
+    help="Leave this credential in the environment; may be repeated.",
 )
 @click.option("--watch", is_flag=True, help="Restart or signal CMD when one of its secrets changes.")
 @click.option(
     "--on-change",
     metavar="restart|SIGNAL",
-    help="With --watch: restart CMD, or send it a signal, such as HUP (files alone change).",
+    help="With --watch: restart CMD, or send it a signal, such as HUP (only its secret files change).",
 )
 @click.option(
     "--poll-seconds",
     type=float,
-    help="With --watch: seconds between looks at backends that do not announce changes (30).",
+    help="With --watch: seconds between polls of backends that do not announce changes (30).",
 )
 @click.option(
     "--stop-timeout", type=float, help="With --watch: seconds from SIGTERM to SIGKILL at a restart (10)."

@@ -42,7 +42,7 @@ def scan_command(
     as_hook: bool,
     found: str | None,
 ) -> int:
-    """Look for the stored values themselves, also encoded, in files; exits with 7 if any are found.
+    """Look for the stored values themselves, plain or encoded, in files; exits with 7 if any are found.
 
     Without PATH, the current folder is searched; - is standard input. Files that git ignores are left out
     unless they are named. If something cannot be read, it is named, and the exit code is 4 unless a value
@@ -102,9 +102,9 @@ def _print(
         f"{output.printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})"
         for one in findings
     )
-    found = {0: "nothing", 1: "1 place"}.get(len(findings), f"{len(findings)} places")
+    found = output.counted(len(findings), "place") if findings else "nothing"
     rest = f"; {len(unread)} could not be read" if unread else ""
-    output.lines([f"{found} in {count} file{'' if count == 1 else 's'}{rest}"])
+    output.lines([f"{found} in {output.counted(count, 'file')}{rest}"])
 
 
 def _install(settings: GlobalOptions) -> None:

@@ -20,7 +20,7 @@ __all__ = ["serve_command"]
 def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | None) -> int:
     """Answer clients of Vault's KV version 2, and of AWS's secrets agent, with the spec's pipelines.
 
-    Without --socket and --listen it listens where `serve:` of the spec says. SIGTERM ends it once requests in
+    Without --socket and --listen it listens where the spec's `serve:` says. SIGTERM ends it once requests in
     flight are answered; SIGHUP makes it read the spec again. Exits with 8 if a server already listens there.
 
     Example: strongroom serve --socket strongroom.sock

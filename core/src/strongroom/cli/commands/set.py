@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep the newline that stdin, or a pasted text, ends with.")
-@click.option(
-    "--allow-empty", is_flag=True, help="Let the value be empty, even where it replaces another one."
-)
+@click.option("--allow-empty", is_flag=True, help="Let the value be empty, even if it replaces another one.")
 @click.option(
     "--declare", is_flag=True, help="Add KEY to the spec's `secrets:`, so that `run` hands it over."
 )
@@ -60,8 +58,8 @@ def set_command(
     """Store VALUE under KEY; without VALUE read stdin, or ask on a terminal without showing it.
 
     KEY may also be a declared name: if no key has that name, it stands for the key in its declaration, and
-    for its `field` of that secret. With --declare, KEY becomes a declared name; the rest of the spec stays as
-    it is, and the changed spec is trusted.
+    for the `field` there. With --declare, KEY becomes a declared name; the rest of the spec stays as it is,
+    and the changed spec is trusted.
 
     Example: printf %s "$PASSWORD" | strongroom set database/password
     """

@@ -46,7 +46,8 @@ def trust_command(
     errors.the_one_of({"list": listing, "folder": folder})
     errors.the_one_of({"list": listing, "forget": forget})
     if path == "":  # of a variable that is not set; it would be the current folder
-        raise errors.UsageError("PATH is empty", hint="leave it out to mean what is found here")
+        meant = "the current folder" if folder else "the spec that is found here"
+        raise errors.UsageError("PATH is empty", hint=f"give a path, or leave out PATH for {meant}")
     if listing:
         if path is not None:
             raise errors.UsageError("--list lists all that is trusted: leave PATH out")

@@ -321,8 +321,8 @@ def _settled(
         done[name] = Assignment(assignment.line, _joined(parts))
     if left:
         warn(
-            f"{path}: a ${{…}} in {', '.join(left)} is taken as text: it names nothing in this file,  "
-            "or goes round in a circle"
+            f"{path}: a ${{…}} in {', '.join(left)} is taken as text: it names nothing in this file, "
+            "or refers to itself in a circle"
         )
     return done
 
@@ -384,5 +384,5 @@ def _refused(path: Path, problems: Sequence[tuple[int, str]], hint: str | None) 
     """Return one error for all lines that are wrong."""
     said = [f"{path}:{line}: {problem}" for line, problem in problems[:_MOST_SHOWN]]
     if len(problems) > _MOST_SHOWN:
-        said.append(f"and {len(problems) - _MOST_SHOWN} lines more")
+        said.append(f"and {len(problems) - _MOST_SHOWN} more lines")
     return UsageError("; ".join(said), hint=hint)
