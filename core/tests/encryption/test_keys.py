@@ -49,7 +49,7 @@ def test_text_form_round_trips(raw):
 
 
 def test_every_changed_character_is_noticed():
-    """One wrong character anywhere behind the prefix fails the check sum."""
+    """One wrong character anywhere behind the prefix fails the checksum."""
     key = generate_key()
     for place in range(5, len(key)):
         other = "A" if key[place] != "A" else "B"

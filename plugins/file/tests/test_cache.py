@@ -403,7 +403,7 @@ store.close()
 
 
 def test_others_that_hold_the_file_are_not_waited_for_long(path):
-    """A write behind another process ends with the time-out; reads go on."""
+    """A write behind another process ends with the timeout; reads go on."""
     with FileCacheStore(path, timeout_seconds=0.1) as store:
         store.set("a:b", b"data", 60)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

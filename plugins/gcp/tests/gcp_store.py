@@ -2,7 +2,7 @@
 
 It follows the documented behaviour of the real one: `latest` is the newest version whatever its state, reading a
 disabled or destroyed one is FAILED_PRECONDITION, versions count from 1, names and sizes are checked, lists come in
-pages, newest version first, and check sums are compared.
+pages, newest version first, and checksums are compared.
 """
 
 from __future__ import annotations

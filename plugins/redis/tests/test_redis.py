@@ -723,7 +723,7 @@ url, key = sys.argv[1:]
 store = RedisCacheStore(url, timeout_seconds=10)
 cache = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(key), l2_timeout_seconds=10)
 cache.get_or_fetch("key", lambda _: "value")
-# By the thread that fetches: those that ask the server are waited for only as long as a time-out says.
+# By the thread that fetches: those that ask the server are waited for only as long as a timeout says.
 assert {thread.name for thread in imported.values()} == {"strongroom-fetch"}, imported
 """
 

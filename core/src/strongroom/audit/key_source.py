@@ -114,7 +114,7 @@ def _checked(key: str | bytes, what: str) -> bytes:
     if isinstance(key, str):
         key = key.strip("\r\n")  # as read from a key file
         if key.startswith(KEY_PREFIX):
-            read_key(key)  # its check sum finds what was mistyped
+            read_key(key)  # its checksum finds what was mistyped
     data: bytes | None = None
     if isinstance(key, bytes | bytearray):
         data = bytes(key)

@@ -1,6 +1,6 @@
 """The kinds of encryption keys, distinguished strictly and never guessed.
 
-- the text of `generate_key`: 32 random bytes in a typed form with a check sum, used as they are;
+- the text of `generate_key`: 32 random bytes in a typed form with a checksum, used as they are;
 - exactly 32 bytes: used as they are;
 - a standard Fernet key, 44 characters or bytes: its 32 bytes;
 - any other text of 8 characters and more: a passphrase, from which Argon2id derives 32 bytes. Text that is
@@ -103,7 +103,7 @@ ARGON2_CEILING: Final = Argon2Parameters(6, 256 * 1024, 4)
 
 
 def generate_key() -> str:
-    """Return a new key: `srk1_` and 32 random bytes with a check sum, as URL-safe text."""
+    """Return a new key: `srk1_` and 32 random bytes with a checksum, as URL-safe text."""
     return format_key(os.urandom(KEY_BYTES))
 
 
@@ -208,7 +208,7 @@ def _not_a_generated_key(key: str) -> ConfigurationError:
         if found is not None
         else (
             f"the encryption key begins with {KEY_PREFIX!r} but is not a generated key: "
-            "its length or check sum is wrong"
+            "its length or checksum is wrong"
         )
     )
     return ConfigurationError(message, hint="copy it again, whole and without blanks or line ends")

@@ -38,7 +38,7 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
 
     Args:
         text: A text that is not a key.
-        generated: Returns something for a generated key whose check sum is right, and None for other text.
+        generated: Returns something for a generated key whose checksum is right, and None for other text.
     """
     for match in _GENERATED.finditer(text):
         if generated(match[1].translate(_TO_URL_SAFE)) is not None:

@@ -39,7 +39,7 @@ class CommandRotator:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         if not command or isinstance(command, str) or timeout_seconds <= 0:
-            raise ConfigurationError("a rotator needs a program with its arguments as a list, and a time-out")
+            raise ConfigurationError("a rotator needs a program with its arguments as a list, and a timeout")
         self._folder = Path.cwd() if folder is None else Path(folder)
         program = str(self._folder / command[0]) if "/" in command[0] else command[0]
         self._command = [program, *command[1:]]

@@ -136,7 +136,7 @@ class HttpRotator:
                 with suppress(OSError):
                     connection.sock.shutdown(2)
 
-        # The time-out of a socket is for one of its calls: an answer that trickles in could take for ever.
+        # The timeout of a socket is for one of its calls: an answer that trickles in could take for ever.
         timer = threading.Timer(self._timeout, cut)
         timer.daemon = True
         timer.start()

@@ -124,7 +124,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         return (self._clock() - _EPOCH) // _MICROSECOND
 
     def _deadline(self, secrets: int = 0) -> Deadline:
-        """Return the deadline of a request that begins now; a batch has a time-out for each hundred."""
+        """Return the deadline of a request that begins now; a batch has a timeout for each hundred."""
         if not secrets:
             return Deadline(self._timeout)
         return Deadline(self._timeout * (1 + secrets // 100), Deadline(self._whole))

@@ -205,7 +205,7 @@ class Client:
         address = urlsplit(self._endpoints[self._at])
         tls = self._tls() if address.scheme == "https" else None
         host, port = address.hostname or "", address.port or 2379
-        # On a thread of its own, for the search for a host's address knows no time-out.
+        # On a thread of its own, for the search for a host's address knows no timeout.
         share = self._share(deadline)
         try:
             return self._runner.run(

@@ -153,7 +153,7 @@ class Service:
         self._send = self._send_grpc if self.transport == "grpc" and not guarded else self._send_guarded
 
     def access(self, name: str, key: str, deadline: Deadline) -> bytes:
-        """Return the payload of a version, its check sum compared."""
+        """Return the payload of a version, its checksum compared."""
 
         def unreadable(error: Exception) -> StrongroomError | None:
             reason = errors.unreadable_state(error)
@@ -177,7 +177,7 @@ class Service:
         return data
 
     def add(self, parent: str, key: str, data: bytes, deadline: Deadline, *, hidden: str) -> None:
-        """Add a version with the payload and its check sum."""
+        """Add a version with the payload and its checksum."""
         request = {
             "parent": parent,
             "payload": {"data": data, "data_crc32c": google_crc32c.value(data)},

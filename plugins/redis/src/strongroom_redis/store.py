@@ -117,7 +117,7 @@ class RedisCacheStore:
         renew_after_fork(self, RedisCacheStore._begin_again)
 
     def prepare(self) -> None:
-        """Import redis-py: that takes this machine's time, so no call's time-out counts it."""
+        """Import redis-py: that takes this machine's time, so no call's timeout counts it."""
         load(self._options)
 
     def get(self, name: str) -> bytes | None:
@@ -281,7 +281,7 @@ class RedisCacheStore:
                 return
 
     def _call(self, doing: str, call: Callable[[Any], T]) -> T:
-        """Return the result of `call` with the client, or raise strongroom's error, within the time-out.
+        """Return the result of `call` with the client, or raise strongroom's error, within the timeout.
 
         If the login is refused, it is tried again with the present values of its references.
         """

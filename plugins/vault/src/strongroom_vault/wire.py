@@ -11,7 +11,7 @@ _PIECE: Final = 65_536
 _LONGEST_HEAD: Final = 65_536
 _LONGEST_BODY: Final = 1 << 30
 _LONGEST_WAIT: Final = 86_400.0
-"""Seconds; a socket does not accept longer time-outs."""
+"""Seconds; a socket does not accept longer timeouts."""
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _OK: Final = 200

@@ -30,7 +30,7 @@ __all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of", "unfini
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
 _ROTATORS_PATIENCE_SECONDS = 900
-"""More than one step of a rotator takes: their time-outs go to 300 seconds, for each of its connections."""
+"""More than one step of a rotator takes: their timeouts go to 300 seconds, for each of its connections."""
 _AT_REST = frozenset({"current", "rolled_back"})
 
 

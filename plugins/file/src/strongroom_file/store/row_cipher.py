@@ -54,7 +54,7 @@ class Header(NamedTuple):
     cost: Argon2Parameters
 
     def pack(self, material: KeyMaterial) -> bytes:
-        """Return the row: fields, keyed check, and a plain check sum against accidents."""
+        """Return the row: fields, keyed check, and a plain checksum against accidents."""
         fields = self._clear()
         checked = fields + _check(self._extract(material), fields)
         return checked + _sum(checked)
