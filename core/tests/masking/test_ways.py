@@ -294,6 +294,32 @@ def test_base64_is_found_between_names_at_each_place_and_each_time(form, before)
     assert all(len(piece.replace(b"*", b"")) <= len(shown) / 4 + 16 for piece in pieces[1::2]), masked
 
 
+@pytest.mark.parametrize("width", [38, 64])
+@pytest.mark.parametrize(
+    "between",
+    ["\n", "\r\n  ", "\\n", "\\\\n", "\\r\\n", "%0A", "%0D%0A", "\n> ", " |\n| ", " \u2502\n\u2502 ", "\n# "],
+)
+def test_base64_is_one_find_whatever_breaks_its_lines(between, width):
+    value = TOKEN + TOKEN.swapcase()
+    shown = base64.b64encode(f"a text before it, {value} and behind".encode()).decode()
+    lines = [shown[at : at + width] for at in range(0, len(shown), width)]
+    assert Masker([value]).mask_text(f"{between.join(lines)}.") == f"{shown[:24]}********{shown[-15:]}."
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["{}", "{}\n2026", "{}\r\n", "12\n{}", "\n{}\nab\n", "{0:.40}\n{0:.40}", "{0:.16}\n{0:.30}\n{0:.22}"],
+)
+def test_digits_that_are_one_number_are_read_where_they_may_be_text(number):
+    digits = TOKEN.encode().hex()
+    hashes = [hashlib.sha256(str(count).encode()).hexdigest() for count in range(40)]
+    text = "\n".join(f"commit={one}." for one in hashes) + f"\nvalue={number.format(digits)}.\n"
+    masked = Masker([TOKEN]).mask_text(text)
+    assert masked.startswith(text[: text.index("value=") + 6])
+    assert "****" in masked
+    assert digits[:24] not in masked
+
+
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("byte", ["0x%02x", "0X%02X", "%02x"])
 def test_bytes_in_quotes_are_masked_though_they_are_written_one_by_one(byte, size):
