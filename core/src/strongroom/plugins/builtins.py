@@ -65,7 +65,7 @@ class CachingConfig(_Config):
     """Options of the caching middleware."""
 
     ttl_seconds: float = Field(default=300, ge=0, description="How long a value is fresh in this process.")
-    max_entries: int = Field(default=10_000, ge=1, description="Entries at most in this process.")
+    max_entries: int = Field(default=10_000, ge=1, description="Maximum number of entries in this process.")
     negative_ttl_seconds: float = Field(
         default=0, ge=0, description="How long `not found` is remembered; 0 is not at all."
     )
@@ -78,9 +78,11 @@ class CachingConfig(_Config):
         default=0.0,
         ge=0,
         le=1,
-        description="The last part of a value's life, in which a read starts a fetch in the background.",
+        description="Fraction at the end of a value's life in which a read starts a fetch in the background.",
     )
-    jitter: float = Field(default=0.0, ge=0, le=1, description="By how much a value's life may be shortened.")
+    jitter: float = Field(
+        default=0.0, ge=0, le=1, description="Fraction by which a value's life may be shortened, at random."
+    )
     fetch_timeout_seconds: float | None = Field(
         default=60, gt=0, description="How long a caller waits for a fetch; null waits without end."
     )
@@ -203,7 +205,7 @@ class ReadOnlyConfig(_Config):
 class RetryConfig(_Config):
     """Options of the retry middleware."""
 
-    attempts: int = Field(default=3, ge=1, le=100, description="Calls in all, the first one included.")
+    attempts: int = Field(default=3, ge=1, le=100, description="Number of calls, including the first.")
     base_seconds: float = Field(
         default=0.1, ge=0, description="The upper bound of the first wait; it doubles."
     )
@@ -240,8 +242,12 @@ class ValidationConfig(_Config):
     key_pattern: str | None = Field(
         default=None, description="A regular expression that the whole key must match."
     )
-    min_length: int | None = Field(default=None, ge=0, description="Characters that a value has at least.")
-    max_length: int | None = Field(default=None, ge=0, description="Characters that a value has at most.")
+    min_length: int | None = Field(
+        default=None, ge=0, description="Minimum length of a value, in characters."
+    )
+    max_length: int | None = Field(
+        default=None, ge=0, description="Maximum length of a value, in characters."
+    )
     forbid: list[str] = Field(default=[], description="Values that are refused, whatever their case.")
     json_schema: dict[str, Any] | None = Field(
         default=None, description="A JSON Schema that accepts the value, which must be JSON text."

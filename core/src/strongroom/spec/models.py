@@ -54,9 +54,13 @@ class Component(_Model):
 class Fallback(_Model):
     """Pipelines that are asked in order."""
 
-    pipelines: list[PipelineName] = Field(min_length=1, description="The pipelines, in the order asked.")
+    pipelines: list[PipelineName] = Field(
+        min_length=1, description="The pipelines, in the order in which they are asked."
+    )
     when: list[Literal["not_found", "unavailable"]] = Field(
-        default=["not_found"], min_length=1, description="What makes a read go on to the next; never denied."
+        default=["not_found"],
+        min_length=1,
+        description="What makes a read go on to the next pipeline; never `denied`.",
     )
 
 
@@ -70,7 +74,7 @@ class Pipeline(_Model):
     middleware: list[Component] = Field(
         default=[], description="Outermost first: the order in which a read passes them."
     )
-    hooks: list[Component] = Field(default=[], description="What sees every operation of this pipeline.")
+    hooks: list[Component] = Field(default=[], description="Hooks that see every operation of this pipeline.")
 
 
 class Route(_Model):
@@ -87,7 +91,7 @@ class Route(_Model):
 class Generate(_Model):
     """How `check --fix` makes a value that is absent."""
 
-    length: int = Field(default=32, ge=8, le=4096, description="Characters.")
+    length: int = Field(default=32, ge=8, le=4096, description="Length, in characters.")
     alphabet: str | None = Field(default=None, min_length=2, description="The characters to choose from.")
     require: list[str] = Field(
         default=[],
@@ -99,9 +103,11 @@ class Generator(_Model):
     """What a rotation makes: a password by default."""
 
     type: Literal["password", "hex", "urlsafe", "uuid", "rsa", "ed25519"] = Field(
-        default="password", description="What it is; the keys are PEM (PKCS #8)."
+        default="password", description="What kind of value it makes; keys are PEM (PKCS #8)."
     )
-    length: int | None = Field(default=None, ge=8, le=4096, description="Characters of a password.")
+    length: int | None = Field(
+        default=None, ge=8, le=4096, description="Length of a password, in characters."
+    )
     alphabet: str | None = Field(default=None, min_length=2, description="The characters of a password.")
     require: list[str] | None = Field(
         default=None,
@@ -133,7 +139,10 @@ class Rotate(_Model):
         default=0, ge=0, description="How long `rotate --rollback` can restore the previous value."
     )
     jitter: float = Field(
-        default=0, ge=0, le=1, description="The part of `rotate_days` by which it may be due earlier."
+        default=0,
+        ge=0,
+        le=1,
+        description="Fraction of `rotate_days` by which it may be due earlier, different for each key.",
     )
     generator: Generator | None = Field(
         default=None, description="What makes the new value; without it, `generate` does."
@@ -153,8 +162,8 @@ class Secret(_Model):
     field: str | None = Field(default=None, min_length=1, description="The member of a JSON secret.")
     description: str = Field(default="", description="What it is for.")
     type: SecretType = Field(default="string", description="The type that the value must have.")
-    min_length: int | None = Field(default=None, ge=0, description="Characters at least.")
-    max_length: int | None = Field(default=None, ge=0, description="Characters at most.")
+    min_length: int | None = Field(default=None, ge=0, description="Minimum length, in characters.")
+    max_length: int | None = Field(default=None, ge=0, description="Maximum length, in characters.")
     pattern: str | None = Field(
         default=None,
         description="A regular expression for the whole value (the package `regex`), tried on values of up "
@@ -174,7 +183,9 @@ class Secret(_Model):
     generate: Generate | None = Field(
         default=None, description="`check --fix` makes and stores the value if it is absent."
     )
-    rotate_days: int | None = Field(default=None, ge=1, description="Days after which it is due.")
+    rotate_days: int | None = Field(
+        default=None, ge=1, description="Days after which the secret is due for rotation."
+    )
     rotate: Rotate | None = Field(default=None, description="How it is rotated.")
     as_file: bool = Field(default=False, description="Hand over a 0600 file's path instead of the value.")
     mask: bool = Field(default=True, description="Mask the value in the output of `strongroom run`.")
@@ -185,7 +196,7 @@ class Secret(_Model):
 
 
 class Spec(_Model):
-    """A whole spec, as its YAML says it."""
+    """A whole spec, as it is in the YAML."""
 
     @field_validator("version", mode="before")
     @classmethod
@@ -199,7 +210,9 @@ class Spec(_Model):
         default=None,
         description="The pipeline for keys that no route matches; not needed if there is only one.",
     )
-    hooks: list[Component] = Field(default=[], description="What sees every operation of every pipeline.")
+    hooks: list[Component] = Field(
+        default=[], description="Hooks that see every operation of every pipeline."
+    )
     routes: list[Route] = Field(default=[], description="Which keys go to which pipeline.")
     secrets: dict[Annotated[str, Field(pattern=VARIABLE_NAME)], Secret] = Field(
         default={}, description="What the application needs, by the name of its environment variable."

@@ -102,7 +102,7 @@ class Client(_Model):
     token: str | None = Field(
         default=None,
         min_length=MIN_TOKEN_CHARACTERS,
-        description="What it shows, 16 characters or more; a reference, so that it is not in the spec.",
+        description="The token that it sends, 16 characters or more; a reference keeps it out of the spec.",
         repr=False,
     )
     uid: int | None = Field(
@@ -144,7 +144,9 @@ class Serve(_Model):
     )
     hosts: list[str] = Field(default=[], description="Host names that are answered beside loopback's.")
     clients: list[Client] = Field(default=[], description="Who may ask; everybody else is refused.")
-    ui: bool = Field(default=False, description="Pages under /ui/ for clients with `admin: true`.")
+    ui: bool = Field(
+        default=False, description="Whether clients with `admin: true` see the pages under /ui/."
+    )
 
 
 SERVE = Plugin(name="serve", summary="`strongroom serve`", config=Serve, factory="strongroom_serve:serve")

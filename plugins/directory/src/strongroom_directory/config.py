@@ -18,7 +18,7 @@ class DirectoryConfig(BaseModel):
         default="",
         pattern=r"^[^/\x00-\x1f]*$",
         max_length=64,
-        description="An ending of file names that keys lack, such as .txt; other files are left out.",
+        description="A suffix of file names that keys lack, such as .txt; other files are left out.",
     )
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds that a write waits for the writes of other processes."

@@ -46,7 +46,9 @@ class EtcdConfig(BaseModel):
     destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
-    max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")
+    max_connections: int = Field(
+        default=8, ge=1, le=256, description="Maximum number of connections of this process."
+    )
     max_request_bytes: int = Field(
         default=1_572_864, ge=131_072, description="The cluster's --max-request-bytes."
     )

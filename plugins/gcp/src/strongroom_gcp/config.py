@@ -41,7 +41,7 @@ class GCPConfig(BaseModel):
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, retries included."
     )
     deadline: float | None = Field(
-        default=None, gt=0, description="Seconds for a whole list or batch; left out: no limit."
+        default=None, gt=0, description="Seconds for a whole list or batch; no limit by default."
     )
     max_workers: int = Field(
         default=32, ge=1, le=64, description="How many secrets of one batch are read at the same time."

@@ -36,7 +36,7 @@ class MariaDBRotatorConfig(BaseModel):
         default=[],
         repr=False,
         description="Where applications log in, such as a proxy: URLs, whose user and password do not count. "
-        "A new password must work at each; without any at `url`.",
+        "A new password must work at each; without any, at `url`.",
     )
     ca_file: Path | None = Field(
         default=None, description="The CA of the server's certificate, PEM; with it TLS is required."

@@ -46,10 +46,12 @@ class PostgreSQLConfig(BaseModel):
     destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
-    max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")
+    max_connections: int = Field(
+        default=8, ge=1, le=256, description="Maximum number of connections of this process."
+    )
     pooler: bool | None = Field(
         default=None,
         description="Whether a pooler such as pgbouncer is in between: nothing is then left in a "
-        "session. Found out where it is not given.",
+        "session. Detected if not given.",
     )
     migrate: bool = Field(default=True, description="Make missing tables, and upgrade old ones.")

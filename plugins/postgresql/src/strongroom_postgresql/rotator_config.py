@@ -36,7 +36,7 @@ class PostgreSQLRotatorConfig(BaseModel):
         default=[],
         repr=False,
         description="Where applications log in, such as a pooler: URLs, whose user and password do not "
-        "count. A new password must work at each; without any at `url`.",
+        "count. A new password must work at each; without any, at `url`.",
     )
     userlist: Path | None = Field(
         default=None,

@@ -16,7 +16,7 @@ class TelemetryConfig(BaseModel):
 
     keys: Literal["none", "hashed"] = Field(
         default="none",
-        description="What spans say of keys: nothing, or a keyed hash. Metrics never have a key.",
+        description="What spans say about keys: nothing, or a keyed hash. Metrics never have a key.",
     )
     hash_key: str | None = Field(
         default=None,

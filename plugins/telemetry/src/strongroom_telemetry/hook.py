@@ -39,7 +39,7 @@ class TelemetryHook(BatchHook):
     backend does is below it.
 
     Args:
-        keys: What spans say of keys: nothing, or a keyed hash (attribute `key`). Metrics never have a key.
+        keys: What spans say about keys: nothing, or a keyed hash (attribute `key`). Metrics never have a key.
         hash_key: The key of that hash; else one that is made for this process.
         due_seconds: Seconds for which a count of due rotations is reused.
         tracer_provider: Where spans go; else the global one.

@@ -70,7 +70,8 @@ class LeaseConfig(_ServerConfig):
         default="creds", min_length=1, description="The path between mount and role: creds, or issue for pki."
     )
     parameters: dict[str, dict[str, Any]] | None = Field(
-        default=None, description="What is sent with the request for a role, by role; that is then a POST."
+        default=None,
+        description="What is sent with the request for a role, by role; the request is then a POST.",
     )
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list.")
 

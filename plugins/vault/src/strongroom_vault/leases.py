@@ -51,7 +51,7 @@ class VaultLeaseProvider(LeasingProvider):
         token: A token; or give `auth`. No `VAULT_*` variable is looked at.
         mount_point: Where the engine is mounted.
         path: What is between the mount and the role: `creds` of databases, `issue` of pki.
-        parameters: What is sent with the request for a role, by role; that is then a POST.
+        parameters: What is sent with the request for a role, by role; the request is then a POST.
         timeout: Seconds for one call.
         deadline: Seconds for a whole list.
 
