@@ -220,12 +220,12 @@ def test_an_http_request(logged):
 
 def test_what_ends_a_process(masker, capsys):
     for text in all_texts():
-        masking_logs._show(ValueError, ValueError(text), None)
+        masking_logs._print_uncaught(ValueError, ValueError(text), None)
     check(capsys.readouterr().err.encode())
 
 
 def test_what_ends_a_thread(masker, capsys, monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", masking_logs._show_of_thread)
+    monkeypatch.setattr(threading, "excepthook", masking_logs._print_uncaught_of_thread)
 
     def fail(text):
         raise ValueError(text)
@@ -238,7 +238,7 @@ def test_what_ends_a_thread(masker, capsys, monkeypatch):
 
 
 def test_what_nobody_can_catch(masker, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "unraisablehook", masking_logs._show_unraisable)
+    monkeypatch.setattr(sys, "unraisablehook", masking_logs._print_unraisable)
 
     class Fails:
         def __init__(self, text):

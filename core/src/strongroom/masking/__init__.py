@@ -1,12 +1,12 @@
 """Finds secrets in streams, logs and tracebacks, even encoded or split between writes, and masks them.
 
-Looked for is what no encoder changes, a value's letters and digits; from there the value is followed through
-whatever was escaped, doubled, wrapped or coloured; base64, hexadecimal digits and lists of numbers are read.
-Everything that overlaps a find is covered, so that two values that overlap leave nothing behind. Values under
-`MIN_CHARACTERS` are not looked for: they would mask ordinary text.
+No encoder changes a value's letters and digits: the finder looks for short runs of these, and from each it
+follows the value through whatever a program escaped, doubled, wrapped or coloured. It also decodes base64,
+hexadecimal digits and lists of numbers. Finds that overlap get one mask, so that no part of either value is
+left. Values under `MIN_CHARACTERS` are not looked for: they would mask ordinary text.
 
-`install(registry)` masks what a process logs, and the tracebacks it dies with. Nothing is remembered
-before it is called, so that reads cost what they always cost.
+`install(registry)` masks what a process logs, and the traceback with which it ends. Before it is called no
+value is remembered, and reads cost no more than without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a value and output go on alike from a place in both, to the right and to the left."""
+"""Tells how far a value and a text go on alike from a place in both, to the right and to the left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["extend_left", "extend_right"]
 
 
 def extend_right(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
-    """Return where in `data` and in `raw` both stop to be the same, from `at` and `place` on."""
+    """Return up to where `data` from `at` on, and `raw` from `place` on, are alike."""
     size = len(raw)
     while place < size and at < len(data):
         same = _same(data, at, raw, place)
@@ -25,7 +25,7 @@ def extend_right(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int
 
 
 def extend_left(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
-    """Return where in `data` and in `raw` both begin to be the same, up to `at` and `place`."""
+    """Return from where on `data` up to `at`, and `raw` up to `place`, are alike."""
     while place and at:
         same = _same_before(data, at, raw, place)
         at, place = at - same, place - same

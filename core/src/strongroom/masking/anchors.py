@@ -1,4 +1,4 @@
-"""The runs of letters and digits of a value that are looked for: no encoder changes them."""
+"""Chooses the runs of letters and digits of a value to look for: no encoder changes these."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from strongroom.masking.limits import ENOUGH
 __all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "is_generated", "letters"]
 
 WINDOW = 6
-"""So many letters and digits in a row are looked for."""
-_EVERY = ENOUGH - WINDOW + 1  # so that any `ENOUGH` in a row hold a whole window
-_DENSE = 512  # so much of a long value's beginning and end has windows everywhere
+"""The length of a run that is looked for, in letters and digits."""
+_EVERY = ENOUGH - WINDOW + 1  # the step between windows, so that any `ENOUGH` in a row hold a whole one
+_DENSE = 512  # bytes at the beginning and the end of a long value in which windows are at every step
 _MOST_WINDOWS = 256
-_FEW = 2  # windows of which each may be broken
+_FEW = 2  # so few windows may all be broken by line ends
 _LEAST_BESIDE = 4
 _ISLAND = compiled_later(rb"[A-Za-z0-9]+")
 _LONG_ISLAND = compiled_later(rb"[A-Za-z0-9]{%d,}" % WINDOW)
@@ -58,7 +58,7 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
         if len(raw) <= 2 * ENOUGH:
             chosen = sorted(chosen, key=lambda span: (span[0] - span[1], _commonness(raw[slice(*span)])))[:2]
         yield from chosen
-        # Where it was cut, or a sign of it was changed, pieces are found that no encoder touched.
+        # Where the value was cut, or a sign of it was changed, pieces of it are still as they were.
         for start in range(0, min(len(raw) - WINDOW + 1, _DENSE), _EVERY):
             window = raw[start : start + WINDOW]
             if len(raw) >= ENOUGH and window.isascii() and len(set(window)) > _FEW and b" " not in window:
@@ -79,7 +79,7 @@ def _beside(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[in
 
 
 def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
-    # A long value has windows everywhere at its beginning and end, and few between.
+    # A long value has windows at every step at its beginning and end, and few between.
     size = len(raw)
     sparse = size // _MOST_WINDOWS
     island = _LONG_ISLAND.search(raw)
@@ -103,7 +103,7 @@ def _commonness(anchor: bytes) -> int:
 
 
 def is_generated(part: bytes) -> bool:
-    """Return whether letters of both cases, and digits, alternate in a piece, as in no word."""
+    """Return whether letters of both cases, and digits, alternate in `part`, as they do in no word."""
     if len(part) < _LEAST_GENERATED or not part.isascii():
         return False
     kinds = part.translate(_KINDS)

@@ -1,4 +1,4 @@
-"""Values whose characters are apart, each after the same separator: `k 3 J x`, or one on each line."""
+"""Finds values with the same separator between all characters: `k 3 J x`, or a character a line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LEAST = 8
 
 
 class Spread(NamedTuple):
-    """From where on in a value the characters that are looked for come, and what is between them."""
+    """Which characters of a value are looked for, from `offset` on, and the separator between them."""
 
     offset: int
     separator: bytes
@@ -75,7 +75,7 @@ def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple
     at, place, count, end = start, offset, 0, start
     while place < len(raw):
         behind = data.find(separator, at + 1, at + _LONGEST_SHOWN)
-        size, stop = _one(data, at, behind, raw, place)
+        size, stop = _matched_character(data, at, behind, raw, place)
         if not size:
             if raw[place] not in _DROPPED:
                 break
@@ -103,7 +103,7 @@ def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple
 
 
 def cells_reach(raw: bytes) -> int:
-    """Return behind how many bytes of a dump its cells are to be looked through again for `raw`."""
+    """Return how many bytes of a dump one search for `raw` covers, so that the next begins behind them."""
     return min(len(raw), _MOST_DUMPED) * _CELL
 
 
@@ -126,7 +126,7 @@ def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tu
     return longest
 
 
-def _one(data: bytes, at: int, behind: int, raw: bytes, place: int) -> tuple[int, int]:
+def _matched_character(data: bytes, at: int, behind: int, raw: bytes, place: int) -> tuple[int, int]:
     """Return how many bytes of `raw` are at `at`, before the separator at `behind`, and where they end."""
     size = width(raw, place)
     char = raw[place : place + size]

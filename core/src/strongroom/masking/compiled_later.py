@@ -1,4 +1,4 @@
-"""Regular expressions that are compiled at their first use: most of what is masked needs few of them."""
+"""Regular expressions that are compiled at their first use, since most text needs few of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, AnyStr, cast
 __all__ = ["compiled_later"]
 
 
-class _Later:
-    """Stands for a compiled regular expression; each method is looked up once."""
+class _CompiledAtUse:
+    """Stands for a compiled regular expression; looks each method up once."""
 
     def __init__(self, text: str | bytes) -> None:
         self._text = text
@@ -21,5 +21,5 @@ class _Later:
 
 
 def compiled_later(text: AnyStr) -> re.Pattern[AnyStr]:
-    """Return what can be used as `re.compile(text)` can."""
-    return cast("re.Pattern[AnyStr]", _Later(text))
+    """Return an object that can be used like `re.compile(text)`, which is called when a method is used."""
+    return cast("re.Pattern[AnyStr]", _CompiledAtUse(text))

@@ -1,8 +1,8 @@
 """Finds values in bytes, whatever a program did to them on the way.
 
-What no encoder changes is a value's letters and digits. Short runs of those are looked for, all at once;
-where one turns up, the value is followed to both sides with the table of `looks`. Base64, lists of numbers,
-colours and the like are read by `views`, and looked through in the same way.
+No encoder changes a value's letters and digits. The finder looks for short runs of these, all at once. Where
+one turns up, it follows the value to both sides with the table of `looks`. `views` decodes base64 and lists
+of numbers, and takes out colours and the like; the finder looks through each view in the same way.
 `docs/decisions/0033-finding.md` has the measurements.
 """
 
@@ -44,8 +44,10 @@ from strongroom.masking.views import views
 
 __all__ = ["Finder", "Occurrence"]
 
-_SHORT = 16  # values of so many characters are looked for in all their forms: no view would decode them
-_HARD = 64  # and so are values up to here without a run of letters and digits that is worth looking for
+_LONGEST_IN_FORMS = 16
+"""Values of up to so many characters are looked for in all their forms, which are too short for a view."""
+_LONGEST_WITHOUT_WINDOW = 64
+"""So are values up to here without a run of letters and digits that is worth looking for."""
 _MOST_TARGETS = 64
 _DEPTH = 2
 _TAIL = 256
@@ -57,15 +59,15 @@ _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 160_000
-_FEW = 64
-"""So many patterns are looked for with instructions that compare many bytes at once."""
+_FEW_PATTERNS = 64
+"""The library searches for up to so many patterns with instructions that compare many bytes at once."""
 _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFA, 0x100))
-"""Patterns that no text has: with these the search does not look for some common byte first."""
+"""Patterns that are in no text. With them the library does not begin by searching for some common byte."""
 _MOST_REACH = 1 << 16
 
 
 class Occurrence(NamedTuple):
-    """Where something begins and ends, whose it is, and its encoding there."""
+    """One find: where it begins and ends, the label of its value, and the encoding of the value there."""
 
     start: int
     stop: int
@@ -101,7 +103,7 @@ class _Window(NamedTuple):
         begin = start - offset
         if begin >= 0 and data.startswith(value.raw, begin):
             return Occurrence(begin, begin + len(value.raw), value.label, "plain")
-        met = _followed(data, start, stop, self)
+        met = _extent(data, start, stop, self)
         return None if met is None else Occurrence(*met, value.label, "escaped")
 
 
@@ -130,13 +132,13 @@ Target = _Form | _Window | _Apart
 
 
 class _Automaton:
-    """All patterns that were added from `first` on, and what each stands for.
+    """Finds all patterns that were added from `first` on, and knows what each stands for.
 
-    A few patterns are looked for several times as fast, but only those that do not overlap: where one turns
-    up, its surroundings are looked through for all.
+    A second search, for few patterns, is several times as fast but reports no overlapping matches. Where it
+    reports one, the surroundings are searched again for all.
     """
 
-    __slots__ = ("_every", "_few", "_longest", "first", "targets")
+    __slots__ = ("_fast", "_longest", "_overlapping", "first", "targets")
 
     def __init__(self, added: Sequence[tuple[bytes, Target]], first: int) -> None:
         from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind  # perhaps nothing is masked
@@ -150,33 +152,33 @@ class _Automaton:
         self.targets = [*by_pattern.values(), *([] for _ in _NEVER_SKIPPED)]
         self._longest = max(map(len, by_pattern))
         kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
-        self._every = BytesAhoCorasick([*by_pattern, *_NEVER_SKIPPED], implementation=kind)
-        self._few = None
-        if len(by_pattern) <= _FEW:
-            self._few = BytesAhoCorasick(
+        self._overlapping = BytesAhoCorasick([*by_pattern, *_NEVER_SKIPPED], implementation=kind)
+        self._fast = None
+        if len(by_pattern) <= _FEW_PATTERNS:
+            self._fast = BytesAhoCorasick(
                 list(by_pattern), implementation=kind, matchkind=MatchKind.LeftmostLongest
             )
 
     def matches(self, data: bytes) -> list[tuple[int, int, int]]:
-        """Return for each match, even if they overlap, which pattern it is, its start and its stop."""
+        """Return the number of the pattern, the start and the stop of each match; matches may overlap."""
         places: list[tuple[int, int, int]]
-        if self._few is None or len(data) <= 4 * self._longest:
-            places = self._every.find_matches_as_indexes(data, overlapping=True)
+        if self._fast is None or len(data) <= 4 * self._longest:
+            places = self._overlapping.find_matches_as_indexes(data, overlapping=True)
             return places
         places = []
         low = high = 0
-        # What overlaps a match, and was passed over for it, is within the longest pattern's reach.
-        for _, start, stop in self._few.find_matches_as_indexes(data):
+        # A match that was passed over since it overlaps another one is as near to it as the longest pattern.
+        for _, start, stop in self._fast.find_matches_as_indexes(data):
             if start - self._longest > high:
-                self._add(places, data, low, high)
+                self._add_matches(places, data, low, high)
                 low = max(0, start - self._longest)
             high = stop + self._longest
-        self._add(places, data, low, high)
+        self._add_matches(places, data, low, high)
         return places
 
-    def _add(self, found: list[tuple[int, int, int]], data: bytes, low: int, high: int) -> None:
+    def _add_matches(self, found: list[tuple[int, int, int]], data: bytes, low: int, high: int) -> None:
         if high:
-            matches = self._every.find_matches_as_indexes(data[low:high], overlapping=True)
+            matches = self._overlapping.find_matches_as_indexes(data[low:high], overlapping=True)
             found += ((which, low + start, low + stop) for which, start, stop in matches)
 
 
@@ -200,16 +202,16 @@ class Finder:
 
     @property
     def reach(self) -> int:
-        """How many bytes of what was looked through are to be looked through again with what follows."""
+        """How many bytes at the end of a text must be looked through again together with what follows."""
         return min(_MOST_REACH, 512 + 8 * max(map(len, self._raws), default=0))
 
     def add(self, value: str, label: Any = None, *, only: str | None = None) -> None:
-        """Look for `value` from now on; under 4 characters it is not.
+        """Look for `value` from now on; a value under 4 characters is left out.
 
         Args:
             value: The secret.
             label: Comes with each find.
-            only: A pattern; a part of the value counts only where it is matched in it.
+            only: A pattern; a part of the value is a find only if it has enough of what the pattern matches.
         """
         if len(value) < MIN_CHARACTERS or (value, label) in self._seen:
             return
@@ -218,8 +220,8 @@ class Finder:
         one = _Value(raw, label, re.compile(only.encode()) if only is not None else None)
         wanted: list[tuple[bytes, Target]] = []
         runs = list(anchors(raw))
-        hard = len(value) <= _HARD and not has_window(raw)
-        if len(value) <= _SHORT or hard or not runs:
+        hard = len(value) <= _LONGEST_WITHOUT_WINDOW and not has_window(raw)
+        if len(value) <= _LONGEST_IN_FORMS or hard or not runs:
             for form, encoding in forms(value, counts=_no_line).items():
                 if len(form) < WINDOW and encoding != "plain" and one.word:
                     continue
@@ -239,22 +241,24 @@ class Finder:
         Args:
             data: What is looked through.
             depth: How often what was decoded is decoded again.
-            ended: Nothing follows `data`; else a plain word at its end may be the beginning of a longer one.
+            ended: Whether nothing follows `data`. Else a plain word at the end may become a longer one.
         """
         if not self._added or len(data) < MIN_CHARACTERS:
             return []
-        findings = self._direct(data, ended)
+        findings = self._find_as_written(data, ended)
         if depth and (len(data) >= LEAST or not data.isalnum()):
             known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
-            for view in views(data, known, self._hits):
-                inner = self.find(view.data, depth=depth - 1) if view.text else self._direct(view.data)
+            for view in views(data, known, self._match_starts):
+                inner = (
+                    self.find(view.data, depth=depth - 1) if view.text else self._find_as_written(view.data)
+                )
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
                     findings.append(Occurrence(start, stop, one.label, view.encoding))
-        findings.sort(key=_by_place)
+        findings.sort(key=_by_position)
         return findings
 
-    def _direct(self, data: bytes, ended: bool = True) -> list[Occurrence]:
+    def _find_as_written(self, data: bytes, ended: bool = True) -> list[Occurrence]:
         findings: list[Occurrence] = []
         words: list[Occurrence] = []
         done: dict[_Value, tuple[int, int]] = {}
@@ -284,7 +288,7 @@ class Finder:
             findings += _whole_tokens(data, words, ended)
         return findings
 
-    def _hits(self, data: bytes) -> Iterator[int]:
+    def _match_starts(self, data: bytes) -> Iterator[int]:
         for automaton in self._automata():
             yield from (start for _, start, _ in automaton.matches(data))
 
@@ -293,7 +297,7 @@ class Finder:
         count = len(self._added)
         if built == count:
             return automata
-        # New ones are put together with the smaller of the old ones, so that each is built few times over.
+        # New patterns are merged with the smaller old automata, so that no pattern is built often.
         kept = list(automata)
         first = built
         while kept and built - kept[-1].first <= 2 * (count - first):
@@ -305,11 +309,11 @@ class Finder:
     # --- the end of what has come by now ---
 
     def undecided(self, data: bytes) -> tuple[int, int]:
-        """Return where the tail begins that more data could make a find, and how much of a value is in it."""
+        """Return where the tail begins that may become a find, and how many characters of a value it has."""
         known = self._known_beginnings()
         tail = data[-_TAIL:]
         begun = begun_at_end(tail, known.values)
-        size, evidence = begun, _characters(tail[len(tail) - begun :])
+        size, evidence = begun, _count_characters(tail[len(tail) - begun :])
         partial = partial_at_end(tail)
         if partial:
             rest = tail[: len(tail) - partial]
@@ -348,11 +352,11 @@ class Finder:
 
 
 def is_plain_word(raw: bytes) -> bool:
-    """Return whether `raw` is letters alone, few, and in one case pattern, as ordinary words are."""
+    """Return whether `raw` looks like an ordinary word: few letters, nothing else, in one case pattern."""
     return len(raw) <= _LONGEST_PLAIN and raw.isalpha() and (raw.islower() or raw.isupper() or raw.istitle())
 
 
-def _characters(data: bytes) -> int:
+def _count_characters(data: bytes) -> int:
     return len(data.translate(None, _CONTINUING))
 
 
@@ -360,14 +364,14 @@ def _no_line(_line: str) -> bool:
     return False
 
 
-_by_place = itemgetter(0, 1)
+_by_position = itemgetter(0, 1)
 
 
 # --- following a value to both sides ---
 
 
-def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
-    """Return from where to where the value of `window`, which is at `start`, is in `data`."""
+def _extent(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
+    """Return where the value whose `window` is at `start` begins and ends; None if too little is there."""
     value, offset = window
     raw = value.raw
     right, last = extend_right(data, stop, raw, offset + stop - start)
@@ -378,15 +382,15 @@ def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int,
     shown = letters(part)
     if first == 0 and last == len(raw):
         return left, right
-    if value.only is not None and not _counts(value, first, last):
+    if value.only is not None and not _holds_enough_of_only(value, first, last):
         return None
-    # Nearly the whole is the whole: what is missing are characters that some encoders drop.
+    # All letters and digits are enough: some encoders drop other characters.
     if shown >= ENOUGH or (shown == value.count and shown >= WINDOW) or is_generated(part):
         return left, right
     return None
 
 
-def _counts(value: _Value, first: int, last: int) -> bool:
+def _holds_enough_of_only(value: _Value, first: int, last: int) -> bool:
     assert value.only is not None  # noqa: S101
     return any(
         min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
@@ -400,8 +404,8 @@ def _stands_alone(data: bytes, word: Occurrence, ended: bool) -> bool:
 
 
 def _whole_tokens(data: bytes, words: list[Occurrence], ended: bool) -> Iterator[Occurrence]:
-    """Yield those of `words` that, with those that overlap them, are whole tokens."""
-    words.sort(key=_by_place)
+    """Yield those of `words` that are whole tokens, alone or with others that they overlap."""
+    words.sort(key=_by_position)
     group: list[Occurrence] = []
     stop = -1
     for word in (*words, None):

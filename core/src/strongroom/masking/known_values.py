@@ -1,4 +1,4 @@
-"""The values that this process fetched, known once for all that masks in it."""
+"""The values that this process fetched, which everything that masks in it knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEEPEST = 64
 _PLAIN = (bool, int, float, complex, type(None))
 
 known = Masker()
-"""The masker of this process. There is one, so that none can miss what another knows."""
+"""The one masker of this process, so that all that masks knows all values."""
 
 
 def remember(value: str) -> None:
@@ -25,7 +25,7 @@ def remember(value: str) -> None:
 
 
 def mask(thing: T, *, masker: Masker | None = None) -> T | Any:
-    """Return `thing` with every known value in it masked; the same object where there is none.
+    """Return `thing` with every known value in it masked; the same object if it holds none.
 
     Text and bytes are masked; mappings, lists, tuples and sets are searched, however deep. For any other
     object that would show a value, its masked text is returned. An object that cannot be turned into text is
@@ -55,7 +55,7 @@ def _masked(thing: Any, masker: Masker, above: tuple[int, ...]) -> Any:
         if isinstance(thing, list | tuple | set | frozenset):
             old = list(thing)
             new = [_masked(part, masker, inside) for part in old]
-            return thing if _same(old, new) else _remade(thing, new)
+            return thing if _same(old, new) else _rebuilt(thing, new)
     return _shown(thing, masker)
 
 
@@ -63,7 +63,7 @@ def _same(old: list[Any], new: list[Any]) -> bool:
     return all(one is other for one, other in zip(old, new, strict=True))
 
 
-def _remade(thing: Any, items: list[Any]) -> Any:
+def _rebuilt(thing: Any, items: list[Any]) -> Any:
     if hasattr(thing, "_fields"):  # a named tuple
         return type(thing)(*items)
     kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(thing, kind))

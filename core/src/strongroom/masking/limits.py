@@ -1,4 +1,4 @@
-"""What is masked and how long it is held, for code that need not load the rest."""
+"""Limits of masking, for code that need not load the rest of it."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ UNMASKED_TYPES = frozenset({"integer", "boolean", "port"})
 """Types of declared secrets whose values are ordinary words of any text."""
 MARK = b"********"
 ENOUGH = 12
-"""Letters and digits of a value in a row that are masked though the rest of it is not there."""
+"""So many letters and digits of a value in a row are masked even if the rest of it is missing."""

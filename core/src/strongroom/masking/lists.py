@@ -14,12 +14,12 @@ from strongroom.masking.readings import dumped, of_points, signed, turned
 __all__ = ["IS_LISTED", "lists"]
 
 IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n\t[" for byte in range(256))
-"""Marks what a list of numbers has, as `bytes.translate` takes it."""
+"""A table for `bytes.translate`: 1 for each character that a list of numbers may have, 0 for others."""
 _SEPARATORS = b" \r\n\t,:\\%["
 _LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\t\[]+")
 _KINDS_OF_DIGITS = bytes.maketrans(b"123456789abcdefABCDEF", b".tttttt" + 14 * b".")
 _OF_TEXT = (b"tttttt", b"t0t0t0t0", b"0t0t0t0t")
-"""What every second digit of text is, with `t` for 2 to 7: text of ASCII, and of UTF-16 in either order."""
+"""The first digits of bytes of text, with `t` for 2 to 7: of ASCII, and of UTF-16 in either order."""
 _BLANKS = b" \r\n"
 _GAP = b"..."
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
@@ -37,11 +37,11 @@ _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
 _MOST_GONE = 16
-"""A list that begins so near to the data's beginning may have begun before; its next line is whole."""
+"""A list that begins so near to the beginning of the data may be the rest of one; its next line is whole."""
 
 
 def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View]:
-    """Yield what the lists of numbers in `data` stand for, which is `marked` by `IS_LISTED`."""
+    """Yield what the lists of numbers in `data` stand for; `marked` is `data` translated by `IS_LISTED`."""
     hashes: list[tuple[bytes, int]] = []
     at = marked.find(RUN)
     while at >= 0:
@@ -52,15 +52,15 @@ def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View
             if at > _MOST_GONE and _ONE_NUMBER.fullmatch(run[0]) and b" " not in run[0].strip():
                 hashes.append((run[0], at))
             else:
-                found, end = _listed(data, at, run[0])
+                found, end = _read_list(data, at, run[0])
                 yield from found
         at = marked.find(RUN, end)
-    for text, at in _of_text(hashes):
+    for text, at in _maybe_text(hashes):
         lines = [one for one in _NUMBER.finditer(text) if len(one[0]) > 1]
         yield from _digits([one[0] for one in lines], [(at + one.start(), at + one.end()) for one in lines])
 
 
-def _listed(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
+def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     """Return what the list or the dump stands for that begins with `text`, which is at `at`, and its end."""
     end = stop = at + len(text)
     views: list[View] = []
@@ -84,7 +84,7 @@ def _listed(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     return views, end
 
 
-def _of_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+def _maybe_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
     """Yield those of `hashes`, texts and their places, whose digits may be of text.
 
     Of letters and digits every second digit is 3 to 7; so are few of a hash's. All are looked through at
@@ -108,7 +108,7 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     if len(text.translate(None, _SEPARATORS)) < _LEAST_NUMBERS:
         return
     if _ONE_NUMBER.fullmatch(text):
-        if not any(_of_text([(text, start)])):
+        if not any(_maybe_text([(text, start)])):
             return
         if text.isalnum():
             yield from _digits([text], [(start, start + len(text))])
@@ -134,11 +134,11 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     if not words:
         return
     yield from _decimal_lists(text, start)
-    yield from _of_words(words, spans, addressed=addressed)
+    yield from _read_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
 
 
-def _of_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:
+def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:
     """Yield what `words` of one length hold, of which each is more than a byte, or is in octal digits."""
     sizes = {len(word) for word in words}
     if sizes <= {4, 2}:
@@ -146,8 +146,8 @@ def _of_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bo
     elif sizes in ({5}, {6}):  # `hexdump -d` and `od`
         yield from _little_endian(words, spans, 10 if sizes == {5} else 8)
     elif sizes == {3} and addressed and all(map(bytes.isdigit, words)):  # `od -b`, without its addresses
-        yield from _of_bytes([_octal(word) for word in words], spans, "numbers")
-        yield from _of_bytes([int(word) for word in words], spans, "numbers")
+        yield from _as_bytes([_octal(word) for word in words], spans, "numbers")
+        yield from _as_bytes([int(word) for word in words], spans, "numbers")
     elif len(words) > 1 and sizes <= _LONG_WORDS:
         pieces = [turned(word) for word in words]
         yield View(b"".join(pieces), Joined(pieces, spans), "hex")
@@ -170,14 +170,14 @@ def _decimals(text: bytes, start: int) -> Iterator[View]:
     matches = list(_DECIMAL.finditer(text))
     spans = [(start + match.start(), start + match.end()) for match in matches]
     numbers = [int(match[0]) for match in matches]
-    yield from _of_bytes(numbers, spans, "numbers")
+    yield from _as_bytes(numbers, spans, "numbers")
     if max(numbers) >= _HIGH:
         yield of_points(numbers, spans)
     if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004
-        yield from _of_bytes([_octal(match[0]) for match in matches], spans, "numbers")
+        yield from _as_bytes([_octal(match[0]) for match in matches], spans, "numbers")
 
 
-def _of_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
+def _as_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
     data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004
     yield View(data, lambda start, stop: (spans[start][0], spans[stop - 1][1]), name)
 

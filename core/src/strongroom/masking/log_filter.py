@@ -1,4 +1,4 @@
-"""Masks what this process logs and the tracebacks it shows, before anything can cut it short."""
+"""Masks what this process logs, and the tracebacks that it prints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MaskingFilter", "ValueSource", "install"]
 
-# Python's own, in which no value can be.
+# Attributes that Python sets: no value is in them, except for the last three, which are masked by themselves.
 _LEFT_ALONE = frozenset(
     {
         *("name", "levelname", "levelno", "pathname", "filename", "module", "funcName", "lineno", "created"),
@@ -27,8 +27,8 @@ _LEFT_ALONE = frozenset(
 
 
 _REPEATED = frozenset({"threadName", "processName", "taskName"})
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
-_APART = "\x7f\n"  # no encoding goes on over it
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+_SEPARATOR = "\x7f\n"  # no encoding goes on over it
 _LONGEST_AT_ONCE = 1024
 
 
@@ -62,7 +62,7 @@ class MaskingFilter(logging.Filter):
         masker = self._masker
         self._mask_message(record)
         if record.exc_info:
-            text = record.exc_text or "".join(_formatted(record.exc_info)).rstrip("\n")
+            text = record.exc_text or "".join(_formatted_exception(record.exc_info)).rstrip("\n")
             masked = masker.mask_text(text)
             if masked is not text or _locals_hold(record.exc_info, masker):
                 # A second formatting of the exception would show the value after all.
@@ -108,10 +108,10 @@ class MaskingFilter(logging.Filter):
         args = record.args
         if type(record.msg) is not str or type(args) is not tuple:
             return False
-        if not _AS_THEY_ARE.issuperset(map(type, args)):
+        if not _PLAIN_TYPES.issuperset(map(type, args)):
             return False
         try:
-            texts = _APART.join((record.getMessage(), *(one for one in args if type(one) is str)))
+            texts = _SEPARATOR.join((record.getMessage(), *(one for one in args if type(one) is str)))
         except Exception:  # noqa: BLE001  # a wrong format, or a third party's `getMessage`
             return False
         if len(texts) > _LONGEST_AT_ONCE or "\x1b" in texts:
@@ -133,9 +133,9 @@ def install(*registries: ValueSource) -> None:
     for handler in _handlers():
         if not any(isinstance(one, MaskingFilter) for one in handler.filters):
             handler.addFilter(MaskingFilter())
-    sys.excepthook = _show
-    threading.excepthook = _show_of_thread
-    sys.unraisablehook = _show_unraisable
+    sys.excepthook = _print_uncaught
+    threading.excepthook = _print_uncaught_of_thread
+    sys.unraisablehook = _print_unraisable
 
 
 def _handlers() -> Iterator[logging.Handler]:
@@ -147,7 +147,7 @@ def _handlers() -> Iterator[logging.Handler]:
         yield logging.lastResort
 
 
-def _formatted(info: Any) -> list[str]:
+def _formatted_exception(info: Any) -> list[str]:
     try:
         return traceback.format_exception(*info)
     except Exception:  # noqa: BLE001  # no exception at all, or one that cannot be shown
@@ -171,24 +171,24 @@ def _locals_hold(info: Any, masker: Masker) -> bool:
     return False
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    _tell("".join(_formatted((kind, error, trace))))
+def _print_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _print_masked("".join(_formatted_exception((kind, error, trace))))
 
 
-def _show_of_thread(failure: threading.ExceptHookArgs) -> None:
+def _print_uncaught_of_thread(failure: threading.ExceptHookArgs) -> None:
     if failure.exc_type is SystemExit:
         return
     name = failure.thread.name if failure.thread is not None else "unknown"
-    text = "".join(_formatted((failure.exc_type, failure.exc_value, failure.exc_traceback)))
-    _tell(f"Exception in thread {name}:\n{text}")
+    text = "".join(_formatted_exception((failure.exc_type, failure.exc_value, failure.exc_traceback)))
+    _print_masked(f"Exception in thread {name}:\n{text}")
 
 
-def _show_unraisable(failure: sys.UnraisableHookArgs) -> None:
-    text = "".join(_formatted((failure.exc_type, failure.exc_value, failure.exc_traceback)))
-    _tell(f"{failure.err_msg or 'Exception ignored in'}: {mask(failure.object)!r}\n{text}")
+def _print_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    text = "".join(_formatted_exception((failure.exc_type, failure.exc_value, failure.exc_traceback)))
+    _print_masked(f"{failure.err_msg or 'Exception ignored in'}: {mask(failure.object)!r}\n{text}")
 
 
-def _tell(text: str) -> None:
+def _print_masked(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(known.mask_text(text))
         sys.stderr.flush()

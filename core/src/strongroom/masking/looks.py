@@ -1,7 +1,7 @@
-"""What one character of a value may look like in output, and what may be between two of them.
+"""What one character of a value may look like in output, and what may be between two characters.
 
-One table for all encoders, so that none of their choices of what to escape has to be guessed.
-`LOOKS` is also what the documentation shows.
+There is one table for all encoders, so that nothing has to guess which characters an encoder escapes. The
+documentation shows `LOOKS`, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["LOOKS", "Look", "shown", "step_left", "step_right", "width"]
 
 
 class Look(NamedTuple):
-    """One way to write a character: its name, an example, the programs known for it, and its pattern."""
+    """One way to write a character: its name, an example, programs that write so, and its patterns."""
 
     name: str
     example: str
@@ -161,14 +161,14 @@ def _caret(char: str) -> Iterator[bytes]:
             yield b"".join(
                 rb"\\?M(?:-|(?=\^))"
                 + (control if byte < _LEAST_SHOWN else b"")
-                + re.escape(bytes([_shown(byte)]))
+                + re.escape(bytes([_printable(byte)]))
                 for byte in data
             )
     elif data[0] < ord(" "):
         yield rb"\^" + re.escape(bytes([data[0] + 64]))
 
 
-def _shown(byte: int) -> int:
+def _printable(byte: int) -> int:
     return byte - _HIGH if byte >= _LEAST_SHOWN else byte - _HIGH + 64
 
 
@@ -249,11 +249,14 @@ _BEGUN = {
 """What follows a character that is escaped by itself and more."""
 
 Step = tuple[int, int]
-"""Where the text and where the value go on."""
+"""Where the text goes on, and where the value does."""
 
 
 def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
-    """Return where both go on where `data` at `at` shows the character of `value` at `place` differently."""
+    """Return where both go on behind the character at `place`, which `data` writes differently at `at`.
+
+    None means that the text does not go on as the value does.
+    """
     passed = _passed_over(data, at, value, place)
     if passed is not None:
         return passed
@@ -316,7 +319,10 @@ def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> St
 
 
 def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
-    """Return where both begin where `data` before `at` shows the character before `place` differently."""
+    """Return where both begin before the character in front of `place`, which `data` writes differently.
+
+    None means that what is before `at` is not a part of the value.
+    """
     last = value[place - 1]
     if data[at - 1] in _IN_LINES:
         blanks = data[max(0, at - _MOST_BLANKS) : at]
@@ -407,18 +413,18 @@ def width(data: bytes, at: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _forwards(char: bytes) -> re.Pattern[bytes]:
-    return re.compile(_any(char), re.DOTALL)
+    return re.compile(_all_looks(char), re.DOTALL)
 
 
 @lru_cache(maxsize=4096)
 def _backwards(char: bytes) -> re.Pattern[bytes]:
-    return re.compile(_any(char) + rb"\Z", re.DOTALL)
+    return re.compile(_all_looks(char) + rb"\Z", re.DOTALL)
 
 
-def _any(char: bytes) -> bytes:
+def _all_looks(char: bytes) -> bytes:
     text = char.decode(errors="surrogateescape")
     if len(text) > 1 and text[0] == "\\":
-        return _any(b"\\") + _any(char[1:])
+        return _all_looks(b"\\") + _all_looks(char[1:])
     if len(text) != 1 or "\udc80" <= text <= "\udcff":
         return re.escape(char)
     ways = [pattern for look in LOOKS for pattern in look.pattern(text) if pattern]

@@ -1,4 +1,4 @@
-"""Another reading of a text, and where in the text its bytes come from."""
+"""What a view of a text is, and how it tells where in the text its bytes come from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 LEAST = 22
-"""Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
+"""The fewest characters of base64 or of a list that are decoded. Shorter forms are looked for themselves."""
 RUN = b"\1" * LEAST
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
 # So much of a find is left at each end: with what is longer than an edge beside it, it is a run.
@@ -34,7 +34,7 @@ NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5,
 
 
 class View(NamedTuple):
-    """What a text may also be read as: the bytes, where they come from, and the name of the encoding."""
+    """Another reading of a text: its bytes, a function that tells where they come from, and its encoding."""
 
     data: bytes
     origin: Callable[[int, int], tuple[int, int]]
@@ -43,7 +43,7 @@ class View(NamedTuple):
 
 
 class Twice:
-    """Where the bytes of a view of a view come from."""
+    """Tells where the bytes of a view of a view come from."""
 
     def __init__(
         self, inner: Callable[[int, int], tuple[int, int]], outer: Callable[[int, int], tuple[int, int]]
@@ -55,7 +55,7 @@ class Twice:
 
 
 class Moved:
-    """Where the bytes of a view of a part come from."""
+    """Tells where the bytes of a view of a part come from, which begins at `by`."""
 
     def __init__(self, inner: Callable[[int, int], tuple[int, int]], by: int) -> None:
         self.inner, self.by = inner, by
@@ -66,7 +66,7 @@ class Moved:
 
 
 class Joined:
-    """Where the bytes of pieces come from that are each somewhere as a whole."""
+    """Tells where the bytes of joined pieces come from; each piece has one span."""
 
     def __init__(self, pieces: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> None:
         self.ends, self.spans = list(accumulate(map(len, pieces))), spans
@@ -106,7 +106,7 @@ def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) 
 
 
 class Known:
-    """Where values were found already: nothing is decoded there. Put in order when somebody asks."""
+    """Where values were found already, so that nothing is decoded there. Sorted at the first question."""
 
     def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
         self._spans = list(spans)
@@ -116,8 +116,8 @@ class Known:
     def crossed_out(self, data: bytes) -> bytearray:
         """Return `data` with dots instead of what was found, so that no run goes on through it.
 
-        A run that begins before it, or goes on behind it, by more than an edge is left. It is a copy in any
-        case: Python translates what can be changed twice as fast as what cannot.
+        A run that begins before a find, or goes on behind it, by more than an edge is left. The result is a
+        copy in any case: Python translates a `bytearray` twice as fast as `bytes`.
         """
         copy = bytearray(data)
         for start, stop in self._spans:
@@ -127,7 +127,7 @@ class Known:
         return copy
 
     def covers(self, start: int, stop: int) -> bool:
-        """Return whether nearly all of this was found."""
+        """Return whether nearly all from `start` to `stop` was found."""
         if not self._spans:
             return False
         if self._starts is None:

@@ -1,4 +1,4 @@
-"""Whether the end of what has come by now may be the beginning of a value, as it is or encoded."""
+"""Returns whether the end of a stream so far may be the beginning of a value, as it is or encoded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
 class Starts(NamedTuple):
-    """Texts that may begin at the end of what has come, in order, and their first characters."""
+    """Texts that may begin at the end of a stream so far, in order, and their first characters."""
 
     ordered: list[bytes]
     heads: frozenset[bytes]
@@ -79,14 +79,14 @@ class Starts(NamedTuple):
 
     @classmethod
     def of(cls, texts: Iterable[bytes]) -> Starts:
-        """Return those of `texts`."""
+        """Return `texts` in order, with their first characters and the length of the longest."""
         ordered = sorted(texts)
         heads = frozenset(text[:size] for text in ordered for size in range(1, _HEAD + 1))
         return cls(ordered, heads, max(map(len, ordered), default=0))
 
 
 class Beginnings(NamedTuple):
-    """How so many values begin, themselves in base64 and hex; all of them; and both without blanks."""
+    """How `size` values begin, plain and encoded, and all of them as one text; both also without blanks."""
 
     size: int
     values: Starts
@@ -97,7 +97,7 @@ class Beginnings(NamedTuple):
 
 
 def inside_at_end(tail: bytes, everything: bytes) -> int:
-    """Return how many bytes at the end of `tail` are a part of a value, if they are two or more."""
+    """Return how many bytes at the end of `tail` are a part of a value; 0 for a single one."""
     size = 0
     while size < min(len(tail), ENOUGH) and tail[-size - 1 :] in everything:
         size += 1
@@ -105,7 +105,7 @@ def inside_at_end(tail: bytes, everything: bytes) -> int:
 
 
 def partial_at_end(tail: bytes) -> int:
-    """Return how many bytes at the end of `tail` may begin an escape, or be within a broken line."""
+    """Return how many bytes at the end of `tail` may be a part of an escape, or of a line break."""
     inside = tail[-_LONGEST_ESCAPE:]
     blanks = inside.split()
     size = 0
@@ -139,12 +139,15 @@ def begun_at_end(tail: bytes, starts: Starts) -> int:
 
 
 def unbroken(raw: bytes) -> bytes:
-    """Return `raw` without what may also be where a line of it is broken."""
+    """Return `raw` without the characters that may also be where a line is broken."""
     return raw.translate(None, _BREAKS)
 
 
 def begun_broken_at_end(data: bytes, known: Beginnings) -> tuple[int, int]:
-    """Return how many bytes at the end may begin a value with colours or breaks in it, and how much of it."""
+    """Return how many bytes at the end may begin a value with colours or breaks in it.
+
+    The second item is how many bytes of the value these are.
+    """
     tail = data[-_MOST_BROKEN:]
     if b"\x1b" in tail or b"\0" in tail or b"\x08" in tail:
         tail = data[-_MOST_COLOURED:]
@@ -196,15 +199,15 @@ def encoded_at_end(tail: bytes, known: Beginnings) -> Iterator[tuple[int, int]]:
 
 
 def _last(tail: bytes, signs: bytes) -> bytes:
-    """Return the end of `tail` that has only `signs`."""
+    """Return the longest end of `tail` that has only `signs`."""
     size = min(len(tail) - len(tail.rstrip(signs)), _LONGEST_ENCODED)
     return tail[len(tail) - size :]
 
 
 def maybe_encoded_at_end(data: bytes, most: int) -> int:
-    """Return how many bytes at the end of `data` may begin something encoded, whatever it is.
+    """Return how many bytes at the end of `data` may begin anything that is encoded.
 
-    Of a line with escapes in it, and of the lines of a dump, that are `most` bytes; of anything else fewer.
+    In a line with escapes, and in a dump, these are up to `most` bytes; elsewhere fewer.
     """
     tail = data[-_MOST_HELD:]
     listed = len(tail) - len(tail.rstrip(_OF_LISTS))

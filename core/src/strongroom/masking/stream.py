@@ -1,4 +1,4 @@
-"""Masks streams of bytes, whatever the pieces they come in."""
+"""Masks streams of bytes, in whatever pieces they arrive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Masker:
             self.add(value)
 
     def add(self, value: str) -> None:
-        """Mask `value` too from now on, and its lines."""
+        """Mask `value` and its lines from now on, too."""
         for part in (value, *lines(value), *expanded(value)):
             self.finder.add(part)
 
@@ -58,7 +58,10 @@ class Masker:
 
 
 def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
-    """Yield `finds`, in order, those that overlap as one: how many there are tells nothing."""
+    """Yield where `finds` begin and end, in order; those that overlap become one.
+
+    So the number of marks does not tell how many values are there.
+    """
     start = stop = -1
     for begin, end, *_ in finds:
         if begin < stop:
@@ -71,10 +74,10 @@ def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-_CONTEXT = 12  # what is before a plain word decides whether it is one
-_NEAR = (
-    80  # what programs put between two parts of a value: an escape, the end of a line, an offset, a border
-)
+_CONTEXT = 12
+"""So many bytes before a plain word decide whether it is a word by itself."""
+_NEAR = 80
+"""The most bytes between two parts of a value: an escape, a line end, an offset, a border."""
 
 
 class MaskingStream:
@@ -82,25 +85,25 @@ class MaskingStream:
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
-        # What is held, behind the last bytes that are not: these have a part in what is found.
+        # The last bytes that were given out, which help to decide about what follows, and then what is held.
         self._data = b""
-        self._held = 0
+        self._held = 0  # where in `_data` that begins
         self._evidence = 0
-        # Up to where `_data` was given out, and up to where it is under a mark.
+        # Up to where `_data` was given out, and up to where a mark stands for it.
         self._given = 0
         self._marked = 0
-        # Where that begins of which more may come: what is found at the end may be a part of it.
+        # Where a find near the end begins: the rest of its value may still come.
         self._goes_on_from = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Take `data` and return what can be shown by now."""
+        """Take `data`, and return what can be shown by now, masked."""
         self._data += data
         end, self._evidence = self._masker.finder.undecided(self._data)
         return self._advance(max(end, self._held), ended=False)
 
     @property
     def pending(self) -> int:
-        """How many bytes are held that were not given out."""
+        """How many bytes are held and not yet given out."""
         return len(self._data) - self._given
 
     @property
@@ -124,7 +127,7 @@ class MaskingStream:
         return self._advance(len(self._data), ended=True)
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
-        """Give out what is before `end`, and forget it except for what decides about what follows."""
+        """Give out what is before `end`, and keep of it only what helps to decide about what follows."""
         shown, given_out, marked = self._shown(end, ended=ended)
         gone = max(0, min(end - _CONTEXT, self._goes_on_from))
         self._data = self._data[gone:]
@@ -134,9 +137,9 @@ class MaskingStream:
         return shown
 
     def _shown(self, end: int, *, ended: bool) -> tuple[bytes, int, int]:
-        """Return what is before `end`, and the marks of finds that begin there or follow at once.
+        """Return what is before `end`, masked, with the marks of finds that begin there or follow at once.
 
-        With it, up to where that is, and up to where it is under a mark.
+        The second and third items are up to where `_data` is given out with it, and up to where it is marked.
         """
         data, held, copied, marked = memoryview(self._data), self._held, self._given, self._marked
         pieces: list[bytes | memoryview] = []
@@ -144,7 +147,7 @@ class MaskingStream:
         near = len(data) - _NEAR
         self._goes_on_from = min((one.start for one in finds if one.stop > near), default=len(data))
         for start, stop in merge_overlaps(finds):
-            # Behind `end` a longer find may still come, but what is found is found.
+            # A find that goes on behind `end` may become longer, but its beginning is sure.
             if start >= end and start > copied:
                 break
             if stop <= max(marked, held):

@@ -1,7 +1,7 @@
-"""Other readings of a text: base64 and lists of numbers decoded, colours and separators taken out.
+"""Other readings of a text: with base64 and lists of numbers decoded, or colours and separators taken out.
 
-Each knows where in the text its bytes come from. That there is nothing to read is found out at the speed of
-C.
+Each view knows where in the text its bytes come from. Most text has nothing to decode; `bytes.translate` and
+`bytes.find`, which run at the speed of C, tell so.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from strongroom.masking.readings import (
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
 
 Hits = Callable[[bytes], Iterable[int]]
-"""Tells where something begins in a text that may belong to a value."""
+"""Returns where in a text something begins that may belong to a value."""
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
@@ -103,13 +103,12 @@ _EDGE_OF_TEXT = 3  # bytes: a character may be cut there
 
 
 def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iterator[View]:
-    """Yield every other reading of `data` that there is reason for.
+    """Yield every other reading of `data` that something in it gives a reason for.
 
     Args:
         data: What is read.
-        known: Where values were found already: nothing is decoded there.
-        hits: Returns where something is that may belong to a value. With it, runs of base64 are decoded one
-            by one only where that is worth it.
+        known: Where values were found already; nothing is decoded there.
+        hits: If it is given, of many runs of base64 only those are decoded that hold text or have a hit.
     """
     unknown = known.crossed_out(data)
     marked = unknown.translate(_MARKS)
@@ -132,10 +131,10 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     if _MAIL in signs:
         yield from encoded_words(data)
     if _POINT in signs or b"\2" in marked:
-        yield from _taken_out(data, signs)
+        yield from _with_parts_taken_out(data, signs)
 
 
-def _taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
+def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
     yield from code_points(data)
     if b"\x1b" in data or b"\x08" in data or b"\0" in data:
         yield from _without(_TERMINAL, data, "colours")
@@ -160,9 +159,9 @@ _NO_SIGNS: frozenset[bytes] = frozenset()
 
 
 def _signs(data: bytes) -> AbstractSet[bytes]:
-    """Return which of the texts are in `data` that a reading begins with."""
+    """Return which of `_SIGNS`, the texts that a reading begins with, are in `data`."""
     if len(data) < _SHORT:
-        # Without a set where there is none: this is what each log record costs.
+        # Nothing is built where there is no sign: each log record comes here.
         begun = DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
         if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
             return {sign for sign in _SIGNS if sign in data}
@@ -343,7 +342,7 @@ class _OfBase64:
 
 
 class _Batch:
-    """Readings that are not text, as one: a call costs more than looking through a few bytes."""
+    """Joins views that are not text to one, since a call costs more than looking through a few bytes."""
 
     def __init__(self) -> None:
         self._size = 0
@@ -368,7 +367,7 @@ class _Batch:
 
 def _escaped_base64(data: bytes) -> Iterator[View]:
     done = 0
-    for escape in _places(data):
+    for escape in _escape_places(data):
         if escape < done:
             continue
         start, done = max(done, escape - _AROUND), escape + _AROUND
@@ -381,7 +380,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
             )
 
 
-def _places(data: bytes) -> Iterator[int]:
+def _escape_places(data: bytes) -> Iterator[int]:
     """Yield where `+` and `/` are escaped."""
     for first, pattern in ((b"%", _PERCENT), (b"\\", _SLASH), (b"&", _ENTITY)):
         if first in data:
