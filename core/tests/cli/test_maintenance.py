@@ -255,7 +255,7 @@ def test_what_cannot_be_put_under_another_key(shared, run):
     assert not list(shared.glob("app.key.*"))
     spec("version: 1\npipelines: {app: {provider: {type: memory}}}\n")
     assert "not in a file" in run("rekey", "--all", expected=2)
-    assert "two things" in run("rekey", "--all", "--values", expected=2)
+    assert "ask for different things" in run("rekey", "--all", "--values", expected=2)
 
 
 def test_a_link_is_not_replaced(shared, run):

@@ -153,7 +153,7 @@ def test_a_store_that_was_changed_is_named_by_all(here, tmp_path, words):
 
 def test_a_value_that_run_would_refuse_is_told_as_it_is_stored(here):
     warned = here("set", "DATABASE_PASSWORD", "hunter2").err
-    assert "it is stored, and `run` refuses it: DATABASE_PASSWORD: " in warned
+    assert "it is stored, but `run` refuses it: DATABASE_PASSWORD: " in warned
     assert "12" in warned
     assert "hunter2" not in warned
     assert "PORT: it is not of the type port" in here("set", "port", "none").err

@@ -648,7 +648,7 @@ def test_what_a_full_disk_does_not_hold_is_told():
         )
     assert (done.returncode, done.stderr) == (
         1,
-        b"not all that sh printed could be written: No space left on device\n",
+        b"not everything that sh printed could be written: No space left on device\n",
     )
 
 

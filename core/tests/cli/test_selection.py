@@ -67,7 +67,7 @@ def test_a_member_that_is_absent_is_made_and_the_others_stay(spec):
     }
     for name in ("ADMIN", "READER", "AGAIN", "ADDED"):
         assert (rows[name]["status"], rows[name]["problem"]) == ("ok", "made and stored")
-    assert rows["SHORT"]["problem"].startswith("what was made breaks a rule")
+    assert rows["SHORT"]["problem"].startswith("the generated value breaks a rule")
     spec("get", "short", expected=3)
     accounts = json.loads(spec("get", "accounts").stdout)
     assert {name: len(value) for name, value in accounts.items()} == {"admin": 20, "reader": 24}

@@ -306,7 +306,7 @@ def test_what_may_be_meant_otherwise_is_warned_of(read):
     found = read(".env", text)
     assert found == {"PW": "hunter3", "COST": "$5 $FIVE", "P": "${PATH}", "S": "$FIVE"}
     twice, bare, refused, left = read.warned
-    assert "PW is there 2 times (lines 1, 3)" in twice
+    assert "PW occurs 2 times (lines 1, 3)" in twice
     assert "COST (line 2)" in bare
     assert "PATH (line 4), NODE_OPTIONS (line 5)" in refused
     assert "P (line 6)" in left
@@ -535,4 +535,4 @@ def test_of_very_many_mistakes_the_first_are_told(refused):
     said = refused("x.yaml", "".join(f"n{number}: null\n" for number in range(1, 31)))
     assert ":20:1: n20 is null" in said
     assert "n21" not in said
-    assert "n20 is null, expected text; quote it where it is text; and 10 more" in said
+    assert "n20 is null, expected text; quote it if it is text; and 10 more" in said

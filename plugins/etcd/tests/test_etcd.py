@@ -453,14 +453,14 @@ def test_a_watch_whose_right_is_taken_away_says_so_once_and_again_when_it_is_bac
             change("revoke", role="writer")
             proxy.cut_after = 0  # as the next byte goes over the open stream
             writer.set_secret("other", "1")
-            log.wait(f"changes at {url} are not heard (PermissionDeniedError")
+            log.wait(f"changes at {url} are not received (PermissionDeniedError")
             log.wait("pipeline team", "PermissionDeniedError", "permission denied")
             writer.set_secret("fleeting/key", "2")
             change("grant", role="writer")
-            log.wait(f"changes at {url} are heard again")
+            log.wait(f"changes at {url} are received again")
             log.wait("pipeline team can be asked for changes again")
             assert heard.wait(60)
-        assert sum("are not heard" in one for one in log.messages) == 1
+        assert sum("are not received" in one for one in log.messages) == 1
         assert "pw-fleeting" not in str(log.messages)
 
 

@@ -621,7 +621,7 @@ def test_a_dead_token_is_replaced_by_what_its_reference_brings_in(relay, server,
     now = [dead]
     token = ReferencedText(dead, lambda: now[0])
     with VaultSecretProvider(relay.url, token, mount_point=mount) as provider:
-        with pytest.raises(AuthenticationError, match="not good") as caught:
+        with pytest.raises(AuthenticationError, match="the token is not valid") as caught:
             provider.set_secret("k", VALUE)
         assert dead not in f"{caught.value!r}{caught.value.__context__!r}"
         now[0] = server.client.token

@@ -48,7 +48,7 @@ def refuse_other_uses(key_file: Path, uses: Sequence[KeyUse], own: str) -> None:
         raise ConfigurationError(
             f"the key in {key_file} is also used by {', '.join(others)}: what is encrypted there could not "
             "be read any more",
-            hint="say --all to put all of them under the new key, or give them a key file of their own first",
+            hint="give --all to put all of them under the new key, or give them their own key file first",
         )
 
 

@@ -143,7 +143,7 @@ class Ledger:
             raise RotationError(
                 f"the state of the rotation of {show_key(self._key)} cannot be understood",
                 key=self._key,
-                hint=f"look at {self.name!r} in the backend; where no rotation is in flight, "
+                hint=f"look at {self.name!r} in the backend; if no rotation is in flight, "
                 "`strongroom rotate --forget` drops it",
             )
         return record

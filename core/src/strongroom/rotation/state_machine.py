@@ -52,7 +52,7 @@ _LAST: Final = (
     "has ended it"
 )
 _CHANGED: Final = (
-    "see which value the target system takes: `resume` has not touched it; "
+    "see which value the target system accepts: `resume` has not touched it; "
     "`rollback` lets it take the value that readers get now"
 )
 

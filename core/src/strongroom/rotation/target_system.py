@@ -23,7 +23,7 @@ __all__ = ["TargetSystem"]
 _OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
 _STALE: Final = 8
 """Earlier values that may work at the same time; if there are more, the oldest are retired early."""
-_STALE_STAYS: Final = "the target system takes the value before as well; repeat it as soon as that works"
+_STALE_STAYS: Final = "the target system still accepts the previous value; repeat it as soon as that works"
 
 
 class TargetSystem:

@@ -468,8 +468,8 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
 
 _RESTORED: Final = (
-    "where a backup was restored, or a replica that lagged took over, start this process again: "
-    "it then takes what is there"
+    "if a backup was restored, or a replica that lagged took over, restart this process: "
+    "it then accepts what is there"
 )
 
 

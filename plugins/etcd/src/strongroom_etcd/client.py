@@ -229,7 +229,7 @@ class Client:
                 raise ConfigurationError(
                     f"{TYPE_NAME}: the files for TLS cannot be read: {error.strerror or error}",
                     provider=TYPE_NAME,
-                    hint="look at ca_file, client_cert, client_key",
+                    hint="check ca_file, client_cert and client_key",
                 ) from error
             self._context = context
         return self._context
@@ -265,7 +265,7 @@ class Client:
             raise AuthenticationError(
                 f"{TYPE_NAME}: log in as {username}: {error.said}",
                 provider=TYPE_NAME,
-                hint="look at username and password",
+                hint="check username and password",
             )
         raise error
 
@@ -311,7 +311,7 @@ def _said(error: Exception, doing: str, member: str) -> str:
     raise ConfigurationError(
         f"{TYPE_NAME}: {doing}: {member}: {redact_message(str(error))}",
         provider=TYPE_NAME,
-        hint="no TLS there? say http://" if is_plain else "look at ca_file, client_cert, client_key",
+        hint="no TLS there? write http://" if is_plain else "check ca_file, client_cert and client_key",
     ) from None
 
 

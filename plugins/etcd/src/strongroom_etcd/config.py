@@ -61,6 +61,6 @@ class EtcdConfig(BaseModel):
     def _endpoints_of_members(self) -> Self:
         given = (self.endpoints,) if isinstance(self.endpoints, str) else self.endpoints
         if not given or not all("$" in one or is_endpoint(one) for one in given):  # a reference may be one
-            message = "endpoints: expected http:// or https://, a host and mostly a port"
+            message = "endpoints: expected http:// or https://, a host and usually a port"
             raise ValueError(message)
         return self

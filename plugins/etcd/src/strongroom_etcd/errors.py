@@ -36,7 +36,7 @@ AGAIN: Final = frozenset({1, 2, 4, 13, UNAVAILABLE})
 """Codes of gRPC for "not now": another member, or a later call, may succeed."""
 _TOO_LARGE: Final = ("request is too large", "too many operations", "larger than max")
 
-_LIMITS: Final = "say the cluster's max_request_bytes and max_txn_ops, or write less at once"
+_LIMITS: Final = "give the cluster's max_request_bytes and max_txn_ops, or write less at once"
 _TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], str | None], ...]] = (
     (
         None,
@@ -55,7 +55,7 @@ _TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], st
         UNAUTHENTICATED,
         (*LOGIN, REFUSED_LOGIN),
         AuthenticationError,
-        "look at username and password",
+        "check username and password",
     ),
     (INVALID, (), ConfigurationError, "etcd 3.4 or newer is needed"),
 )
@@ -99,5 +99,5 @@ def translate(error: ServerError, doing: str) -> StrongroomError:
             return kind(message, provider=TYPE_NAME, hint=hint)
     hint = "`etcdctl endpoint health` tells more"
     if not error.code:
-        hint = "it must be a client address of etcd, mostly port 2379, and not one of its peers"
+        hint = "it must be a client address of etcd, usually port 2379, and not one of its peers"
     return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)

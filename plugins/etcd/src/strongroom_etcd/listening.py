@@ -109,7 +109,7 @@ class Listener:
                     self._lines = self._begin(Deadline(_CONNECT_SECONDS))
                 if self._refused:
                     self._refused = False
-                    _log.warning("changes at %s are heard again", self._client.address)
+                    _log.warning("changes at %s are received again", self._client.address)
                 if self._missed:
                     self._missed = False
                     self._tell(None)
@@ -134,7 +134,7 @@ class Listener:
         elif not self._refused:
             self._refused = True
             _log.warning(
-                "changes at %s are not heard (%s: %s); it is tried again",
+                "changes at %s are not received (%s: %s); it is tried again",
                 self._client.address, type(failed).__name__, failed,
             )  # fmt: skip
             self._tell(None)

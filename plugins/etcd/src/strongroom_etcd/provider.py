@@ -92,7 +92,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
         addresses = [endpoints] if isinstance(endpoints, str) else list(endpoints)
         if not addresses or not all(isinstance(one, str) and is_endpoint(one) for one in addresses):
             raise ConfigurationError(
-                "etcd: each endpoint must be http:// or https://, a host, and mostly a port",
+                "etcd: each endpoint must be http:// or https://, a host, and usually a port",
                 provider=self.type_name,
                 hint="https://etcd-1.example.com:2379; user and password are options of their own",
             )

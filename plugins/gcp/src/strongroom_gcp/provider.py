@@ -288,7 +288,7 @@ class GCPSecretProvider(BaseProvider):
         except PermissionDeniedError:
             # The service knows the caller and answers: those who only read by name need no more.
             report["can_list"] = (
-                "no: grant secretmanager.secrets.list (roles/secretmanager.viewer) where it should"
+                "no: grant secretmanager.secrets.list (roles/secretmanager.viewer) if it should"
             )
         # No clock skew: the client does not pass the server's time on.
         return {"reachable": "yes", **report}

@@ -8,7 +8,7 @@ from strongroom.errors import ConfigurationError
 
 __all__ = ["choose_backend"]
 
-_HINT = "run 'keyring --list-backends', and name one by the option 'backend'"
+_HINT = "run 'keyring --list-backends', and name one in the option 'backend'"
 
 
 def choose_backend(backend: Any) -> Any:
@@ -29,7 +29,7 @@ def choose_backend(backend: Any) -> Any:
         raise ConfigurationError(
             "keyring: the keyring library is set to read from strongroom, which would go round in a circle",
             provider="keyring",
-            hint="name the desktop's own backend by the option 'backend'",
+            hint="name the desktop's own backend in the option 'backend'",
         )
     return chosen
 

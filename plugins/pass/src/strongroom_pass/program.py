@@ -76,7 +76,7 @@ class PassProgram:
         return ConfigurationError(
             f"pass: {self.store()} is not a password store",
             provider=TYPE_NAME,
-            hint="make it by `pass init KEY`, or correct path",
+            hint="make it with `pass init KEY`, or correct path",
         )
 
     def name(self) -> str:

@@ -125,7 +125,7 @@ class PostgreSQLBackend:
                 raise ConfigurationError(
                     f"{TYPE_NAME}: there is no store in the schema {self._schema} of {self._shown}",
                     provider=TYPE_NAME,
-                    hint="make it as docs/how-to/backends/postgresql.md says, or say migrate: true",
+                    hint="make it as docs/how-to/backends/postgresql.md says, or set migrate: true",
                 )
             if not is_there("to_regnamespace", f'"{self._schema}"'):
                 run("CREATE SCHEMA {schema}")
@@ -334,7 +334,7 @@ class PostgreSQLBackend:
         if number_of(store):
             there = "there"
         elif not self._migrate:
-            there = "not there: make it as docs/how-to/backends/postgresql.md says, or say migrate: true"
+            there = "not there: make it as docs/how-to/backends/postgresql.md says, or set migrate: true"
         elif not number_of(may):
             there = "not there, and this role may not make it: docs/how-to/backends/postgresql.md says how"
         else:

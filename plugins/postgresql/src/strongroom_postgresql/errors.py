@@ -62,8 +62,8 @@ def check_url(url: str) -> None:
 
 
 _LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {
-    "28P01": (AuthenticationError, "look at the role and its password"),
-    "28000": (AuthenticationError, "look at pg_hba.conf, and at the role's name"),
+    "28P01": (AuthenticationError, "check the role and its password"),
+    "28000": (AuthenticationError, "check pg_hba.conf and the role's name"),
     "42501": (PermissionDeniedError, "the grants to paste are in docs/how-to/backends/postgresql.md"),
     "3D000": (ConfigurationError, "the database in the URL does not exist"),
     "25P03": (BackendUnavailableError, "the server ended a session that was idle for too long; try again"),
@@ -72,7 +72,7 @@ _LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {
 }
 _BY_CLASS: Final[dict[str, tuple[type[StrongroomError], str]]] = {
     "08": (BackendUnavailableError, "the connection was lost; try again"),
-    "28": (AuthenticationError, "look at the role and its password"),
+    "28": (AuthenticationError, "check the role and its password"),
     "40": (BackendUnavailableError, "others write the same; try again"),
     "42": (ConfigurationError, "the tables are not as this version of strongroom makes them"),
     "53": (BackendUnavailableError, "the server lacks memory or disk space; the write was not made"),
@@ -123,17 +123,17 @@ def connect_error(said: str, shown: str, *hidden: str | None) -> StrongroomError
     message = f"{TYPE_NAME}: connect to {shown}: {reason}"
     if _REFUSED.search(said):
         return AuthenticationError(
-            message, provider=TYPE_NAME, hint="look at the role, its password, pg_hba.conf"
+            message, provider=TYPE_NAME, hint="check the role, its password and pg_hba.conf"
         )
     if _NO_DATABASE.search(said):
-        return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or mend the URL")
+        return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or correct the URL")
     if _FULL.search(said):
         return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
     if _MALFORMED.search(said):
         return ConfigurationError(message, provider=TYPE_NAME, hint="mend the URL")
     if _WRONG.search(said):
         return ConfigurationError(
-            message, provider=TYPE_NAME, hint="look at sslmode and sslrootcert in the URL"
+            message, provider=TYPE_NAME, hint="check sslmode and sslrootcert in the URL"
         )
     hint = (
         "the host's name is not known"

@@ -200,7 +200,7 @@ class App:
             seconds = b"%d" % math.ceil(wait)
             slow = ((b"retry-after", seconds), _CLOSE)
             raise Refused(
-                errors(_THROTTLED, "too many requests without a good token", headers=slow), "guessing"
+                errors(_THROTTLED, "too many requests without a valid token", headers=slow), "guessing"
             )
         _log.warning("%s from %s", what, request.peer)
 

@@ -47,7 +47,7 @@ def findings(registry: Any) -> Iterator[Finding]:
         yield "serve", False, error.message, error.hint
         return
     if config.socket is None and config.listen is None:
-        hint = "say serve.socket or serve.listen, unless systemd or an option of `strongroom serve` does"
+        hint = "give serve.socket or serve.listen, unless systemd or an option of `strongroom serve` does"
         yield "serve", None, "the spec does not say where to listen", hint
     certificate = None
     if config.cert is not None and config.key is not None:

@@ -106,7 +106,7 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> t
         address = config.listen if not by_call else address_of(listen) if listen is not None else None
         if path is None and address is None:
             raise ConfigurationError(
-                "there is nowhere to listen", hint="say serve.socket or serve.listen, --socket or --listen"
+                "there is nowhere to listen", hint="give serve.socket or serve.listen, --socket or --listen"
             )
         try:
             if path is not None:

@@ -158,14 +158,14 @@ class SopsProgram:
         """Return the problem with file, rules or program, and what to do; None if it is another one."""
         if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
             kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
-            return f"it is not a {kind} file that sops can read", "mend it, or restore a copy of it"
+            return f"it is not a {kind} file that sops can read", "repair it, or restore a copy of it"
         if "unsupported value" in said:
             return (
                 "it has .inf or .nan for a value, which sops does not give as JSON",
                 "quote it: `sops edit`",
             )
         if code in _SETUP or any(one in said for one in _RULES):
-            hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
+            hint = "say in .sops.yaml, or in SOPS_AGE_RECIPIENTS, for whom it is encrypted"
             return redact_message(said, *hidden), hint
         if "value-stdin" in said or "No help topic" in said:
             return (

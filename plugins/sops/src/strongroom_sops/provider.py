@@ -168,7 +168,7 @@ class SopsSecretProvider(BaseProvider):
                     f"sops: {show_key(key)} is followed by others in its list, which would get its place",
                     key=key,
                     provider=self.type_name,
-                    hint="delete the last of the list first, or take it out by `sops edit`",
+                    hint="delete the last of the list first, or remove it with `sops edit`",
                 )
 
         self._change(expect, {}, (key,))
@@ -398,7 +398,7 @@ class SopsSecretProvider(BaseProvider):
             raise ConfigurationError(  # as it would be the next time: no outage
                 f"sops: writing {self._path} would have changed other secrets; nothing was written",
                 provider=self.type_name,
-                hint="write it by sops itself, and look at what it makes of the other values",
+                hint="write it with sops itself, and see what it does to the other values",
             )
 
     def _argument(self, path: tree.Path, key: str) -> str:
@@ -410,7 +410,7 @@ class SopsSecretProvider(BaseProvider):
             f"sops: {show_key(key)} has a name in the file that sops takes in no argument",
             key=key,
             provider=self.type_name,
-            hint="rename it by `sops edit`: no brackets, quotes and backslashes",
+            hint="rename it with `sops edit`: no brackets, quotes and backslashes",
         )
 
 

@@ -168,7 +168,7 @@ class VaultClient:
                     raise
         about = f" {show_key(key)}" if key is not None else ""
         raise AuthenticationError(
-            f"vault: {what}{about}{self._where(path)}: the token is not good (any more)",
+            f"vault: {what}{about}{self._where(path)}: the token is not valid (any more)",
             key=key,
             provider="vault",
             hint="give a new token, or `auth` so that it is renewed",

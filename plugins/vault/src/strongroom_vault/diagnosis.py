@@ -43,7 +43,7 @@ def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:
 
 def _identity(client: Any) -> str:
     if client.login.has_few_uses:
-        return "not looked up: it would take a use of the token away"
+        return "not looked up: it would cost a use of the token"
     try:
         who = part(client.call("get", "/v1/auth/token/lookup-self", "look up the token"), "data")
     except PermissionDeniedError:

@@ -146,7 +146,9 @@ class Login:
         import logging
 
         log = logging.getLogger("strongroom.vault")
-        log.warning("the token is not renewed (%s); it is used for the %d s that it is good", failed, left)
+        log.warning(
+            "the token is not renewed (%s); it is used for the %d s for which it is valid", failed, left
+        )
 
     def _not_renewed(self, send: Send) -> StrongroomError | None:
         """Return why the token was not renewed; None if it was, for more than a moment."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_UNSEEN: Final = "a uid is seen on a Unix socket alone; say serve.socket"
+_UNSEEN: Final = "a uid is seen only on a Unix socket; add serve.socket"
 
 
 def check(
@@ -182,7 +182,9 @@ def _fixed(
                 generated[place] = _generate(registry, plan)
             value, problem = check_text(plan, generated[place])
             status: Status = "ok" if problem is None else "invalid"
-            outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
+            outcome = (
+                "made and stored" if problem is None else f"the generated value breaks a rule: {problem}"
+            )
             fixed[name] = resolution._replace(
                 status=status, problem=outcome, text=generated[place], value=value
             )

@@ -88,9 +88,9 @@ def _from_registry(
         registry = own.enter_context(settings.registry())
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
-                "there is no spec here, so nothing is known of what the program needs: no strongroom.yaml in "
+                "there is no spec here, so it is not known what the program needs: no strongroom.yaml in "
                 f"{os.getcwd()} or above it{passed_over()}",  # noqa: PTH109  # no pathlib here
-                hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
+                hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it anyway",
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
@@ -137,7 +137,7 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     if files:
         raise UsageError(
             f"--replace would leave these files behind: {', '.join(files)}",
-            hint="leave it out, or `as_file` in the spec: nobody is left to remove them",
+            hint="leave out --replace, or `as_file` in the spec: nobody would remove them",
         )
     try:
         replace_by(words, environment)

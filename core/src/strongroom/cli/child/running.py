@@ -67,7 +67,7 @@ def run_child(
     for relay in child.relays:
         if relay.failure is not None:
             raise UsageError(
-                f"not all that {command[0]} printed could be written: {os.strerror(relay.failure)}",
+                f"not everything that {command[0]} printed could be written: {os.strerror(relay.failure)}",
                 code=shown or UNEXPECTED,
             )
     return Outcome(shown, child.typed_signal(code))

@@ -115,7 +115,7 @@ def _summary(report: AuditReport) -> str:
         where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
         hint = ""
         if str(report.reason).endswith(MISSING):
-            hint = ": name the pieces that hold them, or say --first if they were removed on purpose"
+            hint = ": name the pieces that hold them, or give --first if they were removed on purpose"
         return f"NOT OK{where}: {report.reason}{hint}"
     lines = output.counted(report.entries, "entry", "entries")
     if report.first > 1:
@@ -165,7 +165,7 @@ def _filter(**given: str | None) -> Filter:
             except (ValueError, OverflowError) as error:
                 raise errors.UsageError(
                     f"--{name}: {text!r} is not a time",
-                    hint="say 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
+                    hint="write 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
                 ) from error
     return Filter(
         key=given["key"],

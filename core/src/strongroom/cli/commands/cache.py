@@ -60,7 +60,7 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     if settings.json:
         output.as_json({"key": key, "pipelines": cleared})
     elif not cleared:
-        settings.warn("there is no cache on the way: nothing was remembered")
+        settings.warn("there is no cache to clear")
     else:
         everything = "everything" if current_tenant() is None else "everything of this tenant"
         what = everything if key is None else "the secret"

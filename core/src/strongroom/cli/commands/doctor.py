@@ -221,7 +221,7 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
             # Nothing was recorded yet, and nothing is made here.
             folder = Path(log.path).parent
             if not os.access(folder, os.W_OK | os.X_OK):
-                problem = f"every operation is refused: {folder} is not there, or you may not write in it"
+                problem = f"every operation is refused: {folder} does not exist, or you may not write to it"
                 yield Check(subject, False, problem, "make the folder, or let this user write there")
             continue
         try:

@@ -52,7 +52,7 @@ def import_command(
         declared = registry.plan.secrets
         composed = [name for name in named if name in declared and declared[name].compose is not None]
         for name in composed:
-            settings.warn(f"{name} is left out: the spec composes it of others")
+            settings.warn(f"{name} is left out: the spec composes it from others")
         values = {
             check_user_key(declared[name].key if name in declared else prefix + name): value
             for name, value in named.items()

@@ -103,8 +103,8 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     tracked = _tracked(spec.absolute().parent)
     if tracked:
         settings.warn(
-            f"git tracks {' and '.join(tracked)} already, so that .gitignore does not help: "
-            f"`git rm --cached {' '.join(tracked)}`, and `strongroom rekey` where others have seen the key"
+            f"git tracks {' and '.join(tracked)} already, so .gitignore does not help: run "
+            f"`git rm --cached {' '.join(tracked)}`, and `strongroom rekey` if others have seen the key"
         )
     if settings.json:
         output.as_json(

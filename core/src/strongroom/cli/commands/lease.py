@@ -68,12 +68,12 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
         for file, entry in known:
             if entry.pipeline not in registry.pipelines():
                 raise UsageError(
-                    f"the lease is of the pipeline {entry.pipeline!r}, which the spec does not have",
+                    f"the lease belongs to the pipeline {entry.pipeline!r}, which the spec does not have",
                     hint=f"name the spec that it came from: --spec {entry.spec}",
                 )
             if not entry.is_from(_issuer(registry, entry)):
                 raise UsageError(
-                    f"the lease is of a server that the pipeline {entry.pipeline!r} does not name (any more)",
+                    f"the lease belongs to a server that the pipeline {entry.pipeline!r} does not name",
                     hint=f"name the spec, and the profile, that it came from: --spec {entry.spec}",
                 )
             _revoke(registry, entry)

@@ -51,7 +51,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
         _store(registry, destination, copy, new, value)
         if value_now(source, old) != value:
             raise errors.UsageError(
-                f"{show_key(old)} was changed meanwhile, and is kept; {show_key(new)} has what it was before",
+                f"{show_key(old)} was changed meanwhile, and is kept; {show_key(new)} has its previous value",
                 code=errors.CONFLICT,
             )
         origin.delete_secret(old)
@@ -99,6 +99,6 @@ def _store(
         destination.set_secret(key, value)
     if value_now(copy, key) != value:
         raise StrongroomError(
-            f"{show_key(key)} reads back with another value than was written",
+            f"{show_key(key)} was read back with a value that was not written",
             hint="nothing was deleted; a middleware may change values",
         )

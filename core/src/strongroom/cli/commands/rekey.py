@@ -50,7 +50,7 @@ def rekey_command(
     from strongroom.pipeline.maintenance import encryption_of, has
 
     if values and everything:
-        raise UsageError("--values and --all are two things", hint="--all writes values as well")
+        raise UsageError("--values and --all ask for different things", hint="--all writes values as well")
     with settings.registry() as registry, progress("rekeying") as advance:
         settings.tell_own_store(registry.plan)
         pipeline = registry.pipeline(registry.default_pipeline())

@@ -55,7 +55,7 @@ def scan_command(
     if install_hook:
         if paths or no_submodules:
             raise errors.UsageError(
-                "--install-hook looks through nothing, and its hook through what is staged",
+                "--install-hook searches nothing itself, and its hook searches what is staged",
                 hint="leave PATH and --no-submodules out",
             )
         _install(settings)

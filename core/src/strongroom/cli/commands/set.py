@@ -77,7 +77,7 @@ def set_command(
             value = read_value(key, settings.warn, raw=raw, allow_empty=allow_empty)
         else:
             settings.warn(
-                "a value on the command line is seen in the list of processes and stays in the shell's "
+                "a value on the command line is visible in the list of processes and stays in the shell's "
                 "history; pipe it in, or leave it out to be asked for it"
             )
         absent = registry.absent_store(key) if registry.plan.origin != "own" else None
@@ -95,7 +95,7 @@ def set_command(
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made from scratch; secrets that others have stored are not in it")
         if against:
-            settings.warn(f"it is stored, and `run` refuses it: {'; '.join(against)}")
+            settings.warn(f"it is stored, but `run` refuses it: {'; '.join(against)}")
         warn_of_loss(settings, registry, [key])
         if settings.json:
             more = {"declared": added is not None} if declare else {}

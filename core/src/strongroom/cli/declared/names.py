@@ -116,7 +116,7 @@ def target(
         parts = ", ".join(declared.parts) or "fixed text"
         raise UsageError(
             f"{text} is composed of {parts}: there is nothing of its own to {doing}",
-            hint=f"{doing} those, or give --key where a key is called like that",
+            hint=f"{doing} those, or give --key if a key has that name",
         )
     return declared.key, declared
 

@@ -146,7 +146,7 @@ def unfinished(pipeline: Pipeline, key: str) -> str | None:
     if state not in _AT_REST:
         return f"a rotation is in flight: {state}"
     if record is not None and record.stale:
-        return "a rotation has yet to take the value before it away from the target system"
+        return "a rotation has yet to remove the previous value from the target system"
     return None
 
 
@@ -183,7 +183,7 @@ def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredR
         problem = None if part else check_text(secret, new)[1]
         if problem is not None:
             raise ValidationError(
-                f"what was made for {secret.name} breaks one of its rules: {problem}",
+                f"the value generated for {secret.name} breaks one of its rules: {problem}",
                 key=key,
                 hint="give it a `rotate.generator` that follows them",
             )

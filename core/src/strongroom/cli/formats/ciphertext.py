@@ -55,7 +55,7 @@ _ENDINGS: dict[str, tuple[str, str]] = {
     ),
     ".ini": ("an INI file", "make JSON of it"),
     ".kdbx": ("a KeePass database", _KEEPASS),
-    ".properties": ("a Java properties file, which escapes otherwise than .env", "make JSON of it"),
+    ".properties": ("a Java properties file, which escapes differently from .env", "make JSON of it"),
     ".tfvars": ("a Terraform file", "make JSON of it"),
     ".toml": ("a TOML file", "make JSON of it"),
     ".xml": ("an XML file", _EXPORTED),
@@ -75,7 +75,7 @@ def refuse_ending(path: Path) -> None:
         what, instead = known
         raise UsageError(
             f"{path} is {what}: .env, JSON and YAML are read",
-            hint=f"{instead.format(file=path)}; or say with --format which of these it is",
+            hint=f"{instead.format(file=path)}; or give --format if it is one of these",
         )
 
 

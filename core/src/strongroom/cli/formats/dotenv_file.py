@@ -359,7 +359,7 @@ def _warn(
     for name, numbers in lines.items():
         if len(numbers) > 1:
             listed = ", ".join(map(str, numbers))
-            warn(f"{path}: {name} is there {len(numbers)} times (lines {listed}): the last counts")
+            warn(f"{path}: {name} occurs {len(numbers)} times (lines {listed}): the last one counts")
     bare, pairs = (
         ", ".join(f"{name} (line {line})" for name, line in one.items() if name in assignments)
         for one in marked

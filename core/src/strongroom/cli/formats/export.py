@@ -130,14 +130,14 @@ def as_yaml(values: Mapping[str, str]) -> str:
 
 def variable_name(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name of a variable", hint="use json or yaml")
+        raise UsageError(f"{name!r} is not a valid name of a variable", hint="use json or yaml")
     return name
 
 
 def refuse(name: str, value: str, character: str, description: str) -> None:
     if character in value:
         raise UsageError(
-            f"{name} holds {description}, which this format cannot hold", hint="use json or yaml"
+            f"{name} contains {description}, which this format cannot represent", hint="use json or yaml"
         )
 
 

@@ -87,7 +87,7 @@ def read_dotenv(
 
     text = _text(path)
     if not is_given and text.lstrip().startswith("{"):
-        raise UsageError(f"{path} looks like JSON", hint="say --format json, or which other format it has")
+        raise UsageError(f"{path} looks like JSON", hint="give --format json, or which other format it has")
     return read_assignments(path, text, warn, left_out=left_out, variables=variables, unsealed_only=True)
 
 
@@ -158,7 +158,7 @@ def _json(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
         return members
 
     def refused(constant: str) -> str:
-        names.refuse(f"{constant} is not JSON; quote it where it is text")
+        names.refuse(f"{constant} is not JSON; quote it if it is text")
         return constant
 
     wrong = where = ""
@@ -266,7 +266,7 @@ def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int)
             names.add(name, node.value, where)
         else:
             what = {"sequence": "a list", "mapping": "nested too deep"}.get(node.id, "null")
-            names.refuse(f"{name} is {what}, expected text; quote it where it is text", where)
+            names.refuse(f"{name} is {what}, expected text; quote it if it is text", where)
 
 
 def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
@@ -279,7 +279,7 @@ def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
         others = node.value if node.id == "sequence" else [node]
         if not depth or any(other.id != "mapping" for other in others):
             raise UsageError(
-                f"{path}:{key.start_mark.line + 1}: expected mappings behind <<, not nested too deep"
+                f"{path}:{key.start_mark.line + 1}: expected mappings behind <<, not nested too deeply"
             )
         for other in others:
             for pair in _merged(path, other, depth - 1):

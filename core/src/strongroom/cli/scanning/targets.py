@@ -60,7 +60,7 @@ def _check_is_there(path: str) -> None:
     if path == "-" or Path(path).exists():
         return
     if Path(path).is_symlink():
-        raise UsageError(f"{path}: a link to what is not there", code=NOT_FOUND)
+        raise UsageError(f"{path}: a broken link", code=NOT_FOUND)
     raise UsageError(f"{path}: no such file or folder")
 
 
