@@ -2,7 +2,7 @@
 
 Wheels and sdists built twice, in other folders and under other circumstances, and compared byte by byte;
 their metadata checked; installed in an empty environment, where `tests/smoke.py` passes; the licences of all
-that this environment has checked; its SBOM, the notes of the release and the check sums written. Ends with
+that this environment has checked; its SBOM, the notes of the release and the checksums written. Ends with
 the first thing that is wrong.
 """
 

@@ -24,6 +24,8 @@ NOT_ENGLISH = {
     r"\bTells? whether\b": 'write "Return whether" or "Returns whether"',
     r"\balso where\b": 'write "even if"',
     r"\bstrangers?\b": 'say who: "another user", "a third party", "somebody else"',
+    r"\b([tT]ime-out|[cC]heck sum|[pP]lug-in)s?\b": 'write "timeout", "checksum" and "plugin"',
+    r"\b[sS]ay `?--[a-z]": 'write "give --…"',
 }
 QUOTED_AS_WRONG = re.compile(r", not \"[^\"]*\"")
 TEXTS = sorted(
@@ -31,6 +33,7 @@ TEXTS = sorted(
     for pattern in (
         "*.md",
         "core/src/**/*.py",
+        "changes/*.md",
         "core/src/**/*.template",
         "plugins/*/*.md",
         "plugins/*/src/**/*.py",
@@ -96,6 +99,10 @@ def test_code_and_pages_are_in_plain_english() -> None:
         ("It holds, also where nothing changed.", True),
         ("A stranger's folder.", True),
         ("`test_a_strangers_file_is_refused`", False),
+        ("It ends at the time-out.", True),
+        ("Its timeout, in seconds.", False),
+        ("Say --first if they were removed.", True),
+        ("Give --first to say that they were removed.", False),
     ],
 )
 def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:
