@@ -2,7 +2,8 @@
 # pykeepass 4.2.0 and kdbxweb 2.1.1 (the library of KeeWeb): a password that pykeepass set is lost when two copies of the file are merged.
 # Seen: `entry.password = …` and `save()` leave the entry's time of modification as it was and put nothing into its history. kdbxweb merges
 # two copies by that time: merged into the copy on a laptop the old password stays, the other way round the new one, and in neither is there
-# a trace of the other. After `save_history()` and `touch(modify=True)` both merges give the new one. Guess: who sets a password sets its time.
+# a trace of the other. After `save_history()` and `touch(modify=True)` both merges give the new one. An entry that
+# delete_entry took out is back after either merge. Guess: who changes a file leaves what a merge needs.
 # Ends with 0 where that is still so.
 set -euo pipefail
 work=$(mktemp -d)
@@ -40,6 +41,10 @@ made.mtime = datetime.now(UTC) - timedelta(hours=1)
 vault.save()
 rotate("plain.kdbx", with_time=False)
 rotate("touched.kdbx", with_time=True)
+vault = PyKeePass("laptop.kdbx", password="master")
+vault.delete_entry(vault.find_entries(title="db", first=True))
+vault.save("deleted.kdbx")
+assert PyKeePass("deleted.kdbx", password="master").entries == []
 END
 cat >merge.mjs <<'END'
 import assert from "node:assert";
@@ -68,6 +73,8 @@ assert.deepEqual(await merged("laptop.kdbx", "plain.kdbx"), ["old"]);
 assert.deepEqual(await merged("plain.kdbx", "laptop.kdbx"), ["new"]);
 assert.deepEqual(await merged("laptop.kdbx", "touched.kdbx"), ["new", "old"]);
 assert.equal((await merged("touched.kdbx", "laptop.kdbx"))[0], "new");
+assert.deepEqual(await merged("laptop.kdbx", "deleted.kdbx"), ["old"]);
+assert.deepEqual(await merged("deleted.kdbx", "laptop.kdbx"), ["old"]);
 END
 venv/bin/python rotate.py
 node merge.mjs

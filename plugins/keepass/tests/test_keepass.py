@@ -353,6 +353,34 @@ def test_kdbx_3(tmp_path):
     assert Path(tmp_path, "out").read_text() == "of b/c"
 
 
+@needs_keepassxc
+@pytest.mark.parametrize("into", ["older", "newer"])
+def test_a_new_value_outlives_a_merge_with_an_older_copy(path, provider, tmp_path, into):
+    provider.set_secret("a", "1")
+    older = tmp_path / "older.kdbx"
+    shutil.copy(path, older)
+    provider.set_secret("a", "2")
+    one, other = (older, path) if into == "older" else (path, older)
+    attach(one, "merge", "-s", str(other))
+    assert KeePassSecretProvider(one, PASSWORD).get_secret("a") == "2"
+
+
+def test_a_deletion_is_noted_where_the_file_has_no_place_for_it(path, provider):
+    """With a time after that of the entry's last change, or KeeWeb's merge brings it back from an older copy."""
+    provider.set_secret("a", "1")
+    opened = PyKeePass(path, password=PASSWORD)
+    [entry] = opened.entries
+    uuid, changed = entry._element.findtext("UUID"), entry.mtime
+    place = opened.tree.find("Root/DeletedObjects")
+    place.getparent().remove(place)
+    opened.save()
+    provider.delete_secret("a")
+    opened = PyKeePass(path, password=PASSWORD)
+    [noted] = opened.tree.findall("Root/DeletedObjects/DeletedObject")
+    assert noted.findtext("UUID") == uuid
+    assert opened._decode_time(noted.findtext("DeletionTime")) > changed
+
+
 def attach(path, command, *words):
     done = subprocess.run(
         ["keepassxc-cli", command, "-q", str(path), *words],

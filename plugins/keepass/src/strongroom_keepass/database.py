@@ -137,11 +137,31 @@ class Database:
         attached = {number for element in elements for number in _attached(element)}
         groups = [element.getparent() for element in elements]
         for element in elements:
+            self._note_deletion(element)
             self.opened.delete_entry(self._entry(element))
         for group in groups:
             _drop_emptied(group)
         for number in sorted(attached - set(_attached(self.opened.tree)), reverse=True):
             self._drop_attachment(number)
+
+    def _note_deletion(self, element: Any) -> None:
+        """Note in the file that the entry was deleted, or a merge with an older copy brings it back."""
+        root = self.opened.tree.find("Root")
+        noted = root.find("DeletedObjects")
+        if noted is None:
+            noted = root.makeelement("DeletedObjects")
+            root.append(noted)
+        one = noted.makeelement("DeletedObject")
+        # A merge keeps an entry that is newer than its deletion.
+        when = max(datetime.now(UTC).replace(microsecond=0), self._entry(element).mtime + _SECOND)
+        for name, text in (
+            ("UUID", element.findtext("UUID")),
+            ("DeletionTime", self.opened._encode_time(when)),
+        ):
+            child = one.makeelement(name)
+            child.text = text
+            one.append(child)
+        noted.append(one)
 
     def _drop_attachment(self, number: int) -> None:
         pool = self.opened.tree.find("Meta/Binaries")
