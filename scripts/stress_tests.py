@@ -1,8 +1,9 @@
 """`make test-under-load`: the tests again and again on a busy machine, each time in another order.
 
 `python scripts/stress_tests.py [RUNS] [pytest's arguments …]`: four processes compute and hold 256 MiB each;
-runs take 2, 8 and 1 workers in turn, and an order that the number of the run decides: `--shuffle=NUMBER` has
-it again. At the end it says which tests failed, and how often; it ends with 1 where any did.
+runs take 8, 2, 8, 2 and 1 workers in turn, and an order that the number of the run decides, which
+`--shuffle=NUMBER` takes again.
+At the end it says which tests failed, and how often; it ends with 1 where any did.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _BUSY = 4
-_WORKERS = (2, 8, 1)
+_WORKERS = (1, 8, 2, 8, 2)
 _LOAD = """
 import os
 held, ours = bytearray(256 << 20), os.getppid()
@@ -28,7 +29,7 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 def run(number: int, arguments: list[str]) -> tuple[int, list[str]]:
     """Run the tests once; return how pytest ended, and the tests that failed."""
-    options = ["-q", "-rfE", "--tb=short", "-n", str(_WORKERS[number % 3]), f"--shuffle={number}"]
+    options = ["-q", "-rfE", "--tb=short", "-n", str(_WORKERS[number % len(_WORKERS)]), f"--shuffle={number}"]
     print(f"[{number}] pytest {' '.join([*options, *arguments])}", flush=True)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],

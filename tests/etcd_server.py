@@ -80,7 +80,7 @@ class EtcdServer:
         request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode())
         if token is not None:
             request.add_header("Authorization", token)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)
 
     def kill(self):
@@ -92,7 +92,7 @@ class EtcdServer:
         """Stop the server and remove what it wrote."""
         self.process.terminate()
         try:
-            self.process.wait(120)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -92,7 +92,7 @@ class Server:
     def end(self):
         self.process.terminate()
         try:
-            self.process.wait(120)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -19,7 +19,7 @@ _QUERY = "auth_user = postgres\nauth_query = SELECT usename, passwd FROM pg_shad
 class PgBouncer:
     """Runs from construction to `stop`; `users` are the lines of its auth_file, `console` may give it commands."""
 
-    def __init__(self, server, users, *, auth_query=False):
+    def __init__(self, server, users, *, auth_query=False, query_wait_timeout=120):
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="strongroom-pgbouncer-"))
         self.userlist = self.folder / "users.txt"
@@ -30,7 +30,7 @@ class PgBouncer:
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
             f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
             f"auth_file = {self.userlist}\nadmin_users = console\nserver_login_retry = 1\n"
-            f"query_wait_timeout = 5\n{_QUERY if auth_query else ''}"
+            f"query_wait_timeout = {query_wait_timeout}\n{_QUERY if auth_query else ''}"
         )
         for path in (self.folder, *self.folder.iterdir()):
             path.chmod(0o777 if path.is_dir() else 0o666)
@@ -74,7 +74,9 @@ class PgBouncer:
     def logs_in(self, user, password):
         """Tell whether somebody gets through to the server."""
         try:
-            with psycopg.connect(self.url(user, password), connect_timeout=10, autocommit=True) as connection:
+            with psycopg.connect(
+                self.url(user, password), connect_timeout=300, autocommit=True
+            ) as connection:
                 connection.execute("SELECT 1", prepare=False)
         except psycopg.OperationalError:
             return False
@@ -83,5 +85,5 @@ class PgBouncer:
     def stop(self):
         """Stop it and remove what it wrote."""
         self.process.terminate()
-        self.process.wait(120)
+        self.process.wait(300)
         shutil.rmtree(self.folder)

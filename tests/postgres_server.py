@@ -135,7 +135,7 @@ class PostgresServer:
         """Stop the server and remove what it wrote."""
         self.process.send_signal(signal.SIGINT)  # which does not wait for sessions to end
         try:
-            self.process.wait(120)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

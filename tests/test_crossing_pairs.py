@@ -131,7 +131,7 @@ def test_children_of_two_tenants_have_leases_of_their_own_and_revoke_no_others(t
         threads = [threading.Thread(target=go_on, daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
-        assert begun.acquire(timeout=120)
+        assert begun.acquire(timeout=300)
         assert Children(4, child).results() == [[]] * 4
         stop.set()
         for thread in threads:
@@ -277,7 +277,7 @@ def test_a_process_that_runs_lives_through_a_new_key_of_store_and_second_level(t
 
         thread = threading.Thread(target=go_on, daemon=True)
         thread.start()
-        assert begun.wait(120)
+        assert begun.wait(300)
         command("rekey", "--all")
         registry.set_secret("b", "by the one that runs")
         assert command("get", "b") == "by the one that runs"
@@ -332,7 +332,7 @@ class Held(MemorySecretProvider):
     def get_secret(self, key):
         self.fetches += 1
         self.asked.release()
-        assert self.go.wait(120)
+        assert self.go.wait(300)
         return super().get_secret(key)
 
 

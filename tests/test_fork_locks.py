@@ -138,10 +138,10 @@ def test_each_lock_is_free_in_a_child(everything, monkeypatch):
 
     def hold():
         for where, lock in locks(*everything).items():
-            if lock.acquire(timeout=10):
+            if lock.acquire(timeout=300):
                 held.append((where, lock))
         taken.set()
-        released.wait(120)
+        released.wait(300)
         for _, lock in held:
             lock.release()
 
@@ -150,12 +150,12 @@ def test_each_lock_is_free_in_a_child(everything, monkeypatch):
 
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert taken.wait(120)
+    assert taken.wait(300)
     try:
         still = Children(1, work).results()
     finally:
         released.set()
-        holder.join(120)
+        holder.join(300)
     holders = {where.partition(" ")[0] for where, _ in held}
     assert len(holders) > 35, holders
     assert still == [[]]
@@ -174,7 +174,7 @@ def test_a_signal_handler_may_take_each_lock_that_it_interrupts(everything):
     hang = set()
     for where, lock in locks(*everything).items():
         owner = where.partition(" ")[0]
-        if not lock.acquire(timeout=10):
+        if not lock.acquire(timeout=300):
             continue  # another thread is at work
         try:
             again = not isinstance(lock, threading.Semaphore) and lock.acquire(timeout=0)

@@ -81,7 +81,7 @@ class Gate:
         if event.pipeline == "boot":
             self.reads += 1
             self.reached.set()
-            assert self.open.wait(60)
+            assert self.open.wait(300)
 
     def after(self, event):
         pass
@@ -95,10 +95,10 @@ def gated():
         registry._assembly.hooks.append(gate)
         thread = threading.Thread(target=registry.pipeline, args=("slow",), daemon=True)
         thread.start()
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(300)
         yield registry, gate
         gate.open.set()
-        thread.join(60)
+        thread.join(300)
 
 
 def test_a_slow_pipelines_first_use_does_not_hold_up_the_others(gated):
@@ -117,7 +117,7 @@ def test_a_pipeline_is_built_once_whoever_asks_first(gated):
         thread.start()
     gate.open.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert len(set(map(id, found))) == 1
     assert gate.reads == 1
 
@@ -231,14 +231,14 @@ def test_a_child_forgets_what_a_thread_was_changing():
     def hold():
         with cache._lock:
             held.set()
-            release.wait(60)
+            release.wait(300)
 
     thread = threading.Thread(target=hold, daemon=True)
     thread.start()
-    assert held.wait(60)
+    assert held.wait(300)
     assert Children(1, lambda _: cache.get_or_fetch("k", lambda _: "new")).results() == ["new"]
     release.set()
-    thread.join(60)
+    thread.join(300)
     assert cache.get_or_fetch("k", lambda _: "new") == "old"
 
 
@@ -289,7 +289,7 @@ def test_a_child_masks_what_a_thread_had_half_learnt():
 
     thread = threading.Thread(target=learn, daemon=True)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
 
     def work(_):
         masker, learnt = learner[0]
@@ -300,7 +300,7 @@ def test_a_child_masks_what_a_thread_had_half_learnt():
 
     assert Children(3, work).results() == [False] * 3
     ended.set()
-    thread.join(60)
+    thread.join(300)
 
 
 def test_an_audit_log_verifies_after_forks_in_the_middle_of_entries(tmp_path):
@@ -318,13 +318,13 @@ def test_an_audit_log_verifies_after_forks_in_the_middle_of_entries(tmp_path):
 
         thread = threading.Thread(target=go_on, daemon=True)
         thread.start()
-        assert begun.wait(60)
+        assert begun.wait(300)
         assert (
             Children(4, lambda _: [registry.get_secret("b") for _ in range(5)]).results()
             == [["value of b"] * 5] * 4
         )
         ended.set()
-        thread.join(60)
+        thread.join(300)
     report = verify_audit_log(str(log), b"k" * 32)
     assert (report.ok, report.anchored, report.entries) == (True, True, count[0] + 20)
 

@@ -74,7 +74,7 @@ def test_a_role_is_made_used_renewed_and_revoked(servers):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
+            thread.join(300)
         [text] = found
         values = json.loads(text)
         assert servers.users() == [values["username"]]
@@ -400,7 +400,7 @@ def test_key_and_chain_of_a_certificate_are_replaced_together(servers, tmp_path)
         assert len(set(loaded)) == 2  # as many as there were
     finally:
         running.terminate()
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=300)
     assert "PRIVATE KEY" not in errors
     assert "Traceback" not in errors
 
@@ -652,7 +652,7 @@ def test_a_pool_of_psycopg_follows_a_lease(served, caplog):
         served.replace()
         with pool.connection() as connection:
             assert who(connection) == served.user
-        pool.wait(120)  # no log-in is under way
+        pool.wait(300)  # no log-in is under way
         served.revoke()
         pool.drain()
         with pool.connection() as connection:
@@ -694,7 +694,7 @@ def test_an_async_pool_of_psycopg_follows_a_lease(served, caplog):
             assert "was held for longer than the credentials of 'app' lived" in caplog.text
             async with pool.connection() as connection:
                 assert await who(connection) == served.user != first
-            await pool.wait(120)  # no log-in is under way
+            await pool.wait(300)  # no log-in is under way
             served.revoke()
             await pool.drain()
             async with pool.connection() as connection:
@@ -878,7 +878,7 @@ def test_pools_follow_a_rotated_secret(servers, tmp_path):
         with engine.connect() as connection:
             SecretRotation(registry, apply=apply).rotate("db", "second-one")
             assert connection.scalar(text("SELECT 1")) == 1
-        threads[0].join(120)
+        threads[0].join(300)
         assert seen == ["rotated"]
         engine.dispose()
     admin.execute("DROP ROLE rotated")

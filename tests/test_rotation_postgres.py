@@ -99,14 +99,14 @@ class Clients:
 
     def wait_for(self, logins):
         with self.moved:
-            assert self.moved.wait_for(lambda: sum(self.logins) >= logins, timeout=120)
+            assert self.moved.wait_for(lambda: sum(self.logins) >= logins, timeout=300)
 
     def have_read_again(self):
         """Wait until nobody is at a log-in any more with what was read before: its role changes next."""
         with self.moved:
             begun = list(self.logins)
             assert self.moved.wait_for(
-                lambda: all(now > before for now, before in zip(self.logins, begun, strict=True)), timeout=120
+                lambda: all(now > before for now, before in zip(self.logins, begun, strict=True)), timeout=300
             )
 
     def __enter__(self):

@@ -61,7 +61,7 @@ def run(tmp_path, store):
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=120)
+        process.communicate(timeout=300)
 
 
 def test_a_changed_secret_restarts_the_child(store, run):
@@ -75,7 +75,7 @@ def test_a_changed_secret_restarts_the_child(store, run):
     process.stdin.write("still there?\n")
     assert process.stdout.readline() == "cert-two second-one\n"
     process.stdin.write("end\n")
-    assert process.wait(120) == 7
+    assert process.wait(300) == 7
     assert process.stderr.read() == ""
 
 
@@ -90,7 +90,7 @@ def test_a_signal_tells_the_child_whose_files_are_rewritten(store, run):
     store.set_secret("password", "third-one")
     assert process.stdout.readline() == "cert-two first-one\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 128 + signal.SIGTERM
+    assert process.wait(300) == 128 + signal.SIGTERM
     output = process.stderr.read()
     assert output.count("PASSWORD changed") == 1
     assert "-one" not in output
@@ -103,7 +103,7 @@ def test_a_child_that_does_not_end_is_killed(store, run):
     store.set_secret("cert", "cert-two")
     assert process.stdout.readline() == "cert-two first-one\n"
     process.stdin.write("end\n")
-    assert process.wait(120) == 7
+    assert process.wait(300) == 7
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_a_child_that_does_not_end_is_killed(store, run):
 def test_what_cannot_be_is_refused(run, options):
     """Before anything starts."""
     process = run(*options)
-    assert process.wait(120) == 2
+    assert process.wait(300) == 2
     assert process.stdout.read() == ""

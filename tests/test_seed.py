@@ -142,7 +142,7 @@ def bao(tmp_path: Path) -> Iterator[tuple[tuple[str, int], str]]:
             yield ("127.0.0.1", port), str(tmp_path / "ca.pem")
         finally:
             process.terminate()
-            process.communicate(timeout=120)
+            process.communicate(timeout=300)
 
 
 def offline(request: pytest.FixtureRequest) -> Names:

@@ -192,7 +192,7 @@ class TPM:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(120)
+        self.process.wait(300)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_closing_does_not_wait_for_a_client_that_is_never_made():
 
     class Hanging(Connection):
         def make(self, opened):
-            hangs.wait(60)
+            hangs.wait(300)
             return super().make(opened)
 
     connection = Hanging()
@@ -74,6 +74,6 @@ def test_closing_does_not_wait_for_a_client_that_is_never_made():
         connection.start()
     closing = threading.Thread(target=connection.close)
     closing.start()
-    closing.join(120)
+    closing.join(300)
     assert not closing.is_alive()
     hangs.set()

@@ -120,14 +120,14 @@ def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
     def build():
         with forks_wait():
             begun.set()
-            assert forking.wait(60)
+            assert forking.wait(300)
             done.append("built")
 
     thread = threading.Thread(target=build)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
     assert Children(1, lambda _: done).results() == [["built"]]
-    thread.join(60)
+    thread.join(300)
 
 
 def test_a_fork_gets_its_turn_beside_threads_that_build_again_and_again(monkeypatch):
@@ -146,13 +146,13 @@ def test_a_fork_gets_its_turn_beside_threads_that_build_again_and_again(monkeypa
     for thread in threads:
         thread.start()
     for _ in range(4):
-        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=300)
     try:
         assert Children(3, lambda _: sorted(inside)).results() == [[], [], []]
     finally:
         ended.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(300)
 
 
 def test_a_fork_does_not_wait_for_what_its_own_thread_builds():
@@ -167,11 +167,11 @@ def test_a_fork_waits_ten_seconds_at_most(monkeypatch):
     def build():
         with forks_wait():
             begun.set()
-            end.wait(60)
+            end.wait(300)
 
     thread = threading.Thread(target=build, daemon=True)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
 
     def work(_):
         with forks_wait():
@@ -180,7 +180,7 @@ def test_a_fork_waits_ten_seconds_at_most(monkeypatch):
     parent = os.getpid()
     assert Children(1, work).results() == [True]
     end.set()
-    thread.join(60)
+    thread.join(300)
 
 
 def test_what_is_never_collected_outlives_its_last_reference():
@@ -198,27 +198,27 @@ def test_what_is_never_collected_outlives_its_last_reference():
 def test_a_crew_works_in_a_child_though_its_threads_are_gone():
     crew, done = BackgroundPool(), threading.Event()
     crew.start(done.set)
-    assert done.wait(60)
+    assert done.wait(300)
 
     def work(_):
         again = threading.Event()
         crew.start(again.set)
-        return again.wait(60)
+        return again.wait(300)
 
     assert Children(2, work).results() == [True, True]
 
 
 def test_a_child_does_not_do_what_its_parent_still_had_to_do():
     crew, begun, end = BackgroundPool(1), threading.Event(), threading.Event()
-    crew.start(lambda: (begun.set(), end.wait(60)))
-    assert begun.wait(60)
+    crew.start(lambda: (begun.set(), end.wait(300)))
+    assert begun.wait(300)
     log = []
     crew.start(lambda: log.append("of the parent"))
 
     def work(_):
         done = threading.Event()
         crew.start(done.set)
-        done.wait(60)
+        done.wait(300)
         return log
 
     assert Children(1, work).results() == [[]]
@@ -230,12 +230,12 @@ def test_a_runner_works_in_a_child_though_its_slots_were_taken():
 
     def block():
         begun.release()
-        end.wait(60)
+        end.wait(300)
 
     for _ in range(2):
         threading.Thread(target=runner.run, args=(block, Deadline(60)), daemon=True).start()
     for _ in range(2):
-        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=300)
     with pytest.raises(DeadlineExceededError):
         runner.run(lambda: "no slot is free", Deadline(0.01))
     assert Children(2, lambda number: runner.run(lambda: number, Deadline(60))).results() == [1, 2]
@@ -254,14 +254,14 @@ def test_what_an_abandoned_call_returns_is_discarded():
     runner, end, discarded = DeadlineExecutor(), threading.Event(), queue.SimpleQueue()
 
     def late():
-        end.wait(60)
+        end.wait(300)
         return "a connection"
 
     with pytest.raises(DeadlineExceededError):
         runner.run(late, Deadline(0.01), discarded.put)
     assert discarded.empty()
     end.set()
-    assert discarded.get(timeout=60) == "a connection"
+    assert discarded.get(timeout=300) == "a connection"
 
 
 def test_a_result_that_comes_in_the_moment_of_giving_up_is_discarded():
@@ -280,7 +280,7 @@ def test_a_result_that_comes_in_the_moment_of_giving_up_is_discarded():
 
     with pytest.raises(DeadlineExceededError):
         runner.run(lambda: "a connection", AfterTheCall(None), discarded.put)
-    assert discarded.get(timeout=60) == "a connection"
+    assert discarded.get(timeout=300) == "a connection"
     assert runner.run(lambda: "taken", Deadline(60), discarded.put) == "taken"
     assert runner.run(lambda: "another", Deadline(60), discarded.put) == "another"
     assert discarded.empty()
@@ -290,7 +290,7 @@ def test_a_failure_of_an_abandoned_call_has_nothing_to_discard():
     runner, end, discarded = DeadlineExecutor(1), threading.Event(), queue.SimpleQueue()
 
     def late():
-        end.wait(60)
+        end.wait(300)
         raise RuntimeError
 
     with pytest.raises(DeadlineExceededError):
@@ -321,7 +321,7 @@ def test_a_lock_keeps_other_threads_waiting():
     with lock:
         other = threading.Thread(target=lambda: found.append(lock.acquire(timeout=0.01)))
         other.start()
-        other.join(60)
+        other.join(300)
     assert found == [False]
 
 
@@ -388,4 +388,4 @@ in_parallel(read, list(range(40)), 8)
     ) as process:
         assert process.stdout.readline() == b"begun\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) != 0
+        assert process.wait(300) != 0

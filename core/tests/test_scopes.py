@@ -95,11 +95,11 @@ class ThreadPlace(Place):
         future: Future[Any] = Future()
         self.inbox.put((work, future))
         del work
-        return future.result(120)
+        return future.result(300)
 
     async def close(self) -> None:
         self.inbox.put(None)
-        assert self.over.wait(120)
+        assert self.over.wait(300)
 
 
 class TaskPlace(Place):
@@ -336,9 +336,9 @@ class World:
         context = await parent.run(copy_context)
         place = ContextPlace(list(parent.blocks), context)
         names, generator = self._rows()
-        assert self.pool.submit(context.run, current_tenant).result(120) == self.expected(place)
+        assert self.pool.submit(context.run, current_tenant).result(300) == self.expected(place)
         given = [generator]
-        self.pool.submit(context.run, lambda: next(given.pop())).result(120)
+        self.pool.submit(context.run, lambda: next(given.pop())).result(300)
         self.generators[tuple(self.begin(name, place) for name in names)] = generator
 
 

@@ -88,7 +88,7 @@ def test_tasks_do_not_see_one_another():
 def test_threads_do_not_see_one_another():
     """Threads within one object at once leave it in any order."""
     shared = TenantContext("shared")
-    inside = threading.Barrier(4, timeout=120)
+    inside = threading.Barrier(4, timeout=300)
 
     def work(_):
         with shared:

@@ -439,7 +439,7 @@ def test_one_fsync_serves_all_threads_that_wait(make_trail, monkeypatch):
 
     def fsync(descriptor):
         count[0] += 1
-        gate.wait(30)
+        gate.wait(300)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)

@@ -42,7 +42,7 @@ class Backend:
             self.most_at_once = max(self.most_at_once, self.at_once)
         value, fails = self.values.get(key), self.fails
         self.entered.release()
-        self.gate.wait(30)
+        self.gate.wait(300)
         with self._lock:
             self.at_once -= 1
         if fails is not None:
@@ -58,7 +58,7 @@ def together(count: int, call: Callable[[], object]) -> list[object]:
     ready = threading.Barrier(count)
 
     def run(index: int) -> None:
-        ready.wait(120)
+        ready.wait(300)
         try:
             outcomes[index] = call()
         except Exception as error:  # handed over to the test
@@ -68,6 +68,6 @@ def together(count: int, call: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert not any(thread.is_alive() for thread in threads)
     return outcomes

@@ -65,7 +65,7 @@ class Service:
         asked = list(keys)
         self.batches.append(asked)
         self.entered.release()
-        self.gate.wait(30)
+        self.gate.wait(300)
         for key in asked:
             if key in self.faults:
                 raise self.faults[key]
@@ -134,7 +134,7 @@ def test_who_waits_for_another_key_of_the_batch_gets_that_key_s_own_answer(kind,
 
     batch = threading.Thread(target=read, args=("batch", lambda: cached.get_secrets(["a", "b"])))
     batch.start()
-    assert service.entered.acquire(timeout=120)
+    assert service.entered.acquire(timeout=300)
     others = [
         threading.Thread(target=read, args=("a", lambda: cached.get_secret("a"))),
         threading.Thread(target=read, args=("ac", lambda: cached.get_secrets(["a", "c"]))),
@@ -143,7 +143,7 @@ def test_who_waits_for_another_key_of_the_batch_gets_that_key_s_own_answer(kind,
         one.start()
     service.gate.set()
     for one in (batch, *others):
-        one.join(120)
+        one.join(300)
     assert outcomes["batch"].key == "b"
     assert outcomes["a"] == "value-a"
     assert outcomes["ac"] == {"a": "value-a", "c": "value-c"}
@@ -159,7 +159,7 @@ def test_so_in_an_event_loop():
             registry.register("app", CachingMiddleware(service), prefix="")
             registry.pipeline("app")
             batch = asyncio.create_task(registry.get_secrets(["a", "b"]))
-            await asyncio.to_thread(service.entered.acquire, timeout=30)
+            await asyncio.to_thread(service.entered.acquire, timeout=300)
             single = asyncio.create_task(registry.get_secret("a"))
             await asyncio.sleep(0)
             service.gate.set()

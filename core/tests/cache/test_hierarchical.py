@@ -298,11 +298,11 @@ class TestInvalidation:
         backend.gate.clear()
         reader = threading.Thread(target=one.get_or_fetch, args=("key", backend))
         reader.start()
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
         backend.values["key"] = "newer"
         other.invalidate("key")
         backend.gate.set()
-        reader.join(120)
+        reader.join(300)
         assert one.get_or_fetch("key", backend) == "newer"
         assert host().get_or_fetch("key", backend) == "newer"
 
@@ -636,12 +636,12 @@ class TestAStoreThatFails:
 
             def lock(self, name, **_):
                 self.hung += 1
-                back.append(gate.wait(60))
+                back.append(gate.wait(300))
                 raise AssertionError
 
             def get(self, name):
                 if self.hung:
-                    back.append(gate.wait(60))
+                    back.append(gate.wait(300))
                 return super().get(name)
 
         store = Hangs()
@@ -723,7 +723,7 @@ def test_one_that_was_dropped_without_close_stops_listening(host, store):
     subscriber.close = lambda: (close(), ended.set())
     del cache
     gc.collect()
-    assert ended.wait(120)
+    assert ended.wait(300)
     assert store._subscribers == []
 
 
@@ -736,7 +736,7 @@ def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, stor
 
     def slow(_):
         entered.release()
-        gate.wait(60)
+        gate.wait(300)
         return "value"
 
     readers = [
@@ -745,14 +745,14 @@ def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, stor
     for reader in readers:
         reader.start()
     for _ in readers:
-        assert entered.acquire(timeout=120)  # all of them are under way
+        assert entered.acquire(timeout=300)  # all of them are under way
     cache.invalidate("seen")
     assert cache._store._owed == set()
     assert other.get_or_fetch("seen", lambda _: "new") == "new"
     assert source_of(lambda: cache.get_or_fetch("seen", lambda _: "newer")) == ("new", "l2")
     gate.set()
     for reader in readers:
-        reader.join(120)
+        reader.join(300)
     assert cache.stats().errors == 0
 
 
@@ -764,7 +764,7 @@ def test_what_a_store_has_to_import_first_counts_against_no_time(backend):
 
         def prepare(self):
             Heavy.prepared += 1
-            assert gate.wait(30)
+            assert gate.wait(300)
 
     caches = [
         HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=0.05)

@@ -80,7 +80,7 @@ class Service(MemorySecretProvider):
     def get_secret(self, key: str) -> str:
         if key.startswith("slow/"):
             self.entered.release()
-            assert self.gate.wait(60)
+            assert self.gate.wait(300)
             return key
         self._check(key)
         return super().get_secret(key)
@@ -322,7 +322,7 @@ class Caches(RuleBasedStateMachine):
             finally:
                 turn.reset(token)
         for _ in readers:
-            assert self.backend.entered.acquire(timeout=60)
+            assert self.backend.entered.acquire(timeout=300)
         try:
             self.write(host, None, "whole", key, delete=False)
             self.read(1 - host, None, "whole", key)

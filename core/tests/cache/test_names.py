@@ -483,17 +483,17 @@ def test_a_fetch_that_a_write_of_another_pipeline_overtakes_is_kept_nowhere(host
         def get_secret(self, key):
             value = super().get_secret(key)
             self.entered.set()
-            self.gate.wait(30)
+            self.gate.wait(300)
             return value
 
     hosts.backend = Slow(secrets={"db": "old"})
     one = hosts(app=hosts.cache(hosts.backend), plain=hosts.backend)
     reader = threading.Thread(target=one.get_secret, args=("db",))
     reader.start()
-    assert Slow.entered.wait(120)
+    assert Slow.entered.wait(300)
     one.pipeline("plain").set_secret("db", "new")
     Slow.gate.set()
-    reader.join(120)
+    reader.join(300)
     assert one.get_secret("db") == "new"
     assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
 
@@ -505,17 +505,17 @@ def test_so_is_a_batch_on_another_host(hosts):
         def get_secrets(self, keys):
             found = super().get_secrets(keys)
             self.entered.set()
-            self.gate.wait(30)
+            self.gate.wait(300)
             return found
 
     hosts.backend = Slow(secrets={"db": "old"})
     one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
     reader = threading.Thread(target=one.get_secrets, args=(["db"],))
     reader.start()
-    assert Slow.entered.wait(120)
+    assert Slow.entered.wait(300)
     other.set_secret("db", "new")
     Slow.gate.set()
-    reader.join(120)
+    reader.join(300)
     assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
     assert one.get_secret("db") == "new"
 

@@ -83,8 +83,8 @@ class TestTimes:
         backend.gate.clear()
         clock.pass_by(85)
         assert cache.get_or_fetch("key", backend) == "value"
-        assert backend.entered.acquire(timeout=120)
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
+        assert backend.entered.acquire(timeout=300)
         assert cache.get_or_fetch("key", backend) == "value"  # under way: no second one
         backend.gate.set()
         while cache.get_or_fetch("key", backend) != "newer":
@@ -238,7 +238,7 @@ class TestStale:
             alive = [thread for thread in alive if thread.is_alive()]
         backend.gate.set()
         for thread in threads:
-            thread.join(120)
+            thread.join(300)
         assert backend.most_at_once == 1
 
     def test_a_slow_failure_is_not_repeated_at_once(self, backend, clock):
@@ -337,10 +337,10 @@ class TestOneFetch:
         backend.gate.clear()
         stuck = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
         stuck.start()
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
         assert cache.get_or_fetch("other", lambda _: "at once") == "at once"
         backend.gate.set()
-        stuck.join(120)
+        stuck.join(300)
 
     def test_a_fetch_that_never_ends_holds_nobody_for_ever(self, backend):
         cache = SecretCache(fetch_timeout_seconds=0.05)
@@ -362,8 +362,8 @@ class TestOneFetch:
         backend.gate.clear()
         stuck = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
         stuck.start()
-        assert backend.entered.acquire(timeout=120)
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
+        assert backend.entered.acquire(timeout=300)
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover  # coverage does not follow
@@ -376,7 +376,7 @@ class TestOneFetch:
             assert answer.read() == "another by the child"
         os.waitpid(child, 0)
         backend.gate.set()
-        stuck.join(120)
+        stuck.join(300)
 
 
 class TestInvalidation:
@@ -404,12 +404,12 @@ class TestInvalidation:
         before: list[str] = []
         reader = threading.Thread(target=lambda: before.append(cache.get_or_fetch("key", backend)))
         reader.start()
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
         cache.invalidate("key")
         # Whoever asks from now on must not get what that fetch brings.
         assert cache.get_or_fetch("key", lambda _: "newer") == "newer"
         backend.gate.set()
-        reader.join(120)
+        reader.join(300)
         assert before == ["value"]
         assert cache.get_or_fetch("key", backend) == "newer"
 
@@ -419,10 +419,10 @@ class TestInvalidation:
         backend.gate.clear()
         reader = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
         reader.start()
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
         cache.clear() if how == "clear" else cache.invalidate_prefix("k")
         backend.gate.set()
-        reader.join(120)
+        reader.join(300)
         assert cache.stats().entries == 0
 
     def test_another_version_is_a_reason_to_forget(self, backend):
@@ -448,11 +448,11 @@ class TestInvalidation:
         backend.gate.clear()
         reader = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
         reader.start()
-        assert backend.entered.acquire(timeout=120)
+        assert backend.entered.acquire(timeout=300)
         backend.values["key"] = "newer"
         cache.saw_version("key", "2")
         backend.gate.set()
-        reader.join(120)
+        reader.join(300)
         assert cache.get_or_fetch("key", backend) == "newer"
 
 

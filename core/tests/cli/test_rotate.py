@@ -30,6 +30,7 @@ secrets:
     rotate:
       command: [./change, --role, app]
       verify: [./check]
+      timeout_seconds: 300
       grace_seconds: 3600
       generator: {type: hex, count: 20}
   USER_PASSWORD: {key: user, field: login.password, rotate: {}, generate: {length: 40}}

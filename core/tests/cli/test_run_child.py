@@ -233,7 +233,7 @@ def test_the_exit_code_is_the_childs(mode, tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     assert json.loads(ended.stdout) == {case: expected for case, (_, expected) in ENDS.items()}
 
@@ -707,5 +707,5 @@ print(*map(int, told))
 
 def test_a_signal_that_comes_just_before_the_end_is_known_by_then():
     """A script goes by whether `run` died of it, and a program may die of it before our thread has a turn."""
-    ended = subprocess.run([sys.executable, "-c", LATE], check=True, capture_output=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", LATE], check=True, capture_output=True, timeout=300)
     assert ended.stdout.split() == [b"2"]

@@ -374,7 +374,7 @@ def test_reads_standard_input_and_pipes_that_are_named(folder, scan):
     os.mkfifo("pipe")
     with subprocess.Popen([*words, "pipe"], env=environment(), stdout=subprocess.PIPE) as reader:
         Path("pipe").write_text(VALUE)
-        assert b"pipe:1:1" in reader.communicate(timeout=60)[0]
+        assert b"pipe:1:1" in reader.communicate(timeout=300)[0]
     assert reader.returncode == 7
     Path("nowhere").symlink_to("not-there")
     assert scan("nowhere").returncode == 3

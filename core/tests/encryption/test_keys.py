@@ -296,7 +296,7 @@ leave.set()
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=300)
 
 
 def test_importing_loads_no_cryptography():
@@ -306,7 +306,7 @@ def test_importing_loads_no_cryptography():
         "from strongroom.encryption.keys import read_key; read_key('a phrase');"
         "sys.exit('cryptography' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_unknown_names():

@@ -93,7 +93,7 @@ def test_a_stop_reaches_the_application(entry):
     try:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 7
+        assert process.wait(300) == 7
     finally:
         process.kill()
         process.communicate()

@@ -249,7 +249,7 @@ def test_many_threads_share_one_lease():
 
     def slowly(key):
         entered.set()
-        assert go.wait(120)
+        assert go.wait(300)
         return issue(key)
 
     driven.server.issue_lease = slowly
@@ -257,10 +257,10 @@ def test_many_threads_share_one_lease():
     threads = [threading.Thread(target=lambda: users.append(driven.user())) for _ in range(16)]
     for thread in threads:
         thread.start()
-    assert entered.wait(120)
+    assert entered.wait(300)
     go.set()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     assert users == ["u1"] * 16
     assert driven.server.issued == 1
     with pytest.raises(SecretNotFoundError):
@@ -630,7 +630,7 @@ def test_a_watch_on_a_lease_tells_of_the_next_one(state):
         leases.start_due(lambda call: call())
         clock.seconds += 3
         leases.start_due(lambda call: call())
-        assert more.wait(120)
+        assert more.wait(300)
     assert heard == [("app", "set", "app/2", "u2")]
     registry.close()
 

@@ -181,7 +181,7 @@ def test_a_socket(logged):
         reader = threading.Thread(target=receive)
         reader.start()
         logged(logging.handlers.SocketHandler(*server.getsockname()))
-        reader.join(120)
+        reader.join(300)
     check(b"".join(received))
 
 
@@ -214,7 +214,7 @@ def test_an_http_request(logged):
         thread.start()
         logged(logging.handlers.HTTPHandler(f"127.0.0.1:{server.server_port}", "/log"))
         server.shutdown()
-        thread.join(120)
+        thread.join(300)
     check("\n".join(received).replace("%2A", "*").encode())
 
 
@@ -233,7 +233,7 @@ def test_what_ends_a_thread(masker, capsys, monkeypatch):
     for text in all_texts():
         thread = threading.Thread(target=fail, args=(text,), name=text)
         thread.start()
-        thread.join(120)
+        thread.join(300)
     check(capsys.readouterr().err.encode())
 
 
@@ -289,6 +289,6 @@ def test_run_on_a_terminal(stream):
                 shown += data
         except OSError:  # its other side is closed
             pass
-        assert process.wait(120) == 0
+        assert process.wait(300) == 0
     os.close(master)
     check(shown)

@@ -38,7 +38,7 @@ class Gated(MemorySecretProvider):
     def get_secret(self, key):
         self.threads.append(threading.current_thread().name)
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(300)
         return super().get_secret(key)
 
 
@@ -57,7 +57,7 @@ def registry_of(provider, **options):
 
 
 async def once_entered(backend):
-    assert await asyncio.to_thread(backend.entered.acquire, timeout=30)
+    assert await asyncio.to_thread(backend.entered.acquire, timeout=300)
 
 
 def test_a_remembered_value_is_answered_without_a_thread(backend):
@@ -287,7 +287,7 @@ def test_threads_and_tasks_share_a_fetch(backend):
         await asyncio.sleep(0.01)
         backend.gate.set()
         assert await task == "value 1"
-        thread.join(120)
+        thread.join(300)
         assert found == ["value 1"]
         assert len(backend.threads) == 1
 

@@ -40,7 +40,7 @@ class Slow(Target):
 
     def apply(self, key, old, new):
         self.entered.set()
-        assert self.goes_on.wait(120)
+        assert self.goes_on.wait(300)
         super().apply(key, old, new)
 
 
@@ -74,7 +74,7 @@ def test_a_rollback_is_refused_while_an_apply_runs(abilities):
     half_way(provider, slow, lock)
     rotation = SecretRotation(provider, apply=slow.apply, verify=slow.verify, lock=lock)
     thread, raised = in_thread(lambda: rotation.resume(KEY))
-    assert slow.entered.wait(120)
+    assert slow.entered.wait(300)
     for method in (rotation.rollback, rotation.resume, rotation.rotate, rotation.forget):
         with pytest.raises(ConflictError, match="in flight") as caught:
             method(KEY)
@@ -93,7 +93,7 @@ def test_an_apply_that_comes_in_late_is_made_good(abilities):
     half_way(provider, slow, lock)
     cron = SecretRotation(provider, apply=slow.apply, verify=slow.verify, lock=lock, clock=clock)
     thread, raised = in_thread(lambda: cron.resume(KEY))
-    assert slow.entered.wait(120)
+    assert slow.entered.wait(300)
     clock.pass_by(minutes=16)
     quick = Target()
     operator = SecretRotation(provider, apply=quick.apply, lock=lock, clock=clock)

@@ -603,7 +603,7 @@ class LooksBeforeItLeaps(Right):
 
     def __init__(self):
         super().__init__()
-        self.compared = threading.Barrier(8, timeout=20)
+        self.compared = threading.Barrier(8, timeout=300)
 
     def set_secret_if(self, key, value, expected_version):
         self._expect(key, expected_version)

@@ -37,7 +37,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        behind = http.client.HTTPConnection(self.server.target, timeout=120)
+        behind = http.client.HTTPConnection(self.server.target, timeout=300)
         behind.request("POST", self.path, body, dict(self.headers))
         answer = behind.getresponse()
         data = answer.read()
@@ -124,10 +124,10 @@ def first_reads(provider):
     threads = [threading.Thread(target=first) for _ in range(3)]
     for thread in threads:
         thread.start()
-    assert begun.wait(120)
+    assert begun.wait(300)
     children = Children(3, read).results()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     return children, own
 
 

@@ -55,7 +55,7 @@ def ministack(tmp_path_factory):
         finally:
             server.send_signal(signal.SIGTERM)
             try:
-                server.wait(120)
+                server.wait(300)
             except subprocess.TimeoutExpired:
                 server.kill()
 

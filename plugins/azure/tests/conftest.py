@@ -30,7 +30,7 @@ class Login:
     def get_token(self, *scopes, **options):
         self.asked += 1
         if self.until is not None:
-            self.until.wait(60)
+            self.until.wait(300)
         if self.error is not None:
             raise self.error
         return AccessToken(self.token, int(time.time()) + 3600)

@@ -325,7 +325,7 @@ def test_processes_that_count_together_lose_nothing(tmp_path):
     provider = DirectorySecretProvider(tmp_path, writable=True)
     provider.set_secret("n", "0")
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
-    assert [worker.wait(120) for worker in workers] == [0, 0]
+    assert [worker.wait(300) for worker in workers] == [0, 0]
     assert provider.get_secret("n") == "40"
 
 

@@ -254,7 +254,7 @@ def test_the_cluster_s_own_limit_is_told_as_one(make):
 
 def test_hosts_that_start_at_once_make_one_store(make):
     providers = [make() for _ in range(6)]
-    start = threading.Barrier(len(providers), timeout=120)
+    start = threading.Barrier(len(providers), timeout=300)
 
     def work(number):
         start.wait()
@@ -399,7 +399,7 @@ def test_a_token_that_ended_is_replaced_without_an_error(make, request, kind, ch
     heard = threading.Event()
     with closing(provider.subscribe_changes(lambda _: heard.set())):
         provider.set_secret("key", "2")
-        assert heard.wait(60)
+        assert heard.wait(300)
 
 
 def test_a_watch_that_is_cut_off_goes_on_with_another_token(make, guarded):
@@ -415,7 +415,7 @@ def test_a_watch_that_is_cut_off_goes_on_with_another_token(make, guarded):
         end_tokens(guarded, "reader")
     with closing(subscription):  # which was cut off as the proxy closed
         writer.set_secret("key", "2")
-        assert heard.wait(60)
+        assert heard.wait(300)
 
 
 def test_a_watch_that_the_user_may_not_have_is_denied(make, guarded):
@@ -459,7 +459,7 @@ def test_a_watch_whose_right_is_taken_away_says_so_once_and_again_when_it_is_bac
             change("grant", role="writer")
             log.wait(f"changes at {url} are received again")
             log.wait("pipeline team can be asked for changes again")
-            assert heard.wait(60)
+            assert heard.wait(300)
         assert sum("are not received" in one for one in log.messages) == 1
         assert "pw-fleeting" not in str(log.messages)
 
@@ -472,7 +472,7 @@ def batches_of(provider):
         batches.append([(one.key, one.kind) for one in changes])
         came.release()
 
-    return provider.subscribe_changes(changed), batches, lambda: came.acquire(timeout=60)
+    return provider.subscribe_changes(changed), batches, lambda: came.acquire(timeout=300)
 
 
 # --- faults ---
@@ -676,7 +676,7 @@ def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):
         alone.start()
         alone.wait()
         make(alone.url).set_secret("key", "2")
-        assert came.wait(60)
+        assert came.wait(300)
         assert [one if one is None else (one.key, one.kind) for one in heard][-1] == ("key", "set")
         subscription.close()
     finally:

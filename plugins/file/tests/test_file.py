@@ -693,7 +693,7 @@ assert not sys.modules.keys() & {{"asyncio", "logging", "pydantic", "cryptograph
 """
     with FileSecretProvider(tmp_path / "store", KEY) as provider:
         provider.set_secret("key", "value")
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_two_make_the_key_file_at_once(tmp_path, monkeypatch):

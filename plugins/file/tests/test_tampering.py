@@ -453,7 +453,7 @@ def test_doctor_tells_what_was_changed(states, tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
 
     well = doctor()

@@ -134,4 +134,4 @@ def _running(
             yield process.stdout.readline().decode().strip(), process
         finally:
             process.terminate()
-            process.wait(timeout=120)
+            process.wait(timeout=300)

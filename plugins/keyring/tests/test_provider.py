@@ -97,7 +97,7 @@ for number in range(15):
     running = [
         subprocess.Popen([sys.executable, "-c", code, file_backend.file_path, part]) for part in ("p", "q")
     ]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
     assert len(provider.list_secrets()) == 30
 
 

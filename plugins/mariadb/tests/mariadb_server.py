@@ -101,7 +101,7 @@ class MariaDBServer:
         """Stop the server and remove what it wrote."""
         self.process.terminate()
         try:
-            self.process.wait(120)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

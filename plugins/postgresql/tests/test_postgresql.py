@@ -344,7 +344,7 @@ def test_a_key_is_needed(monkeypatch):
 
 def test_hosts_that_start_at_once_make_one_store(make, schema, admin):
     providers = [make() for _ in range(6)]
-    start = threading.Barrier(len(providers), timeout=120)
+    start = threading.Barrier(len(providers), timeout=300)
 
     def work(number):
         start.wait()
@@ -369,7 +369,7 @@ def test_two_hosts_rotating_make_one_rotation(make):
     one, other = make(), make()
     one.set_secret("key", "old")
     found = []
-    start = threading.Barrier(2, timeout=120)
+    start = threading.Barrier(2, timeout=300)
 
     def rotate(provider):
         start.wait()
@@ -636,11 +636,11 @@ def test_a_subscription_that_was_cut_off_says_so_and_goes_on(make, admin, schema
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = %s",
         [f'LISTEN "strongroom_{schema}"'],
     )
-    assert came.wait(120)
+    assert came.wait(300)
     assert heard == [[]]
     came.clear()
     make().set_secret("key", "2")
-    assert came.wait(120)
+    assert came.wait(300)
     assert [(one.key, one.kind) for one in heard[-1]] == [("key", "set")]
     subscription.close()
 

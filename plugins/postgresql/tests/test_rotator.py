@@ -518,9 +518,10 @@ def test_a_client_that_logged_in_by_the_old_password_gets_a_new_connection(postg
     """A verifier lets nobody in: pgbouncer goes on with what it learnt as the last client logged in."""
     verifier = roles.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'").fetchone()[0]
     if kind == "auth_query":
-        pooler, options = bouncer({"postgres": postgres.password}, auth_query=True), {}
+        pooler, options = bouncer({"postgres": postgres.password}, auth_query=True, query_wait_timeout=5), {}
     else:
-        pooler = bouncer(dict.fromkeys(ROLES, roles.first if kind == "clear" else verifier))
+        users = dict.fromkeys(ROLES, roles.first if kind == "clear" else verifier)
+        pooler = bouncer(users, query_wait_timeout=5)
         options = {"userlist": pooler.userlist, "pgbouncer": pooler.console}
     if kind == "two roles":
         options |= {"role_b": "app_b", "strategy": "alternating"}

@@ -22,10 +22,10 @@ def ask_at_once(url, key, count, ready, asking, answers):
         with count.get_lock():
             count.value += 1
         for _ in range(ready.parties):  # until all of them ask
-            asking.acquire(timeout=60)
+            asking.acquire(timeout=300)
         return "value"
 
-    ready.wait(60)
+    ready.wait(300)
     asking.release()
     answers.put(cache.get_or_fetch("key", fetch))
 
@@ -39,7 +39,7 @@ def ask_at_start(url, key, ready, count, answers):
         return "value"
 
     cache = cache_on(url, key)
-    ready.wait(120)
+    ready.wait(300)
     answers.put(cache.get_or_fetch("key", fetch))
 
 

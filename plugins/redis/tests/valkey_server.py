@@ -55,7 +55,7 @@ class ValkeyServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
-            self._process.communicate(timeout=120)
+            self._process.communicate(timeout=300)
             self._process = None
 
     def pause(self) -> None:

@@ -105,14 +105,14 @@ class Served:
 
     def do(self, coroutine):
         """Run a coroutine in the server's loop, and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(300)
 
     def ask(self, method, path, *, token=ADMIN, body=None, headers=None):
         """Send a request; `body` that is no bytes is sent as JSON."""
         given = {**({"X-Vault-Token": token} if token is not None else {}), **(headers or {})}
         data = body if isinstance(body, bytes | None) else json.dumps(body)
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         self._connection.request(method, path, body=data, headers=given)
         reply = Reply(self._connection.getresponse())
         if reply.headers.get("connection") == "close":

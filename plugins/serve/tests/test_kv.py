@@ -368,7 +368,7 @@ class Telling(MemorySecretProvider):
 
     def get_secret(self, key):
         self.asked.append("get")
-        self.goes_on.wait(60)
+        self.goes_on.wait(300)
         value = super().get_secret(key)
         versions = super().list_versions(key)
         report_version(value, versions[0], len(versions))

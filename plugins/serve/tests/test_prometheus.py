@@ -88,7 +88,7 @@ class Prometheus:
 
     def asked(self, path, **query):
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=300) as reply:
             return json.load(reply)["data"]
 
     def eventually(self, holds):

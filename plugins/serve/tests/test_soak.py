@@ -40,7 +40,7 @@ def private_kib(pid):
 def test_memory_does_not_grow_with_the_number_of_requests(process):
     port = int(process.stdout.readline().rpartition(":")[2])
     chance, stored = random.Random(21), {}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
     def ask(method, path, token=ADMIN, body=None):
         data = json.dumps(body) if body is not None else None

@@ -59,7 +59,7 @@ def test_tls_is_spoken_its_cookie_is_secure_and_a_reload_brings_the_next_certifi
     address = running.line.removeprefix("listening at https://").strip()
 
     def ask(method, path, body=None, **headers):
-        connection = http.client.HTTPSConnection(address, context=authority.context, timeout=60)
+        connection = http.client.HTTPSConnection(address, context=authority.context, timeout=300)
         connection.request(method, path, body=body, headers=headers)
         presented = connection.sock.getpeercert(binary_form=True)
         reply = Reply(connection.getresponse())
@@ -72,7 +72,7 @@ def test_tls_is_spoken_its_cookie_is_secure_and_a_reload_brings_the_next_certifi
     _, reply = ask("POST", "/ui/login", body=f"token={ADMIN}", **form)
     assert {"Secure", "HttpOnly", "SameSite=Strict"} <= set(reply.headers["set-cookie"].split("; "))
 
-    plain = http.client.HTTPConnection(address, timeout=60)
+    plain = http.client.HTTPConnection(address, timeout=300)
     plain.request("GET", "/healthz")
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         plain.getresponse()

@@ -367,7 +367,12 @@ with SecretProviderRegistry(spec) as registry:
     print(sorted((point.attributes["pipeline"], point.value) for point in entries.data.data_points))
 """
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
     )
     assert (run.stdout.strip(), run.stderr) == ("[('one', 1), ('two', 0)]", "")
 

@@ -57,7 +57,7 @@ class BaoServer:
             f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{self.port + 1}"\n{more}\n'
         )
         verify = str(ca) if ca is not None else True
-        self.client = hvac.Client(self.url, verify=verify, cert=cert, timeout=30)
+        self.client = hvac.Client(self.url, verify=verify, cert=cert, timeout=300)
         self.process, self.token = None, "nobody has made a token"
         self.start()
         if not ready:
@@ -98,7 +98,7 @@ class BaoServer:
         self.client.adapter.close()
         self.process.terminate()
         try:
-            self.process.wait(120)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -117,7 +117,7 @@ class Standby(BaoServer):
             f'listener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n  tls_disable = true\n}}\n'
             f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{self.port + 1}"\n'
         )
-        self.client = hvac.Client(self.url, first.token, timeout=30)
+        self.client = hvac.Client(self.url, first.token, timeout=300)
         self.start()
         self.eventually(lambda: self.client.sys.submit_unseal_key(self.key))
         self.eventually(self._answers)

@@ -53,7 +53,7 @@ class Server:
     def stop(self):
         self.client.adapter.close()
         self.process.terminate()
-        self.process.wait(120)
+        self.process.wait(300)
 
 
 @pytest.fixture(scope="session")

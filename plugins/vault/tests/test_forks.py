@@ -42,7 +42,7 @@ def tls(tmp_path_factory):
     yield running
     running.client.adapter.close()
     running.process.terminate()
-    running.process.wait(120)
+    running.process.wait(300)
 
 
 @pytest.fixture(params=["http", "tls"])
@@ -129,7 +129,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.logins += 1
         if self.server.logins == 1:
             self.server.logging_in.set()
-            self.server.go_on.wait(60)
+            self.server.go_on.wait(300)
         self.answer({"auth": {"client_token": "t", "lease_duration": 3600, "renewable": True}})
 
     def do_GET(self):
@@ -162,13 +162,13 @@ def test_a_fork_in_the_middle_of_a_login(stub):
         found = []
         thread = threading.Thread(target=lambda: found.append(provider.get_secret("a")))
         thread.start()
-        assert stub.logging_in.wait(60)
+        assert stub.logging_in.wait(300)
         assert Children(2, lambda number: provider.get_secret(f"b{number}")).results() == [
             "value of b1",
             "value of b2",
         ]
         stub.go_on.set()
-        thread.join(60)
+        thread.join(300)
     assert found == ["value of a"]
 
 

@@ -254,7 +254,7 @@ def test_a_watch_that_loses_its_right_says_so_once_and_again_when_it_is_back(
             else:
                 server.client.sys.create_or_update_policy(policy, rules)
             log.wait("pipeline team", "again")
-            assert heard.wait(60)
+            assert heard.wait(300)
     assert sum(kind in one for one in log.messages) == 1
     assert outcomes[:2] == [("watch", "k", "ok"), ("watch", "k", "denied")]
     assert outcomes.count(("watch", "k", "denied")) == 1
@@ -344,7 +344,7 @@ def test_a_dead_token_leads_to_one_login_for_all_threads(server, mount, user):
         together = threading.Barrier(32)
 
         def read(_):
-            together.wait(120)
+            together.wait(300)
             return provider.get_secret("k")
 
         with ThreadPoolExecutor(32) as pool:
@@ -391,7 +391,7 @@ class Relay(http.server.BaseHTTPRequestHandler):
         else:
             (status, data), kind = kept, "application/json"
         if status == 0:
-            self.server.held.wait(120)
+            self.server.held.wait(300)
             return
         self.send_response(status)
         self.send_header("Content-Type", kind)

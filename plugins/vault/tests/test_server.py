@@ -154,7 +154,7 @@ def test_data_survives_a_restart_and_the_provider_comes_back(run):
     with VaultSecretProvider(server.url, server.token) as provider:
         provider.set_secrets({"a": VALUE, "b/c": "2"})
         server.process.terminate()
-        server.process.wait(120)
+        server.process.wait(300)
         with pytest.raises(BackendUnavailableError):
             provider.get_secret("a")
         server.start()
