@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import unpack
-from typing import Any
 
-from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, NODE_HEAD, Link, Node
+from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, NODE_HEAD, Link, Node
 
 __all__ = ["Change", "Load", "TreeDraft", "find", "find_known", "leaves"]
 
@@ -17,6 +16,7 @@ Load = Callable[[int, bytes], Node]
 Change = Callable[[bytes, bytes | None], bytes]
 """Give the new entry of a name, from the entry that it had, if any."""
 
+_ENTRY_SIZE, _LINK_SIZE = ENTRY.size, LINK.size
 _MIN_NODE_BYTES = MAX_NODE_BYTES // 4
 _MERGED_BYTES = MAX_NODE_BYTES * 3 // 4
 
@@ -37,17 +37,17 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
     return None
 
 
-def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[Any, ...] | None:
-    """Return the fields of the entry of `name`, if every node on the way is known by its tag."""
+def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[int, bytes] | None:
+    """Return the row of the current version of `name` and its tag, if every node on the way is known."""
     node = nodes.get(tag)
     while node is not None:
         names = node.names
+        place = bisect_right(names, name) - 1
         if node.leaf:
-            place = bisect_left(names, name)
-            known = place < len(names) and names[place] == name
-            return ENTRY.unpack_from(node.items, place * ENTRY.size) if known else None
-        _, tag = LINK.unpack_from(node.items, (bisect_right(names, name) - 1) * LINK.size)
-        node = nodes.get(tag)
+            known = place >= 0 and names[place] == name
+            return ENTRY_VALUE.unpack_from(node.items, place * _ENTRY_SIZE) if known else None
+        end = place * _LINK_SIZE + _LINK_SIZE
+        node = nodes.get(node.items[end - 16 : end])
     return None
 
 

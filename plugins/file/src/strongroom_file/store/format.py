@@ -11,6 +11,7 @@ __all__ = [
     "APPLICATION_ID",
     "EMPTY_ENTRY",
     "ENTRY",
+    "ENTRY_VALUE",
     "FORMAT_VERSION",
     "HISTORY",
     "LINK",
@@ -55,6 +56,8 @@ ROOT_KINDS: Final = {1: b"R", FORMAT_VERSION: ROOT}
 LINK: Final = Struct(">Q16s")
 """A row and the tag of its ciphertext."""
 ENTRY: Final = Struct(">IQ16sqqqQ16s")
+ENTRY_VALUE: Final = Struct(">4xQ16s")
+"""The beginning of an entry, of which only the row and the tag of the current version are read."""
 VERSION: Final = Struct(">IQ16sqB")
 NODE_HEAD: Final = Struct(">BHI")
 

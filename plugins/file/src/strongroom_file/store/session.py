@@ -245,12 +245,13 @@ class Session:
         if writes:
             row, tag = writes[-1].value, writes[-1].tag
         else:
-            entry = find_known(state.nodes, state.root.tag, name)
-            if entry is None:
+            place = find_known(state.nodes, state.root.tag, name)
+            if place is None:
                 entry = Snapshot(self._cursor, self.sealer, state).entry(name)
-            if entry is None:
-                return None
-            _, row, tag, *_ = entry
+                if entry is None:
+                    return None
+                place = entry.value, entry.tag
+            row, tag = place
         if not row:
             return None
         link = row, tag, self.sealer.bound(VALUE, row, name)
