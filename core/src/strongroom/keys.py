@@ -59,7 +59,12 @@ def check_key(key: str) -> str:
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")
     if _has_forbidden(key):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: a control character or lone surrogate")
-    if not _BAD_SEGMENTS.isdisjoint(key.split("/")):
+    if (
+        "//" in key
+        or key[0] == "/"
+        or key[-1] == "/"
+        or ("." in key and not _BAD_SEGMENTS.isdisjoint(key.split("/")))
+    ):
         raise InvalidKeyError(
             key,
             f"invalid key {show_key(key)}: an empty, '.' or '..' segment",

@@ -127,7 +127,7 @@ class WriteTransaction:
         def written(name: bytes, found: bytes | None) -> bytes:
             if found is None:
                 self._secrets += 1
-                return first_entry(epoch, *tags[name], now).pack()
+                return first_entry(epoch, *tags[name], now)
             before = Entry.unpack(found)
             version = StoredVersion(epoch, *tags[name], now, PREVIOUS)
             made = made_current(before, self.history(name, before), version, now, keep)

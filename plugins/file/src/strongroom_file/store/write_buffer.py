@@ -13,7 +13,7 @@ from typing import Final
 from strongroom.plugins import NamedTuple
 
 from strongroom_file.store import version_history
-from strongroom_file.store.format import EMPTY_ENTRY, Entry, StoredVersion
+from strongroom_file.store.format import EMPTY_ENTRY, ENTRY, Entry, StoredVersion
 from strongroom_file.store.version_history import PREVIOUS
 
 __all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "first_entry", "made_current", "replayed"]
@@ -92,9 +92,9 @@ class WriteBuffer:
 NO_WRITES: Final = WriteBuffer(b"", b"")
 
 
-def first_entry(epoch: int, row: int, tag: bytes, now: int) -> Entry:
-    """Return the entry of a key with one version, as `made_current` makes it of `EMPTY_ENTRY`."""
-    return Entry(epoch, row, tag, now, now, now, 0, EMPTY_ENTRY.history_tag)
+def first_entry(epoch: int, row: int, tag: bytes, now: int) -> bytes:
+    """Return the packed entry of a key with one version, as `made_current` makes it of `EMPTY_ENTRY`."""
+    return ENTRY.pack(epoch, row, tag, now, now, now, 0, EMPTY_ENTRY.history_tag)
 
 
 def made_current(
