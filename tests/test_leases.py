@@ -464,7 +464,7 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         assert (code, swept["revoked"], [one["id"] for one in swept["left"]]) == (0, [], [entry.id])
         away = ("--profile", "elsewhere")
         code, refused = command("revoke", entry.id, profile=away)
-        assert (code, "of a server that" in refused) == (2, True)
+        assert (code, "belongs to a server that" in refused) == (2, True)
         assert command("revoke", entry.id) == (0, {"revoked": [entry.id]})
         assert len(servers.users()) == 1
         assert command("revoke", entry.id)[0] == 3
