@@ -14,7 +14,7 @@ PLACES = [
     ROOT / "plugins/file/src/strongroom_file/store",
 ]
 WAYS = re.findall(
-    r"^- (a read|a spec|`strongroom run`|a rotation|a set into the store): (.+)$",
+    r"^- (a read|a spec|`strongroom run`|a rotation|a `set` into the store): (.+)$",
     (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
     re.MULTILINE,
 )

@@ -80,7 +80,7 @@ for name, command in json.load(sys.stdin).items():
         os.close(never)
 print(json.dumps(codes))
 """
-PATIENCE = 120  # seconds: a watchdog, which a machine that is busy with other things does not come near
+PATIENCE = 300  # seconds: a watchdog, which a machine that is busy with other things does not come near
 READY = "echo ready; "
 WAIT = f"{READY}read nothing"
 PYTHON_COUNTS = """
@@ -580,6 +580,35 @@ def test_it_is_process_1_of_a_container():
         ).stdout
         os.kill(int(children), signal.SIGTERM)
         assert running.end()[0] == 3
+
+
+GUARDED = """
+import os, signal, subprocess, sys
+from strongroom.cli.child.guard import Guard
+fork = os.fork
+def hung_up_at_once():
+    pid = fork()
+    if pid == 0:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+    return pid
+os.fork = hung_up_at_once
+with Guard() as guard:
+    program = subprocess.Popen(["sleep", "1000"], pass_fds=[int(sys.argv[1])], start_new_session=True)
+    assert os.getpgid(guard._process) == guard._process
+    guard.watch(program.pid, group=False)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_guard_that_gets_the_jobs_signals_before_it_runs_still_kills_the_program():
+    reader, writer = os.pipe()
+    subprocess.run([sys.executable, "-c", GUARDED, str(writer)], pass_fds=[writer], check=False)
+    os.close(writer)
+    ready, _, _ = select.select([reader], [], [], PATIENCE)
+    assert ready
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_a_killed_run_takes_its_program_along(mode):

@@ -215,7 +215,7 @@ def test_check_warns_of_a_client_with_a_uid_where_there_is_no_socket(tmp_path, m
         write(tmp_path, {**with_file(), "secrets": {}, "serve": {"clients": here, **places}})
         assert main(["check"]) == 0
         warnings.append(
-            "serve's client batch: a uid is seen on a Unix socket alone" in capsys.readouterr().err
+            "serve's client batch: a uid is seen only on a Unix socket" in capsys.readouterr().err
         )
     assert warnings == [True, False, False]
 

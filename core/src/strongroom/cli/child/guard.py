@@ -14,6 +14,7 @@ from typing import NoReturn, Self
 __all__ = ["Guard", "keep_only", "sweep_files"]
 
 _PROGRAM = struct.Struct("=i?")
+_OF_THE_JOB = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
 _MOST_SECONDS, _POLL_SECONDS = 5.0, 0.01
 _HIGHEST = 1 << 16
 
@@ -28,9 +29,15 @@ class Guard:
     def __enter__(self) -> Self:
         reader, self._writer = os.pipe()
         owner = os.getpid()
-        self._process = os.fork()
-        if self._process == 0:
-            _wait(reader, owner)
+        # On a busy machine the guard may run only after the program does, and after our group was hung up.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_JOB)
+        try:
+            self._process = os.fork()
+            if self._process == 0:
+                _wait(reader, owner)
+            os.setpgid(self._process, self._process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(reader)
         return self
 
@@ -49,9 +56,9 @@ class Guard:
 
 def _wait(reader: int, owner: int) -> NoReturn:
     try:
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+        for number in _OF_THE_JOB:
             signal.signal(number, signal.SIG_IGN)
-        os.setpgid(0, 0)
+        os.setpgid(0, 0)  # our parent does it too, whichever of both comes first
         keep_only([reader])
         received = b""
         while data := os.read(reader, _PROGRAM.size):
