@@ -142,6 +142,21 @@ def test_one_encoder_behind_another_is_followed_to_both_sides(name):
     assert all(at <= start and stop <= at + len(shown.encode()) for start, stop in spans)
 
 
+@pytest.mark.parametrize("sign", "|'\".+>~#*/;!-=")
+@pytest.mark.parametrize("outer", ["JSON", "URL", "HTML"])
+def test_a_sign_of_the_value_behind_a_broken_line_is_not_taken_for_a_border(sign, outer):
+    value = f"Kq7Wv9Zp4tRs8yUo2x{sign}{sign}r-6S_b.Y:n=T-w"
+    lines = value.replace(sign, f"\n{sign}", 1)
+    encoded = {"JSON": json.dumps, "URL": lambda text: quote(text, safe=""), "HTML": html.escape}[outer](
+        lines
+    )
+    shown = encoded.replace("\n", "&#10;").encode()
+    masked = Masker([value]).mask(b"said " + shown + b" end")
+    assert b"S_b" not in masked
+    assert masked.startswith(b"said ")
+    assert masked.endswith(b" end")
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(20_000, marks=pytest.mark.torture)])
 def test_random_values_through_two_encoders_are_found(count):
     chance = random.Random(count)

@@ -219,8 +219,8 @@ _WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}(?:[
 )
 _BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}\\{0,16}[\\'\"$%%`^\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
 _ESCAPED_BETWEEN = (
-    rb"(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2}%b{0,80}"
-    rb"|(?:%b2[27])"
+    rb"(?:(?P<lines>(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2})"
+    rb"%b{0,80}|(?:%b2[27]))"
 ) % (_TWICE, _TWICE, _BORDER, _TWICE)
 _AFTER = compiled_later(_BETWEEN)
 _BEFORE = compiled_later(_BETWEEN + rb"\Z")
@@ -276,7 +276,9 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         if between is not None and value[place] in _BLANK:
             return between.end(), place + 1
         if between is not None:
-            step = _shown_right(data, between.end(), between.end(), value, place)
+            # What follows the line's end may be a border, or the value's own.
+            begin = between.end("lines") if between["lines"] else between.end()
+            step = _shown_right(data, begin, between.end(), value, place)
     if step is None and value[place] in _DROPPED and place + 1 < len(value):
         # Blanks in a row become one, and a program that removes backslashes removes the value's too.
         return at, place + 1
