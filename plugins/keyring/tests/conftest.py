@@ -10,10 +10,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import secretstorage
 from _pytest.runner import runtestprotocol
+from jeepney.io.blocking import open_dbus_connection
 from keyrings.alt.file import PlaintextKeyring
 
 _DAEMONS = ("dbus-daemon", "gnome-keyring-daemon")
@@ -64,6 +67,10 @@ def _shared_service(request: pytest.FixtureRequest) -> Iterator[_SecretService]:
 @pytest.fixture
 def secret_service(_shared_service: _SecretService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", _shared_service.address)
+    # A busy machine's bus may need more than the second that is given to it otherwise.
+    monkeypatch.setattr(
+        secretstorage, "open_dbus_connection", partial(open_dbus_connection, auth_timeout=300)
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import socket
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import secretstorage
+from jeepney.io.blocking import open_dbus_connection
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -112,6 +115,19 @@ def test_without_a_bus_the_named_backend_cannot_be_used(service, monkeypatch):
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         KeyringSecretProvider(service, backend=BACKEND).get_secret("a")
+
+
+def test_a_bus_that_is_too_busy_to_answer_is_unavailable(service, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        secretstorage, "open_dbus_connection", partial(open_dbus_connection, auth_timeout=0.05)
+    )
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "bus"))
+        silent.listen()
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+        with pytest.raises(BackendUnavailableError, match="authenticate") as caught:
+            KeyringSecretProvider(service, backend=BACKEND).get_secret("a")
+    assert caught.value.retryable
 
 
 def test_an_entry_that_vanishes_while_it_is_listed_is_left_out(provider, monkeypatch):

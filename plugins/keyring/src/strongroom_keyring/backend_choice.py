@@ -16,6 +16,7 @@ def choose_backend(backend: Any) -> Any:
 
     Raises:
         ConfigurationError: It cannot be used here, would lose what is written, or is strongroom itself.
+        TimeoutError: The desktop's bus did not answer; it may later.
     """
     chosen = _made(backend)
     places = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(chosen).__mro__}
@@ -46,6 +47,8 @@ def _made(backend: Any) -> Any:
             return load_keyring(backend)
         if isinstance(backend, type):
             return backend()
+    except TimeoutError:  # a busy desktop, of which nothing is to be configured
+        raise
     except Exception as error:
         # Importing and making a backend handles no secret.
         raise ConfigurationError(
