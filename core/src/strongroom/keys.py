@@ -59,7 +59,7 @@ def check_key(key: str) -> str:
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")
     if _has_forbidden(key):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: a control character or lone surrogate")
-    if (
+    if (  # only a key with a dot has to be split
         "//" in key
         or key[0] == "/"
         or key[-1] == "/"
