@@ -31,3 +31,10 @@ class Heard:
                 last,
                 {key: versions[-3:] for key, versions in self.versions.items()},
             )
+
+    def each_once_and_in_order(self, written, since):
+        """Assert that each version came once at most, in the order of writing, and none of those in `since`."""
+        for key, versions in self.versions.items():
+            places = [written[key].index(version) for version in versions]
+            assert places == sorted(set(places)), key
+            assert since[key] not in versions

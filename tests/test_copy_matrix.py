@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from etcd_server import EtcdServer
+from gpg_key import gpg_key
 from postgres_server import PostgresServer
 from strongroom import SecretProviderRegistry
 from strongroom.cli import main
@@ -123,23 +122,8 @@ def beside(tmp_path_factory):
 @pytest.fixture(scope="module")
 def gnupg():
     """A key of GnuPG; its folder and its fingerprint."""
-    if not (shutil.which("pass") and shutil.which("gpg")):
-        pytest.skip("there is no pass, or no gpg")
-    home = tempfile.mkdtemp(prefix="sr", dir="/tmp")  # the agent's socket needs a short path
-    Path(home, "gpg.conf").write_text("no-auto-key-locate\n")  # no test asks a server for a key
-    environment = {**os.environ, "GNUPGHOME": home}
-
-    def gpg(*words):
-        command = ["gpg", "--batch", "--passphrase", "", *words]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
-    gpg("--quick-generate-key", "T <t@example.com>", "ed25519", "sign", "0")
-    listed = gpg("--list-keys", "--with-colons").splitlines()
-    fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr"))
-    gpg("--quick-add-key", fingerprint, "cv25519", "encrypt", "0")
-    yield home, fingerprint
-    subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=False)
-    shutil.rmtree(home, ignore_errors=True)
+    with gpg_key() as key:
+        yield key
 
 
 def pairs_with_those_beside():

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
 import threading
 import traceback
 from base64 import b64decode, b64encode
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from etcd_server import EtcdServer, cluster
 from log_listener import listening
+from shared_stores import SharedStoreTests
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.credentials import ReferencedText
 from strongroom.encryption.keys import generate_key
@@ -26,7 +23,6 @@ from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     DecryptionError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -35,7 +31,6 @@ from strongroom.errors import (
     TamperedError,
     ThrottledError,
 )
-from strongroom.testing.conformance.forks import Children
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
 
@@ -252,17 +247,8 @@ def test_the_cluster_s_own_limit_is_told_as_one(make):
 # --- many hosts ---
 
 
-def test_hosts_that_start_at_once_make_one_store(make):
-    providers = [make() for _ in range(6)]
-    start = threading.Barrier(len(providers), timeout=300)
-
-    def work(number):
-        start.wait()
-        providers[number].set_secret(f"key/{number}", str(number))
-
-    with ThreadPoolExecutor(len(providers)) as pool:
-        list(pool.map(work, range(len(providers))))
-    assert len(make().list_secrets()) == len(providers)
+class TestManyHosts(SharedStoreTests):
+    """What several hosts do with one store."""
 
 
 def test_a_rotation(make):
@@ -270,56 +256,6 @@ def test_a_rotation(make):
     provider.set_secret("key", "old")
     SecretRotation(provider, 30).rotate("key")
     assert make().get_secret("key") != "old"
-
-
-def test_the_lock_keeps_hosts_apart_and_counts(make):
-    one, other = make(), make()
-    with (
-        one.lock("job", ttl_seconds=60, wait_seconds=0) as first,
-        pytest.raises(ConflictError),
-        other.lock("job", ttl_seconds=60, wait_seconds=0),
-    ):
-        pass
-    with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
-        assert second > first
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_a_forked_child_leaves_its_parents_connections_alone(make):
-    """It opens one of its own, and closing that leaves the parent the one that it had."""
-    provider = make()
-    provider.set_secret("key", "1")
-    before = sockets()
-
-    def work(_):
-        assert provider.get_secret("key") == "1"
-        own = len(sockets() - before)
-        provider.close()
-        return own
-
-    assert Children(2, work).results() == [1, 1]
-    assert provider.get_secret("key") == "1"
-    assert sockets() == before
-
-
-def sockets():
-    """Return what this process's sockets are to the kernel."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the one that lists them is closed by now
-            found.add(str(Path("/proc/self/fd", name).readlink()))
-    return {one for one in found if one.startswith("socket:")}
-
-
-def test_a_forked_child_leaves_its_parents_lock_alone(make):
-    one, other = make(), make()
-    with contextlib.ExitStack() as block:
-        block.enter_context(one.lock("job", ttl_seconds=60, wait_seconds=0))
-        Children(1, lambda _: block.close()).results()
-        with pytest.raises(ConflictError), other.lock("job", ttl_seconds=60, wait_seconds=0):
-            pass
-    with other.lock("job", ttl_seconds=60, wait_seconds=0):
-        pass
 
 
 # --- log-ins ---

@@ -1,35 +1,24 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
+import sys
 from pathlib import Path
 
 import pytest
+
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
+
+from gpg_key import gpg_key  # as above
 from strongroom_pass import PassSecretProvider
 
 
 @pytest.fixture(scope="session")
 def gnupg():
     """A key of the test's own, in a folder whose name is short enough for the agent's socket."""
-    if not (shutil.which("pass") and shutil.which("gpg")):
-        pytest.skip("there is no pass, or no gpg")
-    home = tempfile.mkdtemp(prefix="sr", dir="/tmp")  # the agent's socket needs a short path
-    Path(home, "gpg.conf").write_text("no-auto-key-locate\n")  # no test asks a server for a key
-    environment = {**os.environ, "GNUPGHOME": home}
-
-    def gpg(*words):
-        command = ["gpg", "--batch", "--passphrase", "", *words]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
-    gpg("--quick-generate-key", "T <t@example.com>", "ed25519", "sign", "0")
-    listed = gpg("--list-keys", "--with-colons").splitlines()
-    fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr"))
-    gpg("--quick-add-key", fingerprint, "cv25519", "encrypt", "0")
-    yield home, fingerprint
-    subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=False)
-    shutil.rmtree(home, ignore_errors=True)
+    with gpg_key() as key:
+        yield key
 
 
 @pytest.fixture

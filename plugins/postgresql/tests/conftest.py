@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 
 from postgres_server import PostgresServer  # as above
+from strongroom.encryption.keys import generate_key
+from strongroom_postgresql import PostgreSQLSecretProvider
 
 _numbers = itertools.count()
 
@@ -33,3 +35,29 @@ def schema(server):
     yield name
     with server.login("postgres", server.password) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@pytest.fixture
+def encryption_key():
+    return generate_key()
+
+
+@pytest.fixture
+def make(url, schema, encryption_key):
+    """A function that makes providers as separate hosts would; all end with the test."""
+    made = []
+
+    def provider(address=url, **options):
+        options = {"schema": schema, "encryption_key": encryption_key, "timeout": 120, **options}
+        made.append(PostgreSQLSecretProvider(address, **options))
+        return made[-1]
+
+    yield provider
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def admin(server):
+    with server.login("postgres", server.password) as connection:
+        yield connection

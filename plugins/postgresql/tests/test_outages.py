@@ -24,30 +24,6 @@ from strongroom_postgresql.connection import Connection
 KEY = generate_key()
 
 
-@pytest.fixture
-def make(url, schema):
-    """A function that makes providers as separate hosts would; all end with the test."""
-    made = []
-
-    def provider(address=url, **options):
-        made.append(
-            PostgreSQLSecretProvider(
-                address, **{"schema": schema, "encryption_key": KEY, "timeout": 120, **options}
-            )
-        )
-        return made[-1]
-
-    yield provider
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def admin(server):
-    with server.login("postgres", server.password) as connection:
-        yield connection
-
-
 # --- sessions that end ---
 
 
@@ -187,10 +163,9 @@ def test_a_write_that_is_cut_at_any_byte(make, url, server, fresh):
 # --- a pooler ---
 
 
-def test_changes_behind_a_pooler_are_polled_for(schema, url, make):
-    options = {"type": "postgresql", "url": url, "schema": schema, "encryption_key": KEY, "pooler": True}
+def test_changes_behind_a_pooler_are_polled_for(schema, url, make, encryption_key):
     make().set_secret("key", "1")
-    polled_for(options, make())
+    polled_for({"url": url, "schema": schema, "encryption_key": encryption_key, "pooler": True}, make())
 
 
 def polled_for(options, other):
@@ -200,7 +175,7 @@ def polled_for(options, other):
         told.extend((one.key, one.kind) for one in changes)
         came.set()
 
-    spec = {"version": 1, "pipelines": {"app": {"provider": options}}}
+    spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "postgresql", **options}}}}
     with SecretProviderRegistry(spec) as registry, registry.watch("/", changed, poll_seconds=0.05):
         other.set_secret("key", "2")
         assert came.wait(300)
@@ -208,7 +183,7 @@ def polled_for(options, other):
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="there is no pgbouncer")
-def test_behind_pgbouncer(schema, server, make):
+def test_behind_pgbouncer(schema, server, make, encryption_key):
     """In transaction mode: it is noticed, nothing is prepared, changes are polled for, its restart is no error."""
     folder = server.folder / "pgbouncer"  # which the user who runs both may enter
     folder.mkdir()
@@ -245,9 +220,8 @@ def test_behind_pgbouncer(schema, server, make):
         assert len(provider.list_secrets("app/")) == 50
         with psycopg.connect(address) as another:  # gets the server's session that we had
             assert another.execute("SHOW enable_seqscan").fetchone() == ("on",)
-        options = {"type": "postgresql", "url": address, "schema": schema, "encryption_key": KEY}
         make().set_secret("key", "1")
-        polled_for(options, make())
+        polled_for({"url": address, "schema": schema, "encryption_key": encryption_key}, make())
         process.terminate()
         process.wait()
         process = start()

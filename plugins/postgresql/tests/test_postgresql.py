@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
-from strongroom import SecretRotation
+from shared_stores import SharedStoreTests
 from strongroom.cli import main
 from strongroom.credentials import ReferencedText
 from strongroom.encryption.keys import generate_key
@@ -22,7 +20,6 @@ from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     DecryptionError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -30,37 +27,12 @@ from strongroom.errors import (
     TamperedError,
     UnsupportedOperationError,
 )
-from strongroom.testing.conformance.forks import Children
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
 
 KEY = generate_key()
 VALUE = "hunter2-correct-horse"
 TABLES = ("secret", "version")
-
-
-@pytest.fixture
-def make(url, schema):
-    """A function that makes providers as separate hosts would; all end with the test."""
-    made = []
-
-    def provider(address=url, **options):
-        made.append(
-            PostgreSQLSecretProvider(
-                address, **{"schema": schema, "encryption_key": KEY, "timeout": 120, **options}
-            )
-        )
-        return made[-1]
-
-    yield provider
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def admin(server):
-    with server.login("postgres", server.password) as connection:
-        yield connection
 
 
 def rows(admin, schema):
@@ -342,96 +314,12 @@ def test_a_key_is_needed(monkeypatch):
 # --- many hosts ---
 
 
-def test_hosts_that_start_at_once_make_one_store(make, schema, admin):
-    providers = [make() for _ in range(6)]
-    start = threading.Barrier(len(providers), timeout=300)
+class TestManyHosts(SharedStoreTests):
+    """What several hosts do with one store."""
 
-    def work(number):
-        start.wait()
-        providers[number].set_secret(f"key/{number}", str(number))
-
-    with ThreadPoolExecutor(len(providers)) as pool:
-        list(pool.map(work, range(len(providers))))
-    assert len(make().list_secrets()) == len(providers)
-    assert admin.execute(f"SELECT count(*) FROM {schema}.store").fetchone() == (1,)
-
-
-def test_a_batch_that_meets_another_host_s_writes_is_whole(make):
-    one, other = make(), make()
-    one.set_secrets({"a": "1", "b": "1"})
-    other.set_secret("b", "2")
-    one.set_secrets({"a": "3", "b": "3", "c": "3"})  # what it knows of b is out of date
-    other.set_secrets({"b": "4", "c": "4", "d": "4"})
-    assert make().get_secrets(list("abcd")) == {"a": "3", "b": "4", "c": "4", "d": "4"}
-
-
-def test_two_hosts_rotating_make_one_rotation(make):
-    one, other = make(), make()
-    one.set_secret("key", "old")
-    found = []
-    start = threading.Barrier(2, timeout=300)
-
-    def rotate(provider):
-        start.wait()
-        try:
-            SecretRotation(provider, 30).rotate("key")
-        except ConflictError:
-            found.append("conflict")
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(rotate, (one, other)))
-    assert make().get_secret("key") != "old"
-    assert len(found) <= 1
-
-
-def test_the_lock_keeps_hosts_apart_and_counts(make):
-    one, other = make(), make()
-    with (
-        one.lock("job", ttl_seconds=60, wait_seconds=0) as first,
-        pytest.raises(ConflictError),
-        other.lock("job", ttl_seconds=60, wait_seconds=0),
-    ):
-        pass
-    with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
-        assert second > first
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_a_forked_child_leaves_its_parents_connections_alone(make):
-    """It opens one of its own, and closing that leaves the parent the one that it had."""
-    provider = make()
-    provider.set_secret("key", "1")
-    before = sockets()
-
-    def work(_):
-        assert provider.get_secret("key") == "1"
-        own = len(sockets() - before)
-        provider.close()
-        return own
-
-    assert Children(2, work).results() == [1, 1]
-    assert provider.get_secret("key") == "1"
-    assert sockets() == before
-
-
-def sockets():
-    """Return what this process's sockets are to the kernel."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the one that lists them is closed by now
-            found.add(str(Path("/proc/self/fd", name).readlink()))
-    return {one for one in found if one.startswith("socket:")}
-
-
-def test_a_forked_child_leaves_its_parents_lock_alone(make):
-    one, other = make(), make()
-    with contextlib.ExitStack() as block:
-        block.enter_context(one.lock("job", ttl_seconds=60, wait_seconds=0))
-        Children(1, lambda _: block.close()).results()
-        with pytest.raises(ConflictError), other.lock("job", ttl_seconds=60, wait_seconds=0):
-            pass
-    with other.lock("job", ttl_seconds=60, wait_seconds=0):
-        pass
+    def test_hosts_that_start_at_once_make_one_store(self, make, schema, admin):
+        super().test_hosts_that_start_at_once_make_one_store(make)
+        assert admin.execute(f"SELECT count(*) FROM {schema}.store").fetchone() == (1,)
 
 
 def test_the_lock_of_the_dead_ends(make, admin, schema):
@@ -588,7 +476,7 @@ def test_no_server(make):
         make("postgresql://127.0.0.1:1/x", timeout=5).get_secret("key")
 
 
-def test_killed_writers_leave_whole_secrets(make, url, schema, tmp_path):
+def test_killed_writers_leave_whole_secrets(make, url, schema, encryption_key):
     """kill -9 in the middle of writes: what was acknowledged is there, and every row fits."""
     program = (
         "import sys; from strongroom_postgresql import PostgreSQLSecretProvider as P\n"
@@ -597,7 +485,7 @@ def test_killed_writers_leave_whole_secrets(make, url, schema, tmp_path):
     )
     make().set_secrets({"a": "0", "b": "0"})
     process = subprocess.Popen(
-        [sys.executable, "-c", program, url, schema, KEY], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, url, schema, encryption_key], stdout=subprocess.PIPE, text=True
     )
     written = 0
     for _ in range(20):
@@ -668,15 +556,15 @@ def test_the_server_s_own_look(make):
 
 
 def test_doctor_tells_a_wrong_key_from_no_store_and_reading_from_writing(
-    make, url, schema, admin, server, tmp_path, monkeypatch, capsys
+    make, url, schema, encryption_key, admin, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     role = f"{schema}_reader"
 
     def doctor(**options):
-        provider = {"type": "postgresql", "url": url, "schema": schema, "encryption_key": KEY, **options}
+        provider = {"type": "postgresql", "url": url, "schema": schema, "encryption_key": encryption_key}
         Path("strongroom.yaml").write_text(
-            json.dumps({"version": 1, "pipelines": {"app": {"provider": provider}}})
+            json.dumps({"version": 1, "pipelines": {"app": {"provider": {**provider, **options}}}})
         )
         return main(["--spec", "strongroom.yaml", "doctor"]), capsys.readouterr().out
 
