@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from strongroom.plugins import finder
 from strongroom.plugins.known import KNOWN_TYPES
 
 ROOT = Path(__file__).parent.parent
@@ -79,3 +81,18 @@ def test_one_that_is_new_is_told_where_to_enter_itself(tmp_path):
         "pyproject.toml", "core/src/strongroom/plugins/known.py", "constraints.txt"
     }  # fmt: skip
     assert len(lines) == 8
+
+
+ON_ONE_PAGE = {"aws.parameters": "aws"}
+ELSEWHERE = {"aws.sts", "vault.leases"}
+"""Types that `docs/how-to/leases.md` is about; it sends the reader to the reference for their options."""
+
+
+@pytest.mark.parametrize("name", sorted({*KNOWN_TYPES["provider"], "vault.transit"} - ELSEWHERE))
+def test_the_page_of_a_backend_names_all_of_its_options(name):
+    kind = "provider" if name in KNOWN_TYPES["provider"] else "encryption"
+    page = ROOT / "docs/how-to/backends" / f"{ON_ONE_PAGE.get(name, name).replace('.', '-')}.md"
+    options = {
+        field.alias or option for option, field in finder.find(kind, name).config.model_fields.items()
+    }
+    assert options - set(re.findall(r"\w+", page.read_text())) == set()
