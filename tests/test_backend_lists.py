@@ -92,7 +92,5 @@ ELSEWHERE = {"aws.sts", "vault.leases"}
 def test_the_page_of_a_backend_names_all_of_its_options(name):
     kind = "provider" if name in KNOWN_TYPES["provider"] else "encryption"
     page = ROOT / "docs/how-to/backends" / f"{ON_ONE_PAGE.get(name, name).replace('.', '-')}.md"
-    options = {
-        field.alias or option for option, field in finder.find(kind, name).config.model_fields.items()
-    }
+    options = {field.alias or option for option, field in finder.find(kind, name).config.model_fields.items()}
     assert options - set(re.findall(r"\w+", page.read_text())) == set()

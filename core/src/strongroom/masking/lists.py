@@ -33,6 +33,11 @@ _ONE_NUMBER = compiled_later(
     rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
 )
 """Digits without a sign between, on one line or more, of which one is longer than the words of a dump."""
+_HASH = compiled_later(
+    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[\r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[\r\n]*+){1,7}+"
+    rb"[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
+)
+"""The same, without a blank between the digits and without another sign of a list behind them."""
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -45,12 +50,13 @@ def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View
     hashes: list[tuple[bytes, int]] = []
     at = marked.find(RUN)
     while at >= 0:
-        run = _LISTED.match(data, at)
+        number = _HASH.match(data, at) if at > _MOST_GONE else None
+        run = number or _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()
         if not known.covers(at, end):
-            if at > _MOST_GONE and _ONE_NUMBER.fullmatch(run[0]) and b" " not in run[0].strip():
-                hashes.append((run[0], at))
+            if number:
+                hashes.append((number[0], at))
             else:
                 found, end = _read_list(data, at, run[0])
                 yield from found
