@@ -70,9 +70,12 @@ def test_reset_of_an_open_connection(proxy):
     """A kept connection is reset at its next use, while nothing else waits for anything."""
     with connected(proxy) as client:
         assert ask(client) == b"HELLO"
-        proxy.mode = "reset"
+        before, proxy.mode = proxy.resets, "reset"
+        with pytest.raises(AssertionError, match="no connection was reset within 0 s"):
+            proxy.wait_for_reset(before, seconds=0)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             ask(client)
+        proxy.wait_for_reset(before)
 
 
 def test_black_hole(proxy):

@@ -437,9 +437,10 @@ def test_a_watch_that_was_cut_off_for_longer_than_revisions_are_kept(make, serve
         other = make()
         other.set_secret("key", "1")
         subscription, batches, waits = batches_of(make(f"http://127.0.0.1:{proxy.port}"))
-        proxy.mode = "reset"
+        before, proxy.mode = proxy.resets, "reset"
         for value in ("2", "3"):
             other.set_secret("key", value)
+        proxy.wait_for_reset(before)
         revision = server.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
         server.ask("/v3/kv/compaction", {"revision": revision})
         proxy.mode = "pass"

@@ -38,9 +38,10 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, pre
             burst = changes // cuts
             for _ in range(cuts):
                 write(burst // 2)
-                before = proxy.connections
+                before, resets = proxy.connections, proxy.resets
                 proxy.mode = "reset"  # the next notice cuts it off, and it does not find its way back at once
                 write(burst - burst // 2)  # the last of them too: only who goes on from where it was hears it
+                proxy.wait_for_reset(resets)
                 proxy.mode = "pass"
                 heard.wait_for({name: versions[-1] for name, versions in written.items()})
                 assert proxy.connections > before

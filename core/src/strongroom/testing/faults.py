@@ -30,6 +30,7 @@ class FaultProxy:
         cut_after: In mode `pass`, so many bytes of requests and answers together still pass; the next byte
             resets its connection, in both directions, and sets this to None: everything passes again.
         connections: How many connections have been opened so far.
+        resets: How many connections that passed something before were reset so far.
         round_trips: How many times a client has begun to speak so far, first or after an answer, on all
             connections together.
     """
@@ -39,11 +40,13 @@ class FaultProxy:
         self.latency = latency
         self.cut_after: int | None = None
         self.connections = 0
+        self.resets = 0
         self.round_trips = 0
         self._target = target
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
         self._keeping = threading.Lock()
+        self._one_more_reset = threading.Condition(self._keeping)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -56,6 +59,20 @@ class FaultProxy:
             with contextlib.suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
             held.close()
+
+    def wait_for_reset(self, before: int, *, seconds: float = 4 * PATIENCE_SECONDS) -> None:
+        """Wait until more than `before` connections have been reset.
+
+        The next byte of an open connection may come long after `mode` was set. A test that sets `pass` again
+        waits here first, or the byte passes.
+
+        Raises:
+            AssertionError: None was reset within so many seconds.
+        """
+        with self._one_more_reset:
+            if not self._one_more_reset.wait_for(lambda: self.resets > before, seconds):
+                message = f"no connection was reset within {seconds:g} s"
+                raise AssertionError(message)
 
     def __enter__(self) -> Self:
         return self
@@ -123,8 +140,7 @@ class FaultProxy:
             if mode == "black_hole":
                 continue
             if mode == "reset":
-                _reset(source)
-                _reset(sink)
+                self._reset_both(source, sink)
                 return
             if back and mode == "half":
                 sink.sendall(data[: len(data) // 2])
@@ -138,9 +154,15 @@ class FaultProxy:
             passed = self._passed(len(data))
             sink.sendall(data[:passed])
             if passed < len(data):
-                _reset(source)
-                _reset(sink)
+                self._reset_both(source, sink)
                 return
+
+    def _reset_both(self, source: socket.socket, sink: socket.socket) -> None:
+        _reset(source)
+        _reset(sink)
+        with self._one_more_reset:
+            self.resets += 1
+            self._one_more_reset.notify_all()
 
     def _count(self, back: bool, spoken: threading.Event) -> None:
         if back:
