@@ -55,9 +55,8 @@ class PostgreSQLRotator(UserRotator):
         strategy: `single`: the role gets another password, and log-ins with the old one fail from then on
             until readers have the new one. `alternating`: the other role gets one, so that none fail.
         username: The administrator; by default the URL's.
-        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
-            the
-            new one are tried too.
+        password: Its password; by default the URL's. If it is the very secret that is rotated, the old and
+            the new one are tried too.
         login: URLs where applications log in, each tried by `verify`; without them that of `url`.
         userlist: The `auth_file` of a pgbouncer here, in which the password is changed too.
         pgbouncer: The URL of its console, for RELOAD.
