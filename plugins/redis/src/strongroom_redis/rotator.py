@@ -36,9 +36,8 @@ class RedisRotator(UserRotator):
         url: Where an administrator logs in: a user who may `ACL`, `CONFIG REWRITE`.
         user: The user.
         username: The administrator; by default the URL's.
-        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
-            the
-            new one are tried too.
+        password: Its password; by default the URL's. If it is the very secret that is rotated, the old and
+            the new one are tried too.
         others: Further servers with users of their own: replicas, and the nodes of a cluster.
         ca_file: The CA of the servers' certificates, PEM.
         cert_file: The client's certificate, PEM.
