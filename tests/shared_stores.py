@@ -86,6 +86,17 @@ class SharedStoreTests:
         assert provider.get_secret("key") == "1"
         assert _sockets() == before
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    def test_no_connection_stays_open_after_close(self, make):
+        """Nor does that of a call which ends after it."""
+        before = _sockets()
+        provider = make()
+        provider.set_secret("key", "1")
+        assert _sockets() != before
+        provider.close()
+        assert provider.get_secret("key") == "1"
+        assert _sockets() == before
+
     def test_a_forked_child_leaves_its_parents_lock_alone(self, make):
         one, other = make(), make()
         with contextlib.ExitStack() as block:

@@ -75,6 +75,7 @@ class Client:
         self._token: str | None = None
         self._context: ssl.SSLContext | None = None
         self._runner = DeadlineExecutor(most + 8)
+        self._closed = False
         self._begin_again()
         renew_after_fork(self, Client._after_fork)
 
@@ -189,6 +190,8 @@ class Client:
             if reused:
                 connection.used = time.monotonic()
                 self._idle.append(connection)
+                if self._closed:
+                    self._drop_idle()
             else:
                 connection.close()
         if status != _OK:
@@ -275,7 +278,8 @@ class Client:
         return _refusal(status, body, self._endpoints[self._at], [one for one in known if one])
 
     def close(self) -> None:
-        """Close the connections that are free."""
+        """Close the free connections; the others, and those of later calls, are closed after their use."""
+        self._closed = True
         self._drop_idle()
         self._runner.close()
 

@@ -212,6 +212,7 @@ class Pool:
         self._said_pooler = pooler
         self.pooler: bool | None = pooler
         self.runner = DeadlineExecutor(most)
+        self._closed = False
         self._begin_again()
         renew_after_fork(self, Pool._after_fork)
 
@@ -322,6 +323,8 @@ class Pool:
         connection.used = time.monotonic()
         self._idle.append(connection)
         self._slots.give_back()
+        if self._closed:
+            self._drop_idle()
 
     def _lost(self) -> None:
         # What ended one, such as a failover, ended the others, and each would cost a call one of its tries.
@@ -336,7 +339,8 @@ class Pool:
                 break
 
     def close(self) -> None:
-        """Close the free connections; those in use stay open, and are kept for the next call."""
+        """Close the free connections; the others, and those of later calls, are closed after their use."""
+        self._closed = True
         self._drop_idle()
         self.runner.close()
 
