@@ -443,7 +443,8 @@ FAILING = {
 def test_a_good_token_is_used_while_it_cannot_be_renewed(relay, server, mount, user, clock, why, caplog):
     """Neither renewals nor logins work; the token is good for the third of its life that is left."""
     auth = user(token_ttl="600s", token_max_ttl="6000s")
-    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=4) as provider:
+    seconds = 8 if why == "no answer" else 120  # of which a renewal may take a quarter
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=seconds) as provider:
         provider.set_secret("k", VALUE)
         token = provider._client.login._token
         relay.answers.update({"renew-self": FAILING[why], "u": (503, b'{"errors": ["busy"]}')})
@@ -465,7 +466,7 @@ def test_a_good_token_is_used_while_it_cannot_be_renewed(relay, server, mount, u
 
 def test_a_token_that_has_ended_is_told_by_the_login(relay, server, mount, user, clock):
     auth = user(token_ttl="600s")
-    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=4) as provider:
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=120) as provider:
         provider.set_secret("k", VALUE)
         limit = (429, b'{"errors": ["rate limit quota exceeded"]}')
         relay.answers.update({"renew-self": limit, "u": limit})

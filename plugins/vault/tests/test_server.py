@@ -363,20 +363,17 @@ def test_a_bad_wire_ends_every_call_in_time(server, mount, mode):
 def test_a_wire_that_fails_in_mid_use_and_heals(server, mount, mode):
     with (
         FaultProxy(int(server.url.rpartition(":")[2])) as wire,
-        VaultSecretProvider(
-            f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=DEADLINE
-        ) as provider,
-        VaultSecretProvider(server.url, server.token, mount) as direct,
+        VaultSecretProvider(f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=120) as provider,
     ):
-        direct.set_secret("k", "x" * 2000)
-        server_says = provider.get_secrets(["k"])
-        assert server_says == {"k": "x" * 2000}
+        provider.set_secret("k", "x" * 2000)
+        assert provider.get_secrets(["k"]) == {"k": "x" * 2000}
+        provider._client.timeout = DEADLINE
         wire.mode = mode
         with pytest.raises(BackendUnavailableError):
             provider.get_secret("k")
         wire.mode = "pass"
-        with VaultSecretProvider(f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=10) as patient:
-            assert patient.get_secret("k") == "x" * 2000
+        provider._client.timeout = 120
+        assert provider.get_secret("k") == "x" * 2000
 
 
 def test_a_batch_uses_no_more_connections_than_it_may_and_keeps_them(server, mount):
