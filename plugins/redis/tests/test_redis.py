@@ -335,6 +335,20 @@ class TestOutages:
             assert answer == b"d" * 10_000 or "did not end within" in answer
             store.close()
 
+    def test_a_lock_that_was_confirmed_too_late_is_free(self, server):
+        """Its two answers take longer than a call may: the server has confirmed what nobody holds."""
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=0.3)
+            opened(store)
+            proxy.latency = 0.2
+            with pytest.raises(BackendUnavailableError):
+                store.lock("a:b", ttl_seconds=600, wait_seconds=0).__enter__()
+            with (
+                RedisCacheStore(server.url, timeout_seconds=120) as other,
+                other.lock("a:b", ttl_seconds=600, wait_seconds=60),
+            ):
+                store.close()
+
     def test_a_lock_that_nobody_waits_for_any_more_ends_soon(self, start):
         server = start()
         store = RedisCacheStore(server.url, timeout_seconds=0.3)

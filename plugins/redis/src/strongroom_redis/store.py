@@ -246,14 +246,25 @@ class RedisCacheStore:
         # the answer has come.
         first = min(life, _milliseconds(2 * self._timeout))
 
-        def ask(client: Any) -> Any:
+        def ask(client: Any) -> tuple[Any, Any]:
             token = client.eval(LOCK, 2, *keys, holder, first, fence_life)
-            if token and life > first and not client.eval(CONFIRM, 1, keys[0], holder, life):
-                return None
-            return token
+            if token and life > first:
+                try:
+                    if not client.eval(CONFIRM, 1, keys[0], holder, life):
+                        return client, None
+                except BaseException:
+                    free((client, token))  # the server may have confirmed it all the same
+                    raise
+            return client, token
+
+        def free(taken: tuple[Any, Any]) -> None:
+            client, token = taken
+            if token:
+                with contextlib.suppress(Exception):  # it ends by itself
+                    client.eval(UNLOCK, 1, keys[0], holder)
 
         while True:
-            token = self._call("locking", ask)
+            _, token = self._call("locking", ask, free)
             if token:
                 return int(token)
             left = end - time.monotonic()
@@ -280,23 +291,24 @@ class RedisCacheStore:
             if cursor == 0:
                 return
 
-    def _call(self, doing: str, call: Callable[[Any], T]) -> T:
+    def _call(self, doing: str, call: Callable[[Any], T], discard: Callable[[T], object] | None = None) -> T:
         """Return the result of `call` with the client, or raise strongroom's error, within the timeout.
 
-        If the login is refused, it is tried again with the present values of its references.
+        A result that comes too late is given to `discard`. If the login is refused, it is tried again with
+        the present values of its references.
         """
         used = self._options
         try:
-            return self._tried(doing, call)
+            return self._tried(doing, call, discard)
         except AuthenticationError:
             newer = self._given.newest()
             if newer == used:
                 raise
         self._options = newer
         self._let_go()
-        return self._tried(doing, call)
+        return self._tried(doing, call, discard)
 
-    def _tried(self, doing: str, call: Callable[[Any], T]) -> T:
+    def _tried(self, doing: str, call: Callable[[Any], T], discard: Callable[[T], object] | None) -> T:
         if self._client is None:
             self.prepare()
         with self._breaker.attempt() as open_:
@@ -305,7 +317,7 @@ class RedisCacheStore:
             else:
                 try:
                     allowed = self._timeout + (0 if self._has_answered else _FIRST_SECONDS)
-                    answer = self._runner.run(lambda: call(self._connected()), Deadline(allowed))
+                    answer = self._runner.run(lambda: call(self._connected()), Deadline(allowed), discard)
                 except DeadlineExceededError:
                     failure = self._unavailable(f"{doing} did not end within {allowed:g} s")
                     self._let_go()  # so that the abandoned call ends, too
