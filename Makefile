@@ -11,7 +11,7 @@ SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyprojec
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test quick lint fix types layers unit test-under-load servers findings ratios torture soak bench docs site site-check schema dist licences release clean
+.PHONY: help setup demo test quick lint fix types layers unit test-under-load test-with-stalls servers findings ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/'
@@ -68,6 +68,9 @@ unit: $(READY)   ## the tests, in parallel, last failures first; those of one pl
 
 test-under-load: $(READY) ## `make unit` N=10 times on a machine that is kept busy, in other orders, with 1, 2 and 8 workers
 	$(BIN)/python scripts/stress_tests.py $(or $(N),10)
+
+test-with-stalls: $(READY) ## `make unit` while threads, event loops and servers stand still for moments, as on a busy machine (SEED=1)
+	$(BIN)/pytest -q -rfE --tb=short -n 6 --stalls=$(or $(SEED),1) --shuffle=$(or $(SEED),1)
 
 servers: $(READY) ## the plugins' tests against the newest clients and servers instead of the pinned ones, and what changed (not in CI)
 	$(BIN)/python scripts/newest_servers.py $(PART)

@@ -16,6 +16,7 @@ import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ from scheduling import StayTogether, place  # noqa: E402  # as above
 from skipped_time import SkippedTime  # noqa: E402  # as above
 from warm_command import warm_command  # noqa: E402
 
+STALLS = ExitStack()
 DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
 TOO_LATE = "no time is left for it"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
@@ -82,21 +84,29 @@ OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order that SEED decides")
+    parser.addoption("--stalls", metavar="SEED", help="let threads and servers stand still for moments")
     parser.addoption("--for-seconds", type=float, help="leave out what begins later after a worker's first")
     if not pluginmanager.has_plugin("cacheprovider"):
         parser.addini("cache_dir", "where the cache is, which -p no:cacheprovider does without")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let signals do what they do in a terminal, where pytest was started to ignore them (`nohup`, `&`)."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _refuse_an_old_installation()
+    if config.option.stalls:
+        import stalls
+
+        stalls.begin_stalls(config.option.stalls)
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            STALLS.enter_context(stalls.stalled_servers(config.option.stalls))
 
 
 def pytest_unconfigure() -> None:
+    STALLS.close()
     shutil.rmtree(STATE, ignore_errors=True)
 
 

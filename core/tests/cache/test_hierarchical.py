@@ -105,6 +105,7 @@ def store(clock):
 @pytest.fixture
 def host(store, clock):
     def made(**options):
+        options = {"l2_timeout_seconds": 120, **options}  # the store is memory, however late a thread begins
         return HierarchicalSecretCache(
             60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock, **options
         )
@@ -419,6 +420,7 @@ class TestClocks:
     @pytest.fixture
     def host(self, store):
         def made(wall, **options):
+            options = {"l2_timeout_seconds": 120, **options}
             return HierarchicalSecretCache(
                 0, 300, l2=store, encryption=AESGCMEncryption(KEY), wall=wall, **options
             )

@@ -186,7 +186,7 @@ def test_a_store_that_others_share_is_refused_without_an_address(tmp_path):
     store = FileCacheStore(tmp_path / "cache.db")
     for chain in (MemorySecretProvider(), PrefixMiddleware(MemorySecretProvider(), "a/")):
         with pytest.raises(ConfigurationError, match="has no address") as caught:
-            CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY))
+            CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=120)
         assert 'namespace="' in caught.value.hint
 
 
@@ -210,7 +210,7 @@ def test_in_one_process_a_part_without_an_address_is_told_by_the_object_that_it_
         return pipeline.get_secret("db"), read[-1]
 
     def cached(chain):
-        return CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY))
+        return CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=120)
 
     chains = [provider, PrefixMiddleware(provider, "a/"), PrefixMiddleware(provider, "b/")]
     strange = Renaming(provider, "a/")
@@ -348,6 +348,7 @@ class Hosts:
             inner,
             300,
             l2=self.store,
+            l2_timeout_seconds=120,
             encryption=AESGCMEncryption(KEY),
             clock=self.clock,
             negative_ttl_seconds=60,
