@@ -20,6 +20,7 @@ from strongroom import (
 )
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import BackendUnavailableError, ConflictError, InvalidKeyError, SecretNotFoundError
+from strongroom.pipeline.fallback import FallbackProvider
 from strongroom_memory import MemorySecretProvider
 
 SPEC = {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}}}}
@@ -209,6 +210,42 @@ def test_what_may_sleep_or_ask_stays_out_of_the_loop(backend):
     assert loop_thread not in backend.threads
     assert seen
     assert loop_thread not in seen
+
+
+def test_a_cache_that_keeps_nothing_stays_out_of_the_loop(backend):
+    """Values of a lease are never kept, so a read behind such a cache asks the servers."""
+
+    class Issuing(MemorySecretProvider):
+        def issue_lease(self, key):
+            raise NotImplementedError
+
+        renew_lease = revoke_lease = issue_lease
+
+    async def main():
+        members = FallbackProvider(Issuing(), others=[backend], when=frozenset({"not_found"}))
+        own = registry_of(CachingMiddleware(members))
+        for _ in range(2):
+            assert await own.get_secret("key/1") == "value 1"
+
+    asyncio.run(main())
+    assert threading.current_thread().name not in backend.threads
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_an_error_that_no_future_takes_ends_the_call(remembered):
+    """Python makes another error of a `StopIteration` that leaves a coroutine; asyncio's future takes none."""
+
+    class Odd(MemorySecretProvider):
+        def get_secret(self, key):
+            return next(iter(()))
+
+    async def main():
+        own = registry_of(CachingMiddleware(Odd()) if remembered else Odd())
+        with pytest.raises(RuntimeError) as caught:
+            await asyncio.wait_for(own.get_secret("a"), 300)
+        assert isinstance(caught.value.__cause__, StopIteration)
+
+    asyncio.run(main())
 
 
 def test_the_loop_goes_on_while_a_fetch_is_under_way(backend):

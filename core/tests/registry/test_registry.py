@@ -16,6 +16,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
+    ValidationError,
 )
 
 
@@ -187,6 +188,57 @@ def test_a_batch_gives_one_event_a_key():
         ("none", "not_found"),
     }
     assert len(hook.log) == 6
+
+
+class WithoutBatches(strongroom.backends.MemorySecretProvider):
+    """It has the methods of batches, and turns out not to be able to do them."""
+
+    def refuse(self, *_):
+        raise UnsupportedOperationError("no batches here")
+
+    get_secrets = set_secrets = describe_secrets = refuse
+
+
+def test_batches_that_turn_out_not_to_be_there_are_done_key_by_key():
+    """As where the method is not there: a program that `exec` runs tells its methods when it is started."""
+    registry = SecretProviderRegistry(spec())
+    registry.register("own", WithoutBatches(), prefix="own/")
+    hook = Recorder()
+    registry.add_hook(hook)
+    registry.set_secrets({"own/a": "1", "own/b": "2", "other": "3"})
+    assert registry.get_secrets(["own/a", "own/b", "own/none", "other"]) == {
+        "own/a": "1",
+        "own/b": "2",
+        "other": "3",
+    }
+    assert sorted(registry.describe_secrets(["own/a", "own/none"])) == ["own/a"]
+    assert [entry[2:] for entry in hook.log if entry[1] == "after" and entry[3] == "own/a"] == [
+        ("set", "own/a", "ok"),
+        ("get", "own/a", "ok"),
+        ("describe", "own/a", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ({"p/a//b": "v"}, InvalidKeyError),
+        ({"p/b": 7}, TypeError),
+        ({"p/b": "\ud800"}, ValidationError),
+        ({"a//b": "v"}, InvalidKeyError),
+        ({"b": None}, TypeError),
+    ],
+)
+def test_nothing_is_written_if_one_of_many_cannot_be(plain, bad, error):
+    """Also where there are no batches, or several pipelines; hooks see what was refused."""
+    registry = SecretProviderRegistry(spec())
+    registry.register("plain", plain({}), prefix="p/")
+    hook = Recorder()
+    registry.add_hook(hook)
+    with pytest.raises(error):
+        registry.set_secrets({"p/good": "1", "good": "2", **bad, "p/other": "3"})
+    assert registry.list_secrets() == []
+    assert [key for key in bad if key in {entry[3] for entry in hook.log}] == list(bad)
 
 
 def test_the_pipelines_own_hooks_see_only_their_pipeline(plain):

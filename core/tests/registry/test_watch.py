@@ -8,7 +8,7 @@ import os
 import threading
 
 import pytest
-from strongroom import SecretProviderRegistry, TenantContext, current_tenant
+from strongroom import CachingMiddleware, SecretProviderRegistry, TenantContext, current_tenant
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     AuthenticationError,
@@ -771,18 +771,30 @@ def test_the_longest_interval_is_not_too_long_to_wait_for():
     assert driven.watch.work() <= threading.TIMEOUT_MAX
 
 
-def test_watches_go_on_in_a_forked_child_from_its_first_use(registry):
-    """What parent or child close, the other keeps."""
+def from_a_loop(registry, key):
+    return asyncio.run(AsyncSecretRegistry(registry).get_secret(key))
+
+
+def by_its_pipeline(registry, key):
+    return registry.pipeline(registry.default_pipeline()).get_secret(key)
+
+
+@pytest.mark.parametrize("use", [SecretProviderRegistry.get_secret, from_a_loop, by_its_pipeline])
+def test_watches_go_on_in_a_forked_child_from_its_first_use(use):
+    """What parent or child close, the other keeps; whichever way the child reads, also what is remembered."""
+    registry = over(CachingMiddleware(MemorySecretProvider()))
     registry.set_secret("a", "0")
     heard = Heard()
     watch = registry.watch("a", heard)
     registry.set_secret("a", "1")
     heard.wait(1)
+    use(registry, "a")
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            registry.get_secret("a")  # the first use
+            use(registry, "a")  # the first use
+            assert watch._thread is not None
             registry.set_secret("a", "child")
             heard.wait(2)
             watch.close()

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from strongroom.pipeline.batch import (
         describe_many,
         read_many,
+        refused_first,
+        write_many,
     )
     from strongroom.pipeline.operations import (
         as_operation,
@@ -29,6 +31,8 @@ __all__ = [
     "describe_many",
     "outcome_of",
     "read_many",
+    "refused_first",
+    "write_many",
 ]
 
 _HOMES = {
@@ -39,6 +43,8 @@ _HOMES = {
     "describe_many": "batch",
     "outcome_of": "operations",
     "read_many": "batch",
+    "refused_first": "batch",
+    "write_many": "batch",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

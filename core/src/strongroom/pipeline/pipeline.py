@@ -22,6 +22,7 @@ from strongroom.hooks.events import begun
 from strongroom.hooks.identity import actor
 from strongroom.keys import check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
+from strongroom.pipeline.batch import describe_many, read_many, write_many
 from strongroom.pipeline.hook_calls import HookCalls
 from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
@@ -159,7 +160,7 @@ class Pipeline(Middleware):
                 check_user_key(key)
                 self.observed(value)
             try:
-                self.inner.set_secrets(written)
+                write_many(self.inner, written)
             finally:
                 self.changed(*written)
             return written
@@ -175,7 +176,7 @@ class Pipeline(Middleware):
         def describe() -> dict[str, SecretMetadata]:
             for key in wanted:
                 check_user_key(key)
-            return self.inner.describe_secrets(wanted)
+            return describe_many(self.inner, wanted)
 
         return self.run_batch_with_hooks("describe", wanted, describe)
 
@@ -244,7 +245,7 @@ class Pipeline(Middleware):
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:
             check_user_key(key)
-        return {key: self.observed(value) for key, value in self.inner.get_secrets(keys).items()}
+        return {key: self.observed(value) for key, value in read_many(self.inner, keys).items()}
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))

@@ -273,27 +273,30 @@ class AsyncSecretRegistry(ProcessBound):
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T] = loop.create_future()
+        # An error is a result like any other: asyncio's future refuses a `StopIteration`, and never ends.
+        outcome: asyncio.Future[tuple[list[T], BaseException | None]] = loop.create_future()
 
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if outcome.done():
-                return  # cancelled
-            if error is not None:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(result)  # type: ignore[arg-type]  # one of the two is there
+        def settle(ended: tuple[list[T], BaseException | None]) -> None:
+            if not outcome.done():  # else it was cancelled
+                outcome.set_result(ended)
 
         def run() -> None:
-            result, error = None, None
+            ended: tuple[list[T], BaseException | None]
             try:
-                result = method(*args, **kwargs)
+                ended = [method(*args, **kwargs)], None
             except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
-                error = raised
+                ended = [], raised
             if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, result, error)
+                loop.call_soon_threadsafe(settle, ended)
 
         self._pool.start(partial(copy_context().run, run))
-        return await outcome
+        results, error = await outcome
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, outcome  # its traceback has this frame, which must not keep it alive
+        return results[0]
 
 
 class AsyncWatch(ProcessBound):
@@ -369,4 +372,5 @@ def _meets_a_cache(pipeline: Pipeline) -> bool:
     provider: Any = pipeline.inner
     while isinstance(provider, _NEVER_WAIT):
         provider = provider.inner
-    return isinstance(provider, CachingMiddleware)
+    # One without `fresh` keeps nothing and passes reads on: the values of a lease.
+    return isinstance(provider, CachingMiddleware) and provider.fresh is not None

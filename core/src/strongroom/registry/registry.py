@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.keys import distinct
-from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
+from strongroom.pipeline import (
+    Pipeline,
+    check_user_key,
+    describe_many,
+    read_many,
+    refused_first,
+    write_many,
+)
 from strongroom.providers import (
-    BatchWriter,
     ConditionalWriter,
     Describer,
     FullProvider,
@@ -128,13 +134,12 @@ class SecretProviderRegistry(RoutedPipelines):
         return found
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        """Write all `values`; keys of one pipeline in one batch where it has that."""
-        for provider, part in self._by_pipeline(values):
-            if isinstance(provider, BatchWriter):
-                provider.set_secrets({key: values[key] for key in part})
-            else:
-                for key in part:
-                    provider.set_secret(key, values[key])
+        """Write all `values`; keys of one pipeline in one batch where it has that.
+
+        Nothing is written if one of them is not a key or not text.
+        """
+        for provider, part in self._by_pipeline(refused_first(values)):
+            write_many(provider, {key: values[key] for key in part})
 
     def get_field(self, key: str, field: str) -> str:
         """Return a member of a JSON secret; `a.b` and `a.0` descend.

@@ -144,6 +144,8 @@ class RoutedPipelines(BaseProvider):
         """Return the pipeline that answers `key` if it has been used before, else None; without I/O."""
         if self._plain is not None:
             return self._plain
+        if not self._resumed:
+            self._resume()
         route = self._routes.matching(key) if isinstance(key, str) else None
         if route is None:
             return self._pipelines.get(self._default or "")
@@ -244,6 +246,8 @@ class RoutedPipelines(BaseProvider):
         Raises:
             ConfigurationError: There is none.
         """
+        if not self._resumed:
+            self._resume()
         pipeline = self._pipelines.get(name)
         if pipeline is None:
             chain = self._chain(name)  # outside the lock: it may ask a server for a token
