@@ -10,6 +10,7 @@ import pytest
 from cache_support import Backend, together
 from strongroom import HierarchicalSecretCache, KeyRing, TenantContext, generate_key
 from strongroom.cache import MemoryCacheStore
+from strongroom.cache.resilient_store import ResilientStore
 from strongroom.cache.single_flight import FetchResult
 from strongroom.encryption import AESGCMEncryption, ChaCha20Encryption, FernetEncryption
 from strongroom.errors import (
@@ -321,7 +322,9 @@ class TestInvalidation:
                 return Never()
 
         store = Deaf(clock=clock)
-        cache = HierarchicalSecretCache(60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        cache = HierarchicalSecretCache(
+            60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock, negative_ttl_seconds=60
+        )
         cache.get_or_fetch("key", backend)
         clock.pass_by(0.9)
         assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l1"
@@ -332,6 +335,37 @@ class TestInvalidation:
         cache.get_or_fetch("key", backend)
         clock.pass_by(50)
         assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l1"
+
+    def test_while_nothing_is_heard_an_absent_key_is_absent_for_a_second(self, backend, clock):
+        """Another host may make it meanwhile."""
+
+        class Deaf(MemoryCacheStore):
+            def subscribe(self, callback):
+                subscription = super().subscribe(callback)
+                subscription.close()
+                return subscription
+
+        cache = HierarchicalSecretCache(
+            60,
+            l2=Deaf(clock=clock),
+            encryption=AESGCMEncryption(KEY),
+            clock=clock,
+            negative_ttl_seconds=60,
+        )
+
+        def load(keys):
+            return {key: FetchResult(backend.values[key]) for key in keys if key in backend.values}
+
+        with pytest.raises(SecretNotFoundError):
+            cache.get_or_fetch("one", backend)
+        assert cache.read_many(["third"], load) == {}
+        backend.values |= {"one": "1", "third": "2"}
+        clock.pass_by(0.9)
+        with pytest.raises(SecretNotFoundError):
+            cache.get_or_fetch("one", backend)
+        clock.pass_by(0.1)
+        assert cache.get_or_fetch("one", backend) == "1"
+        assert cache.read_many(["third"], load) == {"third": "2"}
 
     def test_a_lost_channel_empties_the_process(self, host, backend, store):
         cache = host()
@@ -749,13 +783,75 @@ def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, stor
     for _ in readers:
         assert entered.acquire(timeout=300)  # all of them are under way
     cache.invalidate("seen")
-    assert cache._store._owed == set()
+    assert cache._store._owed == {}
     assert other.get_or_fetch("seen", lambda _: "new") == "new"
     assert source_of(lambda: cache.get_or_fetch("seen", lambda _: "newer")) == ("new", "l2")
     gate.set()
     for reader in readers:
         reader.join(300)
     assert cache.stats().errors == 0
+
+
+class Interrupted(ResilientStore):
+    """Its next drop is interrupted before it gets to the store, until `go_on`."""
+
+    interrupted = False
+
+    def _settle_or_replay(self):
+        if not self.interrupted:
+            self.go_on()
+
+    def go_on(self):
+        super()._settle_or_replay()
+
+
+@pytest.mark.parametrize("method", ["drop", "clear"])
+def test_a_drop_that_comes_during_another_one_of_that_name_is_made_as_well(method):
+    """In between another host may have kept what the second write replaces."""
+    calls = []
+
+    class Store(MemoryCacheStore):
+        def delete(self, name):
+            calls.append(name)
+            if len(calls) == 1:
+                guard.interrupted = True
+                getattr(guard, method)([name])
+                guard.interrupted = False
+
+        clear = delete
+
+    guard = Interrupted(Store(), timeout_seconds=60, lock_seconds=10)
+    getattr(guard, method)(["name"])
+    guard.go_on()
+    assert calls == ["name", "name"]
+    assert not guard.owes()
+
+
+def test_a_drop_that_comes_as_the_last_one_is_replayed_is_made_as_well():
+    """Nobody else would make it: the process may not use the store again for long."""
+    calls, second = [], threading.Event()
+
+    class Store(MemoryCacheStore):
+        def delete(self, name):
+            calls.append(name)
+            if len(calls) == 1:
+                raise ConnectionError
+            if name == "late":
+                second.set()
+
+    class Guard(ResilientStore):
+        def _settle(self):
+            settled = super()._settle()
+            if len(calls) == 2 and settled:
+                late.start()
+                late.join(300)  # it finds that the drops are being replayed
+            return settled
+
+    guard = Guard(Store(), timeout_seconds=60, lock_seconds=10, clock=lambda: 0.0)
+    late = threading.Thread(target=guard.drop, args=(["late"],))
+    guard.drop(["name"])
+    assert second.wait(300)
+    guard.close()
 
 
 def test_what_a_store_has_to_import_first_counts_against_no_time(backend):

@@ -26,6 +26,7 @@ from strongroom import (
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.cache import MemoryCacheStore
 from strongroom.cache.addresses import DECIDES, address_of, component_address, place_of, sources_of
+from strongroom.cache.second_level import SecondLevel
 from strongroom.encryption import AESGCMEncryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError
 from strongroom.middleware import ReadOnlyMiddleware
@@ -690,4 +691,50 @@ class TestAnAccount:
         hosts.clock.pass_by(61)
         assert blind.get_secret("db") == "new"
         assert not blind.owes_drops()
+        assert seen.get_secret("db") == "new"
+
+    def test_a_drop_is_made_though_another_thread_learns_the_account_meanwhile(self, hosts, monkeypatch):
+        good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
+        seen, blind = hosts.cache(good), hosts.cache(unsure)
+        assert seen.get_secret("db") == blind.get_secret("db") == "old"
+        is_named = SecondLevel.is_named
+
+        def overtaken(level):
+            named = is_named(level)
+            if not named:
+                unsure.known = "111"
+                hosts.clock.pass_by(61)
+                assert is_named(level)
+            return named
+
+        good.set_secret("db", "new")
+        monkeypatch.setattr(SecondLevel, "is_named", overtaken)
+        blind.set_secret("db", "new")
+        assert not blind.owes_drops()
+        assert seen.get_secret("db") == "new"
+
+    def test_while_it_is_not_known_what_is_read_is_kept_for_a_second(self, hosts):
+        """Others tell a write by the names in the level, by which nothing is known here."""
+        good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
+        writer, blind = hosts.cache(good), hosts.cache(unsure)
+        assert blind.get_secret("db") == "old"
+        assert blind.get_secrets(["db", "none"]) == {"db": "old"}
+        with pytest.raises(KeyError):
+            blind.get_secret("other")
+        for backend in (good, unsure):  # which are one
+            backend.set_secrets({"db": "new", "other": "new", "none": "new"})
+        writer.set_secrets({"db": "new", "other": "new", "none": "new"})
+        hosts.clock.pass_by(1)
+        assert blind.get_secrets(["db", "none"]) == {"db": "new", "none": "new"}
+        assert blind.get_secret("db") == "new"
+        assert blind.get_secret("other") == "new"
+
+    def test_of_too_many_drops_that_wait_all_are_made(self, hosts, monkeypatch):
+        monkeypatch.setattr("strongroom.cache.second_level._MOST_UNDROPPED", 3)
+        good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
+        seen, blind = hosts.cache(good), hosts.cache(unsure)
+        assert seen.get_secret("db") == "old"
+        good.set_secret("db", "new")
+        for key in ("a", "b", "c", "db"):
+            blind.set_secret(key, "new")
         assert seen.get_secret("db") == "new"

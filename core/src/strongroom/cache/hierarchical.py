@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 import weakref
@@ -109,6 +110,7 @@ class HierarchicalSecretCache(ProcessBound):
             fetch_timeout_seconds=fetch_timeout_seconds,
             clock=clock,
         )
+        self._l1.most_seconds = self._heard_seconds
         store = l2 if l2 is not None else MemoryCacheStore(clock=clock)
         self._store = ResilientStore(
             store, timeout_seconds=l2_timeout_seconds, lock_seconds=lock_seconds, clock=clock
@@ -149,7 +151,7 @@ class HierarchicalSecretCache(ProcessBound):
 
     def reader(self, load: Callable[[str], FetchResult]) -> Callable[[str], str]:
         """Return a function of a key that reads through both levels: the fast path, bound once."""
-        return self._l1.reader(lambda key: self._bounded(self._through(key, load)))
+        return self._l1.reader(lambda key: self._through(key, load))
 
     def read_many(self, keys: list[str], load: LoadMany) -> dict[str, str]:
         """Return the values of those of `keys` that are there; `load` is asked for what is missing, once."""
@@ -281,7 +283,7 @@ class HierarchicalSecretCache(ProcessBound):
         if not self._level.is_named():
             if self._offline:
                 raise self._without_account()
-            return {key: self._bounded(checked(one)) for key, one in load(keys).items()}
+            return {key: _for_a_second(checked(one)) for key, one in load(keys).items()}
         names = {key: self._level.name(tenant, key) for key in keys}
         marks = {key: self._level.marks(tenant, key) for key in keys}
         versions = {key: self._l1.described(tenant, key) for key in keys}
@@ -295,7 +297,7 @@ class HierarchicalSecretCache(ProcessBound):
         looked = in_parallel(lambda key: self._level.look(names[key], read_marks[key]), keys, _PARALLEL)
         entries_kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
-            return {key: self._bounded(self._given_offline(key, entries_kept.get(key))) for key in keys}
+            return {key: self._given_offline(key, entries_kept.get(key)) for key in keys}
         entries = {
             key: self._level.fresh(one)
             for key, one in entries_kept.items()
@@ -310,7 +312,7 @@ class HierarchicalSecretCache(ProcessBound):
                 entries[key] = one if one.source == "stale" else replaced(one, version=versions[key])
                 if one.source != "stale":
                     self._level.put(names[key], entries[key], None, read_marks[key])
-        return {key: self._bounded(one) for key, one in entries.items()}
+        return entries
 
     def _loaded(
         self,
@@ -336,7 +338,7 @@ class HierarchicalSecretCache(ProcessBound):
     def _unnamed(self, key: str, load: Callable[[str], FetchResult]) -> FetchResult:
         if self._offline:
             raise self._without_account()
-        return checked(load(key))
+        return _for_a_second(checked(load(key)))
 
     def _without_account(self) -> BackendUnavailableError:
         return BackendUnavailableError(
@@ -355,13 +357,11 @@ class HierarchicalSecretCache(ProcessBound):
             )
         return FetchResult(entry.value, "l2", self._max_age - age)
 
-    def _bounded(self, fetched: FetchResult) -> FetchResult:
-        """Let a value live for a second at most if it may change elsewhere without notice."""
+    def _heard_seconds(self) -> float:
+        """Return how long the first level keeps things: a second where changes elsewhere are not heard."""
         subscription = self._subscription
-        if subscription.alive if subscription is not None else not self._is_watched():
-            return fetched
-        life = _DEAF_SECONDS if fetched.life is None else min(fetched.life, _DEAF_SECONDS)
-        return replaced(fetched, life=life)
+        heard = subscription.alive if subscription is not None else not self._is_watched()
+        return math.inf if heard and self._level.has_names() else _DEAF_SECONDS
 
     def _is_watched(self) -> bool:
         return isinstance(self._store.store, WatchableStore)
@@ -393,6 +393,11 @@ class HierarchicalSecretCache(ProcessBound):
             return
         for tenant, key in self._level.keys_of(name):
             self._l1.forget(tenant, key)
+
+
+def _for_a_second(fetched: FetchResult) -> FetchResult:
+    """Return what was read past the store: notices give names, by which it is not known."""
+    return replaced(fetched, life=min(_DEAF_SECONDS if fetched.life is None else fetched.life, _DEAF_SECONDS))
 
 
 def _unsubscribe(subscription: Subscription, store: ResilientStore) -> None:

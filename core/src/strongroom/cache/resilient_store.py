@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -69,8 +70,10 @@ class ResilientStore:
         self._clock = clock
         self._pause = 0.0
         self._closed_until = float("-inf")
-        self._owed: set[str] = set()
-        self._namespaces: set[str] = set()
+        # With the number of the request: one that comes while the name is being dropped is owed once more.
+        self._owed: dict[str, int] = {}
+        self._namespaces: dict[str, int] = {}
+        self._requests = itertools.count()
         self._pool = BackgroundPool(name="strongroom-cache")
         self._holders = BackgroundPool(MOST_FETCHES, "strongroom-cache-lock")
         self._droppers = BackgroundPool(_DROPPERS, "strongroom-cache-drop")
@@ -117,13 +120,13 @@ class ResilientStore:
     def drop(self, names: list[str]) -> None:
         """Drop `names`, now or as soon as it can be done."""
         with self._lock:
-            self._owed.update(names)
+            self._owed.update(dict.fromkeys(names, next(self._requests)))
         self._settle_or_replay()
 
     def clear(self, namespaces: list[str]) -> None:
         """Drop all names that begin with one of `namespaces`, now or as soon as it can be done."""
         with self._lock:
-            self._namespaces.update(namespaces)
+            self._namespaces.update(dict.fromkeys(namespaces, next(self._requests)))
         self._settle_or_replay()
 
     def owes(self) -> bool:
@@ -238,13 +241,15 @@ class ResilientStore:
 
     def _replay(self) -> None:
         """Try until nothing is owed: other processes must not read for long what was dropped here."""
-        try:
-            while not self._ended.wait(_REPLAY_SECONDS):
-                if self._settle():
-                    self._closed_until = float("-inf")
+        while not self._ended.wait(_REPLAY_SECONDS):
+            if not self._settle():
+                continue
+            self._closed_until = float("-inf")
+            with self._lock:  # a drop that comes now either is seen here, or sees that nobody replays
+                if not (self._owed or self._namespaces):
+                    self._replaying = False
                     return
-        finally:
-            self._replaying = False
+        self._replaying = False
 
     def _settle(self) -> bool:
         """Drop what is owed, and return whether nothing is owed any more."""
@@ -252,21 +257,19 @@ class ResilientStore:
         while True:
             with self._lock:
                 if len(self._owed) > _MOST_OWED:
-                    self._namespaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
+                    spaces = (f"{name.partition(':')[0]}:" for name in self._owed)
+                    self._namespaces.update(dict.fromkeys(spaces, next(self._requests)))
                     self._owed.clear()
-                space, name = next(iter(self._namespaces), None), next(iter(self._owed), None)
-            if space is not None:
-                done = self._tried(self._droppers, partial(self.store.clear, space))[0]
-            elif name is not None:
-                done = self._tried(self._droppers, partial(self.store.delete, name))[0]
-            else:
+                drop: Callable[[str], None] = self.store.clear if self._namespaces else self.store.delete
+                owed = self._namespaces or self._owed
+                name, request = next(iter(owed.items()), ("", -1))
+            if request < 0:
                 return True
-            if not done:
+            if not self._tried(self._droppers, partial(drop, name))[0]:
                 return False
             with self._lock:
-                self._namespaces.discard(space or "")
-                if space is None and name is not None:
-                    self._owed.discard(name)
+                if owed.get(name) == request:
+                    del owed[name]
             if time.monotonic() > end:
                 return False  # the next one goes on
 

@@ -29,6 +29,8 @@ _ACCOUNT_PAUSE: Final = 60.0
 _MOST_UNDROPPED: Final = 10_000
 _FEW: Final = 1024
 _log = logger("strongroom.cache")
+_Drop = tuple[bool, str | None, str]
+"""Whether it is a source, the tenant of what is a key, and the source or key."""
 
 
 class SecondLevel:
@@ -67,7 +69,7 @@ class SecondLevel:
         self._sources = sources
         self._account, self._account_suffix = account, ""
         self._account_asked_again = float("-inf")
-        self._undropped: set[tuple[bool, str | None, str]] = set()
+        self._undropped: set[_Drop] = set()
         self._holds = holds
         self._known: dict[str, set[tuple[str | None, str]]] = {}
         self._most_known = _FEW
@@ -102,16 +104,14 @@ class SecondLevel:
             self._codec, self._account_suffix = self._codec.within(account), f"\0{account}"
             self._account = None
             owed, self._undropped = self._undropped, set()
-        names: list[str] = []
-        for is_source, tenant, text in owed:
-            names += (
-                self._codec.marks(text + self._account_suffix)
-                if is_source
-                else self._codec.names(tenant, text)
-            )
+        names = [name for one in owed for name in self._dropped(*one)]
         if names:
             self._store.drop(names)
         return True
+
+    def has_names(self) -> bool:
+        """Return whether `is_named` would say so without asking."""
+        return self._account is None
 
     def name(self, tenant: str | None, key: str) -> str:
         """Return the name of the entry of `key`, and remember that it is of this key."""
@@ -146,20 +146,11 @@ class SecondLevel:
     def drop_keys(self, keys: Iterable[str]) -> None:
         """Drop the entries of these keys of the active tenant."""
         tenant = current_tenant()
-        if not self.is_named():
-            for key in keys:
-                self._owe(False, tenant, key)
-            return
-        names = [name for key in keys for name in self._codec.names(tenant, key)]
-        if names:
-            self._store.drop(names)
+        self._drop([(False, tenant, key) for key in keys])
 
     def drop_source(self, source: str) -> None:
         """Drop what was read from `source`, by any tenant and through any pipeline."""
-        if not self.is_named():
-            self._owe(True, None, source)
-            return
-        self._store.drop(self._codec.marks(source + self._account_suffix))
+        self._drop([(True, None, source)])
 
     def drop_tenant(self) -> bool:
         """Drop all of the active tenant; return whether there can be anything."""
@@ -176,10 +167,31 @@ class SecondLevel:
         """Return whether something is still to be dropped."""
         return bool(self._undropped) or self._store.owes()
 
-    def _owe(self, is_source: bool, tenant: str | None, text: str) -> None:
-        """Take note of what is to be dropped as soon as its name is known."""
-        if len(self._undropped) < _MOST_UNDROPPED:
-            self._undropped.add((is_source, tenant, text))
+    def _drop(self, what: list[_Drop]) -> None:
+        """Drop sources and keys, or take note of them until their names are known."""
+        if not self.is_named() and self._is_noted(what):
+            return
+        names = [name for one in what for name in self._dropped(*one)]
+        if names:
+            self._store.drop(names)
+
+    def _is_noted(self, what: list[_Drop]) -> bool:
+        """Take note of what is to be dropped; return False if another thread has learned its names."""
+        with self._naming:
+            if self._account is None:
+                return False
+            self._undropped.update(what)
+            if len(self._undropped) <= _MOST_UNDROPPED:
+                return True
+            self._undropped.clear()
+        self.drop_all()  # these names are known
+        return True
+
+    def _dropped(self, is_source: bool, tenant: str | None, text: str) -> list[str]:
+        """Return the names in the store of a source or key that is to be dropped."""
+        if is_source:
+            return self._codec.marks(text + self._account_suffix)
+        return self._codec.names(tenant, text)
 
     # --- marks and entries ---
 

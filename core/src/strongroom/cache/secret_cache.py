@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -96,6 +97,8 @@ class SecretCache(ProcessBound):
         self._jitter = jitter
         self._timeout = fetch_timeout_seconds
         self._clock = clock
+        self.most_seconds: Callable[[], float] = lambda: math.inf
+        """Returns how long what is fetched now may be remembered at most, also that there is nothing."""
         self._entries = Entries(max_entries, stale_if_error_seconds)
         self._by_tenant = self._entries.by_tenant
         self._hits = itertools.count()
@@ -455,7 +458,7 @@ class SecretCache(ProcessBound):
     def _keep(self, flight: Flight, fetched: FetchResult, now: float) -> None:
         # Without `random`, whose import costs more than the whole cache in a process that reads one value.
         chance = int.from_bytes(os.urandom(4)) / 2**32
-        life = self._ttl * (1 - self._jitter * chance)
+        life = min(self._ttl * (1 - self._jitter * chance), self.most_seconds())
         if fetched.life is not None:
             life = min(life, fetched.life)
         if life + self._stale <= 0:
@@ -490,7 +493,7 @@ class SecretCache(ProcessBound):
         ):
             entry = self._entries.put(flight.tenant, flight.key, now)
             entry.missing = raisable_again(error)
-            entry.expires = now + self._negative_ttl
+            entry.expires = now + min(self._negative_ttl, self.most_seconds())
 
     def _remove_flight(self, flight: Flight) -> float:
         """Take the flight off the table, and return the time."""
