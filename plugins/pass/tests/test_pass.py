@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -86,6 +87,28 @@ def test_the_configuration_is_the_constructor(monkeypatch):
     monkeypatch.setenv("PASSWORD_STORE_DIR", "/from/the/variable")
     assert PassSecretProvider(**PassConfig().model_dump()).address()["path"] == "/from/the/variable"
     assert PassSecretProvider(**PassConfig(path=Path("/x")).model_dump()).address()["path"] == "/x"
+
+
+@pytest.mark.parametrize("writer", ["line", "entry", "by_name"])
+def test_a_cache_of_the_line_and_one_of_the_entry_drop_what_the_other_writes(store, writer):
+    """They are two pipelines over one store, whichever program and part they name."""
+
+    def pipeline(**options):
+        return {
+            "provider": {"type": "pass", "path": str(store), "timeout": 60, **options},
+            "middleware": [{"type": "caching"}],
+        }
+
+    pipelines = {
+        "line": pipeline(),
+        "entry": pipeline(whole=True),
+        "by_name": pipeline(program=shutil.which("pass")),
+    }
+    with SecretProviderRegistry({"version": 1, "pipelines": pipelines}) as registry:
+        registry.pipeline("entry").set_secret("a", "old")
+        assert {registry.pipeline(name).get_secret("a") for name in pipelines} == {"old"}
+        registry.pipeline(writer).set_secret("a", "new")
+        assert {registry.pipeline(name).get_secret("a").rstrip("\n") for name in pipelines} == {"new"}
 
 
 def test_what_is_not_a_store(tmp_path):

@@ -74,8 +74,8 @@ DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
 
 _TRANSPARENT: Final = frozenset({"caching", "read-only", "retry", "validation"})
 """Middleware that changes neither keys nor values: with it and without it the same is read."""
-_PARTS: Final = frozenset({"field"})
-"""Options that choose a part of a stored secret: a write of one part changes the whole."""
+_PARTS: Final = frozenset({"field", "program", "whole"})
+"""Options that choose a part of a stored secret, or what opens it: a write of one part changes the whole."""
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
 _IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
 """The parameters in a URL of PostgreSQL that decide which database is meant."""
