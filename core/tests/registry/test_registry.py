@@ -190,6 +190,45 @@ def test_a_batch_gives_one_event_a_key():
     assert len(hook.log) == 6
 
 
+@pytest.mark.parametrize("own_hooks", [False, True])
+def test_the_event_of_a_fallback_says_where_the_value_came_from(own_hooks, tmp_path):
+    """Also where a member has hooks itself, or one that had nothing answered from its cache."""
+    hooks = [{"type": "audit", "path": str(tmp_path / "audit.jsonl")}] if own_hooks else []
+    memory = {"type": "memory"}
+    caching = {"type": "caching", "negative_ttl_seconds": 60}
+    registry = SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {
+                "first": {"provider": memory, "middleware": [caching], "hooks": hooks},
+                "second": {"provider": memory, "hooks": hooks},
+                "safe": {"fallback": {"pipelines": ["first", "second"], "when": ["not_found"]}},
+            },
+            "default": "safe",
+        }
+    )
+    registry.pipeline("first").set_secret("a", "1")
+    registry.pipeline("second").set_secret("b", "2")
+    hook = Sources()
+    registry.add_hook(hook)
+    for read in (registry.get_secret, registry.get_secret, lambda key: registry.get_secrets([key])):
+        for key in ("a", "b"):
+            read(key)
+    assert registry.get_secrets(["b", "a"]) == {"a": "1", "b": "2"}
+    assert hook.seen["safe", "a"] == ["backend", "l1", "l1", "l1"]
+    assert hook.seen["safe", "b"] == ["backend"] * 4
+
+
+class Sources(SecretHook):
+    """Writes down where values came from, by pipeline and key."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def after(self, event):
+        self.seen.setdefault((event.pipeline, event.key), []).append(event.source)
+
+
 class WithoutBatches(strongroom.backends.MemorySecretProvider):
     """It has the methods of batches, and turns out not to be able to do them."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.hooks.observation import observation
 from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import read_many
@@ -35,7 +36,10 @@ class FallbackProvider(Middleware):
 
     def get_secret(self, key: str) -> str:
         failure: StrongroomError | None = None
+        seen = observation.get()
         for member in self.members:
+            if seen is not None:
+                seen.begin_again([key], asks_others=_has_hooks(member))
             try:
                 if member is self.inner:
                     return member.get_secret(key)
@@ -57,10 +61,15 @@ class FallbackProvider(Middleware):
         values: dict[str, str] = {}
         missing = distinct(keys)
         down: BackendUnavailableError | None = None
+        seen = observation.get()
         for member in self.members:
+            if seen is not None:
+                seen.begin_again(missing, asks_others=_has_hooks(member))
             try:
                 part = read_many(member, missing)
                 values |= part
+                if seen is not None:  # before another member's sources are noted
+                    seen.sources |= {key: seen.source_of(key) for key in part}
                 missing = [key for key in missing if key not in part and self._may_be_elsewhere(member, key)]
             except BackendUnavailableError as error:
                 if not self._goes_on(error):
@@ -94,3 +103,9 @@ class FallbackProvider(Middleware):
         if isinstance(error, SecretNotFoundError):
             return "not_found" in self.when and error.reason == "absent"
         return "unavailable" in self.when
+
+
+def _has_hooks(member: Any) -> bool:
+    """Return whether a read of `member` is an operation of its own, which notes sources apart."""
+    has_hooks = getattr(member, "has_hooks", None)
+    return has_hooks is not None and has_hooks()

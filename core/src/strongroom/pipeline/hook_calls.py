@@ -52,6 +52,10 @@ class HookCalls:
         """Call `after` for every `before` that was called; of their errors only an `AuditError` is raised."""
         if self.token is not None:
             observation.reset(self.token)
+            outer = observation.get()
+            if outer is not None and outer.asks_others:
+                outer.source = self.seen.source
+                outer.sources.update(self.seen.sources)
         duration = time.perf_counter() - self.started
         refused: AuditError | None = None
         after = [self._ended(event, outcomes, error, duration) for event in self.events]
@@ -83,7 +87,6 @@ class HookCalls:
     ) -> SecretEvent:
         outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        seen = self.seen.sources.get(event.key) or self.seen.source or "backend"
-        source = seen if reads else None
+        source = self.seen.source_of(event.key) if reads else None
         error_type = type(error).__name__ if error is not None else None
         return ended(event, duration, outcome, source, error_type, again=self.kept)
