@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from strongroom.errors import (
 from strongroom.testing.conformance.base import OTHER, SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
 from strongroom_exec import ExecSecretProvider
+from strongroom_exec.channel import _Waiting
 from strongroom_exec.config import ExecConfig
 from strongroom_exec.errors import TYPES
 from strongroom_exec.words import Words
@@ -393,6 +395,44 @@ def test_what_it_says_is_logged_without_values(program, caplog):
         threading.Event().wait(0.01)
     assert not any("hunter2" in one or "horse" in one or "\x1b" in one for one in caplog.messages)
     assert [one.split()[1] for one in caplog.messages] == ["read", "set"]
+
+
+def test_a_value_that_comes_too_late_is_not_logged_either(program, caplog, monkeypatch):
+    """The caller has given up, the program goes on: others have their answers meanwhile."""
+    caplog.set_level(logging.INFO, "strongroom.exec")
+    provider = program(
+        "held = {}\n"
+        "def reply(request, params):\n"
+        "    held[params['key']] = request\n"
+        "    if params['key'] == 'slow': tell(held['other'], 'fine')\n"
+        "    if params['key'] == 'now':\n"
+        "        tell(held['slow'], 'hunter2hunter2')\n"
+        "        sys.stderr.write('gave hunter2hunter2\\n'); sys.stderr.flush()\n"
+        "        tell(request, 'done')\n"
+    )
+    answers = []
+    other = threading.Thread(target=lambda: answers.append(provider.get_secret("other")))
+    other.start()
+    wait = _Waiting.wait
+
+    def give_up(waiting, deadline):
+        if threading.current_thread() is other:
+            return wait(waiting, deadline)
+        other.join(60)
+        raise DeadlineExceededError
+
+    while provider._channel is None or not provider._channel._waiting:
+        time.sleep(0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Waiting, "wait", give_up)
+        with pytest.raises(BackendUnavailableError):
+            provider.get_secret("slow")
+    assert answers == ["fine"]
+    assert provider.get_secret("now") == "done"
+    while not caplog.messages:
+        time.sleep(0.01)
+    assert caplog.messages[0].split()[1] == "gave"
+    assert "hunter2" not in caplog.text
 
 
 def test_a_line_waits_for_the_requests_it_came_in(caplog):

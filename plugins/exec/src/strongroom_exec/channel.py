@@ -17,7 +17,7 @@ from strongroom.errors import BackendUnavailableError
 from strongroom.parallel import SingleEntryLock
 from strongroom.programs import Started, kill_program
 
-from strongroom_exec.words import Words
+from strongroom_exec.words import Words, texts_of
 
 __all__ = ["Channel", "ProgramEndedError"]
 
@@ -209,7 +209,9 @@ class Channel:
         self._unasked = 0
         if not known:
             return "it talks nonsense: it answers what was not asked"
-        if waiting is not None:
+        if waiting is None:  # nobody wants its values any more, but they are not to be logged either
+            self._words.know(texts_of(answer.get("result")))
+        else:
             answer["id"] = number
             waiting.answer = answer
             waiting.done.put(None)

@@ -36,7 +36,7 @@ from strongroom.providers import (
 
 from strongroom_exec.channel import Channel, ProgramEndedError
 from strongroom_exec.errors import error_of
-from strongroom_exec.words import Words
+from strongroom_exec.words import Words, texts_of
 
 __all__ = ["ExecSecretProvider"]
 
@@ -259,7 +259,7 @@ class ExecSecretProvider(BaseProvider):
         if method not in self._methods:
             raise unsupported(method, self, key)
         answer = channel.ask(method, params, deadline)
-        self._words.know(_texts(answer.get("result")) if method.startswith("get_") else ())
+        self._words.know(texts_of(answer.get("result")) if method.startswith("get_") else ())
         channel.finish(answer["id"])
         self._failures = 0
         return answer
@@ -384,11 +384,6 @@ def _methods_of(capabilities: Any) -> frozenset[str]:
     names = [one for one in capabilities if isinstance(one, str)] if isinstance(capabilities, list) else []
     found = {method for name in names for method in _METHODS.get(name, (name,))}
     return frozenset(found & _OPTIONAL)
-
-
-def _texts(result: Any) -> list[str]:
-    values = result.values() if isinstance(result, dict) else [result]
-    return [one for one in values if isinstance(one, str)]
 
 
 def _is_key(key: str) -> bool:

@@ -6,12 +6,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from strongroom.masking import Masker
 from strongroom.parallel import SingleEntryLock
 
-__all__ = ["Words"]
+__all__ = ["Words", "texts_of"]
 
 _logger = logging.getLogger("strongroom.exec")
 _KEPT_VALUES: Final = 10_000
@@ -21,6 +21,12 @@ _LONGEST: Final = 2000
 _SHOWN: Final = 300
 """Characters of a text in an error."""
 _LINES_PER_SECOND: Final = 100
+
+
+def texts_of(result: Any) -> list[str]:
+    """Return the texts in the result of a request: they may be values."""
+    values = result.values() if isinstance(result, dict) else [result]
+    return [one for one in values if isinstance(one, str)]
 
 
 class _Line(NamedTuple):
