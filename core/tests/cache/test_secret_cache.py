@@ -13,7 +13,7 @@ from cache_support import Backend, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import CacheStats, SecretCache, TenantContext
-from strongroom.cache.single_flight import FetchResult
+from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, turn
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -195,6 +195,36 @@ class TestStale:
         backend.fails = lambda: error
         with pytest.raises(type(error)):
             cache.get_or_fetch("key", backend)
+
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_a_fetch_that_never_ends_does_not_keep_others_from_trying(self, backend, clock, waits):
+        """Whether its caller gave up or was cancelled: in a loop, nobody then waits for it."""
+        cache = SecretCache(10, stale_if_error_seconds=6000, fetch_timeout_seconds=0.05, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(11)
+        stuck = threading.Event()
+
+        def never(_):
+            assert stuck.wait(300)
+            return "too late"
+
+        if waits:
+            assert cache.get_or_fetch("key", never) == "value"
+        else:
+            backend.fails = down
+            assert cache.get_or_fetch("key", backend) == "value"
+            token = turn.set(NonBlockingRead())
+            try:
+                with pytest.raises(WouldBlock):
+                    cache.get_or_fetch("key", never)
+            finally:
+                turn.reset(token)
+        backend.values["key"], backend.fails = "newer", None
+        clock.pass_by(1)
+        assert cache.get_or_fetch("key", backend) == ("newer" if waits else "value")
+        clock.pass_by(1)
+        assert cache.get_or_fetch("key", backend) == "newer"
+        stuck.set()
 
     def test_what_was_refused_is_not_stale_later(self, backend, clock):
         cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)

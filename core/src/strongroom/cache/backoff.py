@@ -38,6 +38,11 @@ class Backoff:
         """Take note of the fetch that finds out."""
         self._probe = flight
 
+    def end_probe(self, flight: Flight) -> None:
+        """Take note that nobody waits for this fetch any more: it may never end."""
+        if self._probe is flight:
+            self._probe = None
+
     def failed(self, now: float, took: float, error: BackendUnavailableError | None = None) -> None:
         """Take note of a failure at `now` that took `took` seconds."""
         pause = min(took * _SHARE, _LONGEST)

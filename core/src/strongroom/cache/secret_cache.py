@@ -374,6 +374,9 @@ class SecretCache(ProcessBound):
         now = self._clock()
         entry = self._entries.find(tenant, key)
         flight = self._flights.get((tenant, key))
+        if flight is not None and self._timeout is not None and now - flight.started > self._timeout:
+            self._abandon(flight)  # the caller that would do so was cancelled, or did not wait
+            flight = None
         if entry is not None and now < entry.expires:
             if entry.missing is not None:
                 self._counts["negative"] += 1
@@ -527,14 +530,19 @@ class SecretCache(ProcessBound):
     def _given_up(self, flight: Flight) -> BackendUnavailableError:
         """Return the error for a fetch that does not end, and let the next caller try again."""
         with self._lock:
-            now = self._remove_flight(flight)
-            flight.kept = False
-            self._outage.failed(now, self._timeout or 0)
+            self._abandon(flight)
         return BackendUnavailableError(
             f"fetching {show_key(flight.key)} did not end within {self._timeout:g} s",
             key=flight.key,
             hint="see whether the backend answers: `strongroom doctor`",
         )
+
+    def _abandon(self, flight: Flight) -> None:
+        """Let the next caller begin a fetch: this one may never end."""
+        now = self._remove_flight(flight)
+        flight.kept = False
+        self._outage.failed(now, self._timeout or 0)
+        self._outage.end_probe(flight)
 
     def _overtake(self, of: Callable[[Flight], bool]) -> None:
         for name, flight in list(self._flights.items()):
