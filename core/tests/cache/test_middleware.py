@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from strongroom import (
     CachingMiddleware,
     EncryptionMiddleware,
+    PrefixMiddleware,
     SecretHook,
     SecretProviderRegistry,
     TenantContext,
+    TenantMiddleware,
     ValidationMiddleware,
     generate_key,
 )
@@ -130,6 +133,39 @@ def test_also_where_it_changed_before_it_was_seen_for_the_first_time(seen, cache
     cached.describe_secret("key")
     cached.get_secret("key")
     assert inner.read == ["key", "key"]  # by now it is known to be of that version
+
+
+@pytest.mark.parametrize(
+    ("chain", "tenant"),
+    [
+        (lambda one: one, None),
+        (lambda one: one, "acme"),
+        (lambda one: PrefixMiddleware(one, "a/"), "acme"),
+        (TenantMiddleware, "acme"),
+    ],
+)
+def test_a_change_that_is_reported_is_seen_by_who_hears_of_it_and_by_all_tenants(chain, tenant):
+    """Also where the second level has the older value."""
+    backend = MemorySecretProvider()
+    inner = chain(backend)
+    tenants = ["acme"] if isinstance(inner, TenantMiddleware) else [None, "acme", "other"]
+
+    def read(who):
+        with TenantContext(who) if who is not None else nullcontext():
+            return provider.get_secret("key")
+
+    heard = []
+    provider = CachingMiddleware(inner, l2=MemoryCacheStore())
+    with TenantContext(tenant) if tenant is not None else nullcontext():
+        inner.set_secret("key", "old")
+        provider.subscribe_changes(
+            lambda changes: heard.append([[one.key for one in changes], *map(read, tenants)])
+        )
+        assert {read(who) for who in tenants} == {"old"}
+        [stored] = backend.list_secrets()
+    backend.set_secret(stored, "new")
+    assert heard == [[["key"], *["new"] * len(tenants)]]
+    assert {read(who) for who in tenants} == {"new"}
 
 
 def test_a_conflict_says_that_somebody_changed_it(cached, inner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,7 @@ from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
-from strongroom.tenancy import current_tenant
+from strongroom.tenancy import TenantContext, current_tenant
 
 if TYPE_CHECKING:
     from strongroom.cache.hierarchical import HierarchicalSecretCache
@@ -205,8 +205,9 @@ class CachingMiddleware(WriteObserver):
         )  # below a tenant middleware, the subscription reports the secrets of this tenant
 
         def changed(changes: list[SecretChange]) -> None:
-            for change in changes:
-                self.cache.forget(tenant, change.key)
+            with TenantContext(tenant) if tenant is not None else nullcontext():
+                for change in changes:
+                    self._forget(change.key)
             if not changes:
                 self.cache.drop_all()  # changes were missed: any key may be one
             callback(changes)
