@@ -556,8 +556,11 @@ def test_a_read_only_view_follows_changes(tmp_path):
         with FileSecretProvider(seen / "store", KEY) as reader:
             assert reader.get_secret("key") == "one"
             with FileSecretProvider(real / "store", KEY) as writer:
-                writer.set_secret("key", "two")
-            assert reader.get_secret("key") == "two"
+                for value in ("two", "three"):
+                    writer.set_secret("key", value)  # into the log beside the file
+                    assert reader.get_secret("key") == value
+            assert reader.get_secret("key") == "three"
+            assert reader.verify() == []
     finally:
         subprocess.run(["umount", str(seen)], check=True)
 

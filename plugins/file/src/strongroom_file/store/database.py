@@ -19,6 +19,7 @@ __all__ = [
     "copy_in_memory",
     "create_schema",
     "format_of",
+    "has_log",
     "set_format",
     "sync_commits",
     "transaction",
@@ -56,20 +57,20 @@ def connect_read_only(path: str | os.PathLike[str], timeout: float) -> sqlite3.C
     try:
         connection = _open(path, "mode=ro", timeout)
     except sqlite3.OperationalError:
-        # WAL needs its other files even for reading. Where nobody can make them nobody writes either, so the
-        # file may be read as it is; with a log beside it the file alone would be an older state.
-        if _size(f"{os.fspath(path)}-wal"):
+        # WAL needs its other files even for reading. While nobody has made them nobody writes either, so the
+        # file may be read as it is, until there is a log beside it.
+        if has_log(path):
             raise
         connection = _open(path, "mode=ro&immutable=1", timeout)
     return connection
 
 
-def _size(path: str) -> int:
-    """Return the size of a file in bytes; 0 if there is none."""
+def has_log(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is a log beside the file, without which it is an older state."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116  # stays text
+        return os.stat(f"{os.fspath(path)}-wal").st_size > 0  # noqa: PTH116  # stays text
     except (FileNotFoundError, NotADirectoryError):
-        return 0
+        return False
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:

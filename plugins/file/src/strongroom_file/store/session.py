@@ -434,12 +434,14 @@ class Session:
 
 
 def _identity(path: str, read_only: bool) -> tuple[int, ...]:
+    """Return what is another tuple when the path leads to another file, or to one to be opened again."""
     try:
         status = os.lstat(path)
     except OSError:
         return ()
     if read_only:  # nobody tells of changes there
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+        # Who writes to it elsewhere begins with a log, at which a file that is read alone does not look.
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, database.has_log(path)
     return status.st_dev, status.st_ino
 
 
