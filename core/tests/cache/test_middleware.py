@@ -219,6 +219,34 @@ def test_a_batch_serves_stale_values_in_an_outage(clock):
         cached.get_secrets(["a", "c"])
 
 
+def test_a_batch_does_not_wait_for_a_backend_that_hangs_either(clock):
+    """As single reads; a batch with a key that must be asked for asks for all."""
+
+    class Hanging(Counting):
+        def get_secrets(self, keys):
+            found = super().get_secrets(keys)
+            if self.down:
+                clock.pass_by(2)
+                raise BackendUnavailableError("no answer")
+            return found
+
+    provider = Hanging()
+    provider.set_secrets({"a": "1", "b": "2"})
+    cached = CachingMiddleware(provider, 10, stale_if_error_seconds=1000, clock=clock)
+    cached.get_secrets(["a", "b"])
+    provider.down = True
+    clock.pass_by(11)
+    provider.read.clear()
+    for _ in range(10):
+        assert cached.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
+    assert provider.read == ["a", "b"]
+    assert cached.stats().stale == 20
+    provider.down = False
+    provider.set_secret("a", "newer")
+    assert cached.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
+    assert cached.get_secrets(["a", "none"]) == {"a": "newer"}
+
+
 def test_old_versions_are_read_from_the_backend(cached, inner):
     version = inner.describe_secret("key").version
     inner.set_secret("key", "newer")

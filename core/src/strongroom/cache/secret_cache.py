@@ -291,6 +291,10 @@ class SecretCache(ProcessBound):
         waited: dict[str, Flight] = {}
         with self._lock:
             now = self._clock()
+            stale = self._stale_of_all(tenant, missing, now)
+            if stale is not None:
+                values.update({key: self._given_stale(entry, key) for key, entry in stale.items()})
+                return {}, {}
             for key in missing:
                 entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
                 if entry is not None and entry.value is not None and now < entry.expires:
@@ -300,8 +304,22 @@ class SecretCache(ProcessBound):
                 self._counts["misses"] += 1
                 if flight is None:
                     flight = mine[key] = self._new_flight(tenant, key, now)
+                    if entry is not None and self._is_stale(entry, now):
+                        self._outage.begin_probe(flight)
                 waited[key] = flight
         return mine, waited
+
+    def _stale_of_all(self, tenant: str | None, keys: list[str], now: float) -> dict[str, Entry] | None:
+        """Return the entries of `keys` if all are stale, and to be used: with one to ask for, all are."""
+        entries: dict[str, Entry] = {}
+        for key in keys:
+            if not self._outage.should_serve_stale(now, asked=(tenant, key) in self._flights):
+                return None
+            entry = self._entries.find(tenant, key)
+            if entry is None or not self._is_stale(entry, now):
+                return None
+            entries[key] = entry
+        return entries
 
     def _ask_together(self, missing: list[str], load: LoadMany, values: dict[str, str]) -> list[str]:
         """Add the values of `missing` to `values`; return the keys that are still not known."""
