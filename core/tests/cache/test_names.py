@@ -693,6 +693,22 @@ class TestAnAccount:
         assert not blind.owes_drops()
         assert seen.get_secret("db") == "new"
 
+    def test_while_it_is_not_known_a_tenant_that_is_cleared_waits_as_well(self, hosts):
+        """`strongroom cache clear` says so: nothing was forgotten yet."""
+        good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
+        seen, blind = hosts.cache(good), hosts.cache(unsure)
+        with TenantContext("acme"):
+            assert seen.get_secret("db") == "old"
+            good.set_secret("db", "new")
+            blind.clear()
+            assert blind.owes_drops()
+        unsure.known = "111"
+        hosts.clock.pass_by(61)
+        blind.get_secret("db")
+        assert not blind.owes_drops()
+        with TenantContext("acme"):
+            assert seen.get_secret("db") == "new"
+
     def test_a_drop_is_made_though_another_thread_learns_the_account_meanwhile(self, hosts, monkeypatch):
         good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
         seen, blind = hosts.cache(good), hosts.cache(unsure)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from strongroom._frozen import replaced
 from strongroom._logs import logger
@@ -29,8 +29,8 @@ _ACCOUNT_PAUSE: Final = 60.0
 _MOST_UNDROPPED: Final = 10_000
 _FEW: Final = 1024
 _log = logger("strongroom.cache")
-_Drop = tuple[bool, str | None, str]
-"""Whether it is a source, the tenant of what is a key, and the source or key."""
+_Drop = tuple[Literal["source", "key", "tenant"], str | None, str]
+"""What is to be dropped: its kind, the tenant of a key or a tenant itself, and the source or key."""
 
 
 class SecondLevel:
@@ -102,11 +102,9 @@ class SecondLevel:
                 )
                 return False
             self._codec, self._account_suffix = self._codec.within(account), f"\0{account}"
-            self._account = None
             owed, self._undropped = self._undropped, set()
-        names = [name for one in owed for name in self._dropped(*one)]
-        if names:
-            self._store.drop(names)
+            self._drop_named(owed)
+            self._account = None  # only now: nobody reads what was to be dropped
         return True
 
     def has_names(self) -> bool:
@@ -146,18 +144,15 @@ class SecondLevel:
     def drop_keys(self, keys: Iterable[str]) -> None:
         """Drop the entries of these keys of the active tenant."""
         tenant = current_tenant()
-        self._drop([(False, tenant, key) for key in keys])
+        self._drop([("key", tenant, key) for key in keys])
 
     def drop_source(self, source: str) -> None:
         """Drop what was read from `source`, by any tenant and through any pipeline."""
-        self._drop([(True, None, source)])
+        self._drop([("source", None, source)])
 
     def drop_tenant(self) -> bool:
-        """Drop all of the active tenant; return whether there can be anything."""
-        if not self.is_named():
-            return False  # nothing of this tenant is known by its name there
-        self._store.clear(self._codec.namespaces(current_tenant()))
-        return True
+        """Drop all of the active tenant; return whether that was done, and does not wait for names."""
+        return self._drop([("tenant", current_tenant(), "")])
 
     def drop_all(self) -> None:
         """Drop everything of every tenant, also what other caches keep there."""
@@ -167,13 +162,27 @@ class SecondLevel:
         """Return whether something is still to be dropped."""
         return bool(self._undropped) or self._store.owes()
 
-    def _drop(self, what: list[_Drop]) -> None:
-        """Drop sources and keys, or take note of them until their names are known."""
+    def _drop(self, what: list[_Drop]) -> bool:
+        """Drop `what` and return True, or take note of it until its names are known."""
         if not self.is_named() and self._is_noted(what):
-            return
-        names = [name for one in what for name in self._dropped(*one)]
+            return False
+        self._drop_named(what)
+        return True
+
+    def _drop_named(self, what: Iterable[_Drop]) -> None:
+        names: list[str] = []
+        spaces: list[str] = []
+        for kind, tenant, text in what:
+            if kind == "source":
+                names += self._codec.marks(text + self._account_suffix)
+            elif kind == "key":
+                names += self._codec.names(tenant, text)
+            else:
+                spaces += self._codec.namespaces(tenant)
         if names:
             self._store.drop(names)
+        if spaces:
+            self._store.clear(spaces)
 
     def _is_noted(self, what: list[_Drop]) -> bool:
         """Take note of what is to be dropped; return False if another thread has learned its names."""
@@ -186,12 +195,6 @@ class SecondLevel:
             self._undropped.clear()
         self.drop_all()  # these names are known
         return True
-
-    def _dropped(self, is_source: bool, tenant: str | None, text: str) -> list[str]:
-        """Return the names in the store of a source or key that is to be dropped."""
-        if is_source:
-            return self._codec.marks(text + self._account_suffix)
-        return self._codec.names(tenant, text)
 
     # --- marks and entries ---
 
