@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import threading
@@ -402,6 +403,23 @@ def test_a_new_database(tmp_path):
     assert KeePassSecretProvider(path, PASSWORD).get_secret("a/b") == "1"
     if shutil.which("keepassxc-cli"):
         assert xc(path, "show", "-s", "-a", "Password", "a/b") == "1\n"
+
+
+def test_a_database_in_the_place_of_one_that_was_removed_opens_with_its_password(
+    path, quick, tmp_path, provider, reopened, monkeypatch
+):
+    """The key that was derived for the old one is not that of the new one, which has a salt of its own."""
+    blank = tmp_path / "blank.kdbx"
+    PyKeePass(io.BytesIO(quick), PASSWORD).save(blank)  # with a new salt; pykeepass's takes seconds to open
+    monkeypatch.setattr("pykeepass.pykeepass.BLANK_DATABASE_LOCATION", str(blank))
+    monkeypatch.setattr("pykeepass.pykeepass.BLANK_DATABASE_PASSWORD", PASSWORD)
+    provider.set_secret("a", "old")
+    assert provider.get_secret("a") == "old"
+    path.unlink()
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("a")
+    provider.set_secret("a", "new")
+    assert reopened.get_secret("a") == "new"
 
 
 def test_a_rotation_leaves_no_group_of_its_own_behind(provider):

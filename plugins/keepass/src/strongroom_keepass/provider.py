@@ -326,6 +326,7 @@ class KeePassSecretProvider(BaseProvider):
             from pykeepass import PyKeePass
             from pykeepass.pykeepass import BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD
         self._check_key_file()
+        self._derived = None  # that of a database that was removed does not fit the salt of this one
         opened = PyKeePass(BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD)
         opened.password = self._password
         if self._key_file is not None:
