@@ -121,6 +121,29 @@ def test_a_whole_older_state_is_found_by_who_has_seen_the_newer(make, server, pr
     assert make().get_secret("key") == "old"  # who begins now cannot know
 
 
+def test_what_another_thread_saw_during_a_read_does_not_make_it_look_older(make, monkeypatch):
+    """The read looks again because the value was dropped meanwhile, and is overtaken once more as it does."""
+    writer, reader = make(max_versions=1), make()
+    writer.set_secret("key", "old")
+    writer.discard_version("key", writer.stage_secret("key", "staged"))  # the last row has no value
+    row, read = reader._backend.row, reader._backend.read
+
+    def overtaken_row(*args):
+        writer.set_secret("key", "new")
+        monkeypatch.setattr(reader._backend, "read", overtaken_read)
+        return row(*args)
+
+    def overtaken_read(*args):
+        found = read(*args)
+        monkeypatch.undo()
+        writer.set_secret("key", "newer")
+        assert reader.get_secret("key") == "newer"  # by another thread
+        return found
+
+    monkeypatch.setattr(reader._backend, "row", overtaken_row)
+    assert reader.get_secret("key") == "new"
+
+
 def test_values_that_are_swapped_are_found(make, server, prefix):
     make().set_secrets({"app/a": "1", "app/b": "2"})
     stored = pairs(server, prefix)

@@ -391,10 +391,11 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         late = self._backend.row(name.name, record.current, self._deadline())
         if late is not None:
             return self._row(store, key, name, record.current, late)
+        floor = self._seen.get(name.name)  # before the read: another thread may see a newer state meanwhile
         again = self._backend.read([name.name], self._deadline()).get(name.name)
         if again is None or again.head == stored.head:
             raise self._tampered(key, f"the current version of {show_key(key)} is gone")
-        newer = self._verified(store, key, name, again, self._seen.get(name.name))
+        newer = self._verified(store, key, name, again, floor)
         if newer is None or not newer.current:
             raise self._absent(key) if newer is None else self._gone(key, newer)
         return self._current(store, key, name, newer, again)
