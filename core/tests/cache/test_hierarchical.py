@@ -367,6 +367,31 @@ class TestInvalidation:
         assert cache.get_or_fetch("one", backend) == "1"
         assert cache.read_many(["third"], load) == {"third": "2"}
 
+    def test_a_store_that_cannot_be_listened_to_fails_no_read(self, backend, clock, caplog):
+        """As if nothing was heard, until it can."""
+
+        class Silent(MemoryCacheStore):
+            refused = 0
+
+            def subscribe(self, callback):
+                if self.refused < 2:
+                    self.refused += 1
+                    raise RuntimeError("can't start new thread")
+                return super().subscribe(callback)
+
+        store = Silent(clock=clock)
+        cache = HierarchicalSecretCache(60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        for _ in range(2):
+            assert cache.get_or_fetch("key", backend) == "value"
+            clock.pass_by(3)
+        assert store.refused == 2
+        assert caplog.text.count("RuntimeError") == 2
+        assert "can't start" not in caplog.text
+        cache.get_or_fetch("key", backend)
+        store.delete("another")
+        clock.pass_by(50)
+        assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l1"
+
     def test_a_lost_channel_empties_the_process(self, host, backend, store):
         cache = host()
         cache.get_or_fetch("key", backend)
@@ -790,6 +815,30 @@ def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, stor
     for reader in readers:
         reader.join(300)
     assert cache.stats().errors == 0
+
+
+def test_nothing_waits_for_a_thread_that_cannot_be_had(monkeypatch):
+    """At the end of a process, or if the machine has no more; the store is then used without its locks."""
+    store = Wrong(None)
+    cache = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(KEY))
+
+    def fail():
+        raise down()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    backend = Backend(key="value", other="another")
+    assert cache.get_or_fetch("key", backend) == "value"
+    assert cache.read_many(["other"], lambda keys: {key: FetchResult(backend(key)) for key in keys}) == {
+        "other": "another"
+    }
+    store.wrong = fail
+    cache.invalidate("key")
+    assert cache._store.owes()
+    store.wrong = None
+    assert cache.get_or_fetch("key", backend) == "value"
 
 
 class Interrupted(ResilientStore):

@@ -374,7 +374,7 @@ class HierarchicalSecretCache(ProcessBound):
         self._subscription = None
 
     def _listen(self) -> None:
-        if self._listens:
+        if self._listens or not self._store.is_open():
             return
         with self._lock:
             if self._listens:
@@ -383,7 +383,12 @@ class HierarchicalSecretCache(ProcessBound):
         store = self._store.store
         if isinstance(store, WatchableStore):
             me = weakref.ref(self)
-            self._subscription = subscription = store.subscribe(lambda name: _heard(me, name))
+            try:
+                self._subscription = subscription = store.subscribe(lambda name: _heard(me, name))
+            except Exception as error:  # noqa: BLE001  # a third party's; or there are no more threads
+                self._store.failed(error)
+                self._listens = False
+                return
             # One that is dropped without `close` must not leave a thread and a connection behind.
             weakref.finalize(self, _unsubscribe, subscription, self._store).atexit = False
 

@@ -157,10 +157,13 @@ class ResilientStore:
         """Hold the lock of `name` for the block, which gets its token, or None if it cannot be had."""
         entered: Future[int] = Future()
         leave, left = threading.Event(), threading.Event()
+        caller = threading.get_ident()
 
         def hold() -> None:
             # Entered and left by one thread: a lock may belong to the thread that took it.
             try:
+                if threading.get_ident() == caller:  # there are no more threads, and it would wait for itself
+                    raise ConflictError("no thread can hold the lock")  # noqa: TRY301  # as if another had it
                 with self.store.lock(
                     name, ttl_seconds=self._lock_seconds, wait_seconds=self._lock_seconds
                 ) as token:
@@ -172,7 +175,7 @@ class ResilientStore:
             finally:
                 left.set()
 
-        if not self._is_open():
+        if not self.is_open():
             yield None
             return
         self._prepare()
@@ -196,18 +199,19 @@ class ResilientStore:
                     return None
                 # Either another process holds it, or the store hangs: a read shows which.
                 self.get(name)
-                if not self._is_open() or time.monotonic() > end:
+                if not self.is_open() or time.monotonic() > end:
                     return None
             except Exception as error:  # noqa: BLE001  # of a third party's store
                 self.failed(error)
                 return None
 
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
+        """Return whether it is asked at present, and not left alone after a failure."""
         return self._clock() >= self._closed_until
 
     def _call(self, call: Callable[[], T]) -> T | None:
         """Return what `call` returns, None if it fails, takes too long, or is not tried."""
-        if not (self._is_open() and self._settle()):
+        if not (self.is_open() and self._settle()):
             return None
         return self._tried(self._pool, call)[1]
 
@@ -231,16 +235,19 @@ class ResilientStore:
         self._ended.set()
 
     def _settle_or_replay(self) -> None:
-        if self._is_open() and self._settle():
+        if self.is_open() and self._settle():
             return
         with self._lock:
             if self._replaying:
                 return
             self._replaying = True
-        self._droppers.start(self._replay)
+        self._droppers.start(partial(self._replay, threading.get_ident()))
 
-    def _replay(self) -> None:
+    def _replay(self, caller: int) -> None:
         """Try until nothing is owed: other processes must not read for long what was dropped here."""
+        if threading.get_ident() == caller:  # there are no more threads: the next call tries again
+            self._replaying = False
+            return
         while not self._ended.wait(_REPLAY_SECONDS):
             if not self._settle():
                 continue
@@ -314,7 +321,7 @@ class ResilientStore:
     def failed(self, error: Exception) -> None:
         """Take note that the store, or what encrypts for it, failed."""
         self.errors += 1
-        if not self._is_open():
+        if not self.is_open():
             return  # several calls were under way as it failed
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
