@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,31 @@ def test_another_programs_write_is_not_lost(path, provider, reopened, monkeypatc
     assert len(turns) == 2
     with pytest.raises(ConflictError):
         provider.set_secret_if("a", "x", version)
+
+
+def test_a_write_that_waits_for_another_process_holds_up_no_read(provider, monkeypatch):
+    waiting, go_on = threading.Event(), threading.Event()
+
+    @contextmanager
+    def locked(*_, **__):
+        waiting.set()
+        assert go_on.wait(60)
+        yield
+
+    provider.set_secret("a", "1")
+    monkeypatch.setattr("strongroom_keepass.provider.folder_locked", locked)
+    found = []
+    writer = threading.Thread(target=provider.set_secret, args=("a", "2"))
+    reader = threading.Thread(target=lambda: found.append(provider.get_secret("a")))
+    writer.start()
+    assert waiting.wait(60)
+    reader.start()
+    reader.join(30)
+    go_on.set()
+    writer.join(60)
+    reader.join(60)
+    assert found == ["1"]
+    assert provider.get_secret("a") == "2"
 
 
 def test_a_full_disk_leaves_what_was_there(path, provider, monkeypatch):

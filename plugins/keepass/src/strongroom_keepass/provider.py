@@ -371,8 +371,9 @@ class KeePassSecretProvider(BaseProvider):
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with (
-                self._lock,
+                # First the one that may take long to come: readers do not need it.
                 folder_locked(target.parent, seconds=self._timeout, provider=self.type_name),
+                self._lock,
             ):
                 for _ in range(_ATTEMPTS):
                     database = self._read()
