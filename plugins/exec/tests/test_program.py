@@ -53,6 +53,27 @@ def test_a_program_that_is_not_there():
         ExecSecretProvider(["no-such-program-anywhere"]).get_secret("a")
 
 
+def test_without_a_thread_for_its_answers_the_program_ends(program, tmp_path, monkeypatch):
+    """At the end of the process, or if the machine has no more; the next call starts it again."""
+    provider = program("def reply(request, params): tell(request, 'v')\n")
+    started = []
+    real = threading.Thread.start
+
+    def refuse_the_second(thread):
+        started.append(thread)
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_the_second)
+        with pytest.raises(BackendUnavailableError, match="can't start new thread"):
+            provider.get_secret("a")
+        started[0].join(60)
+        assert not started[0].is_alive()
+        assert provider.get_secret("a") == "v"
+
+
 def test_it_is_started_once_and_goes_on(program, tmp_path):
     provider = program(ECHO)
     assert [provider.get_secret(key) for key in "abc"] == ["a", "b", "c"]

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from strongroom.encryption.keys import generate_key
-from strongroom.errors import DecryptionError
+from strongroom.errors import BackendUnavailableError, DecryptionError
 from strongroom_file import FileSecretProvider
 from strongroom_file.changes import ChangeWatcher, Picture
 from strongroom_file.notices import waiting_for
@@ -278,6 +278,28 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
     store.close()
     watcher._thread.join(300)
     assert not watcher._thread.is_alive()
+
+
+def test_without_a_thread_nobody_is_taken_for_a_subscriber(store, monkeypatch):
+    """The machine has no more of them for a moment: who tries again hears."""
+    heard, more = [], threading.Event()
+
+    def hear(changes):
+        heard.extend(one.key for one in changes)
+        more.set()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    store.set_secret("a", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(BackendUnavailableError, match="can't start new thread"):
+            store.subscribe_changes(hear)
+    store.subscribe_changes(hear)
+    store.set_secret("b", "2")
+    assert more.wait(300)
+    assert heard == ["b"]
 
 
 def test_a_store_that_cannot_be_read_is_said_once_with_its_path_and_again_when_it_can(tmp_path, caplog):

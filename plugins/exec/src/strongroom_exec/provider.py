@@ -19,7 +19,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import SingleEntryLock, never_collect, present_in_parallel, renew_after_fork
-from strongroom.programs import start_program
+from strongroom.programs import end_program, start_program
 from strongroom.providers import (
     BaseProvider,
     BatchReader,
@@ -308,7 +308,11 @@ class ExecSecretProvider(BaseProvider):
                 )
             self._pause(wait)
         program = start_program(self._command, provider=self.type_name, folder=self._folder)
-        channel = Channel(program, self._words)
+        try:
+            channel = Channel(program, self._words)
+        except RuntimeError as error:  # the interpreter is on its way out, or the machine has no more threads
+            end_program(program)
+            raise ProgramEndedError(str(error)) from None
         try:
             answer = channel.ask("capabilities", {}, deadline)
             channel.finish(answer["id"])

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.keys import is_reserved
 from strongroom.providers import SecretChange, Subscribers
 
+from strongroom_file.integrity import TYPE_NAME
 from strongroom_file.notices import Waiting, waiting_for
 from strongroom_file.store.format import ENTRY, Link, Node, version_id
 
@@ -141,13 +142,20 @@ class ChangeWatcher:
                 self._picture = Picture()
             self._look()  # what was before is not for this one
             subscription = self._subscribers.add(callback)
-            if self._ended or self._thread is None:
+            if self._ended or self._thread is None or not self._thread.is_alive():
                 self._ended = False
                 waiting = self._waiting = waiting_for(self._path)
                 self._thread = threading.Thread(
                     target=self._run, args=(waiting,), name="strongroom-file-watch", daemon=True
                 )
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:
+                    subscription.close()
+                    waiting.close()
+                    raise BackendUnavailableError(
+                        f"the store {self._path} cannot be watched: {error}", provider=TYPE_NAME
+                    ) from None
         return subscription
 
     def _look(self) -> None:

@@ -53,7 +53,11 @@ class Listener:
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="strongroom-redis", daemon=True)
         self._thread.start()
-        threading.Thread(target=self._watch, name="strongroom-redis-watch", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name="strongroom-redis-watch", daemon=True).start()
+        except RuntimeError:  # the machine has no more threads
+            self._ended.set()
+            raise
 
     @property
     def alive(self) -> bool:
