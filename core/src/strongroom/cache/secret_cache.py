@@ -296,7 +296,7 @@ class SecretCache(ProcessBound):
                 values.update({key: self._given_stale(entry, key) for key, entry in stale.items()})
                 return {}, {}
             for key in missing:
-                entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
+                entry, flight = self._entries.find(tenant, key), self._flight_of(tenant, key, now)
                 if entry is not None and entry.value is not None and now < entry.expires:
                     values[key] = entry.value  # another caller was faster
                     self._counts["hits"] += 1
@@ -313,7 +313,8 @@ class SecretCache(ProcessBound):
         """Return the entries of `keys` if all are stale, and to be used: with one to ask for, all are."""
         entries: dict[str, Entry] = {}
         for key in keys:
-            if not self._outage.should_serve_stale(now, asked=(tenant, key) in self._flights):
+            asked = self._flight_of(tenant, key, now) is not None
+            if not self._outage.should_serve_stale(now, asked=asked):
                 return None
             entry = self._entries.find(tenant, key)
             if entry is None or not self._is_stale(entry, now):
@@ -391,10 +392,7 @@ class SecretCache(ProcessBound):
         """Return the flight to wait for or an answer, and the flight to launch."""
         now = self._clock()
         entry = self._entries.find(tenant, key)
-        flight = self._flights.get((tenant, key))
-        if flight is not None and self._timeout is not None and now - flight.started > self._timeout:
-            self._abandon(flight)  # the caller that would do so was cancelled, or did not wait
-            flight = None
+        flight = self._flight_of(tenant, key, now)
         if entry is not None and now < entry.expires:
             if entry.missing is not None:
                 self._counts["negative"] += 1
@@ -417,6 +415,14 @@ class SecretCache(ProcessBound):
         if stale:
             self._outage.begin_probe(flight)
         return flight, None, flight
+
+    def _flight_of(self, tenant: str | None, key: str, now: float) -> Flight | None:
+        """Return the fetch of `key` that is under way, None if there is none that may still end in time."""
+        flight = self._flights.get((tenant, key))
+        if flight is not None and self._timeout is not None and now - flight.started > self._timeout:
+            self._abandon(flight)  # the caller that would do so was cancelled, or did not wait
+            return None
+        return flight
 
     def _new_flight(self, tenant: str | None, key: str, now: float) -> Flight:
         flight = self._flights[tenant, key] = Flight(self, tenant, key, now)
