@@ -771,6 +771,28 @@ def test_the_longest_interval_is_not_too_long_to_wait_for():
     assert driven.watch.work() <= threading.TIMEOUT_MAX
 
 
+def test_a_watch_for_which_no_thread_can_be_had_begins_with_the_next_use(registry, monkeypatch, caplog):
+    """The machine has no more of them for a moment."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    registry.set_secret("a", "0")
+    heard = Heard()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        watch = registry.watch("a", heard)
+        for _ in range(3):
+            registry.get_secret("a")
+    assert watch._thread is None
+    assert caplog.text.count("has no thread") == 1
+    assert registry.get_secret("a") == "0"
+    assert watch._thread is not None
+    registry.set_secret("a", "1")
+    heard.wait(1)
+    watch.close()
+
+
 def from_a_loop(registry, key):
     return asyncio.run(AsyncSecretRegistry(registry).get_secret(key))
 

@@ -182,7 +182,7 @@ class RoutedPipelines(BaseProvider):
             raise self._no_default(key)
         name = self._default
         pipeline = self.pipeline(name)
-        if not routes and self._plain is None:
+        if not routes and self._plain is None and self._resumed:
             with self._lock:
                 if (
                     self._routes is routes and self._default == name
@@ -381,6 +381,10 @@ class RoutedPipelines(BaseProvider):
         with self._lock:
             self._watches = tuple(one for one in self._watches if one is not watch)
 
+    def wake_watches(self) -> None:
+        """Let the next use of the registry start the threads of watches that have none."""
+        self._plain, self._resumed = None, False
+
     def _resume(self) -> None:
         """Let watches go on in a forked child, which begins with its first use of the registry."""
         if not self._resumed:
@@ -391,8 +395,7 @@ class RoutedPipelines(BaseProvider):
     def _begin_again(self) -> None:
         """Give a forked child a free lock; what it protects is never half-changed."""
         self._lock = threading.RLock()
-        # The next read takes the slow path, which wakes the watches.
-        self._plain, self._resumed = None, False
+        self.wake_watches()  # by the next read, which takes the slow path
 
     def close(self) -> None:
         """Close every provider; a second call is harmless."""

@@ -56,6 +56,7 @@ class Watched(Protocol):
     def answers(self, route: Any, key: str) -> bool: ...
     def forget(self, chain: Any, key: str) -> None: ...
     def drop_watch(self, watch: Watch) -> None: ...
+    def wake_watches(self) -> None: ...
 
 
 class Watch(ProcessBound):
@@ -106,6 +107,7 @@ class Watch(ProcessBound):
         self._arrivals = 0
         """Counts reports of the sources, so that the thread does not sleep if one came while it worked."""
         self._thread: threading.Thread | None = None
+        self._lacks_thread = False
         self._changed = threading.Condition()
         self._groups = self._grouped(names)
 
@@ -168,7 +170,10 @@ class Watch(ProcessBound):
                 self._thread.start()
             except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
                 self._thread = None
-                _log.warning("a watch has no thread: no more can be started")
+                self._registry.wake_watches()
+                if not self._lacks_thread:
+                    _log.warning("a watch has no thread: none can be started; the next use of it tries again")
+            self._lacks_thread = self._thread is None
 
     @property
     def alive(self) -> bool:
