@@ -258,6 +258,30 @@ def test_batches_that_turn_out_not_to_be_there_are_done_key_by_key():
     ]
 
 
+def test_of_a_batch_that_is_done_key_by_key_the_events_say_what_was_written():
+    """Up to the one that fails."""
+
+    class Full(WithoutBatches):
+        def set_secret(self, key, value):
+            if key == "c":
+                raise BackendUnavailableError("the disk is full", key=key)
+            super().set_secret(key, value)
+
+    registry = SecretProviderRegistry(spec())
+    registry.register("own", Full(), prefix="")
+    hook = Recorder()
+    registry.add_hook(hook)
+    with pytest.raises(BackendUnavailableError) as caught:
+        registry.set_secrets({"a": "1", "b": "2", "c": "3", "d": "4"})
+    assert caught.value.key == "c"
+    assert {entry[3]: entry[4] for entry in hook.log if entry[1] == "after"} == {
+        "a": "ok",
+        "b": "ok",
+        "c": "error",
+        "d": "error",
+    }
+
+
 @pytest.mark.parametrize(
     ("bad", "error"),
     [

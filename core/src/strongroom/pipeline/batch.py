@@ -43,8 +43,16 @@ def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretM
     return {key: metadata for key, metadata in zip(keys, found, strict=True) if metadata is not None}
 
 
-def write_many(provider: SecretProvider, values: Mapping[str, str]) -> None:
-    """Write all `values`: in one batch, else one after the other, those that no backend takes first."""
+def write_many(
+    provider: SecretProvider, values: Mapping[str, str], written: Callable[[str], object] = lambda _: None
+) -> None:
+    """Write all `values`: in one batch, else one after the other, those that no backend takes first.
+
+    Args:
+        provider: Where they go.
+        values: The values by key.
+        written: Called with each key that was written by itself.
+    """
     batch: Callable[[Mapping[str, str]], None] | None = getattr(provider, "set_secrets", None)
     if batch is not None:
         with suppress(UnsupportedOperationError):  # as in `read_many`
@@ -52,6 +60,7 @@ def write_many(provider: SecretProvider, values: Mapping[str, str]) -> None:
             return
     for key in refused_first(values):
         provider.set_secret(key, values[key])
+        written(key)
 
 
 def refused_first(values: Mapping[str, str]) -> list[str]:

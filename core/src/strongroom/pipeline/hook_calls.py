@@ -85,7 +85,11 @@ class HookCalls:
         error: BaseException | None,
         duration: float,
     ) -> SecretEvent:
-        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
+        outcome = outcomes.get(event.key)
+        if outcome is not None:
+            error = None  # it concerns others of the batch
+        else:
+            outcome = "vetoed" if self.vetoed else outcome_of(error) if error is not None else "ok"
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
         source = self.seen.source_of(event.key) if reads else None
         error_type = type(error).__name__ if error is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from strongroom.cache.addresses import invalidate
@@ -17,7 +18,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.hooks import SecretEvent, SecretHook
+from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.events import begun
 from strongroom.hooks.identity import actor
 from strongroom.keys import check_prefix, distinct, is_reserved, record_key
@@ -153,19 +154,20 @@ class Pipeline(Middleware):
         return self.run_batch_with_hooks("get", asked, lambda: self._read_batch(asked))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        written = dict(values)
+        secrets = dict(values)
+        written: dict[str, Outcome] = {}
 
         def write() -> dict[str, str]:
-            for key, value in written.items():
+            for key, value in secrets.items():
                 check_user_key(key)
                 self.observed(value)
             try:
-                write_many(self.inner, written)
+                write_many(self.inner, secrets, lambda key: written.setdefault(key, "ok"))
             finally:
-                self.changed(*written)
-            return written
+                self.changed(*secrets)
+            return secrets
 
-        self.run_batch_with_hooks("set", list(written), write)
+        self.run_batch_with_hooks("set", list(secrets), write, done=written)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._run("describe", key, self.inner.describe_secret)
@@ -278,7 +280,13 @@ class Pipeline(Middleware):
         watch.leave({key: "ok"}, None)
         return result
 
-    def _call_between_hooks(self, watch: HookCalls, call: Callable[[], T], key: str | None = None) -> T:
+    def _call_between_hooks(
+        self,
+        watch: HookCalls,
+        call: Callable[[], T],
+        key: str | None = None,
+        done: Mapping[str, Outcome] = MappingProxyType({}),
+    ) -> T:
         """Call `before` of all hooks, then `call`; if either raises, call `after` of the hooks entered."""
         try:
             watch.enter()
@@ -286,15 +294,20 @@ class Pipeline(Middleware):
         except BaseException as error:
             if isinstance(error, StrongroomError) and not watch.vetoed:
                 self._tell_where(error, key)
-            watch.leave({}, error)
+            watch.leave(done, error)
             raise
 
     def run_batch_with_hooks(
-        self, operation: str, keys: list[str], call: Callable[[], dict[str, T]]
+        self,
+        operation: str,
+        keys: list[str],
+        call: Callable[[], dict[str, T]],
+        *,
+        done: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> dict[str, T]:
-        """Run a batch with an event for each key."""
+        """Run a batch with an event for each key; `done` has the outcomes of those before one that fails."""
         watch = HookCalls(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
-        result = self._call_between_hooks(watch, call)
+        result = self._call_between_hooks(watch, call, done=done)
         watch.leave({key: "ok" if key in result else "not_found" for key in keys}, None)
         return result
 
