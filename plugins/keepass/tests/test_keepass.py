@@ -200,6 +200,31 @@ def test_fields(path, provider):
         KeePassSecretProvider(path, PASSWORD, field="other").get_secret("web/login")
 
 
+def test_a_deleted_attribute_leaves_the_rest_of_the_entry_alone(path, provider):
+    """It is gone from the history as well; an entry that has nothing else goes whole."""
+    provider.set_secret("web/login", "the password")
+    tokens = KeePassSecretProvider(path, PASSWORD, field="API key")
+    tokens.set_secrets({"web/login": "old", "web/other": "1"})
+    tokens.set_secret("web/login", "new")
+    seen = {one.version for one in tokens.list_versions("web/login")}
+    tokens.delete_secret("web/login")
+    tokens.delete_secret("web/other")
+    assert tokens.list_secrets() == []
+    with pytest.raises(SecretNotFoundError):
+        tokens.get_secret("web/login")
+    assert provider.get_secret("web/login") == "the password"
+    assert provider.list_secrets() == ["web/login"]
+    assert b"API key" not in PyKeePass(path, PASSWORD).xml()
+    version = tokens.set_secret_if("web/login", "again", None)
+    assert version not in seen
+    assert [one.version for one in tokens.list_versions("web/login")] == [version]
+    tokens.close()
+    assert tokens.get_secret("web/login") == "again"
+    assert tokens.describe_secret("web/login").version == version
+    provider.delete_secret("web/login")
+    assert tokens.list_secrets() == []
+
+
 def test_titles_of_other_programs(provider):
     """Twins are told by doctor; a title with a slash is a key; what has no key is left out."""
     database = provider._read()

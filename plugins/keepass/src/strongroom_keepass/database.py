@@ -50,12 +50,15 @@ class Database:
         entries: dict[str, list[tuple[bool, Any]]] = {}
         for names, element in self._walk(self.opened.root_group._element, ()):
             key = _key_of(names)
-            if key is not None and (not self._is_custom or _string(element, self._field) is not None):
+            if key is not None and self._has_field(element):
                 entries.setdefault(key, []).append((names != _names_of(key), element))
         self.entries = {
             key: [element for _, element in sorted(some, key=lambda one: one[0])]
             for key, some in entries.items()
         }
+
+    def _has_field(self, element: Any) -> bool:
+        return not self._is_custom or _string(element, self._field) is not None
 
     def _walk(self, group: Any, above: Names) -> Iterator[tuple[Names, Any]]:
         for child in group:
@@ -95,7 +98,7 @@ class Database:
         """Return an entry and its earlier versions, the newest first."""
         element = self.entries[key][0]
         # The latest one first, also among those of one second.
-        earlier = _history(element)[::-1]
+        earlier = [one for one in _history(element)[::-1] if self._has_field(one)]
         earlier.sort(key=lambda one: self._entry(one).mtime, reverse=True)
         return [element, *earlier]
 
@@ -121,6 +124,7 @@ class Database:
                 one for one in group._element if one.tag == "Entry" and _text(_string(one, "Title")) == title
             )
             entry = self._entry(element)
+            now = max(now, entry.mtime + _SECOND)  # which may be the time of a version that had it
         else:
             from pykeepass.entry import Entry
 
@@ -132,8 +136,16 @@ class Database:
         self.entries[key] = [entry._element]
 
     def delete(self, key: str) -> None:
-        """Delete every entry of `key`, with its earlier versions and attachments that no other entry has."""
+        """Delete every entry of `key`, with its earlier versions and attachments that no other entry has.
+
+        If the secret is an attribute, an entry that holds something else keeps that.
+        """
         elements = self.entries.pop(key)
+        if self._is_custom:
+            shared = [element for element in elements if self._has_more(element)]
+            for element in shared:
+                self._take_out(element)
+            elements = [element for element in elements if element not in shared]
         attached = {number for element in elements for number in _attached(element)}
         groups = [element.getparent() for element in elements]
         for element in elements:
@@ -143,6 +155,23 @@ class Database:
             _drop_emptied(group)
         for number in sorted(attached - set(_attached(self.opened.tree)), reverse=True):
             self._drop_attachment(number)
+
+    def _has_more(self, element: Any) -> bool:
+        """Return whether an entry holds anything beside its title and the attribute."""
+        for string in element.iterfind("String"):
+            name = string.findtext("Key")
+            is_empty = name in _FIELDS.values() and not _text(string.find("Value"))
+            if name not in {"Title", self._field} and not is_empty:
+                return True
+        return element.find("Binary") is not None
+
+    def _take_out(self, element: Any) -> None:
+        """Remove the attribute from an entry and its earlier versions."""
+        for one in (element, *_history(element)):
+            for string in [each for each in one.iterfind("String") if each.findtext("Key") == self._field]:
+                one.remove(string)
+        entry = self._entry(element)
+        entry.mtime = max(datetime.now(UTC).replace(microsecond=0), entry.mtime + _SECOND)
 
     def _note_deletion(self, element: Any) -> None:
         """Note in the file that the entry was deleted, or a merge with an older copy brings it back."""

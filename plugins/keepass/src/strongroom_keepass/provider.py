@@ -192,7 +192,10 @@ class KeePassSecretProvider(BaseProvider):
         self._checked(new, check_key(key))
 
     def delete_secret(self, key: str) -> None:
-        """Delete the entry with its history, not into the recycle bin."""
+        """Delete the entry with its history, not into the recycle bin.
+
+        If the field is an attribute, an entry that holds something else keeps that, and loses the attribute.
+        """
         check_key(key)
 
         def change(database: Database) -> None:
