@@ -332,6 +332,29 @@ def test_invalid_and_reserved_keys_are_refused(key):
             call()
 
 
+@pytest.mark.parametrize("prefix", ["../", "a/../", "./", "a//", "/", "../../etc/pass"])
+@pytest.mark.parametrize("inside", ["", "team/"])
+def test_no_backend_is_asked_for_a_prefix_that_no_key_begins_with(plain, prefix, inside):
+    """One that takes keys for paths would list the folder above; keys themselves have no such segment."""
+
+    class Paths(plain):
+        asked = ()
+
+        def list_secrets(self, prefix=""):
+            self.asked = (*self.asked, prefix)
+            return [f"{prefix}outside"]
+
+    own = Paths({})
+    registry = SecretProviderRegistry(spec())
+    registry.register("own", strongroom.PrefixMiddleware(own, inside) if inside else own, prefix="")
+    hook = Recorder()
+    registry.add_hook(hook)
+    assert registry.list_secrets(prefix) == []
+    assert own.asked == ()
+    assert [entry[3] for entry in hook.log] == [prefix] * 2
+    assert registry.list_secrets("a/..b") == ["a/..boutside"]
+
+
 def test_a_capability_that_the_keys_pipeline_lacks_is_told(plain):
     registry = SecretProviderRegistry(spec())
     registry.register("plain", plain({"p/k": "v"}), prefix="p/")

@@ -21,7 +21,7 @@ from strongroom.errors import (
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.events import begun
 from strongroom.hooks.identity import actor
-from strongroom.keys import check_prefix, distinct, is_reserved, record_key
+from strongroom.keys import cannot_start_key, check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import describe_many, read_many, write_many
 from strongroom.pipeline.hook_calls import HookCalls
@@ -224,7 +224,9 @@ class Pipeline(Middleware):
         return f"<Pipeline {self.name}: {self.inner!r}>"
 
     def _list(self, prefix: str) -> list[str]:
-        found = self.inner.list_secrets(check_prefix(prefix))
+        if cannot_start_key(check_prefix(prefix)):
+            return []  # not asked for: a backend may take `..` for the folder above
+        found = self.inner.list_secrets(prefix)
         return [key for key in found if not is_reserved(key)]
 
     def _delete(self, key: str) -> None:
