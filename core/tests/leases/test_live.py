@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +28,7 @@ from strongroom.errors import (
 from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger
 from strongroom.leases.ledger import issuer_of
+from strongroom.leases.live import _Flight
 from strongroom_memory import MemorySecretProvider
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -268,6 +271,65 @@ def test_many_threads_share_one_lease():
     assert driven.leases.texts(["app", "none"]).keys() == {"app"}
 
 
+def test_an_interrupt_ends_the_thread_that_asks_and_no_other(monkeypatch):
+    """Ctrl-C in the main thread is not raised in those that wait for its lease: one of them asks again."""
+    driven = Driven()
+    entered, waiting = threading.Event(), threading.Event()
+    issue, result = driven.server.issue_lease, _Flight.result
+
+    def interrupted(key):
+        driven.server.issue_lease = issue
+        entered.set()
+        assert waiting.wait(300)
+        raise KeyboardInterrupt
+
+    def note_and_wait(flight, timeout=None):
+        waiting.set()
+        return result(flight, timeout)
+
+    monkeypatch.setattr(_Flight, "result", note_and_wait)
+    driven.server.issue_lease = interrupted
+    users, ended = [], []
+
+    def ask():
+        try:
+            users.append(driven.user())
+        except BaseException as error:  # an interrupt is what is looked for
+            ended.append(type(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(300)
+    threads[1].start()
+    for thread in threads:
+        thread.join(300)
+    assert (users, ended) == (["u1"], [KeyboardInterrupt])
+
+
+def test_a_lease_is_replaced_in_the_background_after_a_reader_that_asked_at_the_same_time_got_none():
+    """Nobody may read it for long, as a pool that waits for its subscription."""
+    driven = Driven()
+    heard = []
+    driven.leases.subscribe((None, "app"), lambda lease: heard.append(lease.values["username"]))
+    driven.user()
+    driven.clock.seconds += 20.0
+    issue = driven.server.issue_lease
+
+    def fail_while_the_background_works(key):
+        thread = threading.Thread(target=driven.work)
+        thread.start()
+        thread.join(300)
+        raise BackendUnavailableError("down")
+
+    driven.server.issue_lease = fail_while_the_background_works
+    with pytest.raises(BackendUnavailableError):
+        driven.user()
+    driven.server.issue_lease = issue
+    assert heard == []
+    driven.pass_seconds(2)
+    assert heard == ["u2"]
+
+
 def test_closing_revokes_all_and_what_is_read_afterwards_is_another_one():
     """Those too that were replaced and have not ended yet."""
     driven = Driven()
@@ -406,6 +468,43 @@ def test_a_registry_gives_one_lease_to_reads_and_handles(state):
         assert b"app/1" not in file.path.read_bytes()
         assert server.issued == 1
     assert server.alive() == []
+    assert LeaseLedger().files() == []
+
+
+AT_EXIT = """
+import atexit, sys
+from datetime import UTC, datetime, timedelta
+from strongroom import Lease, SecretProviderRegistry
+from strongroom.leases import LeasingProvider
+
+class Server(LeasingProvider):
+    type_name = "server"
+    def issue_lease(self, key):
+        print("issued", key)
+        now = datetime.now(UTC)
+        return Lease(key, key, {"password": "s3cret"}, now, now + timedelta(hours=1), True)
+    def renew_lease(self, lease):
+        return lease
+    def revoke_lease(self, lease):
+        print("revoked", lease.id)
+
+registry = SecretProviderRegistry({"version": 1, "pipelines": {"own": {"provider": {"type": "memory"}}}})
+registry.register("app", Server(), prefix="app/")
+for key in sys.argv[1:]:
+    registry.get_secret(key)
+atexit.register(lambda: print("read", len(registry.get_secret("app/last"))))
+"""
+
+
+@pytest.mark.parametrize("before", [[], ["app/first"]])
+def test_a_lease_that_a_function_at_the_exit_reads_is_revoked(state, before):
+    """Whether it is the first one of the process, or the earlier ones have been revoked by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, *before], capture_output=True, text=True, check=False, timeout=300
+    )
+    earlier = [f"{what} {key}" for what in ("issued", "revoked") for key in before]
+    expected = [*earlier, "issued app/last", "read 22", "revoked app/last"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
     assert LeaseLedger().files() == []
 
 

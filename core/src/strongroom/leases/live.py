@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ _SHORTENED: Final = 0.75
 """A renewal that gives less than this part of the first life shows that the lease's greatest age is near."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
+_LAPSED_SECONDS: Final = 0.5
+"""How long readers of a lease that has ended get the error of the last try."""
 _PATIENCE_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 1.0
 _WORKERS: Final = 4
@@ -87,6 +90,10 @@ class _Flight(Future["_Held"]):
     def __init__(self) -> None:
         super().__init__()
         self.thread = threading.get_ident()
+
+
+class _FetchInterruptedError(Exception):
+    """The thread that asked for a lease was interrupted: those that waited for it ask by themselves."""
 
 
 class LiveLeases:
@@ -220,6 +227,12 @@ class LiveLeases:
     # --- issuing ---
 
     def _live(self, name: LeaseName) -> _Held:
+        while True:
+            with suppress(_FetchInterruptedError):
+                return self._fetched(name)
+
+    def _fetched(self, name: LeaseName) -> _Held:
+        """Return the live lease; if there is none, issue it, or wait for the thread that does."""
         with self._changed:
             held = self._held.get(name)
             if held is not None and self._clock() < held.ends:
@@ -271,10 +284,11 @@ class LiveLeases:
             with self._changed:
                 self._flights.pop(name, None)
                 if isinstance(error, StrongroomError) and name in self._held:
-                    self._lapsed[name] = (self._clock() + _FIRST_PAUSE * 5, error)
-            flight.set_exception(error)
-            if not isinstance(error, Exception):
+                    self._lapsed[name] = (self._clock() + _LAPSED_SECONDS, error)
+            if not isinstance(error, Exception):  # Ctrl-C, or an exit: meant for this thread alone
+                flight.set_exception(_FetchInterruptedError())
                 raise
+            flight.set_exception(error)
             return False
         with self._changed:
             late = generation != self._generation
@@ -412,7 +426,11 @@ class LiveLeases:
             if self._held.get(held.name) is not held:
                 return
             flight, mine = self._flight(held.name)
-        if mine and not self._run_fetch(held.name, flight, self._generation):
+            if not mine:  # a reader asks for one; if it gets none, nobody else would try again
+                held.act_at = self._clock() + _LAPSED_SECONDS
+                self._schedule(held)
+                return
+        if not self._run_fetch(held.name, flight, self._generation):
             error = flight.exception()
             if not held.pause:
                 _log.warning(
@@ -492,10 +510,16 @@ def _at_exit(leases: LiveLeases) -> None:
     if not _registered:
         _registered = True
         # If possible, before the interpreter ends its threads: revoking may need some.
-        register: Any = getattr(threading, "_register_atexit", atexit.register)
-        register(_revoke_at_exit)
+        register: Any = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            with suppress(RuntimeError):  # the threads have ended already
+                register(_revoke_at_exit)
 
 
 def _revoke_at_exit() -> None:
     for leases in list(_holding):
         leases.revoke_all()
+
+
+# For what other functions at the exit read: those that were registered later run earlier.
+atexit.register(_revoke_at_exit)
