@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -104,6 +106,105 @@ def test_a_child_that_does_not_end_is_killed(store, run):
     assert process.stdout.readline() == "cert-two first-one\n"
     process.stdin.write("end\n")
     assert process.wait(300) == 7
+
+
+@pytest.mark.parametrize("value", ["holds a \0", "x" * 32 * os.sysconf("SC_PAGE_SIZE")])
+def test_a_value_that_no_environment_holds_leaves_the_child(store, run, value):
+    """No program could be started with it, and the present one would be gone."""
+    process = run()
+    assert process.stdout.readline() == "cert-one first-one\n"
+    store.set_secret("password", value)
+    warning = process.stderr.readline()
+    assert "keeps the secrets" in warning
+    assert "PASSWORD" in warning
+    assert "as_file" in warning
+    process.stdin.write("still there?\n")
+    assert process.stdout.readline() == "cert-one first-one\n"
+    store.set_secret("password", "second-one")
+    assert process.stdout.readline() == "cert-one second-one\n"
+    process.stdin.write("end\n")
+    assert process.wait(300) == 7
+
+
+def test_a_child_that_was_asked_to_end_is_not_started_again(store, run):
+    """A change comes while it ends, as a pod does that is replaced during a rotation."""
+    process = run(child=["stubborn"])
+    assert process.stdout.readline() == "cert-one first-one\n"
+    process.send_signal(signal.SIGTERM)
+    store.set_secret("cert", "cert-two")
+    shown = ""
+    while shown != "cert-two first-one\n":  # the change has come
+        process.stdin.write("again\n")
+        shown = process.stdout.readline()
+    process.stdin.write("end\n")
+    assert process.wait(300) == 7
+    assert process.stdout.read() == ""
+
+
+ON_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+ENDS_SLOWLY = """
+import os, signal, sys, time
+def stop(*_):
+    print("stopping", flush=True)
+signal.signal(signal.SIGTERM, stop)
+def interrupted(*_):
+    print("interrupted", flush=True)
+    sys.exit(3)
+signal.signal(signal.SIGINT, interrupted)
+print("has", os.environ["PASSWORD"], flush=True)
+while True: signal.pause()
+"""
+
+
+class OnTerminal:
+    """`run --watch` as the first job of a terminal."""
+
+    def __init__(self, folder, *options):
+        self.master, slave = pty.openpty()
+        command = [str(Path(sys.executable).parent / "strongroom"), "--spec", str(folder / "strongroom.yaml")]
+        command += ["run", "--watch", *options, "--", sys.executable, "-c", ENDS_SLOWLY]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ON_TERMINAL, *command], stdin=slave, stdout=slave, stderr=slave,
+            env={**os.environ, "HOME": str(folder)}, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.seen = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(300)
+        os.close(self.master)
+
+    def until(self, text):
+        while text not in self.seen:
+            assert select.select([self.master], [], [], 300)[0], self.seen
+            self.seen += os.read(self.master, 4096).decode()
+
+
+@pytest.mark.parametrize("options", [[], ["--no-mask"]])
+def test_ctrl_c_during_a_restart_ends_it(store, tmp_path, options):
+    """Who types that wants no other child, whether the child has a terminal of its own or ours."""
+    with OnTerminal(tmp_path, *options) as run:
+        run.until("has first-one")
+        store.set_secret("password", "second-one")
+        run.until("stopping")
+        os.write(run.master, b"\x03")
+        run.until("interrupted")
+        assert run.process.wait(300) in {3, -signal.SIGINT}
+        assert "has second-one" not in run.seen
+
+
+def test_an_interrupt_that_was_sent_and_not_typed_is_passed_on(store, tmp_path):
+    """On our own terminal, too, though the thread of the watch could get it."""
+    with OnTerminal(tmp_path, "--no-mask") as run:
+        run.until("has first-one")
+        run.process.send_signal(signal.SIGINT)
+        run.until("interrupted")
+        assert run.process.wait(300) == 3
 
 
 @pytest.mark.parametrize(

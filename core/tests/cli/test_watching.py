@@ -10,8 +10,10 @@ import pytest
 from strongroom import SecretProviderRegistry
 from strongroom.cli.actions import watched_run
 from strongroom.cli.child import control as watching
+from strongroom.cli.child import supervisor
 from strongroom.cli.child.control import ChildControl
 from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.child.supervisor import Child, Job
 from strongroom.cli.declared.selection import read_all, select_secrets
 from strongroom.errors import BackendUnavailableError
 
@@ -115,6 +117,43 @@ def test_a_signal_ends_it_also_while_it_waits_to_start_the_child_again(monkeypat
     assert watched_run._ended_within(60.0) == number
     assert signal.getsignal(number) == before
     assert watched_run._ended_within(0.0) is None
+
+
+class Changes:
+    """A control with changes that the child has not got."""
+
+    reader, number, stop_timeout = 99, None, 10.0
+
+    def take(self):
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_change_does_not_restart_a_child_that_a_signal_may_be_ending(monkeypatch, number, typed, before):
+    """Whichever comes first; one that lives on has its restart later, unless it was asked to end."""
+    clock = Clock()
+    monkeypatch.setattr(supervisor.time, "monotonic", clock)
+    child = Child(Job(["true"], {}, None, Changes()))
+    child.pid, sent = 1, []
+    monkeypatch.setattr(child, "_send", sent.append)
+    meet = [
+        lambda: child._heed_control({99: 1}),
+        lambda: child._met_typed(number) if typed else child._received(number, None),
+    ]
+    for step in meet if before else reversed(meet):
+        step()
+    assert not child.stopping
+    assert child.kill_at is None
+    sent.clear()
+    clock.seconds += 9.9
+    child._heed_control({})
+    assert not child.stopping
+    clock.seconds += 0.2
+    child._heed_control({})
+    assert child.stopping == (number != signal.SIGTERM)
+    assert sent == ([] if number == signal.SIGTERM else [signal.SIGTERM])
 
 
 def test_files_change_together(tmp_path):

@@ -10,6 +10,7 @@ from strongroom.cli.child.environment import child_environment, refuse_dangerous
 from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.masked import masked_texts, masker_of
 from strongroom.cli.child.running import run_child
+from strongroom.cli.child.signals import keyboard_signals_left_to_main
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.spec.found import passed_over
@@ -54,6 +55,7 @@ def run(
     if on_change is not None or poll_seconds is not None or stop_timeout is not None:
         raise UsageError("--on-change, --poll-seconds and --stop-timeout belong to --watch")
     with ExitStack() as stack:
+        stack.enter_context(keyboard_signals_left_to_main())
         read = _from_spec_cache(settings, group, only)
         if read is None:
             read = _from_registry(settings, group, only, stack, allow_empty=allow_empty, replace=replace)

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.child.control import ChildControl, signal_of, texts_of
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
+from strongroom.cli.child.launch import refuse_too_large
 from strongroom.cli.child.masked import masked_texts, masker_of
 from strongroom.cli.child.running import StoppedForRestart, run_child
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.child.signals import handled
+from strongroom.cli.child.signals import handled, keyboard_signals_left_to_main
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolve import keys_of
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.declarations.resolution import Resolution
     from strongroom.masking import Masker
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import SecretPlan
 
 __all__ = ["run_watched"]
 
@@ -45,6 +49,7 @@ def run_watched(
     if not (poll_seconds > 0 and stop_timeout >= 0):
         raise UsageError("--poll-seconds must be above 0, and --stop-timeout not negative")
     with ExitStack() as stack:
+        stack.enter_context(keyboard_signals_left_to_main())
         registry = stack.enter_context(settings.registry())
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
@@ -52,27 +57,23 @@ def run_watched(
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
-        resolutions = read_all(registry, chosen)
+        given = _Given(registry, chosen, stack.enter_context(SecretFiles()), keep)
+        resolutions = given.read()
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
-        files = stack.enter_context(SecretFiles())
-        in_files = {name for name, plan in chosen.items() if plan.as_file}
-        paths: dict[str, str] = {}
 
-        def renew_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-            differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-            if differing & in_files:
-                # A file that the child has got stays there, even if its secret is gone.
-                texts = {name: after.get(name, "") for name in in_files if name in after or name in paths}
-                paths.update(files.put(texts))
-            return sorted(differing - in_files)
+        def read() -> Mapping[str, Resolution]:
+            found = given.read()
+            if number is None:  # no program could be started with it, and the present one would be gone
+                refuse_too_large(words, given.environment(found))
+            return found
 
         control = ChildControl(
-            lambda: read_all(registry, chosen), resolutions,
-            number=number, stop_timeout=stop_timeout, renew_files=renew_files, warn=settings.warn,
+            read, resolutions,
+            number=number, stop_timeout=stop_timeout, renew_files=given.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        renew_files({}, texts_of(resolutions))
+        given.renew_files({}, texts_of(resolutions))
         shown: set[str] = set()
         keys = keys_of(registry.plan, chosen)
         if keys:
@@ -80,12 +81,7 @@ def run_watched(
             stack.callback(control.stop)
         while True:
             control.take()  # changes until now are in the values below
-            given = texts_of(control.resolutions)
-            variables = given | {name: paths[name] for name in given if name in in_files}
-            refuse_unholdable(variables)
-            environment = child_environment(
-                os.environ, variables, credentials=registry.environment(), keep=keep
-            )
+            environment = given.environment(control.resolutions)
             texts, unmasked = ([], None) if no_mask else masked_texts(control.resolutions)
             notices = [
                 *deprecations(control.resolutions),
@@ -104,6 +100,51 @@ def run_watched(
             if ended is not None:
                 return 128 + ended
     return outcome.end()
+
+
+class _Given:
+    """The variables and files by which the child gets its secrets."""
+
+    def __init__(
+        self,
+        registry: SecretProviderRegistry,
+        chosen: Mapping[str, SecretPlan],
+        files: SecretFiles,
+        keep: Sequence[str],
+    ) -> None:
+        self._registry = registry
+        self._chosen = chosen
+        self._files = files
+        self._keep = keep
+        self._in_files = {name for name, plan in chosen.items() if plan.as_file}
+        self._paths: dict[str, str] = {}
+
+    def read(self) -> Mapping[str, Resolution]:
+        """Read the secrets; see `read_all`."""
+        return read_all(self._registry, self._chosen)
+
+    def renew_files(self, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+        """Write the files again if one has changed; return the names of changed ones without a file."""
+        differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        if differing & self._in_files:
+            # A file that the child has got stays there, even if its secret is gone.
+            there = {name for name in self._in_files if name in after or name in self._paths}
+            self._paths.update(self._files.put({name: after.get(name, "") for name in there}))
+        return sorted(differing - self._in_files)
+
+    def environment(self, found: Mapping[str, Resolution]) -> dict[str, str]:
+        """Return the child's environment with these secrets.
+
+        Raises:
+            ValidationError: No environment holds one of them.
+        """
+        texts = texts_of(found)
+        paths = {name: self._paths.get(name, "") for name in texts if name in self._in_files}
+        variables = texts | paths
+        refuse_unholdable(variables)
+        return child_environment(
+            os.environ, variables, credentials=self._registry.environment(), keep=self._keep
+        )
 
 
 def _ended_within(seconds: float) -> int | None:

@@ -12,10 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from strongroom.cli.errors import UsageError
+from strongroom.errors import ValidationError
 
-__all__ = ["refuse_start", "replace_by", "start"]
+__all__ = ["refuse_start", "refuse_too_large", "replace_by", "start"]
 
 CANNOT_EXECUTE, NO_SUCH_COMMAND = 126, 127
+_SMALLER = "declare a large secret with `as_file: true`; the variable then holds the path of a file"
+_POINTER = 8
+"""Bytes that the system counts for each variable and argument besides its text."""
 _SHELL = "/bin/sh"
 _STREAMS, _FIRST_FREE = ("stdin", "stdout", "stderr"), 3
 # Python ignores these for itself, and a program would inherit that.
@@ -167,21 +171,43 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
     if number == errno.E2BIG:
         raise UsageError(
             f"{name}: {_too_large(environment)}",
-            hint="declare a large secret with `as_file: true`; the variable then holds the path of a file",
+            hint=_SMALLER,
             code=CANNOT_EXECUTE,
         )
     what = "its interpreter is missing" if number == errno.ENOENT else os.strerror(number)
     raise UsageError(f"{name}: {what}", code=CANNOT_EXECUTE)
 
 
+def refuse_too_large(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raise `ValidationError` if the system would refuse to start a program with so large an environment."""
+    sizes = _sizes(environment)
+    texts = [_entry(name, size) for name, size in sizes.items()] + [
+        len(os.fsencode(one)) + 1 for one in words
+    ]
+    whole = sum(texts) + _POINTER * len(texts)
+    if _alone(sizes) or whole > os.sysconf("SC_ARG_MAX"):
+        raise ValidationError(_too_large(environment), hint=_SMALLER)
+
+
+def _sizes(environment: Mapping[str, str]) -> dict[str, int]:
+    return {name: len(os.fsencode(text)) for name, text in environment.items()}
+
+
+def _alone(sizes: Mapping[str, int]) -> str:
+    """Return which variables are each too large for the system, with its limit; empty if none is."""
+    if sys.platform != "linux":
+        return ""
+    limit = 32 * os.sysconf("SC_PAGE_SIZE")  # MAX_ARG_STRLEN: of `NAME=value` and the byte that ends it
+    alone = [f"{name} has {size} bytes" for name, size in sizes.items() if _entry(name, size) > limit]
+    return f"{', '.join(alone)}; the system allows a variable {limit} bytes, with its name" if alone else ""
+
+
 def _too_large(environment: Mapping[str, str]) -> str:
     """Return which variables are too large, with their sizes and the system's limit."""
-    sizes = {name: len(os.fsencode(text)) for name, text in environment.items()}
-    if sys.platform == "linux":
-        limit = 32 * os.sysconf("SC_PAGE_SIZE")  # MAX_ARG_STRLEN: of `NAME=value` and the byte that ends it
-        alone = [f"{name} has {size} bytes" for name, size in sizes.items() if _entry(name, size) > limit]
-        if alone:
-            return f"{', '.join(alone)}; the system allows a variable {limit} bytes, with its name"
+    sizes = _sizes(environment)
+    alone = _alone(sizes)
+    if alone:
+        return alone
     largest = max(sizes, key=lambda name: sizes[name], default="")
     return (
         "its variables and arguments are larger together than the system allows "

@@ -105,6 +105,7 @@ class ChildOnTerminal(Child):
         number = self.terminal.signal_of(data)
         if number is not None:
             self.typed = number
+            self._prefer_end(number)
             self.terminal_took_it = True
             self.was_typed_in_line = self.terminal.reads_lines and group == self.pid
 

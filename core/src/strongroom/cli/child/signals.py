@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Typed", "Wakeup", "handled", "keyboard_signals_apart"]
+__all__ = [
+    "FROM_THE_KEYBOARD",
+    "PASSED_ON",
+    "Typed",
+    "Wakeup",
+    "handled",
+    "keyboard_signals_apart",
+    "keyboard_signals_left_to_main",
+]
 
 
 def _known(*names: str) -> frozenset[int]:
@@ -94,6 +102,33 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[frozenset[int]]:
     finally:
         for number, old in before.items():
             signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def keyboard_signals_left_to_main() -> Iterator[None]:
+    """Keep threads that start during the block from getting what the keyboard sends.
+
+    `keyboard_signals_apart` blocks these signals in the main thread alone. The system would give one to
+    another thread of ours, such as that of a watch, and then nobody knows whether it was typed.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    start = threading.Thread.start
+
+    def start_without(self: threading.Thread) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_THE_KEYBOARD)
+        try:
+            start(self)  # which takes over what is blocked here
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    # Libraries of backends start threads, too, and take no function that would do so.
+    threading.Thread.start = start_without  # type: ignore[method-assign]  # until the end of the block
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]  # as above
 
 
 @contextlib.contextmanager

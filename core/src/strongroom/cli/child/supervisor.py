@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -71,6 +72,9 @@ class Child:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.stopping = False
+        self.restart_due = False
+        self.restart_from = 0.0
+        """When changed secrets may restart it: not while a signal may be ending it."""
         self.stop_asked = False
         self.kill_at: float | None = None
         self.prepare_at: float | None = None
@@ -193,7 +197,9 @@ class Child:
         """Clean up at the end; `left` says whether processes are left that can still print."""
 
     def _patience(self, wakeup: Wakeup) -> float | None:
-        due = [max(at - time.monotonic(), 0.0) for at in (self.kill_at, self.prepare_at) if at is not None]
+        restart_at = self.restart_from if self.restart_due and not self.stopping else math.inf
+        times = (self.kill_at, self.prepare_at, restart_at if math.isfinite(restart_at) else None)
+        due = [max(at - time.monotonic(), 0.0) for at in times if at is not None]
         waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
             waits.append(
@@ -219,18 +225,21 @@ class Child:
             self.kill_at = None
             self._send(signal.SIGKILL)
         control = self.job.control
-        if control is None or control.reader not in ready or not control.take() or self._is_over:
+        if control is None or self._is_over:
             return
-        for relay in self.relays:
-            relay.change_masker()
-        if control.number is None:
-            if not self.stopping:
-                self.stopping = True
-                self.kill_at = time.monotonic() + control.stop_timeout
-                self._send(signal.SIGTERM)
-        elif self.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, control.number)
+        if control.reader in ready and control.take():
+            for relay in self.relays:
+                relay.change_masker()
+            if control.number is None:
+                self.restart_due = True
+            elif self.pid is not None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(self.pid, control.number)
+        now = time.monotonic()
+        if self.restart_due and not self.stopping and now >= self.restart_from:
+            self.stopping = True
+            self.kill_at = now + control.stop_timeout
+            self._send(signal.SIGTERM)
 
     def _act(self, ready: Mapping[int, int]) -> None:
         for relay in self.relays:
@@ -267,6 +276,20 @@ class Child:
 
     def _met_typed(self, number: int) -> None:
         self.typed = number
+        self._prefer_end(number)
+
+    def _prefer_end(self, number: int) -> None:
+        """Note a signal that may end the child: then it must not be started again.
+
+        One that goes on in spite of it can be restarted later, but not after SIGTERM: that asks for an end.
+        """
+        control = self.job.control
+        if control is None or number not in _ENDING:
+            return
+        patience = math.inf if number == signal.SIGTERM else control.stop_timeout
+        self.restart_from = max(self.restart_from, time.monotonic() + patience)
+        if self.stopping:
+            self.stopping, self.kill_at = False, None
 
     def typed_signal(self, code: int) -> Typed | None:
         """Return the typed signal that we have to die of, as the child did; None if there is none."""
@@ -284,8 +307,7 @@ class Child:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if number in _ENDING:
-            self.stopping = False  # an end is wanted, not a restart
+        self._prefer_end(number)
         if self.own_group or number not in FROM_THE_KEYBOARD:
             self._send(number)
 
