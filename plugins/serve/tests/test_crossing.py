@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -144,6 +146,37 @@ def test_a_reload_lets_requests_of_the_spec_before_end_and_then_closes_it(served
         assert not closed.is_set()
         slow.go.set()
         assert held.result()[0] == 200
+    assert closed.wait(300)
+
+
+def test_a_write_whose_body_comes_after_a_reload_is_for_the_spec_whose_rules_were_asked(served):
+    """The spec that was read meanwhile may not let the client write, or may mean another secret by its key."""
+    store = MemorySecretProvider()
+    server = served(registered(store))
+    before = server.backend
+    closed = threading.Event()
+    close = before.close
+    before.close = lambda: (close(), closed.set())
+    registry = SecretProviderRegistry(spec_of())
+    after = Backend(registry, config_of(registry.serve_options(), "spec"))
+    body = b'{"data": {"value": "written"}}'
+    head = (
+        f"POST /v1/secret/data/own/k HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {ADMIN}\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    async def use_another_once_it_is_under_way():
+        while not before.requests:  # noqa: ASYNC110  # the server tells nobody of it
+            await asyncio.sleep(0.001)
+        server.app.use(after)
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=300) as sock:
+        sock.sendall(head.encode())
+        server.do(use_another_once_it_is_under_way())
+        sock.sendall(body)
+        assert sock.makefile("rb").readline().split()[1] == b"200"
+    assert store.get_secret("own/k") == "written"
+    assert registry.list_secrets() == []
     assert closed.wait(300)
 
 

@@ -13,6 +13,9 @@ from strongroom import SecretProviderRegistry
 from strongroom.cli.actions.overview import Overview
 from strongroom.cli.context import GlobalOptions
 from strongroom.errors import BackendUnavailableError
+from strongroom_serve.asking import Backend
+from strongroom_serve.config import Client, config_of
+from strongroom_serve.policy import KeyRules
 from strongroom_serve.ui import Sessions
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -163,16 +166,36 @@ def test_a_client_that_is_no_administrator_any_more_is_out(server):
     assert page(server, Cookie=cookie).status == 403
 
 
+def test_a_session_ends_as_its_token_is_replaced(server):
+    """By another reading of the spec: who has a token that got out must not stay for eight hours."""
+    cookie = log_in(server).headers["set-cookie"].partition(";")[0]
+    spec = spec_with_pages()
+    registry = SecretProviderRegistry(spec)
+    server.do(use(server, Backend(registry, config_of(registry.serve_options(), "spec"))))
+    assert page(server, Cookie=cookie).status == 200
+    boss = next(one for one in spec["serve"]["clients"] if one.get("token") == BOSS)
+    boss["token"] = "another-token-0123456789"
+    registry = SecretProviderRegistry(spec)
+    server.do(use(server, Backend(registry, config_of(registry.serve_options(), "spec"))))
+    assert page(server, Cookie=cookie).status == 403
+    assert log_in(server, boss["token"]).status == 303
+
+
+async def use(server, backend):
+    server.app.use(backend)
+
+
 def test_sessions_end_after_eight_hours_and_are_bounded():
     now = [0.0]
     sessions = Sessions(lambda: now[0])
-    first = sessions.begin("a")
+    client = Client("a", KeyRules([], []), frozenset(), frozenset(), True, None, "token")
+    first = sessions.begin(client)
     now[0] = 8 * 3600 - 1
-    assert sessions.client_of(first) == "a"
+    assert sessions.client_of(first, [client]) is client
     now[0] += 1
-    assert sessions.client_of(first) is None
+    assert sessions.client_of(first, [client]) is None
     for _ in range(1000):
-        sessions.begin("a")
+        sessions.begin(client)
     assert len(sessions._open) == 256
 
 

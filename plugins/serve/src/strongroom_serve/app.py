@@ -242,21 +242,24 @@ class App:
             # For rotators alone, which write the secret itself: it may hold its next value.
             raise InvalidKeyError(target.key, "the segment '.rotation' is reserved")
         asker = await self._asker(request, client, target)
+        # A body may take long: it is for the reading whose rules were asked, though another comes meanwhile.
+        backend, repeats = self.backend, self.repeats
+        kv = self.records if target.operation != "list" and is_reserved(target.key) else self.kv
         body = await request.json() if target.operation == "set" else None
         with asker.acting():
             try:
-                return await self._done(request, asker, target, body)
+                return await self._done(request, asker, target, body, kv=kv, repeats=repeats)
             except StrongroomError as error:
-                if is_unrouted(self.backend.sync, target.key, error):
+                if is_unrouted(backend.sync, target.key, error):
                     return ABSENT
                 raise
 
-    async def _done(self, request: Request, asker: Asker, target: Target, body: Any) -> Answer:  # a table
+    async def _done(
+        self, request: Request, asker: Asker, target: Target, body: Any, *, kv: KeyValue, repeats: Repeats
+    ) -> Answer:  # a table
         key = target.key
-        kv = self.records if target.operation != "list" and is_reserved(key) else self.kv
         match target.operation:
             case "get":
-                repeats = self.repeats  # that of the reading whose rules were asked
                 answer = await kv.read(asker, key)
                 if answer.status == _OK and request.sent is not None and not is_reserved(key):
                     repeats.note(request.sent, asker, key)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache
@@ -62,22 +63,29 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, tuple[str, bytes, float]] = {}
+        self._key = secrets.token_bytes(32)
 
-    def begin(self, client: str) -> str:
-        """Return a new cookie for a client's name."""
+    def begin(self, client: Client) -> str:
+        """Return a new cookie for a client, good as long as it has the token that it has now."""
         now = self._clock()
-        self._open = {one: session for one, session in self._open.items() if session[1] > now}
+        self._open = {one: session for one, session in self._open.items() if session[2] > now}
         while len(self._open) >= _MOST_SESSIONS:
             del self._open[next(iter(self._open))]
         cookie = secrets.token_urlsafe(32)
-        self._open[cookie] = (client, now + _SESSION_SECONDS)
+        self._open[cookie] = (client.name, self._hash(client), now + _SESSION_SECONDS)
         return cookie
 
-    def client_of(self, cookie: str) -> str | None:
-        """Return the name of the client with this cookie; None if it is not valid (any more)."""
-        name, until = self._open.get(cookie, (None, 0.0))
-        return name if self._clock() < until else None
+    def client_of(self, cookie: str, clients: Iterable[Client]) -> Client | None:
+        """Return which of `clients` has this cookie; None if it is not valid (any more)."""
+        name, token, until = self._open.get(cookie, (None, b"", 0.0))
+        if self._clock() >= until:
+            return None
+        found = next((one for one in clients if one.name == name), None)
+        return found if found is not None and self._hash(found) == token else None
+
+    def _hash(self, client: Client) -> bytes:
+        return hashlib.blake2b((client.token or "").encode(), key=self._key, digest_size=32).digest()
 
     def end(self, cookie: str) -> None:
         """Forget a cookie."""
@@ -108,9 +116,9 @@ class Pages:
         return None
 
     def by_cookie(self, request: Request, backend: Backend) -> Client | None:
-        """Return the client that has logged in, if it is still an administrator in the spec."""
-        name = self.sessions.client_of(_cookie(request) or "")
-        return next((one for one in backend.config.clients if one.name == name and one.admin), None)
+        """Return the client that has logged in, if it is still an administrator with the same token."""
+        client = self.sessions.client_of(_cookie(request) or "", backend.config.clients)
+        return client if client is not None and client.admin else None
 
     async def log_in(self, request: Request, find: Callable[[bytes], Client]) -> Answer:
         """Answer the form: a cookie for a good token of an administrator.
@@ -135,7 +143,7 @@ class Pages:
             return _login(403, "This token is not good.")
         # A cookie from before the login is not good for what comes after it.
         self.sessions.end(_cookie(request) or "")
-        return _redirect(self._set_cookie(request, self.sessions.begin(client.name), _SESSION_SECONDS))
+        return _redirect(self._set_cookie(request, self.sessions.begin(client), _SESSION_SECONDS))
 
     def log_out(self, request: Request) -> Answer:
         """End the session of the cookie."""
