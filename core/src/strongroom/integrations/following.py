@@ -103,15 +103,21 @@ class Follower(ProcessBound):
         self._ends: list[Callable[[], object]] = []
         self.closed = False
         self._lease: Any = None
+        self._values: dict[str, str] | None = None
+        self._changes = 0
+        """Counts changes, so that a value that was read before one is not kept after it."""
         try:
             self._lease = self.registry.lease(key)
         except UnsupportedOperationError:
-            self._values: dict[str, str] | None = _values_of(key, self.registry.get_secret(key))
             self._ends.append(self.registry.watch(key, self._heard).close)
         else:
             subscription = self._lease.subscribe(lambda _: self._notify())
             self._ends += [subscription.close, self._lease.close]
-            self.values()
+        try:
+            self.values()  # after the watch has begun: no change is between the two
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Stop following; a second call is harmless."""
@@ -128,10 +134,24 @@ class Follower(ProcessBound):
         """Return the driver's parameters of the live values: `user` and `password`, or `password` alone."""
         if self._lease is not None:
             return _parameters(self.key, self._lease.values)
-        values = self._values
+        values, changes = self._values, self._changes
         if values is None:
-            values = self._values = _values_of(self.key, self.registry.get_secret(self.key))
+            values = _values_of(self.key, self.registry.get_secret(self.key))
+            if changes == self._changes:
+                self._values = values
         return values
+
+    def answers_at_once(self) -> bool:
+        """Return whether `may_go_out` answers without I/O; an event loop asks it on a thread otherwise."""
+        if self.closed or self._lease is None:
+            return self.closed or self._values is not None
+        left = self._lease.seconds_left_now()
+        return left is not None and left[0] >= self._wanted(left[1])
+
+    def _are_known(self) -> bool:
+        """Return whether `values` answers without I/O."""
+        known = self._values if self._lease is None else self._lease.seconds_left_now()
+        return known is not None
 
     def stamp(self, values: Mapping[str, str]) -> Stamp:
         """Return the stamp of a connection that is opened now with `values`."""
@@ -161,19 +181,24 @@ class Follower(ProcessBound):
             left, life = self._lease.seconds_left()
         except StrongroomError:
             return False
-        wanted = self._min_life
-        if wanted is None:
-            wanted = min(_MIN_LIFE_SECONDS, life / _MIN_LIFE_PART)
-        if left >= wanted or stamp.opened_at > self._clock() - PAUSE_SECONDS:
+        if left >= self._wanted(life) or stamp.opened_at > self._clock() - PAUSE_SECONDS:
             return True
         self._lease.check()  # it was not renewed in time: a new connection would have the same values
         return not self.is_old(stamp)
 
-    def came_back(self, stamp: Stamp | None) -> bool:
-        """Return whether a connection that comes back must be closed; warn of one that was held too long."""
+    def _wanted(self, life: float) -> float:
+        """Return the seconds that values with this life must have left."""
+        return min(_MIN_LIFE_SECONDS, life / _MIN_LIFE_PART) if self._min_life is None else self._min_life
+
+    def came_back(self, stamp: Stamp | None, *, in_loop: bool = False) -> bool:
+        """Return whether a connection that comes back must be closed; warn of one that was held too long.
+
+        An event loop does not wait: if the values are not known, the connection is looked at when it is
+        handed out next.
+        """
         if stamp is None or self.closed:
             return False
-        old = self.is_old(stamp)
+        old = (not in_loop or self._are_known()) and self.is_old(stamp)
         if stamp.ends is not None and self._clock() > stamp.ends:
             _log.warning(
                 "a connection was held for longer than the credentials of %s lived; it is closed",
@@ -192,7 +217,7 @@ class Follower(ProcessBound):
             self._lease.check()
         else:
             self.registry.invalidate(self.key)
-            self._values = None
+            self._forget()
         found = self.values()
         return found if found != tried else None
 
@@ -225,8 +250,12 @@ class Follower(ProcessBound):
         return self._clock() + left
 
     def _heard(self, _changes: object) -> None:
-        self._values = None
+        self._forget()
         self._notify()
+
+    def _forget(self) -> None:
+        self._changes += 1
+        self._values = None
 
     def _notify(self) -> None:
         if not self.closed:

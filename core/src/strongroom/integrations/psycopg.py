@@ -118,7 +118,12 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             plain_check(connection)
 
     async def check_async(connection: Any) -> None:
-        if not follower.may_go_out(stamps.get(connection, BEFORE)):
+        stamp = stamps.get(connection, BEFORE)
+        if follower.answers_at_once():
+            may = follower.may_go_out(stamp)
+        else:
+            may = await asyncio.to_thread(follower.may_go_out, stamp)
+        if not may:
             await connection.close()
             raise OperationalError(refusal)
         if plain_check is not None:
@@ -127,7 +132,7 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     plain_put = pool.putconn
 
     def put(connection: Any) -> Any:  # the caller awaits what an asynchronous pool returns
-        if follower.came_back(stamps.get(connection, BEFORE)):
+        if follower.came_back(stamps.get(connection, BEFORE), in_loop=asynchronous):
             connection._expire_at = 0.0  # noqa: SLF001  # as above
         return plain_put(connection)
 

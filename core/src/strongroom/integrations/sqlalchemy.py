@@ -75,11 +75,14 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
         return BEFORE if stamp is None and record.starttime < followed_at else stamp
 
     def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
-        if not follower.may_go_out(stamp_of(record)):
+        stamp = stamp_of(record)
+        call = _in_loop if sync.dialect.is_async and not follower.answers_at_once() else _directly
+        if not call(lambda: follower.may_go_out(stamp)):
             raise DisconnectionError("its credentials are no longer those to log in with")
 
     def checkin(connection: Any, record: Any) -> None:
-        if connection is not None and follower.came_back(stamp_of(record)):
+        in_loop = sync.dialect.is_async
+        if connection is not None and follower.came_back(stamp_of(record), in_loop=in_loop):
             record.invalidate()
 
     def failed(context: Any) -> None:

@@ -192,6 +192,12 @@ class LiveLeases:
         held = self._live(name)
         return held.ends - self._clock(), held.life
 
+    def seconds_left_now(self, name: LeaseName) -> tuple[float, float] | None:
+        """Return what `seconds_left` does, without I/O; None if no lease is live."""
+        held = self._held.get(name)
+        left = held.ends - self._clock() if held is not None else 0.0
+        return (left, held.life) if held is not None and left > 0 else None
+
     def current(self) -> list[Lease]:
         """Return the leases that are held now."""
         return [held.lease for held in list(self._held.values())]

@@ -74,6 +74,10 @@ class LiveLease(ProcessBound):
         """Return the seconds until the values end, and those that they had when they were new."""
         return self._leases.seconds_left(self._name)
 
+    def seconds_left_now(self) -> tuple[float, float] | None:
+        """Return what `seconds_left` does, without waiting; None if the lease has ended."""
+        return self._leases.seconds_left_now(self._name)
+
     def check(self) -> None:
         """Ask the server whether the lease still lives, and replace it if it does not.
 

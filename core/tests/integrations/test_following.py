@@ -1,0 +1,171 @@
+"""Pools that follow a secret: what they know of it, and that an event loop never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from psycopg import OperationalError
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util import greenlet_spawn
+from strongroom import SecretProviderRegistry
+from strongroom.errors import BackendUnavailableError
+from strongroom.integrations import psycopg, sqlalchemy
+from strongroom.integrations.following import Follower
+from strongroom_memory import MemorySecretProvider
+
+
+class Backend(MemorySecretProvider):
+    """It holds reads up while it is slow; `read` is called at each."""
+
+    slow = False
+    read = staticmethod(lambda: None)
+
+    def __init__(self):
+        super().__init__(secrets={"app": "first-one"})
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.was_let_go = None
+
+    def get_secret(self, key):
+        value = super().get_secret(key)
+        self.read()
+        if self.slow:
+            self.entered.set()
+            self.was_let_go = self.go.wait(20)
+            raise BackendUnavailableError("down")
+        return value
+
+
+@pytest.fixture
+def backend():
+    return Backend()
+
+
+@pytest.fixture
+def registry(backend):
+    with SecretProviderRegistry({"version": 1, "pipelines": {"p": {"provider": {"type": "memory"}}}}) as made:
+        made.register("app", backend, prefix="")
+        yield made
+
+
+class Connection:
+    """One that the pool opened before it followed."""
+
+    _expire_at = None
+    closed = False
+
+    async def close(self):
+        self.closed = True
+
+
+def pool_of_psycopg(registry):
+    pool = AsyncConnectionPool("host=127.0.0.1", open=False)
+    returned = []
+
+    async def put(connection):
+        returned.append(connection)
+
+    pool.putconn = put
+    follower = psycopg.follow(pool, registry, "app")
+
+    async def hand_out():
+        try:
+            await pool._check(Connection())
+        except OperationalError:
+            return False
+        return True
+
+    async def take_back():
+        connection = Connection()
+        await pool.putconn(connection)
+        assert returned == [connection]
+
+    return follower, hand_out, take_back
+
+
+def engine_of_sqlalchemy(registry):
+    engine = create_async_engine("postgresql+psycopg://127.0.0.1/postgres")
+    follower = sqlalchemy.follow(engine, registry, "app")
+    events = engine.sync_engine.pool.dispatch
+    ended = []
+    record = SimpleNamespace(info={}, starttime=0.0, invalidate=lambda: ended.append(True))
+
+    async def hand_out():
+        try:
+            await greenlet_spawn(events.checkout, object(), record, None)
+        except DisconnectionError:
+            return False
+        return True
+
+    async def take_back():
+        events.checkin(object(), record)
+        assert ended == []
+
+    return follower, hand_out, take_back
+
+
+@pytest.mark.parametrize("make", [pool_of_psycopg, engine_of_sqlalchemy])
+def test_an_event_loop_does_not_wait_for_the_value_after_a_change(registry, backend, make):
+    """In an outage, all that the program does would stand still at each connection."""
+    follower, hand_out, take_back = make(registry)
+    backend.slow = True
+    follower._heard([])  # as after a change
+
+    async def run():
+        await take_back()  # at once: it is looked at when it is handed out
+        assert not backend.entered.is_set()
+        waiting = asyncio.create_task(hand_out())
+        assert await asyncio.to_thread(backend.entered.wait, 300)
+        backend.go.set()
+        assert await waiting  # in an outage it is not known to be old
+        backend.slow = False
+        assert follower.values() == {"password": "first-one"}
+        assert not await hand_out()
+
+    asyncio.run(run())
+    assert backend.was_let_go
+    follower.close()
+
+
+def test_a_change_while_it_begins_is_not_missed(registry, backend):
+    """Between the first read and the watch, nobody would tell of it."""
+
+    def change():
+        backend.read = lambda: None
+        backend.set_secret("app", "second-one")
+
+    backend.read = change
+    follower = Follower(registry, "app")
+    deadline = time.monotonic() + 60
+    while follower.values() != {"password": "second-one"}:
+        assert time.monotonic() < deadline
+    follower.close()
+
+
+def test_what_was_read_before_a_change_is_not_kept_after_it(registry, backend):
+    """The read of one change may end after the next one."""
+    follower = Follower(registry, "app")
+    follower._forget()
+
+    def change():
+        backend.read = lambda: None
+        backend.set_secret("app", "second-one")
+        follower._heard([])
+
+    backend.read = change
+    assert follower.values() == {"password": "first-one"}
+    assert follower.values() == {"password": "second-one"}
+    follower.close()
+
+
+def test_it_does_not_go_on_where_it_could_not_begin(registry, backend):
+    """The watch that it had begun is closed."""
+    backend.set_secret("app", '{"username": "a"}')
+    with pytest.raises(Exception, match="no text `password`"):
+        Follower(registry, "app")
+    assert registry._watches == ()
