@@ -645,6 +645,33 @@ def test_close_closes_everything_once_and_the_registry_is_a_context_manager(plai
     assert provider.closed == 1
 
 
+def test_what_fails_to_close_keeps_nothing_else_open(plain):
+    """The first error is raised; the leases of another pipeline, for one, must be revoked all the same."""
+    told = []
+
+    class Failing(plain):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def close(self):
+            told.append(self.name)
+            raise RuntimeError(self.name)
+
+    class Refusing(SecretHook):
+        def registry_closing(self, registry):
+            told.append("hook")
+            raise RuntimeError("hook")
+
+    registry = SecretProviderRegistry(spec())
+    registry.add_hook(Refusing())
+    registry.register("p", Failing("p"))
+    registry.register("q", Failing("q"), prefix="q/")
+    with pytest.raises(RuntimeError, match="hook"):
+        registry.close()
+    assert told == ["hook", "p", "q"]
+
+
 def test_registering_a_taken_name_or_what_is_no_provider_is_refused(plain):
     registry = SecretProviderRegistry(spec())
     with pytest.raises(ConfigurationError):

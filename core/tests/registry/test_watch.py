@@ -292,6 +292,32 @@ def test_a_callback_may_close_its_own_watch(registry):
     assert not made[0].alive
 
 
+def test_a_watch_that_is_closed_as_it_subscribes_leaves_no_subscription(registry):
+    """After an outage at the start its thread subscribes, at any moment of another one's `close`."""
+
+    class Source(MemorySecretProvider):
+        def subscribe_changes(self, callback):
+            if not made:
+                raise BackendUnavailableError("down")
+            made[0].close()
+            held = super().subscribe_changes(callback)
+
+            class Handle:
+                @staticmethod
+                def close():
+                    held.close()
+                    closed.set()
+
+            return Handle()
+
+    made, closed = [], threading.Event()
+    registry.register("source", Source(), prefix="source/")
+    watch = registry.watch("source/a", Heard(), poll_seconds=0.01)
+    made.append(watch)
+    assert closed.wait(PATIENCE)
+    assert not watch.alive
+
+
 # --- what is refused ---
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
@@ -398,17 +399,20 @@ class RoutedPipelines(BaseProvider):
         self.wake_watches()  # by the next read, which takes the slow path
 
     def close(self) -> None:
-        """Close every provider; a second call is harmless."""
-        for hook in [*self._hooks, *self._assembly.hooks_made()]:
-            look = getattr(hook, "registry_closing", None)
-            if callable(look):
-                look(self)
+        """Close every provider; a second call is harmless. The first error is raised after all are closed."""
+        hooks = [*self._hooks, *self._assembly.hooks_made()]
+        looks = [getattr(hook, "registry_closing", None) for hook in hooks]
         with self._lock:
             registered, self._registered = list(self._registered.values()), {}
-        for watch in self._watches:
-            watch.close()
-        self._assembly.close()
-        for provider in registered:
-            close = getattr(provider, "close", None)
-            if close is not None:
-                close()
+        steps: list[Any] = [partial(look, self) for look in looks if callable(look)]
+        steps += [watch.close for watch in self._watches]
+        steps += [self._assembly.close, *(getattr(one, "close", None) for one in registered)]
+        errors: list[Exception] = []
+        for step in steps:
+            try:
+                if step is not None:
+                    step()
+            except Exception as error:  # noqa: BLE001  # of a hook or a provider of anybody's
+                errors.append(error)
+        if errors:
+            raise errors[0]

@@ -411,6 +411,8 @@ class Watch(ProcessBound):
         except UnsupportedOperationError:
             self._unsubscribe(group)
             group.listens = group.pushes = group.believed = False
+        if self._closed:  # meanwhile, so that `close` has not seen these
+            self._unsubscribe(group)
 
     def _hinted(self, group: WatchedGroup, names: Names, pushed: list[SecretChange]) -> None:
         keys = {key for one in pushed if (key := own_name(names, one.key)) is not None and group.watches(key)}
