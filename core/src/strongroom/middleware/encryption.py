@@ -25,13 +25,14 @@ from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.keys import check_key, check_value
+from strongroom.keys import check_key, check_value, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.validation import ValidationMiddleware
-from strongroom.providers import Closeable, ConditionalWriter, Describer
+from strongroom.providers import Closeable, ConditionalWriter, Describer, StagedWriter, VersionReader
 
 __all__ = ["EncryptionMiddleware", "make_encryption_middleware"]
 
+_SHOWN: Final = 3
 CIPHERS: Final[Mapping[str, type[TokenEncryption]]] = {
     cipher.algorithm: cipher for cipher in (AESGCMEncryption, ChaCha20Encryption, FernetEncryption)
 }
@@ -120,17 +121,46 @@ class EncryptionMiddleware(Middleware):
 
         Raises:
             DecryptionError: One of them does not decrypt; those before it are written.
+            ConflictError: Some have a staged version, of a rotation in flight, and are left as they are: no
+                backend can replace it, so the older key is still needed. All others are written.
         """
         return self.rekey_keys(self.inner.list_secrets(prefix), progress)
 
     def rekey_keys(self, keys: Sequence[str], progress: Callable[[int, int], object] | None = None) -> int:
         """Do what `rekey` does, for these keys."""
         written = 0
+        left: list[str] = []
+        records: set[str] = set()
         for number, key in enumerate(keys, 1):
-            written += self._rekeyed(key)
+            if self._has_staged(key):
+                left.append(key)
+                records.add(record_key(key))
+            elif key not in records:
+                written += self._rekeyed(key)
             if progress is not None:
                 progress(number, len(keys))
+        if left:
+            names = ", ".join(map(show_key, left[:_SHOWN]))
+            more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+            raise ConflictError(
+                f"a rotation in flight has staged a version of {names}{more} "
+                f"under an older key, which is still needed; everything else was encrypted again: {written}",
+                hint="finish the rotation or roll it back (`strongroom rotate`), then repeat this",
+            )
         return written
+
+    def _has_staged(self, key: str) -> bool:
+        """Return whether `key` has a staged version that is not encrypted with the key for writing."""
+        inner = self.inner
+        if is_reserved(key) or not isinstance(inner, StagedWriter) or not isinstance(inner, VersionReader):
+            return False
+        try:
+            staged = [one.version for one in inner.list_versions(key) if one.state == "pending"]
+            tokens = [inner.get_secret_version(key, version) for version in staged]
+        except (SecretNotFoundError, UnsupportedOperationError):
+            return False
+        encrypted = [one for one in tokens if not self._migrate or looks_encrypted(one)]
+        return any(map(KeyRing(self._cipher).needs_rekey, encrypted))
 
     @property
     def cipher(self) -> Encryption:

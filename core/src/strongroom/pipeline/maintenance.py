@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from strongroom.errors import ReadOnlyError, StrongroomError, TenantContextError, UnsupportedOperationError
+from strongroom.errors import (
+    ConflictError,
+    ReadOnlyError,
+    StrongroomError,
+    TenantContextError,
+    UnsupportedOperationError,
+)
 from strongroom.keys import record_key
 from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
@@ -126,14 +132,21 @@ def rekey_values(
     Raises:
         TenantContextError: There is such a middleware, no tenant is active, and `all_tenants` is not set.
         DecryptionError: A value does not decrypt; those before it are written.
+        ConflictError: A rotation in flight has staged a version under an older key; all else is written.
     """
     tenants = _tenants(pipeline) if all_tenants else None
     if tenants is None:
         return encryption.rekey_keys(_keys(pipeline, encryption), progress)
     written = 0
+    left: ConflictError | None = None
     for tenant in tenants:
         with TenantContext(tenant):
-            written += encryption.rekey_keys(_keys(pipeline, encryption), progress)
+            try:
+                written += encryption.rekey_keys(_keys(pipeline, encryption), progress)
+            except ConflictError as error:
+                left = left or error
+    if left is not None:
+        raise left
     return written
 
 
