@@ -144,6 +144,25 @@ def test_rekey_all_does_them_all(shared, run):
             read(profile, pipeline)
 
 
+def test_rekey_all_changes_nothing_while_a_rotation_has_staged_a_version(shared, run):
+    """Else programs with the old key could not read the others until that rotation is ended."""
+
+    def fail(*_):
+        raise RuntimeError("the target is down")
+
+    before = Path("app.key").read_bytes()
+    with SecretProviderRegistry("strongroom.yaml", pipeline="sealed") as registry:
+        with pytest.raises(RotationError):
+            SecretRotation(registry, apply=fail).rotate("db", "newer")
+        assert "has staged a version of 'db'" in run("rekey", "--all", expected=8)
+        assert Path("app.key").read_bytes() == before
+        assert not list(shared.glob("app.key.*"))
+        assert all_read() == EXPECTED
+        SecretRotation(registry).rollback("db")
+    run("rekey", "--all")
+    assert all_read() == EXPECTED
+
+
 def test_the_audit_log_begins_anew_and_both_verify(shared, run):
     assert "audit.jsonl.old-" in run("rekey", "--all")
     (aside,) = (one for one in shared.glob("audit.jsonl.old-*") if one.suffix != ".head")

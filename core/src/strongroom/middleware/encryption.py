@@ -139,15 +139,16 @@ class EncryptionMiddleware(Middleware):
                 written += self._rekeyed(key)
             if progress is not None:
                 progress(number, len(keys))
-        if left:
-            names = ", ".join(map(show_key, left[:_SHOWN]))
-            more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-            raise ConflictError(
-                f"a rotation in flight has staged a version of {names}{more} "
-                f"under an older key, which is still needed; everything else was encrypted again: {written}",
-                hint="finish the rotation or roll it back (`strongroom rotate`), then repeat this",
-            )
+        _refuse_staged(left, f"; everything else was encrypted again: {written}")
         return written
+
+    def refuse_staged(self, keys: Sequence[str]) -> None:
+        """Raise what `rekey_keys` would raise for these keys, and write nothing.
+
+        Raises:
+            ConflictError: See `rekey`.
+        """
+        _refuse_staged([key for key in keys if self._has_staged(key)], "")
 
     def _has_staged(self, key: str) -> bool:
         """Return whether `key` has a staged version that is not encrypted with the key for writing."""
@@ -213,6 +214,17 @@ class EncryptionMiddleware(Middleware):
                 error.key, error.message = key, f"{show_key(key)}: {error.message}"
                 error.args = (error.message,)
             raise
+
+
+def _refuse_staged(keys: Sequence[str], done: str) -> None:
+    if not keys:
+        return
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    raise ConflictError(
+        f"a rotation in flight has staged a version of {', '.join(map(show_key, keys[:_SHOWN]))}{more} under "
+        f"an older key, which is still needed{done}",
+        hint="finish the rotation or roll it back (`strongroom rotate`), then repeat this",
+    )
 
 
 def make_encryption_middleware(

@@ -29,6 +29,7 @@ __all__ = [
     "has",
     "operate",
     "refuse_early",
+    "refuse_staged",
     "rekey_values",
     "store_of",
 ]
@@ -134,20 +135,42 @@ def rekey_values(
         DecryptionError: A value does not decrypt; those before it are written.
         ConflictError: A rotation in flight has staged a version under an older key; all else is written.
     """
+    return sum(
+        _within_tenants(
+            pipeline,
+            lambda: encryption.rekey_keys(_keys(pipeline, encryption), progress),
+            all_tenants=all_tenants,
+        )
+    )
+
+
+def refuse_staged(pipeline: Pipeline, encryption: EncryptionMiddleware, *, all_tenants: bool = False) -> None:
+    """Raise if `rekey_values` would leave a secret as it is; write nothing.
+
+    Raises:
+        ConflictError: A rotation in flight has staged a version under an older key.
+    """
+    _within_tenants(
+        pipeline, lambda: encryption.refuse_staged(_keys(pipeline, encryption)), all_tenants=all_tenants
+    )
+
+
+def _within_tenants(pipeline: Pipeline, call: Callable[[], T], *, all_tenants: bool) -> list[T]:
+    """Return what `call` returns within each tenant, or once; the first conflict is raised after all."""
     tenants = _tenants(pipeline) if all_tenants else None
     if tenants is None:
-        return encryption.rekey_keys(_keys(pipeline, encryption), progress)
-    written = 0
-    left: ConflictError | None = None
+        return [call()]
+    returned: list[T] = []
+    conflict: ConflictError | None = None
     for tenant in tenants:
         with TenantContext(tenant):
             try:
-                written += encryption.rekey_keys(_keys(pipeline, encryption), progress)
+                returned.append(call())
             except ConflictError as error:
-                left = left or error
-    if left is not None:
-        raise left
-    return written
+                conflict = conflict or error
+    if conflict is not None:
+        raise conflict
+    return returned
 
 
 def _tenants(pipeline: Pipeline) -> list[str] | None:

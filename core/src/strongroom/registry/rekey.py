@@ -20,7 +20,14 @@ from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.keys import generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError
 from strongroom.middleware import EncryptionMiddleware
-from strongroom.pipeline.maintenance import Progress, operate, refuse_early, rekey_values, store_of
+from strongroom.pipeline.maintenance import (
+    Progress,
+    operate,
+    refuse_early,
+    refuse_staged,
+    rekey_values,
+    store_of,
+)
 from strongroom.providers.base import innermost, layers
 from strongroom.registry.registry import SecretProviderRegistry
 from strongroom.spec.key_uses import KeyUse
@@ -83,6 +90,8 @@ def rekey_all(
         pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
         for pair in pairs:  # none is changed if one of them must not be
             pair.refuse_early(all_tenants=all_tenants)
+        for pair in pairs:  # programs have the old key until all are under the next one
+            pair.refuse_staged(all_tenants=all_tenants)
         for pair in pairs:
             pair.rekey(key_file, new, all_tenants=all_tenants, progress=progress)
     _put_beside(key_file, new)
@@ -107,6 +116,11 @@ class _Pair:
     def refuse_early(self, *, all_tenants: bool) -> None:
         refuse_early(self._old, "rekey", all_tenants=all_tenants)
 
+    def refuse_staged(self, *, all_tenants: bool) -> None:
+        if self._use.path[2] != "provider":
+            for encryption in self._encryptions():
+                refuse_staged(self._old, encryption, all_tenants=all_tenants)
+
     def rekey(self, key_file: Path, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
         def call() -> None:
             _put_beside(key_file, key)  # here, so that a hook that refuses leaves nothing behind
@@ -127,10 +141,17 @@ class _Pair:
             next_one.key_id()  # an earlier call has put it under the next key; else this raises
 
     def _values(self, *, all_tenants: bool, progress: Progress | None) -> None:
-        # The innermost first: those around it read through it, whichever key its values are under.
+        for encryption in self._encryptions():
+            rekey_values(self._old, encryption, all_tenants=all_tenants, progress=progress)
+
+    def _encryptions(self) -> Iterator[EncryptionMiddleware]:
+        """Yield each encryption of the pipeline, with the next key for writing and both for reading.
+
+        The innermost comes first: those around it read through it, whichever key its values are under.
+        """
         for old, new in reversed(list(zip(_encryptions(self._old), _encryptions(self._new), strict=True))):
             old.change_cipher(KeyRing(new.cipher, old.cipher))
-            rekey_values(self._old, old, all_tenants=all_tenants, progress=progress)
+            yield old
 
 
 def _encryptions(pipeline: Any) -> list[EncryptionMiddleware]:
