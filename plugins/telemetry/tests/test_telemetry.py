@@ -291,6 +291,31 @@ def test_telemetry_that_fails_stops_nothing(seen, registry, caplog):
     assert VALUE not in caplog.text
 
 
+def test_a_closed_registry_is_not_asked_any_more(seen):
+    """A server that reads its spec again closes the one before, which may stay in memory for a while."""
+
+    class Counting(MemorySecretProvider):
+        asked = 0
+
+        def describe_secret(self, key):
+            self.asked += 1
+            return super().describe_secret(key)
+
+    provider = Counting(secrets={KEY: VALUE})
+    spec = {**CACHED, "secrets": {"PASSWORD": {"key": KEY, "rotate_days": 1}}}
+    now = [0.0]
+    hook = seen.hook(clock=lambda: now[0])
+    with SecretProviderRegistry(spec) as registry:
+        registry.register("counted", provider, prefix="database/")
+        registry.add_hook(hook)
+        assert seen.metrics()["rotation.due"] == {labels(pipeline="counted"): 0}
+        asked = provider.asked
+    now[0] += 1000.0
+    assert seen.metrics().get("rotation.due", {}) == {}
+    assert provider.asked == asked
+    registry.close()
+
+
 def test_several_registries_share_the_instruments(seen, caplog):
     for _ in range(2):
         with SecretProviderRegistry(CACHED) as registry:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 from opentelemetry.metrics import Observation
@@ -71,7 +71,9 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("strongroom", meter_provider=provider)
         self._guard = _Guard()
-        self._registries: weakref.WeakKeyDictionary[SecretProviderRegistry, tuple[_Counted, RotationsDue]]
+        self._registries: weakref.WeakKeyDictionary[
+            SecretProviderRegistry, tuple[_Counted, RotationsDue, weakref.finalize[Any, Any]]
+        ]
         self._registries = weakref.WeakKeyDictionary()
         self._ended: deque[_Counted] = deque()
         """Of registries that are gone, what is not yet in `_before`: garbage collection takes no lock."""
@@ -105,19 +107,22 @@ class Instruments:
             create(f"strongroom.{name}", callbacks=[ask], unit=unit, description=description)
 
     def watch(self, registry: SecretProviderRegistry, due: RotationsDue) -> None:
-        """Ask `registry` too, as long as it lives; of several hooks of one registry the first counts."""
+        """Ask `registry` too, until it is closed or gone; of several hooks of it the first counts."""
         with self._guard.lock:
             if registry not in self._registries:
                 counted = _Counted()
-                self._registries[registry] = counted, due
-                weakref.finalize(registry, self._ended.append, counted).atexit = False
+                gone = weakref.finalize(registry, self._ended.append, counted)
+                gone.atexit = False
+                self._registries[registry] = counted, due, gone
 
     def keep(self, registry: SecretProviderRegistry) -> None:
-        """Add the counts of `registry` to the counters, which outlive it."""
+        """Add the counts of `registry`, which is closed, to the counters, and do not ask it any more."""
         with self._guard.lock:
-            known = self._registries.get(registry)
-            if known is not None:
-                known[0].see(registry)
+            counted, _, gone = self._registries.pop(registry, (None, None, None))
+            if counted is not None and gone is not None:
+                gone.detach()
+                counted.see(registry)
+                self._before.add(counted)
 
     def _counted(self) -> _Counted:
         with self._guard.lock:
@@ -125,7 +130,7 @@ class Instruments:
                 self._before.add(self._ended.popleft())
             total = _Counted()
             total.add(self._before)
-            for registry, (counted, _) in list(self._registries.items()):
+            for registry, (counted, *_) in list(self._registries.items()):
                 counted.see(registry)
                 total.add(counted)
         return total
@@ -148,7 +153,7 @@ class Instruments:
                 yield {"pipeline": pipeline}, seconds
 
     def _due(self) -> Values:
-        for registry, (_, due) in list(self._registries.items()):
+        for registry, (_, due, _) in list(self._registries.items()):
             for pipeline, count in due.of(registry).items():
                 yield {"pipeline": pipeline}, count
 
