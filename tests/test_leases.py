@@ -13,6 +13,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import hvac
 import psycopg
@@ -32,7 +33,7 @@ from strongroom.errors import (
 from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger
 from strongroom.testing.faults import FaultProxy
-from strongroom_vault import VaultLeaseProvider
+from strongroom_vault import VaultLeaseProvider, leases
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "plugins" / "redis" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode keeps test folders off the path
@@ -280,6 +281,23 @@ def test_a_lease_whose_role_was_granted_something_cannot_be_revoked_and_that_is_
     with provider_of(servers) as provider:
         provider.revoke_lease(Lease(entry.id, "app", {}, datetime.now(UTC), datetime.now(UTC), False))
     assert servers.users() == []
+
+
+def test_what_is_known_of_leases_that_have_ended_is_forgotten(servers, monkeypatch):
+    """A process that runs for months replaces thousands."""
+    seconds = [0.0]
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds[0]))
+    with provider_of(servers) as provider:
+        first, second = (provider.issue_lease("app") for _ in range(2))
+        assert len(provider._under) == 2
+        seconds[0] = 500.0
+        second = provider.renew_lease(second)
+        seconds[0] = 700.0  # the first one has ended by now
+        third = provider.issue_lease("app")
+        assert set(provider._under) == {second.id, third.id}
+        for one in (first, second, third):
+            provider.revoke_lease(one)
+        assert not provider._under
 
 
 def test_a_lease_under_a_batch_token_ends_with_it(servers):

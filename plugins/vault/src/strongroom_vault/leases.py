@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -106,8 +107,8 @@ class VaultLeaseProvider(LeasingProvider):
         renew_after_fork(self, VaultLeaseProvider._begin_again)
 
     def _begin_again(self) -> None:
-        self._under: dict[str, tuple[str | None, float | None]] = {}
-        """The token that each lease was issued under, and when it ends, of the monotonic clock."""
+        self._under: dict[str, tuple[str | None, float | None, float]] = {}
+        """The token that each lease was issued under, when that ends, and when the lease does; monotonic."""
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant."""
@@ -213,7 +214,8 @@ class VaultLeaseProvider(LeasingProvider):
         if not lease_id:
             return Lease("", key, values, now, self._end_of(key, data, now), False)
         seconds = float(part(reply, "lease_duration", kind=int))
-        self._under[lease_id] = self._token_end(started)
+        self._forget_ended(started)
+        self._under[lease_id] = (*self._token_end(started), math.inf)
         ends = now + timedelta(seconds=self._bounded(lease_id, seconds))
         return Lease(lease_id, key, values, now, ends, bool(reply.get("renewable")))
 
@@ -243,13 +245,22 @@ class VaultLeaseProvider(LeasingProvider):
 
     def _bounded(self, lease_id: str, seconds: float) -> float:
         """Return the life of a lease, which ends with the token that it was issued under."""
-        if lease_id not in self._under:
+        under = self._under.get(lease_id)
+        if under is None:
             return seconds
-        token, ends = self._under[lease_id]
+        token, ends, _ = under
         if token is not None and self._login.is_at(token):
             ends = self._token_end(time.monotonic())[1]
-            self._under[lease_id] = (token, ends)
-        return seconds if ends is None else min(seconds, max(ends - time.monotonic(), 0.0))
+        now = time.monotonic()
+        life = seconds if ends is None else min(seconds, max(ends - now, 0.0))
+        self._under[lease_id] = (token, ends, now + life)
+        return life
+
+    def _forget_ended(self, now: float) -> None:
+        """Forget the leases that have ended by themselves: a process may replace many while it runs."""
+        for lease_id, (*_, ends) in list(self._under.items()):
+            if ends < now:
+                self._under.pop(lease_id, None)
 
     def _token_end(self, now: float) -> tuple[str | None, float | None]:
         """Return the token in use, and when it ends; None if it does not end, or that is unknown."""
