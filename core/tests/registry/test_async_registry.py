@@ -287,6 +287,33 @@ def test_a_thousand_tasks_make_one_fetch_though_a_third_of_them_is_cancelled(bac
     asyncio.run(main())
 
 
+def test_a_loop_that_is_closed_in_the_middle_of_a_call_takes_no_thread_along(backend):
+    """The call ends after it was asked whether the loop is closed: its thread is for the next loop, too."""
+
+    class Racing(asyncio.SelectorEventLoop):
+        def is_closed(self):
+            return threading.current_thread() is threading.main_thread() and super().is_closed()
+
+    registry = registry_of(backend, max_threads=1)
+    backend.gate.clear()
+
+    async def give_up():
+        waiting = asyncio.create_task(registry.get_secret("key/1"))
+        await once_entered(backend)
+        waiting.cancel()
+
+    loop = Racing()
+    loop.run_until_complete(give_up())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    backend.gate.set()
+
+    async def ask():
+        return await asyncio.wait_for(registry.get_secret("key/2"), 30)
+
+    assert asyncio.run(ask()) == "value 2"
+
+
 def test_no_answer_goes_to_another_caller_whoever_is_cancelled(backend):
     async def main():
         own = registry_of(CachingMiddleware(backend, ttl_seconds=0.0005))

@@ -286,7 +286,7 @@ class AsyncSecretRegistry(ProcessBound):
                 ended = [method(*args, **kwargs)], None
             except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
                 ended = [], raised
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
                 loop.call_soon_threadsafe(settle, ended)
 
         self._pool.start(partial(copy_context().run, run))
@@ -318,7 +318,7 @@ class AsyncWatch(ProcessBound):
         loop = asyncio.get_running_loop()
 
         def put(batch: list[SecretChange] | None) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # closed, without the end of the block
                 loop.call_soon_threadsafe(self._batches.put_nowait, batch)
 
         watches: list[Watch] = []
