@@ -180,6 +180,22 @@ def test_a_write_whose_body_comes_after_a_reload_is_for_the_spec_whose_rules_wer
     assert closed.wait(300)
 
 
+def test_the_numbers_of_versions_go_on_after_a_reload(served):
+    """Else a number would stand for another version by then, and a write with it would undo one."""
+    store = MemorySecretProvider(max_versions=2)
+    server = served(registered(store))
+    for number in range(1, 5):
+        assert server.put("own/k", f"v{number}").data["version"] == number
+    registry = registered(store)
+    server.loop.call_soon_threadsafe(
+        server.app.use, Backend(registry, config_of(registry.serve_options(), "spec"))
+    )
+    assert server.get("own/k").data["metadata"]["version"] == 4
+    assert server.put("own/k", "by another").data["version"] == 5
+    assert server.put("own/k", "mine", cas=4).status == 400
+    assert server.put("own/k", "mine", cas=5).data["version"] == 6
+
+
 def test_a_rotation_in_flight_gives_readers_the_old_value_and_its_number(served):
     server = served()
     server.put("k", "old")

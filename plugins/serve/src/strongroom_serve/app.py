@@ -69,8 +69,12 @@ class App:
         self._mount = f"{vault_sys.MOUNTS}/{backend.config.mount}"
 
     def use(self, backend: Backend) -> None:
-        """Answer from now on with `backend`; the one before is closed after its last request."""
+        """Answer from now on with `backend`; the one before is closed after its last request.
+
+        Numbers of versions go on: a client may write with one that it got before.
+        """
         before = self.backend
+        backend.numbers = before.numbers
         self._take(backend)
         self._close_unused(before)
 
