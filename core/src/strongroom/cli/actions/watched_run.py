@@ -57,23 +57,23 @@ def run_watched(
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
-        given = _Given(registry, chosen, stack.enter_context(SecretFiles()), keep)
-        resolutions = given.read()
+        handover = _Handover(registry, chosen, stack.enter_context(SecretFiles()), keep)
+        resolutions = handover.read()
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
 
         def read() -> Mapping[str, Resolution]:
-            found = given.read()
+            found = handover.read()
             if number is None:  # no program could be started with it, and the present one would be gone
-                refuse_too_large(words, given.environment(found))
+                refuse_too_large(words, handover.environment(found))
             return found
 
         control = ChildControl(
             read, resolutions,
-            number=number, stop_timeout=stop_timeout, renew_files=given.renew_files, warn=settings.warn,
+            number=number, stop_timeout=stop_timeout, renew_files=handover.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        given.renew_files({}, texts_of(resolutions))
+        handover.renew_files({}, texts_of(resolutions))
         shown: set[str] = set()
         keys = keys_of(registry.plan, chosen)
         if keys:
@@ -81,7 +81,7 @@ def run_watched(
             stack.callback(control.stop)
         while True:
             control.take()  # changes until now are in the values below
-            environment = given.environment(control.resolutions)
+            environment = handover.environment(control.resolutions)
             texts, unmasked = ([], None) if no_mask else masked_texts(control.resolutions)
             notices = [
                 *deprecations(control.resolutions),
@@ -102,7 +102,7 @@ def run_watched(
     return outcome.end()
 
 
-class _Given:
+class _Handover:
     """The variables and files by which the child gets its secrets."""
 
     def __init__(
