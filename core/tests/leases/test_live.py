@@ -26,7 +26,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
-from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger
+from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger, ledger
 from strongroom.leases.ledger import issuer_of
 from strongroom.leases.live import _Flight
 from strongroom_memory import MemorySecretProvider
@@ -750,6 +750,37 @@ def test_the_ledger_keeps_one_file_a_process_short(state):
     ]
     assert len(file.path.read_bytes().split(b"\n")) < 1100
     ledger.ended(keep)
+    assert LeaseLedger().files() == []
+
+
+def test_a_line_that_a_full_disk_cut_short_does_not_spoil_the_next_one(state, monkeypatch, caplog):
+    """Nor does a file that could not be written again shorter stay beside the one that it was to replace."""
+    now = datetime.now(UTC)
+    leases = [Lease(f"id-{number}", "k", {}, now, now + timedelta(hours=1), True) for number in range(4)]
+    process = ProcessLedger("spec")
+    write, full = os.write, [False]
+    monkeypatch.setattr(ledger.os, "write", lambda fd, data: write(fd, data[: len(data) // (1 + full[0])]))
+
+    def note(lease, *, on_full_disk=False):
+        full[0] = on_full_disk
+        process.issued(lease, None, "app")
+        full[0] = False
+        return [sorted(entry.id for entry in file.entries()) for file in LeaseLedger().files()]
+
+    assert note(leases[0]) == [["id-0"]]
+    assert note(leases[1], on_full_disk=True) == [["id-0"]]
+    assert "cannot be written" in caplog.text
+    assert note(leases[2]) == [["id-0", "id-2"]]
+    for _ in range(10):
+        process.renewed(leases[0])
+    monkeypatch.setattr(ledger, "_LINES", 0)
+    assert note(leases[2], on_full_disk=True) == [["id-0", "id-2"]]
+    monkeypatch.setattr(ledger, "_LINES", 1000)
+    assert note(leases[3]) == [["id-0", "id-2", "id-3"]]
+    [file] = LeaseLedger().files()
+    for lease in leases:
+        process.ended(lease)
+    file.over("id-0")  # after its process has removed it
     assert LeaseLedger().files() == []
 
 

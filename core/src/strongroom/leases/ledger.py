@@ -8,6 +8,7 @@ a lease was issued, when it ends now, or that it is over.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -209,9 +210,12 @@ class LeaseFile:
         return self._ledger.sealer().encrypt(json.dumps(record), context=_context(self.path)).encode() + b"\n"
 
     def over(self, lease_id: str) -> None:
-        """Note that a lease is over, also in the file of another process."""
+        """Note that a lease is over, also in the file of another process, unless that has removed it."""
         line = self.sealed({"id": lease_id, "over": True})
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
         try:
             os.write(descriptor, line)
         finally:
@@ -235,6 +239,7 @@ class _OwnFile:
         self.file = LeaseFile(ledger, self.path)
         self.held: dict[str, LedgerEntry] = {}
         self.lines = 0
+        self.is_cut = False
         ledger.sealer()
         # It gets its name once it is locked: a file without a lock belongs to a dead process.
         unnamed = self.path.with_suffix(".new")
@@ -244,7 +249,16 @@ class _OwnFile:
         unnamed.rename(self.path)
 
     def append(self, line: bytes) -> None:
-        os.write(self.descriptor, line)
+        """Write a line.
+
+        Raises:
+            OSError: It is not written, or only a part of it, as on a full disk.
+        """
+        # A part of a line must not spoil the next one.
+        whole = b"\n" + line if self.is_cut else line
+        self.is_cut = os.write(self.descriptor, whole) < len(whole)
+        if self.is_cut:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.lines += 1
 
     def close(self) -> None:
@@ -313,8 +327,12 @@ class ProcessLedger:
         if own.lines > _LINES and own.lines > 2 * len(own.held):
             fresh = self._new_file()
             fresh.held = own.held
-            for one in fresh.held.values():
-                fresh.append(fresh.file.sealed({"entry": one.to_json()}))
+            try:
+                for one in fresh.held.values():
+                    fresh.append(fresh.file.sealed({"entry": one.to_json()}))
+            except OSError:
+                fresh.close()
+                raise
             _files[fresh.path.parent] = fresh
             own.close()
             return
