@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -420,8 +421,6 @@ class Wall:
     """The real time, for registries whose leases are not driven."""
 
     def __call__(self):
-        import time
-
         return time.monotonic()
 
     def now(self):
@@ -506,6 +505,18 @@ def test_a_lease_that_a_function_at_the_exit_reads_is_revoked(state, before):
     expected = [*earlier, "issued app/last", "read 22", "revoked app/last"]
     assert (done.stdout.splitlines(), done.stderr) == (expected, "")
     assert LeaseLedger().files() == []
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux counts the time of a sleep")
+def test_a_lease_that_ended_while_the_machine_slept_is_not_given(state, monkeypatch):
+    """`time.monotonic` is still then, and the server's time is not."""
+    slept = [0.0]
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + slept[0])
+    with registry_over(Server(Wall(), ttl=3600.0, most=7200.0)) as registry:
+        assert registry.get_field("app", "username") == "u1"
+        slept[0] = 4000.0
+        assert registry.get_field("app", "username") == "u2"
 
 
 def test_a_lease_is_not_rotated(state):

@@ -50,9 +50,18 @@ _LAPSED_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 1.0
 _WORKERS: Final = 4
+_LONGEST_WAIT: Final = 60.0
+_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 _log = logging.getLogger("strongroom.leases")
 _chance: Final = random.SystemRandom()
 """The system's generator: processes differ, even after a fork."""
+
+
+def _seconds_since_boot() -> float:
+    """Return monotonic seconds; on Linux they pass while the machine sleeps, too, as the server's do."""
+    if _BOOT_CLOCK is None:
+        return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 @dataclass(eq=False)
@@ -120,7 +129,7 @@ class LiveLeases:
         observer: Callable[[], Observer | None] = lambda: None,
         asked_as: Callable[[str], str] = lambda key: key,
         changed: Callable[[LeaseName, Lease], object] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _seconds_since_boot,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         uniform: Callable[[float, float], float] = _chance.uniform,
     ) -> None:
@@ -365,7 +374,8 @@ class LiveLeases:
                 if wait is None:
                     self._thread = None
                     return
-                self._changed.wait(wait)
+                # A wait does not count the time for which the machine sleeps: look at the clock now and then.
+                self._changed.wait(min(wait, _LONGEST_WAIT))
 
     def start_due(self, start: Callable[[Callable[[], object]], object]) -> float | None:
         """Run what is due by `start`, and return the seconds until something will be due; None for never."""
