@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 from rotation_support import KEY, NEW, OLD, memory_with
 from strongroom import SecretRotation
-from strongroom.errors import ConfigurationError, RotationError
+from strongroom.errors import ConfigurationError, ConflictError, RotationError
 from strongroom.rotation import GENERATORS, CommandRotator, generator_of
+from strongroom_file import FileSecretProvider
 
 
 def program(folder, body, name="rotator"):
@@ -46,6 +48,57 @@ def test_values_of_any_text_arrive(tmp_path):
     )
     (tmp_path / "want").write_text(value)
     rotator.verify(KEY, value)
+
+
+KILLED = """
+import sys
+from strongroom import SecretRotation
+from strongroom.rotation import CommandRotator
+from strongroom_file import FileSecretProvider
+
+folder = sys.argv[1]
+with FileSecretProvider(f"{folder}/s.enc", key_file=f"{folder}/app.key") as provider:
+    SecretRotation(provider, apply=CommandRotator(["./rotator"], folder=folder).apply).rotate("db", "NEW")
+"""
+LATE = """
+new = json.load(sys.stdin)["new"]
+if new == "NEW":
+    open("begun", "w").close()
+    while not os.path.exists("go"): time.sleep(0.001)
+open("target", "w").write(new)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the variables of programs")
+def test_nobody_goes_on_while_the_program_of_a_killed_process_still_runs(tmp_path):
+    """It would set its value after a rollback, and no version would hold that."""
+
+    def wait(until):
+        deadline = time.monotonic() + 300
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    rotator = CommandRotator(program(tmp_path, LATE), folder=tmp_path)
+    with FileSecretProvider(tmp_path / "s.enc", key_file=tmp_path / "app.key") as provider:
+        provider.set_secret("db", "OLD")
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+        wait((tmp_path / "begun").exists)
+        process.kill()
+        process.wait(300)
+        rotation = SecretRotation(provider, apply=rotator.apply)
+        with pytest.raises(ConflictError, match="is at its apply"):
+            rotation.rollback("db")
+        (tmp_path / "go").touch()
+
+        def rolled_back():
+            try:
+                return rotation.rollback("db").state == "rolled_back"
+            except ConflictError:
+                return False
+
+        wait(rolled_back)
+        assert provider.get_secret("db") == (tmp_path / "target").read_text() == "OLD"
 
 
 @pytest.mark.parametrize(

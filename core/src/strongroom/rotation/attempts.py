@@ -13,6 +13,7 @@ import platform
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from strongroom.rotation.ledger import Record
 
-__all__ = ["Attempt", "attempting", "is_held"]
+__all__ = ["Attempt", "attempting", "is_held", "marking"]
 
+_VARIABLE = "STRONGROOM_ATTEMPT"
+"""In the environment of a program that does a step of an attempt: a killed attempt may leave it running."""
+_current: ContextVar[str | None] = ContextVar("strongroom_rotation_attempt", default=None)
 _ENDED_STATES = frozenset({"Z", "X"})
 _ongoing: set[str] = set()
 """The attempts of this process; those of a forked child's parent have another process id."""
@@ -46,10 +50,18 @@ def attempting() -> Iterator[Attempt]:
         f"{platform.node()}, process {pid}",
     )
     _ongoing.add(one.id)
+    token = _current.set(one.id)
     try:
         yield one
     finally:
+        _current.reset(token)
         _ongoing.discard(one.id)
+
+
+def marking() -> dict[str, str]:
+    """Return the variables that mark a program as one of the attempt of this context, if there is one."""
+    attempt = _current.get()
+    return {} if attempt is None else {_VARIABLE: attempt}
 
 
 def is_held(record: Record, now: datetime) -> bool:
@@ -67,13 +79,27 @@ def _has_ended(attempt: str) -> bool:
     pid = int(number)
     if pid == os.getpid():
         return attempt not in _ongoing
+    ended = bool(started) and _started(pid) != started
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
+        ended = True
     except OSError:
         pass  # it is another user's
-    return bool(started) and _started(pid) != started
+    return ended and not _has_program(attempt)
+
+
+def _has_program(attempt: str) -> bool:
+    """Return whether a program that does a step of `attempt`, or one that it has started, still runs.
+
+    As far as this is known: other systems than Linux do not show it, nor do processes of other users.
+    """
+    mark = f"{_VARIABLE}={attempt}".encode()
+    for process in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in process.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 @cache

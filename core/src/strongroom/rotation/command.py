@@ -10,6 +10,7 @@ from pathlib import Path
 
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.programs import end_program
+from strongroom.rotation.attempts import marking
 from strongroom.rotation.redaction import redact
 
 __all__ = ["CommandRotator"]
@@ -20,7 +21,8 @@ class CommandRotator:
 
     The program reads one JSON object from its standard input: `step` (`apply` or `verify`), `key`, `new`, and
     for `apply` also `old`. The exit code 0 means success. If it fails, its output is the error, without the
-    values. It runs in a process group of its own, which is killed at the deadline.
+    values. It runs in a process group of its own, which is killed at the deadline. If this process is killed
+    meanwhile, nobody goes on with the rotation before the program has ended, either.
 
     Args:
         command: The program and its arguments. A name with a `/` is relative to `folder`, any other is
@@ -74,7 +76,7 @@ class CommandRotator:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
-                env=None if self._environment is None else dict(self._environment),
+                env={**(os.environ if self._environment is None else self._environment), **marking()},
                 start_new_session=True,
             )
         except OSError as error:
