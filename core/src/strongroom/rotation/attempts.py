@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "attempting", "is_held", "marking"]
 
-_VARIABLE = "STRONGROOM_ATTEMPT"
+_VARIABLE = "ROTATION_ATTEMPT"
 """In the environment of a program that does a step of an attempt: a killed attempt may leave it running."""
 _current: ContextVar[str | None] = ContextVar("strongroom_rotation_attempt", default=None)
 _ENDED_STATES = frozenset({"Z", "X"})
