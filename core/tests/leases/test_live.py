@@ -764,6 +764,52 @@ def test_the_ledger_keeps_one_file_a_process_short(state):
     assert LeaseLedger().files() == []
 
 
+def test_a_fork_waits_for_a_file_of_the_ledger_that_is_being_made(state, monkeypatch):
+    """A child that inherits it without knowing it would keep its lock after the parent has died."""
+    making, forking = threading.Event(), threading.Event()
+    new_file, lock = ProcessLedger._new_file, ledger._lock
+
+    class Noting:
+        """The lock, which notes that the fork wants it."""
+
+        def acquire(self, **options):
+            forking.set()
+            return lock.acquire(**options)
+
+        release = lock.release
+        __enter__ = lock.__enter__
+        __exit__ = lock.__exit__
+
+    def slowly(self):
+        made = new_file(self)
+        making.set()
+        forking.wait(5)
+        return made
+
+    monkeypatch.setattr(ledger, "_lock", Noting())
+    monkeypatch.setattr(ProcessLedger, "_new_file", slowly)
+    now = datetime.now(UTC)
+    process = ProcessLedger("spec")
+    lease = Lease("id", "k", {}, now, now + timedelta(hours=1), True)
+    thread = threading.Thread(target=process.issued, args=(lease, None, "app"))
+    thread.start()
+    assert making.wait(300)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            names = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+            os.write(writer, b"%d" % sum(name.endswith(".leases") for name in names))
+        finally:
+            os._exit(0)
+    thread.join(300)
+    os.waitpid(pid, 0)
+    assert os.read(reader, 9) == b"0"
+    process.ended(lease)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_line_that_a_full_disk_cut_short_does_not_spoil_the_next_one(state, monkeypatch, caplog):
     """Nor does a file that could not be written again shorter stay beside the one that it was to replace."""
     now = datetime.now(UTC)

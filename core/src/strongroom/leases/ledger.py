@@ -372,4 +372,5 @@ def _begin_again() -> None:
     _files.clear()
 
 
-renew_after_fork(LeaseLedger, lambda _: _begin_again())
+# A file that is just being made is in no list yet: the child would keep it open, and so its lock.
+renew_after_fork(LeaseLedger, lambda _: _begin_again(), rest=lambda _, take: take(_lock))
