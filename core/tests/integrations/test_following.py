@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from psycopg import OperationalError
+from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -129,6 +129,38 @@ def test_an_event_loop_does_not_wait_for_the_value_after_a_change(registry, back
 
     asyncio.run(run())
     assert backend.was_let_go
+    follower.close()
+
+
+def test_a_cancelled_task_leaves_its_connection_as_any_other_does(registry, monkeypatch):
+    """Also while the server is asked whether its lease still lives: else no transaction would be rolled back."""
+    pool = AsyncConnectionPool("host=127.0.0.1", open=False)
+    follower = psycopg.follow(pool, registry, "app")
+    entered, go, left = threading.Event(), threading.Event(), []
+
+    async def leave(_connection, *given):
+        left.append(given[0])
+
+    def ask(_error):
+        entered.set()
+        assert go.wait(300)
+
+    monkeypatch.setattr(AsyncConnection, "__aexit__", leave)
+    monkeypatch.setattr(follower, "failed", ask)
+    connection = object.__new__(pool.connection_class)
+
+    async def run():
+        await connection.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+        assert not entered.is_set()
+        task = asyncio.create_task(connection.__aexit__(OSError, OSError(), None))
+        assert await asyncio.to_thread(entered.wait, 300)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go.set()
+
+    asyncio.run(run())
+    assert left == [asyncio.CancelledError, OSError]
     follower.close()
 
 

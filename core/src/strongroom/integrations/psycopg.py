@@ -78,8 +78,10 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             error: BaseException | None,
             trace: TracebackType | None,
         ) -> None:
-            follower.failed(error)
-            super().__exit__(kind, error, trace)
+            try:
+                follower.failed(error)
+            finally:
+                super().__exit__(kind, error, trace)
 
     class FollowingAsync(plain_class):  # type: ignore[misc,valid-type]  # as above
         @classmethod
@@ -106,9 +108,11 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             error: BaseException | None,
             trace: TracebackType | None,
         ) -> None:
-            if error is not None:
-                await asyncio.to_thread(follower.failed, error)
-            await super().__aexit__(kind, error, trace)
+            try:
+                if isinstance(error, Exception):  # not that its task is cancelled
+                    await asyncio.to_thread(follower.failed, error)
+            finally:
+                await super().__aexit__(kind, error, trace)
 
     def check(connection: Any) -> None:
         if not follower.may_go_out(stamps.get(connection, BEFORE)):
