@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 from served import ADMIN, Served, spec_of
 from strongroom import CachingMiddleware, SecretProviderRegistry
@@ -252,6 +253,50 @@ class Client:
     def close(self):
         self.connection.close()
         return True
+
+
+def test_writers_of_one_secret_take_turns(served):
+    """Also one that comes after the first has ended, and while the second writes."""
+    server = served(spec_of())
+    kv = server.app.kv
+    asker = SimpleNamespace(tenant=None)
+    writing, most = [], []
+
+    async def run():
+        may_end = [asyncio.Event() for _ in range(3)]
+
+        async def written(*_):
+            number = len(most)
+            writing.append(number)
+            most.append(len(writing))
+            await may_end[number].wait()
+            writing.remove(number)
+            return number, ""
+
+        kv._written = written
+
+        def write():
+            return asyncio.create_task(kv.write(asker, "k", {"data": {"value": "x"}}))
+
+        async def begun(count):
+            while len(most) < count:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0)
+
+        first, second = write(), write()
+        await begun(1)
+        may_end[0].set()
+        await first
+        await begun(2)
+        third = write()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        may_end[1].set()
+        may_end[2].set()
+        await asyncio.gather(second, third)
+
+    server.do(run())
+    assert most == [1, 1, 1]
+    assert kv._writes == {}
 
 
 def test_two_servers_over_one_backend_refuse_each_others_stale_numbers(served):

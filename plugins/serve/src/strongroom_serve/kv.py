@@ -44,6 +44,14 @@ _MOST_LOOKED_THROUGH = 8
 _MOST_REPORTED = 1024
 
 
+class _Turns:
+    """The writers of one secret, one at a time; between two of them the lock is free for a moment."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.writers = 0
+
+
 class KeyValue:
     """The answers to requests that the rules allow; each runs as its client and for its tenant.
 
@@ -56,7 +64,7 @@ class KeyValue:
         self._backend = backend
         self._records = records
         self._numbers = backend.numbers
-        self._writes: dict[Any, asyncio.Lock] = {}
+        self._writes: dict[Place, _Turns] = {}
         self._reported: dict[Place, tuple[int, SecretVersion, int]] = {}
 
     async def read(self, asker: Asker, key: str) -> Answer:
@@ -107,12 +115,14 @@ class KeyValue:
         except ValueError as error:
             return bad_request(str(error))
         place = (asker.tenant, key)
-        lock = self._writes.setdefault(place, asyncio.Lock())
+        turns = self._writes.setdefault(place, _Turns())
+        turns.writers += 1
         try:
-            async with lock:  # the number that is answered belongs to this very write
+            async with turns.lock:  # the number that is answered belongs to this very write
                 number, created = await self._written(asker, key, text, cas)
         finally:
-            if not lock.locked() and self._writes.get(place) is lock:
+            turns.writers -= 1
+            if not turns.writers:
                 del self._writes[place]
         info = version_info(None) | {"created_time": created, "version": number}
         return data_answer(info)
