@@ -764,6 +764,18 @@ def test_the_ledger_keeps_one_file_a_process_short(state):
     assert LeaseLedger().files() == []
 
 
+def test_a_renewal_that_comes_after_the_end_makes_no_file(state):
+    """As one that was under way while the registry was closed: a process without leases has no file."""
+    now = datetime.now(UTC)
+    process = ProcessLedger("spec")
+    lease = Lease("id", "k", {}, now, now + timedelta(hours=1), True)
+    process.issued(lease, None, "app")
+    process.ended(lease)
+    process.renewed(lease)
+    process.ended(lease)
+    assert LeaseLedger().files() == []
+
+
 def test_a_fork_waits_for_a_file_of_the_ledger_that_is_being_made(state, monkeypatch):
     """A child that inherits it without knowing it would keep its lock after the parent has died."""
     making, forking = threading.Event(), threading.Event()

@@ -297,7 +297,7 @@ class ProcessLedger:
             lease.expires_at.astimezone(UTC), lease.renewable, os.getpid(),
             (lease.expires_at - lease.issued_at).total_seconds(), self._issuer,
         )  # fmt: skip
-        self._note(lambda own: self._put(own, entry))
+        self._note(lambda own: self._put(own, entry), is_new=True)
 
     def renewed(self, lease: Lease) -> None:
         """Note the new end of a lease."""
@@ -345,14 +345,15 @@ class ProcessLedger:
     def _new_file(self) -> _OwnFile:
         return _OwnFile(LeaseLedger(self._folder))
 
-    def _note(self, note: Callable[[_OwnFile], object]) -> None:
+    def _note(self, note: Callable[[_OwnFile], object], *, is_new: bool = False) -> None:
         try:
             with _lock:
                 folder = self._folder or state_folder()
                 own = _files.get(folder)
-                if own is None:
+                if own is None and is_new:  # of an older lease nothing is left to be noted without a file
                     own = _files[folder] = self._new_file()
-                note(own)
+                if own is not None:
+                    note(own)
         except (OSError, StrongroomError) as error:
             if not self._warned:
                 self._warned = True
