@@ -141,6 +141,40 @@ def test_a_child_that_was_asked_to_end_is_not_started_again(store, run):
     assert process.stdout.read() == ""
 
 
+BETWEEN = """
+import os, signal, sys
+from strongroom.cli.actions import watched_run
+from strongroom.cli import main
+deprecations, calls = watched_run.deprecations, []
+def counted(found):
+    calls.append(found)
+    if len(calls) == 2: os.kill(os.getpid(), signal.SIGTERM)
+    return deprecations(found)
+watched_run.deprecations = counted
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_between_two_children_ends_it_after_the_cleanup(store, tmp_path):
+    """No child gets it then; the files of secrets are removed, and leases would be revoked."""
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    command = [sys.executable, "-c", BETWEEN, "--spec", str(tmp_path / "strongroom.yaml"), "run", "--watch"]
+    process = subprocess.Popen(
+        [*command, "--", sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(memory)}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "cert-one first-one\n"
+    assert any(memory.iterdir())
+    store.set_secret("password", "second-one")
+    assert process.wait(300) == 128 + signal.SIGTERM
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    process.stdin.close()
+    assert not any(memory.iterdir())
+
+
 ON_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 ENDS_SLOWLY = """
 import os, signal, sys, time

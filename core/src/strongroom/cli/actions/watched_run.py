@@ -79,6 +79,8 @@ def run_watched(
         if keys:
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
             stack.callback(control.stop)
+        # Between two children a signal must not end us before the cleanup, nor get lost.
+        stack.enter_context(handled(dict.fromkeys(_meant(), lambda number, _: control.met.append(number))))
         while True:
             control.take()  # changes until now are in the values below
             environment = handover.environment(control.resolutions)
@@ -87,10 +89,9 @@ def run_watched(
                 *deprecations(control.resolutions),
                 *(one for one in (unmasked, undeclared) if one is not None),
             ]
-            news = "; ".join(one for one in notices if one not in shown)
-            shown.update(notices)
-            if news:
-                settings.warn(news)
+            _warn_once(settings, notices, shown)
+            if control.met:
+                return 128 + control.met[0]
             try:
                 outcome = run_child(words, environment, _masker(control) if texts else None, control)
                 break
@@ -100,6 +101,13 @@ def run_watched(
             if ended is not None:
                 return 128 + ended
     return outcome.end()
+
+
+def _warn_once(settings: GlobalOptions, notices: Sequence[str], shown: set[str]) -> None:
+    news = "; ".join(one for one in notices if one not in shown)
+    shown.update(notices)
+    if news:
+        settings.warn(news)
 
 
 class _Handover:
@@ -156,13 +164,17 @@ def _ended_within(seconds: float) -> int | None:
         raise _SignalledError(number)
 
     try:
-        numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-        meant = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-        with handled(dict.fromkeys(meant, end)):
+        with handled(dict.fromkeys(_meant(), end)):
             time.sleep(seconds)
     except _SignalledError as error:
         return error.number
     return None
+
+
+def _meant() -> list[int]:
+    """Return the signals that ask for an end, without those that are ignored, as by nohup."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class _SignalledError(Exception):

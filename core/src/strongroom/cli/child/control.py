@@ -78,6 +78,8 @@ class ChildControl:
         self._pause = 0.0
         self._restarted = False
         self._started = 0.0
+        self.met: list[int] = []
+        """Signals that came while there was no child, which ask for an end."""
         self._stopped = threading.Event()
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)

@@ -47,6 +47,7 @@ class Control(Protocol):
     reader: int
     number: int | None
     stop_timeout: float
+    met: list[int]
 
     def take(self) -> bool: ...
     def started(self) -> None: ...
@@ -103,6 +104,9 @@ class Child:
                         keyboard_signals_apart(FROM_THE_KEYBOARD, self._send, self._met_typed)
                     )
                 )
+            for number in self.job.control.met if self.job.control is not None else ():
+                self._prefer_end(number)
+                self._send(number)  # as soon as there is a child
             ends: list[int] = []
             try:
                 self._start(ends)
