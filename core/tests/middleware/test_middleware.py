@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
     SecretNotFoundError,
+    SpecError,
     StrongroomError,
     TenantContextError,
     ValidationError,
@@ -35,6 +37,7 @@ from strongroom.errors import (
 )
 from strongroom.hooks import SecretHook
 from strongroom.middleware.prefix import StripPrefixMiddleware
+from strongroom.spec.loader import load_plan
 
 
 @pytest.fixture
@@ -114,6 +117,102 @@ def test_a_json_schema_is_told_by_place_and_rule_without_the_value(inner):
             provider.set_secret("a", bad)
         assert "hunter2" not in str(refused.value)
         assert "7777" not in str(refused.value)
+
+
+@pytest.fixture
+def requests_seen():
+    """Yield the address of a server that answers every GET with a schema, and the paths asked for."""
+    paths: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/schema.json", paths
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda ref: {"$ref": ref},
+        lambda ref: {"properties": {"a": {"items": {"$dynamicRef": ref}}}},
+        lambda ref: {"$schema": "http://json-schema.org/draft-07/schema#", "allOf": [{"$ref": ref}]},
+        lambda ref: {"$id": "http://a.example/b", "properties": {"a": {"$id": "c", "not": {"$ref": ref}}}},
+    ],
+)
+@pytest.mark.parametrize("where", ["server", "file", "inside"])
+def test_a_json_schema_reads_nothing_from_elsewhere(inner, tmp_path, requests_seen, around, where):
+    address, paths = requests_seen
+    (file := tmp_path / "schema.json").write_text("true")
+    rules = around({"server": address, "file": file.as_uri(), "inside": "#/$defs/none"}[where])
+    with pytest.raises(ConfigurationError, match="nothing is read from elsewhere"):
+        ValidationMiddleware(inner, json_schema=rules)
+    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "validation", "json_schema": rules}]}
+    with pytest.raises(SpecError, match=r"middleware\[0\].json_schema: a `\$\w*` of the schema leads to"):
+        SecretProviderRegistry({"version": 1, "pipelines": {"app": pipeline}})
+    assert paths == []
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"$defs": {"text": {"type": "string"}}, "items": {"$ref": "#/$defs/text"}},
+        {"$id": "http://a.example/b", "$defs": {"t": {"$id": "t", "type": "string"}}, "items": {"$ref": "t"}},
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "definitions": {"text": {"type": "string"}},
+            "items": {"$ref": "#/definitions/text"},
+        },
+        {"properties": {"$ref": {"type": "string"}}, "items": {"type": "string"}},
+    ],
+)
+def test_a_json_schema_may_refer_to_itself(inner, rules):
+    provider = ValidationMiddleware(inner, json_schema=rules)
+    provider.set_secret("a", '["b"]')
+    with pytest.raises(ValidationError, match=r"\$\[0\] breaks the schema's 'type'"):
+        provider.set_secret("a", "[1]")
+
+
+def test_a_schema_that_refers_to_itself_for_ever_is_not_taken_for_bad_json(inner):
+    provider = ValidationMiddleware(inner, json_schema={"$ref": "#"})
+    with pytest.raises(ValidationError, match="nested too deeply"):
+        provider.set_secret("a", "{}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"json_schema": {"$schema": 5}}, "json_schema: not a JSON Schema: $.$schema is not text"),
+        (
+            {"json_schema": {"$ref": "#/allOf/x", "allOf": [{}]}},
+            "json_schema: a `$ref` of the schema leads to",
+        ),
+        ({"key_pattern": "["}, "key_pattern: not a regular expression that the package regex takes: "),
+        (
+            {"json_schema": {"type": "hunter2"}},
+            "json_schema: not a JSON Schema: $.type breaks the rule 'anyOf'",
+        ),
+        (
+            {"json_schema": {"items": {"pattern": "["}}},
+            "json_schema: not a JSON Schema: $.items.pattern breaks",
+        ),
+    ],
+)
+def test_a_wrong_rule_is_a_mistake_of_the_spec(rule, expected):
+    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "validation", **rule}]}
+    with pytest.raises(SpecError) as refused:
+        load_plan({"version": 1, "pipelines": {"app": pipeline}}, look_up=False)
+    assert f"pipelines.app.middleware[0].{expected}" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 class Flaky:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
 from strongroom.keys import check_key, check_value, distinct
 from strongroom.middleware.base import Middleware
-from strongroom.patterns import compiled, mismatch
+from strongroom.patterns import compiled, mismatch, place, schema_validator
 from strongroom.providers import Lease
 
 __all__ = ["ValidationMiddleware"]
@@ -145,17 +145,15 @@ class ValidationMiddleware(Middleware):
     def _check_json(self, key: str, value: str) -> None:
         try:
             data = json.loads(value)
-            broken = next(self._schema.iter_errors(data), None)
-            # jsonschema quotes the value in its messages: only the place and the rule are shown.
-            problem = broken and f"{_place(broken.absolute_path)} breaks the schema's {broken.validator!r}"
         except (ValueError, RecursionError):
-            problem = "it is not JSON text"
-        if problem:
-            raise _broken(key, problem)
-
-
-def _place(path: Iterable[str | int]) -> str:
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+            raise _broken(key, "it is not JSON text") from None
+        try:
+            broken = next(self._schema.iter_errors(data), None)
+        except RecursionError:
+            raise _broken(key, "it, or the schema, is nested too deeply") from None
+        if broken is not None:
+            # jsonschema quotes the value in its messages: only the place and the rule are shown.
+            raise _broken(key, f"{place(broken.absolute_path)} breaks the schema's {broken.validator!r}")
 
 
 def _broken(key: str, why: str) -> ValidationError:
@@ -172,24 +170,10 @@ def _key_check(pattern: str) -> Callable[[str], str | None]:
 
 def _schema_validator(rules: Mapping[str, Any]) -> Any:
     try:
-        import jsonschema
+        return schema_validator(rules)
     except ImportError as error:
         raise ConfigurationError(
             "validation: json_schema needs the package jsonschema", hint="pip install jsonschema"
         ) from error
-    schema = dict(rules)
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ConfigurationError(f"validation: json_schema is not a JSON Schema: {error.message}") from error
-    # jsonschema matches patterns by `re`, which nothing can stop.
-    extend: Any = jsonschema.validators.extend  # it has no types
-    return extend(kind, {"pattern": _schema_pattern})(schema)
-
-
-def _schema_pattern(_validator: Any, pattern: str, text: Any, _schema: Any) -> Iterator[Exception]:
-    import jsonschema
-
-    if isinstance(text, str) and (why := mismatch(pattern, text, anywhere=True)) is not None:
-        yield jsonschema.ValidationError(why)
+    except ValueError as error:
+        raise ConfigurationError(f"validation: json_schema: {error}") from None

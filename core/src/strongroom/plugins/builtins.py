@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from strongroom.patterns import compiled, schema_validator
 from strongroom.plugins.descriptors import Plugin, RotatorPlugin
 from strongroom.plugins.hookspecs import hookimpl
 from strongroom.plugins.webhook_key import signing_key
@@ -250,7 +251,8 @@ class ValidationConfig(_Config):
     )
     forbid: list[str] = Field(default=[], description="Values that are refused, whatever their case.")
     json_schema: dict[str, Any] | None = Field(
-        default=None, description="A JSON Schema that accepts the value, which must be JSON text."
+        default=None,
+        description="A JSON Schema that accepts the value, which must be JSON text; a `$ref` stays inside.",
     )
 
     rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_least_and_most"})
@@ -261,6 +263,29 @@ class ValidationConfig(_Config):
             message = "min_length is above max_length"
             raise ValueError(message)
         return self
+
+    @field_validator("key_pattern")
+    @classmethod
+    def _is_pattern(cls, key_pattern: str | None) -> str | None:
+        if key_pattern is not None:
+            try:
+                compiled(key_pattern)
+            except ValueError as error:
+                message = f"not a regular expression that the package regex takes: {error}"
+                raise ValueError(message) from None
+        return key_pattern
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_schema(cls, json_schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if json_schema is not None:
+            try:
+                schema_validator(json_schema)
+            except ImportError:
+                return json_schema  # told as the middleware is made; a spec is checked elsewhere, too
+            except ValueError as error:
+                raise PydanticCustomError("asked_for", "{why}", {"why": str(error)}) from None
+        return json_schema
 
 
 @hookimpl
