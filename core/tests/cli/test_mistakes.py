@@ -67,6 +67,23 @@ def here(tmp_path, monkeypatch, capfd):
         (["--spec", "nope.yaml", "list"], 2, "the spec file nope.yaml does not exist"),
         (["--spec", ".", "list"], 2, "the spec . is a folder; name the file in it: strongroom.yaml"),
         (["get", "DATABASE_PASWORD"], 3, "did you mean 'DATABASE_PASSWORD'?"),
+        *(
+            (words, 2, f"Invalid value for '{name}': the path is empty; see `strongroom")
+            for name, words in {
+                "--spec": ["--spec", "", "list"],
+                "FILE": ["import", ""],
+                "TEMPLATE": ["render", ""],
+                "-o' / '--output": ["render", "plain.j2", "-o", ""],
+                "[PATH]...": ["audit", "verify", ""],
+                "[PATH]": ["audit", "tail", ""],
+                "--key-file": ["audit", "verify", "--key-file", ""],
+                "--new-key-file": ["rekey", "--new-key-file", ""],
+                "--from": ["init", "--force", "--from", ""],
+                "--socket": ["serve", "--socket", ""],
+            }.items()
+        ),
+        (["backup", ""], 2, "Invalid value for 'FILE': the path is empty"),
+        (["restore", ""], 2, "Invalid value for 'FILE': the path is empty"),
         (["get", "zzz"], 3, "secret 'zzz' not found; `strongroom list` shows what is stored"),
         (["delete", "DATABASE_PASSWORD"], 3, "declares by this name is at the key 'database/password'"),
         (["mv", "DATABASE_PASSWORD", "x"], 3, "declares by this name is at the key 'database/password'"),

@@ -14,6 +14,7 @@ from strongroom.errors import ConfigurationError, SecretNotFoundError, SpecError
 from strongroom.plugins.builtins import AuditConfig, CachingConfig, PrefixConfig, ReadOnlyConfig, RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
+from strongroom.spec.locate import find_plan
 from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
 from strongroom_memory.config import MemoryConfig
 
@@ -151,6 +152,29 @@ def test_whoever_changes_the_options_of_a_component_changes_them_for_nobody_else
     again = component.resolved()
     assert {name: again[name] for name in rules} == rules
     assert again["max_length"] != 1
+
+
+@pytest.mark.parametrize("written", ['""', '"${env:T_PATH:-}"', '"${file:empty}"'])
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ("provider: {type: file, file_path: EMPTY, key_file: k}", "provider.file_path"),
+        ("provider: {type: file, file_path: f, key_file: EMPTY}", "provider.key_file"),
+        ("provider: {type: directory, path: EMPTY}", "provider.path"),
+        ("provider: {type: memory}, hooks: [{type: audit, path: [a, EMPTY]}]", "hooks[0].path"),
+    ],
+)
+def test_an_empty_path_is_not_taken_for_the_specs_folder(tmp_path, monkeypatch, options, place, written):
+    (tmp_path / "empty").touch()
+    monkeypatch.setenv("T_PATH", "set")
+    path = tmp_path / "s.yaml"
+    path.write_text(f"version: 1\npipelines: {{app: {{{options.replace('EMPTY', written)}}}}}\n")
+    if "env" in written:
+        find_plan(path)  # what is remembered of a good path must not answer for an empty one
+        monkeypatch.setenv("T_PATH", "")
+    with pytest.raises(SpecError) as refused:
+        SecretProviderRegistry(path)
+    assert f"pipelines.app.{place}: the path is empty; the spec's folder is '.'" in str(refused.value)
 
 
 @pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])

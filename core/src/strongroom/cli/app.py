@@ -13,7 +13,7 @@ from strongroom._version import __version__
 from strongroom.cli import completions, errors
 from strongroom.cli.context import INTERRUPTED, GlobalOptions, run_guarded, wants_json
 
-__all__ = ["Command", "command", "run_app"]
+__all__ = ["Command", "FilePath", "command", "run_app"]
 
 # The help is here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
@@ -69,6 +69,16 @@ _OTHER_WORDS = {
 }
 _WITHOUT_COUNTERPART = ("config", "help", "login", "logout", "version")
 _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
+
+
+class FilePath(click.Path):
+    """A path that is not empty: a variable that is not set would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return `value` as `click.Path` does; an empty one is a usage error."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Command(click.Command):
@@ -161,6 +171,7 @@ class _Group(click.Group):
 @click.option(
     "--spec",
     metavar="PATH",
+    type=FilePath(),
     shell_complete=completions.files,
     help="The spec file; else STRONGROOM_SPEC, else strongroom.yaml here or above.",
 )

@@ -156,7 +156,7 @@ def _take_option(
         options[flags[word]] = True
         return True
     value = next(words, None) if word in values else None
-    if value is None or value.startswith("-"):
+    if not value or value.startswith("-"):
         return False
     options[values[word]] = value
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -228,11 +229,27 @@ def _wrong_even_so(value: object, kind: str) -> bool:
 def _model_of(config: type[BaseModel], data: dict[str, Any]) -> BaseModel | ModelErrors:
     """Return the options as the plugin's model, or what is wrong with them."""
     try:
-        return config.model_validate_json(json.dumps(data), strict=True)
+        model = config.model_validate_json(json.dumps(data), strict=True)
+        return _empty_paths(config, data) or model
     except ValidationError as error:
         return complaints_of(error)
     except Exception as error:  # noqa: BLE001  # a plugin's own validator may raise anything; its text could hold a value
         return [((), "plugin", f"the plugin's own check failed with {type(error).__name__}")]
+
+
+def _empty_paths(config: type[BaseModel], data: Mapping[str, Any]) -> ModelErrors:
+    """Return an error for each path that is empty: it would mean the spec's folder, and all that is in it."""
+    empty: ModelErrors = []
+    for field, info in config.model_fields.items():
+        name = info.alias or field
+        given = data.get(name)
+        if _holds_path(info.annotation) and (given == "" or (isinstance(given, list) and "" in given)):
+            empty.append(((name,), "asked_for", "the path is empty; the spec's folder is '.'"))
+    return empty
+
+
+def _holds_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(_holds_path, typing.get_args(annotation)))
 
 
 def _validated(

@@ -45,6 +45,8 @@ def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it is in a li
     if kinds & _TEXT:
         return _text(text, rule)
     if "path" in kinds:
+        if not text:
+            raise UnfitError
         return PathText(text)
     if lone and "boolean" in kinds and text in {"true", "false"} and len(kinds - {"none"}) == 1:
         return text == "true"

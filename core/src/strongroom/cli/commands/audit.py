@@ -26,7 +26,7 @@ from strongroom.audit.query import (
 )
 from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import completions, errors, output
-from strongroom.cli.app import COMMANDS, Command
+from strongroom.cli.app import COMMANDS, Command, FilePath
 from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def audit_command() -> None:
 
 
 @audit_command.command("verify", cls=Command, short_help="Check that the logs are what was written to them.")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
-@click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=FilePath(), shell_complete=completions.files)
+@click.option("--key-file", metavar="F", type=FilePath(path_type=Path), help="The file that holds the key.")
 @click.option("--allow-unanchored", is_flag=True, help="Accept a log that has lost its head.")
 @click.option(
     "--first",
@@ -178,7 +178,7 @@ def _filter(**given: str | None) -> Filter:
 
 
 @audit_command.command("show", cls=Command, short_help="Show lines of the audit trail.")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=FilePath(), shell_complete=completions.files)
 @_filters
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
 @click.pass_obj
@@ -202,7 +202,7 @@ def show_command(
 
 
 @audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
-@click.argument("path", required=False, shell_complete=completions.files)
+@click.argument("path", required=False, type=FilePath(), shell_complete=completions.files)
 @_filters
 @click.option(
     "-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="How many lines to begin with."
@@ -230,7 +230,7 @@ def tail_command(
 
 
 @audit_command.command("stats", cls=Command, short_help="Count who did what to which secret.")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=FilePath(), shell_complete=completions.files)
 @_filters
 @click.option(
     "--never-read-days",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command("backup")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @all_tenants_option
 def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_tenants: bool) -> None:

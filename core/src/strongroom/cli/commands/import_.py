@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.actions.transfer import move, report
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath(path_type=Path))
 @click.option(
     "--prefix", metavar="P", default="", help="Put P before the names that the spec does not declare."
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.cli import completions, output
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.detect import guess_type, is_setting, suggested_pipelines
 from strongroom.cli.errors import UsageError
@@ -59,6 +59,7 @@ _NO_SECRETS = """
     "--from",
     "source",
     metavar=".env",
+    type=FilePath(),
     shell_complete=completions.files,
     help="Store the names and values in this file.",
 )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.cli import errors, output
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
 
 
 @command("plugins", context_settings={"ignore_unknown_options": True})
-@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), help="Where `new` writes.")
+@click.option("--into", metavar="DIR", type=FilePath(path_type=Path), help="Where `new` writes.")
 @click.argument("action", type=click.Choice(["new", "kit-exec"]), required=False)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def plugins_command(

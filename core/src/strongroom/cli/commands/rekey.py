@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.embedded_store import all_tenants_option, report
 from strongroom.cli.errors import UsageError
 from strongroom.cli.output import counted, progress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--new-key-file",
     metavar="F",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="Take the new key from F, which is made if it is missing; otherwise a new key is generated.",
 )
 @click.option("--values", is_flag=True, help="Encrypt again what the encryption middleware wrote.")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from strongroom.cli.actions.render import render_file
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.context import GlobalOptions
 
 __all__ = ["render_command"]
 
 
 @command("render")
-@click.argument("template", type=click.Path(allow_dash=True))
+@click.argument("template", type=FilePath(allow_dash=True))
 @click.option(
-    "-o", "--output", "target", metavar="FILE", type=click.Path(), help="Write to FILE, with mode 0600."
+    "-o", "--output", "target", metavar="FILE", type=FilePath(), help="Write to FILE, with mode 0600."
 )
 def render_command(settings: GlobalOptions, *, template: str, target: str | None) -> None:
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.

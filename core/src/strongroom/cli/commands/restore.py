@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @command("restore")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath(path_type=Path))
 @click.option(
     "--key-file",
     metavar="F",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="The key that FILE needs, if it is older than the store's.",
 )
 @all_tenants_option

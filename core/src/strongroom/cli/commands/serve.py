@@ -6,7 +6,7 @@ import click
 
 from strongroom.cli import completions
 from strongroom.cli.actions.serve import serve
-from strongroom.cli.app import command
+from strongroom.cli.app import FilePath, command
 from strongroom.cli.context import GlobalOptions
 
 __all__ = ["serve_command"]
@@ -14,7 +14,11 @@ __all__ = ["serve_command"]
 
 @command("serve")
 @click.option(
-    "--socket", metavar="PATH", shell_complete=completions.files, help="Listen at this Unix socket."
+    "--socket",
+    metavar="PATH",
+    type=FilePath(),
+    shell_complete=completions.files,
+    help="Listen at this Unix socket.",
 )
 @click.option("--listen", metavar="HOST:PORT", help="Listen at this address.")
 def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | None) -> int:
