@@ -350,6 +350,39 @@ def test_what_cannot_be_written_to_standard_output_is_told(here, words):
     assert (done.returncode, closed.returncode) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["set", "new", "value"], 0),
+        (["run", "--", "true"], 0),
+        (["run", "--", "sh", "-c", "exit 9"], 9),
+        (["get", "absent"], 3),
+        (["delete", "absent"], 3),
+        (["audit", "verify", "absent"], 2),
+        (["chek"], 2),
+    ],
+)
+def test_a_warning_that_cannot_be_written_stops_nothing(here, words, code):
+    here("set", "PORT", "80")  # `run` warns that it is not masked
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-m", "strongroom", *words], stderr=full, check=False)
+    assert done.returncode == code
+    if words[0] == "set":
+        assert here("get", "new").out == "value"
+
+
+@pytest.mark.parametrize(
+    "words", [["set", "new"], ["import", "-"], ["import", "-", "--format", "json"], ["render", "-"]]
+)
+def test_what_cannot_be_read_from_standard_input_is_told(here, words):
+    command = [sys.executable, "-m", "strongroom", *words]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert closed.stderr == "error: standard input: Bad file descriptor\n"
+    assert closed.returncode == 1
+
+
 @pytest.mark.parametrize("spec", [None, "version: 1\npipelines: {a: {provider: {type: memory}}}\n"])
 def test_an_export_of_nothing_says_why(here, monkeypatch, tmp_path, spec):
     if spec is None:

@@ -131,9 +131,9 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
         return errors.UNEXPECTED
     except OSError as error:
         _close_stdout()
-        return _report(error, settings)
+        return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
-        return _report(error, settings)
+        return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     finally:
         warnings.showwarning = shown
     return code
@@ -152,13 +152,6 @@ def _show_warning(
         settings.warn(str(message))
     else:
         shown(message, category, *place, **more)
-
-
-def _report(error: Exception, settings: GlobalOptions) -> int:
-    try:
-        return errors.print_error(error, as_json=settings.json, debug=settings.debug)
-    except BrokenPipeError:  # nobody reads stderr either
-        return errors.exit_code(error)
 
 
 def _close_stdout() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 
 from strongroom import errors
@@ -140,11 +141,13 @@ def _one_line(text: str) -> str:
 
 
 def _write(line: str) -> None:
-    try:
-        sys.stderr.write(line + "\n")
-    except UnicodeEncodeError:  # a lone surrogate, out of a path or an argument
-        sys.stderr.write(ascii(line) + "\n")
-    sys.stderr.flush()
+    """Write to stderr; a command does its work, and ends with its own code, even if that is full."""
+    with suppress(OSError):
+        try:
+            sys.stderr.write(line + "\n")
+        except UnicodeEncodeError:  # a lone surrogate, out of a path or an argument
+            sys.stderr.write(ascii(line) + "\n")
+        sys.stderr.flush()
 
 
 def _traceback(error: BaseException) -> Iterator[str]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from strongroom.cli import errors
+from strongroom.cli.standard_streams import read_stdin
 
 __all__ = ["read_value"]
 
@@ -24,7 +25,7 @@ def read_value(key: str, warn: Callable[[str], object], *, raw: bool, allow_empt
     """
     if sys.stdin.isatty():
         return _asked(key, raw=raw, allow_empty=allow_empty)
-    data = sys.stdin.buffer.read()
+    data = read_stdin()
     text = _decoded(data)
     if text is None:
         raise errors.UsageError("stdin is not UTF-8 text", hint="encode it first, for example with base64")

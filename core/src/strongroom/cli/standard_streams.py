@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["closed_at_start", "fill_closed"]
+__all__ = ["closed_at_start", "fill_closed", "read_stdin"]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _MODES = ((_STDIN, os.O_WRONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_RDONLY))
@@ -35,3 +35,16 @@ def fill_closed() -> None:
 def closed_at_start() -> frozenset[int]:
     """Return the numbers of those that were closed."""
     return frozenset(_CLOSED)
+
+
+def read_stdin() -> bytes:
+    """Return all of standard input.
+
+    Raises:
+        OSError: It cannot be read; its `filename` says that it is standard input.
+    """
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        error.filename = "standard input"
+        raise

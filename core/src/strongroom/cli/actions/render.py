@@ -6,10 +6,10 @@ It does without click; `commands/render.py` has the options.
 from __future__ import annotations
 
 import errno
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.cli import errors, output
+from strongroom.cli.standard_streams import read_stdin
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
 
 def _source(template: str) -> str:
     if template == "-":
-        data = sys.stdin.buffer.read()
+        data = read_stdin()
     else:
         try:
             with open(template, "rb") as file:  # noqa: PTH123  # pathlib takes long to import

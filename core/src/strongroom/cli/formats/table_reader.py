@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.ciphertext import refuse_ending, refuse_sealed_file, refuse_sealed_values
+from strongroom.cli.standard_streams import read_stdin
 
 if TYPE_CHECKING:
     from strongroom.cli.formats.dotenv_file import Assignment
@@ -300,7 +300,7 @@ def _is_merge(key: Any) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        data = read_stdin() if str(path) == "-" else path.read_bytes()
     except FileNotFoundError:
         data = None
     if data is None:
