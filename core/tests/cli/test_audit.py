@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,10 @@ import pytest
 from strongroom import AuditLoggingHook, SecretProviderRegistry, TenantContext
 from strongroom.audit import because
 from strongroom.audit.query import Filter, count_uses, entries, follow, parse_time, read_since
+from strongroom.audit.serialization import NOTE
 from strongroom.cli import output
 from strongroom.cli.app import run_app
+from strongroom.cli.commands.audit import OPERATIONS
 from strongroom.errors import AuditError, StrongroomError
 
 SPEC = """\
@@ -115,6 +118,9 @@ def test_a_log_that_lost_its_beginning_does_not_verify(audited):
     audited("audit", "verify", "--allow-unanchored", expected=6)
     audited("audit", "verify", "--first", "6", expected=6)
     assert "ok, 1 entry from number 7" in audited("audit", "verify", "--first", "7").stdout
+    audited("audit", "verify", "--first", "8")  # nothing has been written since
+    beyond = audited("audit", "verify", "--first", "9", "--allow-unanchored", expected=6).stdout
+    assert "NOT OK: entry 9, from which on all must exist, is not there: the last one is 7" in beyond
     looked = audited("doctor", expected=7).stdout
     assert "unchanged" not in looked
     assert "entries 1 to 6" in looked
@@ -144,6 +150,19 @@ def test_show_filters_and_shows_no_control_character(audited):
     assert [one["key"] for one in report["entries"]] == ["database/password"]
     assert audited("audit", "show", "--since", "2000-01-01", "--key", "api/*").stdout.count("api/key") == 1
     assert "not a time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
+
+
+@pytest.mark.parametrize("command", ["show", "tail", "stats"])
+@pytest.mark.parametrize(("option", "word"), [("--outcome", "deny"), ("--operation", "read")])
+def test_a_misspelt_filter_does_not_look_as_if_nothing_had_been_done(audited, command, option, word):
+    said = audited("audit", command, option, word, expected=2).stderr
+    assert f"Invalid value for '{option}': '{word}' is not one of" in said
+
+
+def test_the_operations_that_can_be_selected_are_all_that_there_are():
+    page = Path(__file__).parents[3].joinpath("docs/reference/events.md").read_text()
+    (row,) = re.findall(r"^\| `operation` .*$", page, re.MULTILINE)
+    assert set(re.findall(r"`([a-z]+)`", row)) - {"operation", "str"} == set(OPERATIONS) - {NOTE}
 
 
 def test_show_fits_a_terminal_of_eighty_columns(audited, monkeypatch, capfd):

@@ -78,7 +78,8 @@ def verify_audit_log(
             purpose.
 
     Returns:
-        One report on all of them. A log that begins later than with `first` is not whole.
+        One report on all of them. A log that begins later than with `first` is not whole, nor is one that
+        ends before the entry ahead of it.
 
     Raises:
         ConfigurationError: There is no such log and no head of one, or no key.
@@ -127,6 +128,11 @@ def verify_pieces(
             if at and reports[-2].ok and checker.follows:
                 # Where a piece ends is known from how the next one begins.
                 reports[-2] = replace(reports[-2], anchored=True, reason=None)
+        if reports[-1].ok and first > reports[-1].last + 1:
+            # A number that is too high would excuse the loss of what was not removed on purpose.
+            end = f"the last one is {reports[-1].last}"
+            reason = f"entry {first}, from which on all must exist, is not there: {end}"
+            reports[-1] = replace(reports[-1], ok=False, anchored=False, reason=reason)
         return [(piece.name, report) for piece, report in zip(pieces, reports, strict=True)]
 
 

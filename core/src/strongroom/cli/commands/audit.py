@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
@@ -24,14 +24,21 @@ from strongroom.audit.query import (
     read_since,
     started_at,
 )
+from strongroom.audit.serialization import NOTE
 from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import COMMANDS, Command, FilePath
 from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order
+from strongroom.hooks import Outcome
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
 
+# A misspelt one would select nothing, as if nothing had been done. A test compares them with the page.
+OPERATIONS: Final = (
+    *("get", "set", "delete", "list", "describe", "history", "stage", "promote", "discard", "rotate"),
+    *("watch", "change", "issue", "renew", "revoke", "backup", "restore", "rekey", NOTE),
+)
 _COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
 
 
@@ -141,10 +148,16 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--tenant", "of_tenant", metavar="ID", help="Only what was done for this tenant."),
             click.option("--actor", metavar="NAME", help="Only what this actor did."),
             click.option(
-                "--operation", metavar="NAME", help="Only this operation: get, set, delete, list, …"
+                "--operation",
+                metavar="NAME",
+                type=click.Choice(OPERATIONS),
+                help="Only this operation: get, set, delete, list, …",
             ),
             click.option(
-                "--outcome", metavar="NAME", help="Only this outcome: ok, not_found, denied, error, vetoed."
+                "--outcome",
+                metavar="NAME",
+                type=click.Choice(get_args(Outcome)),
+                help="Only this outcome: ok, not_found, denied, error, vetoed.",
             ),
             click.option("--since", metavar="TIME", help="ISO 8601, or how long ago: 30m, 2h, 7d."),
             click.option("--until", metavar="TIME", help="As --since."),
