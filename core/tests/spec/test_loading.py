@@ -14,6 +14,7 @@ from strongroom.errors import ConfigurationError, SecretNotFoundError, SpecError
 from strongroom.plugins.builtins import AuditConfig, CachingConfig, PrefixConfig, ReadOnlyConfig, RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
+from strongroom.spec.loader import _SAMPLES
 from strongroom.spec.locate import find_plan
 from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
 from strongroom_memory.config import MemoryConfig
@@ -154,6 +155,73 @@ def test_whoever_changes_the_options_of_a_component_changes_them_for_nobody_else
     assert again["max_length"] != 1
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [
+        ("memory", "pipelines.app: expected a mapping, such as {provider: {type: memory}}"),
+        ("{provider: memory}", "pipelines.app.provider: expected a mapping, such as {type: memory}"),
+        ("{provider: {type: }}", "provider.type: expected text, and nothing is given"),
+        ("{provider: {type: [memory]}}", "provider.type: expected text"),
+        ("{provider: {type: 5}}", "provider.type: expected text; quote it"),
+        ("{provider: {type: file, file_path: }}", "file_path: expected text, and nothing is given"),
+        ("{provider: {type: memory}, middleware: caching}", "expected a list, such as [{type: caching}]"),
+        ("{provider: {type: memory}, middleware: [caching]}", "expected a mapping, such as {type: caching}"),
+        ("{provider: {type: memory}, hooks: [audit]}", "expected a mapping, such as {type: audit}"),
+        (
+            "{provider: {type: memory}, middleware: [{type: caching, l2: redis}]}",
+            "l2: a component needs its `type`, as in {type: NAME}",
+        ),
+    ],
+)
+def test_another_shape_than_expected_is_told_with_an_example(tmp_path, pipeline, expected):
+    (found,) = problems(tmp_path, f"version: 1\npipelines: {{app: {pipeline}}}\n", look_up=False)
+    assert found.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("secrets: [A]", "secrets: expected a mapping, such as {NAME: {key: a/key}}"),
+        ("secrets: {A: {generate: true}}", "generate: expected a mapping, such as {length: 32}"),
+        ("secrets: {A: {rotate: {command: ./x}}}", "expected a list, such as [./program, --option]"),
+        ("routes: {a/: app}", "routes: expected a list, such as [{prefix: a/, pipeline: app}]"),
+        (
+            "secrets: {1a: {key: a}}",
+            "secrets.1a: a name that is not allowed here; letters, digits and '_', not",
+        ),
+        (
+            "secrets: {A: {rotate: {rotator: {type: http, url: x, hmac_key: '0123456789'}}}}",
+            "url: expected an address that begins with http:// or https://",
+        ),
+        ("serve: {socket_mode: '9', clients: []}", "socket_mode: expected text that matches '^0?[0-7]{3}$'"),
+    ],
+)
+def test_a_wrong_section_is_told_in_our_own_words_with_an_example(tmp_path, more, expected):
+    (found,) = problems(tmp_path, f"{MEMORY}{more}\n")
+    assert expected in found
+
+
+def test_the_examples_in_messages_are_right():
+    """Each is good where its message is shown."""
+    for place, sample in _SAMPLES:
+        pipelines = {name: {"provider": {"type": "memory"}} for name in ("app", "other")}
+        at = whole = {"version": 1, "pipelines": pipelines}
+        for index, one in enumerate(place):
+            name = one if one != "*" else {"secrets": "A", "profiles": "test"}.get(place[0], "new")
+            if isinstance(at, list):
+                at.append(yaml.safe_load(sample))
+            elif index == len(place) - 1:
+                at[name] = yaml.safe_load(sample)
+            else:
+                is_list = place[index + 1] == "*" and one in {"middleware", "hooks", "routes"}
+                at = at.setdefault(name, [] if is_list else {})
+        for pipeline in pipelines.values() if whole["pipelines"] is pipelines else ():
+            if "fallback" not in pipeline:
+                pipeline.setdefault("provider", {"type": "memory"})
+        whole.setdefault("default", "app")
+        load_plan(whole, look_up=False)
+
+
 @pytest.mark.parametrize("written", ['""', '"${env:T_PATH:-}"', '"${file:empty}"'])
 @pytest.mark.parametrize(
     ("options", "place"),
@@ -180,7 +248,7 @@ def test_an_empty_path_is_not_taken_for_the_specs_folder(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])
 def test_the_version_is_the_number_one(tmp_path, version):
     assert problems(tmp_path, MEMORY.replace("version: 1", f"version: {version}")) == [
-        "1:10: version: expected 1"
+        "1:10: version: expected 1" + (", without quotes" if version == "'1'" else "")
     ]
 
 

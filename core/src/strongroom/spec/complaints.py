@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from strongroom.plugins import did_you_mean
 from strongroom.spec.document import Path as NodePath
 
-__all__ = ["ModelErrors", "complaints_of", "scrubbed", "unknown_key", "with_nearest"]
+__all__ = ["ModelErrors", "complaints_of", "scrubbed", "unknown_key", "with_hint"]
 
 ModelErrors = list[tuple[NodePath, str, str]]
 """For each error: its place, pydantic's name for it, and our message."""
@@ -48,6 +48,7 @@ _OF_THE_MODEL = frozenset(
 """What pydantic says of these tells what the model asks for, and never what it was given."""
 _PLAIN = {
     "Input should be ": "expected ",
+    "String should match pattern ": "expected text that matches ",
     "expected greater than or equal to": "expected at least",
     "expected less than or equal to": "expected at most",
     "expected greater than": "expected more than",
@@ -55,6 +56,7 @@ _PLAIN = {
 """Words of pydantic, and the words that we use instead."""
 _COUNTED = re.compile(r"^\w+ should have (at least|at most) (\d+ \w+)\b.*$")
 _ADDRESSES = {
+    "https?": "http:// or https://",
     "[hH][tT][tT][pP][sS]?": "http:// or https://",
     "[hH][tT][tT][pP][sS]": "https://",
     "postgres(ql)?": "postgresql://",
@@ -77,8 +79,13 @@ def unknown_key(key: str, names: set[str]) -> str:
     return f"unknown key; {known}"
 
 
-def with_nearest(kind: str, message: str, value: object) -> str:
-    """Add the name that was most likely meant to a message that lists the names allowed."""
+def with_hint(kind: str, message: str, value: object) -> str:
+    """Add to a message what `value` shows: the name that was most likely meant, or that nothing is given."""
+    if kind == "string_type" and not isinstance(value, bool | int | float):
+        # Quotes do not help here.
+        return "expected text, and nothing is given" if value is None else "expected text"
+    if kind == "literal_error" and message == "expected 1" and value == "1":
+        return "expected 1, without quotes"
     if kind not in {"literal_error", "enum"} or not isinstance(value, str):
         return message
     hint = did_you_mean(value, _QUOTED.findall(message), otherwise="")

@@ -75,7 +75,9 @@ class ComponentLoader:
             self._complain(node, path, where, message)
         for name, inner in parts_of(plugin, node):
             if not inner.type:
-                self._problems.add(inner.node, (*path, name), "a component needs its `type`")
+                self._problems.add(
+                    inner.node, (*path, name), "a component needs its `type`, as in {type: NAME}"
+                )
             else:
                 self.load(inner.kind, inner.node, (*path, name))
         return self.plan_of(kind, plugin, node, path)

@@ -12,7 +12,7 @@ from strongroom.errors import ConfigurationError
 from strongroom.keys import cannot_start_key
 from strongroom.plugins import PluginFinder, did_you_mean, finder
 from strongroom.spec import models
-from strongroom.spec.complaints import complaints_of, unknown_key, with_nearest
+from strongroom.spec.complaints import complaints_of, unknown_key, with_hint
 from strongroom.spec.component_loader import ComponentLoader
 from strongroom.spec.document import Node, Problem
 from strongroom.spec.document import Path as NodePath
@@ -91,7 +91,43 @@ def load_plan(
 
 
 _DECLARATION = len(("secrets", "NAME"))
+_NAMES = {
+    "pipelines": "up to 64 letters, digits, '_', '.' and '-', not beginning with '.' or '-'",
+    "secrets": "letters, digits and '_', not beginning with a digit",
+}
+_SAMPLES = (
+    (("pipelines",), "{app: {provider: {type: memory}}}"),
+    (("pipelines", "*"), "{provider: {type: memory}}"),
+    (("pipelines", "*", "provider"), "{type: memory}"),
+    (("pipelines", "*", "fallback"), "{pipelines: [app, other]}"),
+    (("pipelines", "*", "middleware"), "[{type: caching}]"),
+    (("pipelines", "*", "middleware", "*"), "{type: caching}"),
+    (("pipelines", "*", "hooks"), "[{type: audit}]"),
+    (("pipelines", "*", "hooks", "*"), "{type: audit}"),
+    (("hooks",), "[{type: audit}]"),
+    (("hooks", "*"), "{type: audit}"),
+    (("routes",), "[{prefix: a/, pipeline: app}]"),
+    (("routes", "*"), "{prefix: a/, pipeline: app}"),
+    (("secrets",), "{NAME: {key: a/key}}"),
+    (("secrets", "*"), "{key: a/key}"),
+    (("secrets", "*", "generate"), "{length: 32}"),
+    (("secrets", "*", "rotate"), "{command: [./program, --option]}"),
+    (("secrets", "*", "rotate", "command"), "[./program, --option]"),
+    (("secrets", "*", "rotate", "verify"), "[./program, --option]"),
+    (("secrets", "*", "groups"), "[web]"),
+    (("profiles",), "{test: {default: app}}"),
+    (("profiles", "*"), "{default: app}"),
+)
+"""What belongs to a place, for those who wrote something of another shape there."""
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
+
+
+def _sample_of(loc: NodePath) -> str | None:
+    """Return an example of what belongs to `loc`, if there is one."""
+    for place, sample in _SAMPLES:
+        if len(place) == len(loc) and all(one in {"*", part} for one, part in zip(place, loc, strict=True)):
+            return sample
+    return None
 
 
 class _Loader(Problems):
@@ -155,15 +191,21 @@ class _Loader(Problems):
     def add_pydantic(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
         if loc and loc[-1] == "[key]":
             parent, key = root.at(loc[:-2]), str(loc[-2])
-            self.add(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
+            self.add(parent, loc[:-1], f"a name that is not allowed here; {_NAMES[str(loc[0])]}", key=key)
         elif kind == "extra_forbidden":
             parent, key = root.at(loc[:-1]), str(loc[-1])
             self.add(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
         else:
             node = root.at(loc)
-            if loc[:1] == ("secrets",) and len(loc) == _DECLARATION and message == "expected a mapping":
-                message += f"; {FROM_ENVIRONMENT}" if references_in(node.value) else ", such as {key: a/key}"
-            self.add(node, loc, with_nearest(kind, message, node.value))
+            message = with_hint(kind, message, node.value)
+            if message in {"expected a mapping", "expected a list"}:
+                is_declaration = loc[:1] == ("secrets",) and len(loc) == _DECLARATION
+                sample = _sample_of(loc)
+                if is_declaration and references_in(node.value):
+                    message += f"; {FROM_ENVIRONMENT}"
+                elif sample is not None:
+                    message += f", such as {sample}"
+            self.add(node, loc, message)
 
     def assemble(self, root: Node, model: Spec | None) -> Plan:
         pipelines = {

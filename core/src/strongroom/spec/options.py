@@ -21,7 +21,7 @@ from strongroom.errors import ConfigurationError, PluginError
 from strongroom.paths.user_home import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, finder
 from strongroom.spec import references
-from strongroom.spec.complaints import ModelErrors, complaints_of, scrubbed, unknown_key, with_nearest
+from strongroom.spec.complaints import ModelErrors, complaints_of, scrubbed, unknown_key, with_hint
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import Part
@@ -72,7 +72,7 @@ def check_options(plugin: Plugin, node: Node, known: ValidatedOptions | None = N
         at = node.at(loc)
         if references.has_reference(at.value) and not _wrong_even_so(at.value, kind):
             continue
-        complaints.append((loc, with_nearest(kind, scrubbed(kind, message, data), at.value)))
+        complaints.append((loc, with_hint(kind, scrubbed(kind, message, data), at.value)))
     return complaints
 
 
