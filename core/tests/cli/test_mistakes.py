@@ -329,6 +329,54 @@ def test_a_name_in_another_case_is_meant(here, given, meant):
     assert f"did you mean '{meant}'?" in here("get", given, expected=3).err
 
 
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ("type: port, default: 70000", "the default cannot be used: it is not of the type port"),
+        ("one_of: [a], default: b", "the default cannot be used: it is not the value allowed"),
+        ("default: changeme", "the default cannot be used: it is a placeholder"),
+        (
+            "min_length: 12, generate: {length: 8}",
+            "what `generate` makes cannot be used: it has 8 characters",
+        ),
+        (
+            "type: integer, generate: {length: 8}",
+            "what `generate` makes cannot be used: it is not of the type",
+        ),
+        ("default: ''", None),
+        ("default: 5432, type: port", None),
+        ("type: integer, generate: {length: 8, alphabet: '0123456789'}", None),
+        ("required: false, generate: {length: 8}, pattern: '[a-zA-Z0-9]+'", None),
+    ],
+)
+def test_check_offline_tells_what_the_declaration_itself_refuses(here, declared, problem):
+    spec = f"version: 1\npipelines: {{app: {{provider: {{type: memory}}}}}}\nsecrets: {{A: {{{declared}}}}}\n"
+    said = here("check", "--offline", spec=spec, expected=0 if problem is None else 7)
+    assert (problem or "the spec is right\n") in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["check", "--offline"], "there is no strongroom.yaml here or above it, so no secret is declared"),
+        (["list"], "there is no strongroom.yaml here or above, so your own store was asked"),
+        (
+            ["list", "app/", "--long"],
+            "there is no strongroom.yaml here or above, so your own store was asked",
+        ),
+    ],
+)
+def test_without_a_spec_nothing_is_called_right_or_empty_without_a_word(
+    here, monkeypatch, tmp_path, words, expected
+):
+    (tmp_path / "elsewhere/.git").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = here(*words)
+    assert said.err == f"warning: {expected}\n"
+    assert "right" not in said.out
+
+
 def test_an_empty_value_that_nobody_meant_is_told(here):
     assert "the value of 'new' is empty" in here("set", "new", "").err
     assert here("set", "other", "", "--allow-empty").err.count("warning") == 1  # of the command line

@@ -669,6 +669,14 @@ def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
         ("default: 'x${file:a}'", "secrets.NAME.default: references are looked up only in the options"),
         ("min_length: 5, max_length: 4", "less than min_length"),
         ("generate: {lenght: 3}", "did you mean 'length'"),
+        (
+            "generate: {length: 8, require: [a, b, c, d, e, f, g, h, i]}",
+            "secrets.NAME.generate: generate_password: length 8 cannot hold 9 required classes",
+        ),
+        (
+            "rotate: {generator: {type: password, length: 8, require: [a, b, c, d, e, f, g, h, i]}}",
+            "secrets.NAME.rotate.generator: generate_password: length 8 cannot hold 9 required classes",
+        ),
     ],
 )
 def test_declared_secrets_are_checked_at_load(tmp_path, declared, expected):

@@ -73,7 +73,10 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
     if secret.pattern is not None and (why := mismatch(secret.pattern, text)) is not None:
         return why
     if secret.one_of is not None and text not in secret.one_of:
-        return f"it is not one of the {len(secret.one_of)} values allowed"
+        allowed = len(secret.one_of)
+        return (
+            f"it is not one of the {allowed} values allowed" if allowed > 1 else "it is not the value allowed"
+        )
     return forbidden(secret, text)
 
 

@@ -95,8 +95,7 @@ def _check_secret(problems: Problems, model: models.Secret, node: Node, path: No
             )
     if model.min_length is not None and model.max_length is not None and model.min_length > model.max_length:
         problems.add(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
-    if model.rotate is not None and model.rotate.generator is not None:
-        _check_generator(problems, model.rotate.generator, node, path)
+    _check_generators(problems, model, node, path)
     if model.rotate is not None and model.rotate.rotator is not None:
         for name in ("command", "verify", "timeout_seconds"):
             if name in model.rotate.model_fields_set and getattr(model.rotate, name) is not None:
@@ -109,15 +108,19 @@ def _check_secret(problems: Problems, model: models.Secret, node: Node, path: No
                 problems.add(node.at(below), (*path, *below), problem)
 
 
-def _check_generator(problems: Problems, model: models.Generator, node: Node, path: NodePath) -> None:
-    from strongroom.generators import generator_of
+def _check_generators(problems: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
+    declared: list[tuple[NodePath, str, models.Generate | models.Generator]] = []
+    if model.generate is not None:
+        declared.append((("generate",), "password", model.generate))
+    if model.rotate is not None and model.rotate.generator is not None:
+        declared.append((("rotate", "generator"), model.rotate.generator.type, model.rotate.generator))
+    for below, kind, options in declared:
+        from strongroom.generators import generator_of
 
-    options = model.model_dump(exclude_none=True)
-    try:
-        generator_of(options.pop("type"), **options)
-    except ConfigurationError as error:
-        below = ("rotate", "generator")
-        problems.add(node.at(below), (*path, *below), str(error))
+        try:
+            generator_of(kind, **options.model_dump(exclude_none=True, exclude={"type"}))
+        except ConfigurationError as error:
+            problems.add(node.at(below), (*path, *below), str(error))
 
 
 def _composed(problems: Problems, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:

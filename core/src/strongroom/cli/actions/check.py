@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+_SAMPLES: Final = 20
+"""How many values are generated to see whether any can be used: a pattern may fit only some."""
 _UNSEEN: Final = "a uid is seen only on a Unix socket; add serve.socket"
 
 
@@ -45,7 +47,8 @@ def check(
             raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
         _refuse_wrong_keys(plan)
-        resolutions = _refused({name: _routed(plan, one) for name, one in select_group(plan, group).items()})
+        chosen = select_group(plan, group)
+        resolutions = _refused({name: _as_declared(plan, one) for name, one in chosen.items()})
         resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
         for problem in (*_of_profiles(plan), *weak_literal_audit_keys(plan)):
             settings.warn(problem)
@@ -101,13 +104,30 @@ def _warn_of_no_default(settings: GlobalOptions, plan: Plan) -> None:
         settings.warn(f"{error.message}; {error.hint}")
 
 
-def _routed(plan: Plan, secret: SecretPlan) -> Resolution:
-    """Return the declaration as `ok`, unless no pipeline answers its key."""
+def _as_declared(plan: Plan, secret: SecretPlan) -> Resolution:
+    """Return a declaration as `ok`, unless no pipeline answers its key, or it breaks rules of its own."""
     from strongroom.registry.routing import Routes, no_default
 
-    if plan.default is not None or not secret.key or Routes(plan.routes).matching(secret.key) is not None:
-        return Resolution(secret, "ok")
-    return Resolution(secret, "invalid", problem=str(no_default(plan, secret.key, tuple(plan.pipelines))))
+    if plan.default is None and secret.key and Routes(plan.routes).matching(secret.key) is None:
+        return Resolution(secret, "invalid", problem=str(no_default(plan, secret.key, tuple(plan.pipelines))))
+    problem = _of_itself(secret)
+    return Resolution(secret, "ok" if problem is None else "invalid", problem=problem)
+
+
+def _of_itself(secret: SecretPlan) -> str | None:
+    """Return how a default, or whatever would be generated, breaks the rules of its own declaration."""
+    if secret.default is not None:
+        broken = check_text(secret, secret.default)[1]
+        if broken is not None:
+            return f"the default cannot be used: {broken}"
+    if secret.generate is not None:
+        from strongroom.generators import generate_password
+
+        samples = (check_text(secret, generate_password(**dict(secret.generate)))[1] for _ in range(_SAMPLES))
+        broken = next(samples)
+        if broken is not None and None not in samples:
+            return f"what `generate` makes cannot be used: {broken}"
+    return None
 
 
 def _of_profiles(plan: Plan) -> Iterator[str]:
@@ -233,10 +253,12 @@ def _print(
         from strongroom.cli.formats.check_reports import sarif
 
         output.as_json(sarif(rows, {name: one.plan.position for name, one in resolutions.items()}))
-    elif offline and good:
-        output.lines(["the spec is right"])
     elif not rows:
-        settings.warn(nothing_declared(own=settings.plan().origin == "own"))
+        own = settings.plan().origin == "own"
+        if offline and not own:
+            output.lines(["the spec is right"])
+        else:
+            settings.warn(nothing_declared(own=own))
     else:
         output.table(
             ["name", "key", "status", "problem"],

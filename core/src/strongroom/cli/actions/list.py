@@ -26,7 +26,11 @@ def list_keys(settings: GlobalOptions, *, prefix: str = "", tree: bool = False, 
     with settings.registry() as registry:
         keys = registry.list_secrets(prefix)
         rows = [_described(registry, key) for key in keys] if long else []
-        if not keys and registry.plan.origin != "own":
+        if not keys and registry.plan.origin == "own":
+            from strongroom.cli.declared.names import own_store_asked
+
+            settings.warn(own_store_asked())
+        elif not keys:
             _warn_of_absent_stores(settings, registry, prefix)
     if not keys:
         settings.note(f"no key begins with {prefix!r}" if prefix else "nothing is stored")

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["Read", "declared_by_other_key", "read", "stored", "suggesting", "target", "with_nearest"]
+__all__ = [
+    "Read",
+    "declared_by_other_key",
+    "own_store_asked",
+    "read",
+    "stored",
+    "suggesting",
+    "target",
+    "with_nearest",
+]
 
 _LISTED_SOON = frozenset({"memory", "file", "env", "directory"})
 
@@ -163,9 +172,14 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     if close is not None:
         error.hint = f"did you mean {show_key(close)}?"
     elif registry.plan.origin == "own":
-        error.hint = f"there is no strongroom.yaml here or above, so your own store was asked{passed_over()}"
+        error.hint = own_store_asked()
     elif (store := registry.absent_store(error.key)) is not None:
         error.message += f": {store}"
         place = registry.explain(error.key).source
         error.hint = f"a fresh clone has none: copy it there, or correct the path in the spec ({place})"
     return error
+
+
+def own_store_asked() -> str:
+    """Return what to say of a user's own store in which something is missing."""
+    return f"there is no strongroom.yaml here or above, so your own store was asked{passed_over()}"
