@@ -84,7 +84,23 @@ def here(tmp_path, monkeypatch, capfd):
         ),
         (["backup", ""], 2, "Invalid value for 'FILE': the path is empty"),
         (["restore", ""], 2, "Invalid value for 'FILE': the path is empty"),
-        (["get", "zzz"], 3, "secret 'zzz' not found; `strongroom list` shows what is stored"),
+        *(
+            (words, 3, "secret 'zzz' not found; `strongroom list` shows what is stored")
+            for words in (
+                ["get", "zzz"],
+                ["history", "zzz"],
+                ["delete", "zzz"],
+                ["mv", "zzz", "y"],
+                ["edit", "zzz"],
+                ["rotate", "zzz"],
+            )
+        ),
+        (
+            ["run", "--only", "", "--", "true"],
+            2,
+            "--only names no secret; name some, or leave it out for all",
+        ),
+        (["run", "--only", " ,", "--", "true"], 2, "--only names no secret; name some, or leave it out for"),
         (["delete", "DATABASE_PASSWORD"], 3, "declares by this name is at the key 'database/password'"),
         (["mv", "DATABASE_PASSWORD", "x"], 3, "declares by this name is at the key 'database/password'"),
         (["delete", "URL"], 3, "declares by this name is composed of DATABASE_PASSWORD"),

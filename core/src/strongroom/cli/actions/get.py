@@ -81,8 +81,6 @@ def _from_registry(
         if version is not None and error.hint is None:  # most likely the key exists, but not this version
             error.hint = "`strongroom history` lists the versions of a key"
         missing = names.with_nearest(registry, error)
-        if missing.reason == "absent" and missing.hint is None:
-            missing.hint = "`strongroom list` shows what is stored"
     else:
         return key, value, registry.explain(key).pipeline if settings.json else ""
     raise missing

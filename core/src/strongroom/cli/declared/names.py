@@ -177,6 +177,8 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
         error.message += f": {store}"
         place = registry.explain(error.key).source
         error.hint = f"a fresh clone has none: copy it there, or correct the path in the spec ({place})"
+    else:
+        error.hint = "`strongroom list` shows what is stored"
     return error
 
 

@@ -41,6 +41,8 @@ def select_secrets(
     if only is None:
         return chosen
     names = [name.strip() for name in only.split(",") if name.strip()]
+    if not names:  # as a variable that is not set leaves it: a program would start without any secret
+        raise UsageError("--only names no secret", hint="name some, or leave it out for all")
     for name in names:
         if name not in chosen:
             from strongroom.plugins import nearest
