@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, generate_key
 from strongroom.backends import MemorySecretProvider
 from strongroom.cli.declared.members import add_member
 from strongroom.errors import ConflictError, SecretNotFoundError, UnsupportedOperationError, ValidationError
@@ -67,3 +68,76 @@ def test_text_is_not_replaced():
     assert registry.get_secret("b/k") == "plain"
     with pytest.raises(SecretNotFoundError):
         registry.get_secret("b/none")
+
+
+FIELDS = """\
+version: 1
+pipelines: {app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}}
+secrets:
+  DB_USER: {key: db, field: username}
+  DB_PASSWORD: {key: db, field: password}
+  FIRST: {key: shared}
+  SECOND: {key: shared}
+"""
+
+
+@pytest.fixture
+def fields(in_process):
+    run = in_process(FIELDS)
+    Path("app.key").write_text(generate_key())
+    Path("app.key").chmod(0o600)
+    return run
+
+
+def test_import_puts_names_with_a_field_into_one_object(fields):
+    """Each is stored; before, the last was all that was stored, and none could be read."""
+    Path(".env").write_text("DB_USER=bob\nDB_PASSWORD=hunter22\n")
+    assert fields("import", ".env", "--dry-run")[:2] == (0, "KEY  WHAT\ndb   copy\n")
+    assert fields("import", ".env")[0] == 0
+    assert fields("get", "DB_USER", "DB_PASSWORD")[1] == "DB_USER=bob\nDB_PASSWORD=hunter22\n"
+    # Again: nothing is another value, however the object is written.
+    fields("set", "db", '{ "password":"hunter22",  "username": "bob" }')
+    assert fields("import", ".env")[1] == "0 stored, 0 replaced, 1 were there already\n"
+
+
+def test_import_leaves_the_other_members_in_place(fields):
+    fields("set", "db", '{"username": "amy", "port": 5.10}')
+    Path(".env").write_text("DB_USER=bob\nDB_PASSWORD=hunter22\n")
+    code, _, said = fields("import", ".env")
+    assert code == 8
+    assert "hunter22" not in said
+    assert fields("import", ".env", "--overwrite")[0] == 0
+    assert fields("get", "db")[1] == '{"username": "bob", "port": 5.10, "password": "hunter22"}'
+
+
+def test_import_does_not_replace_a_text_by_an_object(fields):
+    fields("set", "db", "one-text")
+    Path(".env").write_text("DB_USER=bob\n")
+    code, _, said = fields("import", ".env", "--overwrite")
+    assert (code, "not a JSON object" in said) == (2, True)
+    assert fields("get", "db")[1] == "one-text"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"FIRST": "v-1", "SECOND": "v-2"}, "FIRST and SECOND are both at 'shared', with different values"),
+        ({"shared": "v-1", "FIRST": "v-2"}, "shared and FIRST are both at 'shared', with different values"),
+        ({"db": "{}", "DB_USER": "v-2"}, "DB_USER is a field of 'db', and db is all of it"),
+        ({"a//b": "v-1"}, "invalid key 'a//b'"),
+    ],
+)
+def test_import_tells_names_that_would_replace_each_other(fields, written, said):
+    """With the file in front, and never a value."""
+    Path("in.json").write_text(json.dumps(written))
+    code, _, message = fields("import", "in.json")
+    assert code == 2
+    assert f"error: in.json: {said}" in message
+    assert "v-" not in message
+    assert fields("list")[1] == ""
+
+
+def test_import_takes_one_value_for_two_names_of_one_key(fields):
+    Path(".env").write_text("FIRST=same\nSECOND=same\n")
+    assert fields("import", ".env")[:2] == (0, "1 stored, 0 replaced, 0 were there already\n")
+    assert fields("get", "SECOND")[1] == "same"

@@ -15,10 +15,16 @@ from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.formats.table_reader import FORMATS, read_table
 from strongroom.cli.output import progress
 from strongroom.cli.volatile_stores import warn_of_loss
+from strongroom.declarations.json_fields import member_of, with_member
+from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import check_user_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import SecretPlan
 
 
 @command("import")
@@ -40,8 +46,8 @@ def import_command(
 
     --format keepass reads what `keepassxc-cli export --format csv` (or xml) prints, and the XML of KeePass 2.
 
-    Declared names are stored under their key; others under their own name. Exits with 8 if a different value
-    is already stored.
+    Declared names are stored under their key, and in their `field`; others under their own name. Exits with 8
+    if a different value is already stored.
 
     Example: strongroom import .env --dry-run
     """
@@ -53,14 +59,62 @@ def import_command(
         composed = [name for name in named if name in declared and declared[name].compose is not None]
         for name in composed:
             settings.warn(f"{name} is left out: the spec composes it from others")
-        values = {
-            check_user_key(declared[name].key if name in declared else prefix + name): value
-            for name, value in named.items()
-            if name not in composed
+        places = {
+            name: _place(file, prefix + name, declared.get(name)) for name in named if name not in composed
         }
+        _refuse_two_values(file, named, places)
+        values = {key: named[name] for name, (key, field) in places.items() if field is None}
+        members = {name: place for name, place in places.items() if place[1] is not None}
+        for key in dict.fromkeys(key for key, _ in members.values()):
+            ours = {field: named[name] for name, (at, field) in members.items() if at == key and field}
+            values[key] = _with_members(registry, key, ours)
         plan = move(settings, values, registry, overwrite=overwrite, dry_run=dry_run)
         if not dry_run:
             note_undeclared(registry.plan, plan.new)
             note_sightings(registry, [one for one in declared.values() if one.key in values])
             warn_of_loss(settings, registry, plan.new)
     report(settings, plan, dry_run=dry_run)
+
+
+def _place(file: Path, name: str, declared: SecretPlan | None) -> tuple[str, str | None]:
+    """Return the key of a name in `file`, and the member that it stands for, if it is declared with one."""
+    try:
+        key = check_user_key(name if declared is None else declared.key)
+    except InvalidKeyError as error:
+        error.message = f"{file}: {error.message}"
+        raise
+    return key, None if declared is None else declared.field
+
+
+def _refuse_two_values(
+    file: Path, named: Mapping[str, str], places: Mapping[str, tuple[str, str | None]]
+) -> None:
+    """Raise `ValidationError` if one of two names would replace what the other one stores."""
+    first: dict[tuple[str, str | None], str] = {}
+    whole = {key: name for name, (key, field) in places.items() if field is None}
+    problems = []
+    for name, (key, field) in places.items():
+        other = first.setdefault((key, field), name)
+        if named[name] != named[other]:
+            at = show_key(key) if field is None else f"the field {field!r} of {show_key(key)}"
+            problems.append(f"{other} and {name} are both at {at}, with different values")
+        if field is not None and key in whole:
+            problems.append(f"{name} is a field of {show_key(key)}, and {whole[key]} is all of it")
+    if problems:
+        raise ValidationError(f"{file}: {'; '.join(problems)}", hint="leave one of them out")
+
+
+def _with_members(registry: SecretProviderRegistry, key: str, ours: Mapping[str, str]) -> str:
+    """Return what is stored at `key`, a JSON object, with the members `ours`; the others stay."""
+    registry.invalidate(key)  # what somebody else added must not be taken away again
+    try:
+        whole = registry.get_secret(key)
+    except SecretNotFoundError:
+        whole = "{}"
+    for field, value in ours.items():
+        try:
+            same = member_of(whole, key, field) == value
+        except SecretNotFoundError:
+            same = False
+        whole = whole if same else with_member(whole, key, field, value, add=True)
+    return whole
