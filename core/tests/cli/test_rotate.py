@@ -105,6 +105,43 @@ def test_a_new_value_can_be_given(strongroom, folder):
     assert strongroom("get", "database/password").stdout == "given-by-somebody-else"
 
 
+def test_a_new_value_that_is_given_replaces_only_the_member(strongroom, folder):
+    """Before, it replaced the whole secret, and the other members were lost."""
+    strongroom("rotate", "USER_PASSWORD", "--stdin", stdin="given-by-somebody-else\n")
+    data = json.loads(strongroom("get", "user").stdout)
+    assert data == {"login": {"user": "me", "password": "given-by-somebody-else"}, "port": 5}
+
+
+def test_an_empty_or_bad_new_value_is_refused_before_anything_is_changed(strongroom, folder):
+    assert (
+        "is empty, and nothing was rotated" in strongroom("rotate", "PASSWORD", "--stdin", expected=2).stderr
+    )
+    said = strongroom("rotate", "PASSWORD", "--stdin", stdin="too-short", expected=2).stderr
+    assert "the new value for PASSWORD breaks one of its rules: it has 9 characters" in said
+    assert "too-short" not in said
+    assert strongroom("get", "database/password").stdout == "the-first-password"
+    assert not Path("target").exists()
+
+
+def test_the_part_that_was_named_is_rotated_and_no_other(strongroom, folder):
+    """Before, it was always the one that is declared first."""
+    rest = "  LOGIN: {key: two, field: username}\n  LOGIN_PASSWORD: {key: two, field: password}\n"
+    Path("strongroom.yaml").write_text(SPEC + rest)
+    strongroom("trust")
+    strongroom("set", "two", stdin='{"username": "me", "password": "old"}')
+    strongroom("rotate", "LOGIN_PASSWORD")
+    data = json.loads(strongroom("get", "two").stdout)
+    assert (data["username"], len(data["password"])) == ("me", 32)
+    said = strongroom("rotate", "two", expected=2).stderr
+    assert "'two' has several parts: LOGIN, LOGIN_PASSWORD; name the one to rotate" in said
+    Path("strongroom.yaml").write_text(SPEC + rest.replace("password}", "password, rotate_days: 9}"))
+    strongroom("trust")
+    said = strongroom("rotate", "LOGIN", expected=2).stderr
+    assert "replaces LOGIN_PASSWORD, and LOGIN is another part; rotate LOGIN_PASSWORD, or set LOGIN" in said
+    strongroom("rotate", "two")
+    assert json.loads(strongroom("get", "two").stdout)["username"] == "me"
+
+
 def test_a_member_of_a_json_secret_is_rotated_alone(strongroom, folder):
     strongroom("rotate", "user")
     data = json.loads(strongroom("get", "user").stdout)

@@ -12,7 +12,13 @@ import click
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.declared import names
-from strongroom.cli.declared.rotations import declared_rotations, in_flight, rotation_of, ways_on
+from strongroom.cli.declared.rotations import (
+    declared_rotations,
+    in_flight,
+    rotated_declaration,
+    rotation_of,
+    ways_on,
+)
 from strongroom.cli.input import read_value
 from strongroom.cli.output import span
 from strongroom.errors import (
@@ -20,6 +26,7 @@ from strongroom.errors import (
     ConflictError,
     SecretNotFoundError,
     StrongroomError,
+    show_key,
 )
 from strongroom.rotation import RotationStatus
 
@@ -73,33 +80,45 @@ def rotate_command(
     _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
     with settings.registry() as registry, names.suggesting(registry):
         settings.tell_own_store(registry.plan)
+        named = None
         if key is not None:
-            key, _ = names.target(registry, key, as_key=as_key, doing="rotate")
+            key, named = names.target(registry, key, as_key=as_key, doing="rotate")
         if mode == "status":
             return _status(settings, registry, key)
         if mode == "due":
             return _due(settings, registry, dry_run=dry_run)
         assert key is not None  # noqa: S101  # else `_check_usage` raises
-        rotation = rotation_of(registry, key)
+        if mode is None:
+            declared = rotated_declaration(registry.plan, key, named)
+            value = _from_stdin(settings, key) if from_stdin else None
+            rotation = rotation_of(registry, key, declared=declared, given=value)
+        else:
+            rotation = rotation_of(registry, key)
         if mode == "forget":
             rotation.forget(key)
             return _print_forgotten(settings, key)
         if mode == "rehearse":
             rotation.rehearse(key)
             return _print_rehearsed(settings, key)
-        value = read_value(key, settings.warn, raw=False) if from_stdin else None
         with _suggesting_ways_on(settings, registry, key):
             if mode == "resume":
                 result = rotation.resume(key)
             elif mode == "rollback":
                 result = rotation.rollback(key)
             else:
-                result = rotation.rotate(key, value)
+                result = rotation.rotate(key)
     if settings.json:
         output.as_json(_as_json(result))
     else:
         output.lines([_line(result)])
     return 0
+
+
+def _from_stdin(settings: GlobalOptions, key: str) -> str:
+    value = read_value(key, settings.warn, raw=False)
+    if not value:  # as that of a failed program before a pipe is
+        raise errors.UsageError(f"the new value of {show_key(key)} is empty, and nothing was rotated")
+    return value
 
 
 @contextmanager

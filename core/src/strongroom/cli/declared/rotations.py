@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.command_lines import command_line
+from strongroom.cli.errors import UsageError
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.declarations.resolve import check_text
-from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
+from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError, show_key
 from strongroom.pipeline.pipeline import NO_RECORD
 from strongroom.rotation import CommandRotator, SecretRotation, ValueComposer, generator_of
 from strongroom.rotation.ledger import Ledger
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from strongroom.rotation import Generator
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of", "unfinished", "ways_on"]
+__all__ = [
+    "InFlight",
+    "declared_rotations",
+    "in_flight",
+    "rotated_declaration",
+    "rotation_of",
+    "unfinished",
+    "ways_on",
+]
 
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
@@ -43,16 +52,25 @@ def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
     return by_key
 
 
-def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = False) -> SecretRotation:
+def rotation_of(
+    registry: SecretProviderRegistry,
+    key: str,
+    *,
+    looks: bool = False,
+    declared: SecretPlan | None = None,
+    given: str | None = None,
+) -> SecretRotation:
     """Return the rotation of `key`: as the spec declares it, else with a new password and no rotator.
 
     Args:
         registry: The registry that has the secret.
         key: The secret.
         looks: Whether only the state is looked at: then no rotator is needed, and nothing is removed.
+        declared: The declaration that `rotated_declaration` chose, if others have the same key.
+        given: The new value, or that of the declaration's `field`, instead of a generated one.
     """
     plan = registry.plan
-    declared = declared_rotations(plan).get(key)
+    declared = declared_rotations(plan).get(key) or declared
     if declared is None:
         declared = next((one for one in plan.secrets.values() if one.key == key), None)
     options: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
@@ -63,7 +81,7 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
     return SecretRotation(
         registry,
         _DAYS if declared is None or declared.rotate_days is None else declared.rotate_days,
-        generator=None if declared is None else _generator(declared, options, rotator),
+        generator=_given(given) if declared is None else _generator(declared, options, rotator, given),
         apply=None if apply is None else apply.apply,
         verify=None if verify is None else verify.verify,
         rotator=rotator,
@@ -72,6 +90,32 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
         attempt_seconds=max(patience, 2 * options.get("timeout_seconds", 0)),
         lock=registry.rotation_lock(),
     )
+
+
+def rotated_declaration(plan: Plan, key: str, named: SecretPlan | None) -> SecretPlan | None:
+    """Return the declaration whose member of `key` a rotation replaces; None if it replaces the whole.
+
+    Args:
+        plan: What is declared.
+        key: The secret.
+        named: The declaration that the user named, if it was not the key itself.
+
+    Raises:
+        UsageError: It is of another member than the one named, or of one of several, which is not clear.
+    """
+    declared = declared_rotations(plan).get(key)
+    members = {one.field: one for one in plan.secrets.values() if one.key == key and one.compose is None}
+    if declared is not None:
+        if named is not None and named.field != declared.field:
+            raise UsageError(
+                f"the rotation of {show_key(key)} replaces {declared.name}, and {named.name} is another part",
+                hint=f"rotate {declared.name}, or set {named.name}",
+            )
+        return declared
+    if named is None and len(members) > 1:
+        names = ", ".join(one.name for one in members.values())
+        raise UsageError(f"{show_key(key)} has several parts: {names}", hint="name the one to rotate")
+    return named
 
 
 class InFlight(NamedTuple):
@@ -170,9 +214,15 @@ def _rotator(registry: SecretProviderRegistry, declared: SecretPlan | None) -> D
     return DeferredRotator(lambda: registry.rotator(name))
 
 
-def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredRotator | None) -> Generator:
+def _given(value: str | None) -> Generator | None:
+    return None if value is None else lambda _key, _old: value
+
+
+def _generator(
+    secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredRotator | None, given: str | None
+) -> Generator:
     options = dict(rotate.get("generator") or {"type": "password", **(secret.generate or {})})
-    make = generator_of(options.pop("type"), **options)
+    make = _given(given) or generator_of(options.pop("type"), **options)
 
     def generate(key: str, old: str) -> str:
         composer: ValueComposer | None = able(rotator, ValueComposer)
@@ -182,10 +232,11 @@ def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredR
         part = composer is not None and field != "password" and old.lstrip().startswith("{")
         problem = None if part else check_text(secret, new)[1]
         if problem is not None:
+            what = "value generated" if given is None else "new value"
             raise ValidationError(
-                f"the value generated for {secret.name} breaks one of its rules: {problem}",
+                f"the {what} for {secret.name} breaks one of its rules: {problem}",
                 key=key,
-                hint="give it a `rotate.generator` that follows them",
+                hint="give it a `rotate.generator` that follows them" if given is None else None,
             )
         return new if field is None or composer is not None else with_member(old, key, field, new)
 
