@@ -141,3 +141,18 @@ def test_import_takes_one_value_for_two_names_of_one_key(fields):
     Path(".env").write_text("FIRST=same\nSECOND=same\n")
     assert fields("import", ".env")[:2] == (0, "1 stored, 0 replaced, 0 were there already\n")
     assert fields("get", "SECOND")[1] == "same"
+
+
+def test_a_missing_member_is_not_taken_for_a_misspelt_key(fields):
+    fields("set", "db", '{"username": "amy"}')
+    said = "error: secret 'db' has no field 'password'; `strongroom get 'db'` shows all that it has\n"
+    assert fields("get", "DB_PASSWORD") == (3, "", said)
+
+
+def test_run_names_each_secret_whose_value_has_no_fields(fields):
+    fields("set", "db", "one-text")
+    code, _, said = fields("run", "--only", "DB_USER,DB_PASSWORD", "--", "true")
+    assert code == 2
+    assert "2 of 2 declared secrets cannot be used: DB_USER: 'db' has no fields" in said
+    assert "; DB_PASSWORD: 'db' has no fields" in said
+    assert "one-text" not in said

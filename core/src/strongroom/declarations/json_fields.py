@@ -30,10 +30,14 @@ def member_of(value: str, key: str, field: str) -> str:
             key=key,
             hint="ask for it without a field",
         )
-    found = _descend(data, field)
-    if found is _NOTHING:
-        raise SecretNotFoundError(key, f"secret {show_key(key)} has no field {show_key(field)}")
-    return str(found) if isinstance(found, str) else _as_json(found)
+    member = _descend(data, field)
+    if member is _NOTHING:
+        raise SecretNotFoundError(
+            key,
+            f"secret {show_key(key)} has no field {show_key(field)}",
+            hint=f"`strongroom get {show_key(key)}` shows all that it has",
+        )
+    return str(member) if isinstance(member, str) else _as_json(member)
 
 
 def with_member(value: str, key: str, field: str, new: str, *, add: bool = False) -> str:

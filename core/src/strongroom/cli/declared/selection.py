@@ -67,8 +67,8 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     """
     resolutions = resolve_all(registry, chosen)
     for one in resolutions.values():
-        if one.status not in {"ok", "due", "missing"} and one.error is not None:
-            raise one.error
+        if one.status not in {"ok", "due", "missing"} and one.unreadable is not None:
+            raise one.unreadable
     if any(one.status == "missing" for one in resolutions.values()):
         from strongroom.cli.declared.moved import moved
         from strongroom.registry import SecretProviderRegistry
