@@ -132,7 +132,8 @@ def _check_references(part: Resource[Any], resolver: Resolver[Any]) -> None:
                 resolver.lookup(contents[word])
             except (Unresolvable, ValueError):  # the latter for a list's item that is not a number
                 message = (
-                    f"a `{word}` of the schema leads to nothing in it, and nothing is read from elsewhere"
+                    f"a `{word}` of the schema leads to nothing in it, and nothing is read from elsewhere; "
+                    "put what it names under `$defs`"
                 )
                 raise ValueError(message) from None
     for inner in part.subresources():
