@@ -41,6 +41,7 @@ _LONGEST_RECORD_KEY = 400
 """Characters of the key of a rotation's record at most: a tenant's prefix has room before it."""
 
 _FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+_FORBIDDEN_WORDS = "a control character or lone surrogate"
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
@@ -58,7 +59,7 @@ def check_key(key: str) -> str:
         what = "it is empty" if not key else f"longer than {MAX_KEY_CHARACTERS} characters"
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")
     if _has_forbidden(key):
-        raise InvalidKeyError(key, f"invalid key {show_key(key)}: a control character or lone surrogate")
+        raise InvalidKeyError(key, f"invalid key {show_key(key)}: {_FORBIDDEN_WORDS}")
     if (  # only a key with a dot has to be split
         "//" in key
         or key[0] == "/"
@@ -102,7 +103,9 @@ def check_prefix(prefix: str) -> str:
     if not isinstance(prefix, str):
         raise InvalidKeyError(prefix, f"invalid prefix: expected text, got {show_key(prefix)}")
     if len(prefix) > MAX_KEY_CHARACTERS or _has_forbidden(prefix):
-        raise InvalidKeyError(prefix, f"invalid prefix {show_key(prefix)}")
+        is_long = len(prefix) > MAX_KEY_CHARACTERS
+        what = f"longer than {MAX_KEY_CHARACTERS} characters" if is_long else _FORBIDDEN_WORDS
+        raise InvalidKeyError(prefix, f"invalid prefix {show_key(prefix)}: {what}")
     return prefix
 
 
