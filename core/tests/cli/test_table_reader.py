@@ -113,6 +113,13 @@ def test_ciphertext_is_not_taken_for_values(refused, name, text, tool):
     assert tool in refused(name, text)
 
 
+@pytest.mark.parametrize(
+    "line", ['A="hunter2', "A='hunter2", "export A='it's hunter2'", 'A = "hunter2" and more', "'A'=\"hunter2"]
+)
+def test_a_quote_that_is_not_closed_is_told_as_such(refused, line):
+    assert ".env:2: the quotes around the value are not closed, or" in refused(".env", f"B=1\n{line}\nC=2\n")
+
+
 def test_all_that_is_wrong_with_a_file_is_told_at_once_with_its_lines(refused):
     message = refused(
         ".env",

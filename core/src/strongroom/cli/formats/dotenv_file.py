@@ -182,6 +182,9 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
 def _problem(binding: Binding) -> str | None:
     """Return what is wrong with a line, without its text, which may be of a private key."""
     if binding.error:
+        begin = _BEFORE.match(binding.original.string)
+        if begin is not None and binding.original.string[begin.end() :].startswith(("'", '"')):
+            return "the quotes around the value are not closed, or more text follows them"
         return "not an assignment of the form NAME=value"
     if binding.key is not None and binding.value is None:
         return "no value: write NAME=, and a value of several lines in quotes"
