@@ -393,6 +393,25 @@ def test_without_a_spec_nothing_is_called_right_or_empty_without_a_word(
     assert "right" not in said.out
 
 
+@pytest.mark.parametrize(
+    ("target", "code", "said"),
+    [
+        (".", 2, ". is a folder; name a file in it"),
+        ("folder", 2, "folder is a folder; name a file in it"),
+        ("none/out", 2, "{0}/none: No such file or directory"),
+        ("plain.j2/out", 1, "{0}/plain.j2: Not a directory"),
+        ("/dev/full", 1, "/dev/full: No space left on device"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(here, tmp_path, target, code, said):
+    """By the name that the user gave, and not by that of a temporary file."""
+    Path("folder").mkdir()
+    Path("plain.j2").write_text("text")
+    error = here("render", "plain.j2", "-o", target, expected=code).err
+    assert error == f"error: {said.format(tmp_path)}\n"
+    assert sorted(one.name for one in tmp_path.iterdir() if one.name.startswith(".")) == []
+
+
 def test_an_empty_value_that_nobody_meant_is_told(here):
     assert "the value of 'new' is empty" in here("set", "new", "").err
     assert here("set", "other", "", "--allow-empty").err.count("warning") == 1  # of the command line

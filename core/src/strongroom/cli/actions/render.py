@@ -46,13 +46,20 @@ def _write(target: Path, data: bytes) -> None:
     """Replace an ordinary file in one step; write into anything else, such as a device or pipe.
 
     Raises:
-        UsageError: It is a symbolic link, or something is mounted on it.
+        UsageError: It is a folder or a symbolic link, or something is mounted on it.
+        OSError: It cannot be written; the error names it.
     """
     is_descriptor = str(target).startswith(("/dev/", "/proc/")) and target.is_symlink()
     if is_descriptor or (target.exists() and not target.is_file() and not target.is_dir()):
-        with target.open("ab") as stream:  # a device, a pipe
-            stream.write(data)
+        try:
+            with target.open("ab") as stream:  # a device, a pipe
+                stream.write(data)
+        except OSError as error:
+            error.filename = str(target)
+            raise
         return
+    if target.is_dir():
+        raise errors.UsageError(f"{target} is a folder", hint="name a file in it")
     if target.is_symlink():
         raise errors.UsageError(f"{target} is a symbolic link", hint="name the file that it points to")
     from strongroom.paths.atomic_write import write_atomically
