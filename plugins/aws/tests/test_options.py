@@ -23,6 +23,7 @@ def environment(monkeypatch, tmp_path):
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
         "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
         "AWS_ENDPOINT_URL",
@@ -80,6 +81,37 @@ def test_a_profile_beats_the_environments_keys(environment, tmp_path, seen):
         "[profile mine]\nregion = ap-south-1\naws_access_key_id = of-profile\naws_secret_access_key = z\n"
     )
     assert seen(profile_name="mine") == [["of-profile", "ap-south-1"]]
+
+
+def test_a_key_pair_beats_a_profile_of_the_environment(environment, tmp_path, seen):
+    environment.setenv("AWS_ACCESS_KEY_ID", "from-environment")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    environment.setenv("AWS_PROFILE", "mine")
+    (tmp_path / "config").write_text(
+        "[profile mine]\nregion = ap-south-1\naws_access_key_id = of-profile\naws_secret_access_key = z\n"
+    )
+    assert seen() == [["from-environment", "ap-south-1"]]
+
+
+@pytest.mark.parametrize("cls", PROVIDERS)
+@pytest.mark.parametrize(
+    ("variables", "error", "hint"),
+    [
+        ({"AWS_PROFILE": ""}, ConfigurationError, "unset AWS_PROFILE"),
+        ({"AWS_PROFILE": "nobody"}, ConfigurationError, "profile of ~/.aws/config"),
+        ({"AWS_ACCESS_KEY_ID": "a"}, AuthenticationError, "both halves"),
+        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": ""}, AuthenticationError, "both halves"),
+    ],
+)
+def test_the_hint_names_what_is_wrong_in_the_environment(environment, cls, variables, error, hint):
+    for name, given in variables.items():
+        environment.setenv(name, given)
+    with (
+        cls("us-east-1", endpoint_url="http://127.0.0.1:1", timeout=5) as provider,
+        pytest.raises(error) as caught,
+    ):
+        provider.get_secret("k")
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("cls", PROVIDERS)

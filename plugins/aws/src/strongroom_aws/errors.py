@@ -192,6 +192,14 @@ _HINTS: dict[type[StrongroomError], str] = {
     ThrottledError: "ask less often, cache, or have the quota raised",
     ConfigurationError: "check region_name, endpoint_url, kms_key_id and the other options",
 }
+_HINTS_FOR: dict[type[Exception], str] = {
+    boto.ProfileNotFound: (
+        "name a profile of ~/.aws/config in profile_name or AWS_PROFILE, "
+        "or unset AWS_PROFILE; an empty one names a profile too"
+    ),
+    boto.PartialCredentialsError: "set both halves of the key pair, or neither",
+}
+"""Hints that say more than the one for the kind."""
 _TO_BE_DELETED = re.compile("marked for deletion|scheduled for deletion|marked deleted", re.IGNORECASE)
 _CANONICAL = re.compile(r"[.\s]*The Canonical String.*", re.DOTALL)
 _SERVER_ERRORS, _TOO_MANY = 500, 429
@@ -276,7 +284,7 @@ def translate(
         provider=provider,
         doing=doing,
         key=key,
-        hint=_HINTS.get(kind),
+        hint=_HINTS_FOR.get(type(error)) or _HINTS.get(kind),
         retry_after=retry_after(error) if kind is ThrottledError else None,
         cause=_clean(error, reason),
     )
