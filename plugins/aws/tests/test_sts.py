@@ -89,6 +89,28 @@ def test_hooks_see_what_is_done_under_the_name_that_callers_give_it(options, tmp
     assert LeaseLedger().files() == []
 
 
+def test_doctor_asks_the_service_who_is_logged_in(provider, keys, monkeypatch):
+    """The names of roles are in the spec, so that a list of them says nothing of the service or of the login."""
+    report = provider.diagnose()
+    assert report["reachable"] == "yes"
+    assert report["identity"].startswith("arn:aws:")
+    assert report["can_list"] == "yes, 2 keys"
+    with (
+        AWSRoleProvider(
+            "us-east-1", roles=ROLES, endpoint_url="http://127.0.0.1:9", timeout=1, **keys
+        ) as away,
+        pytest.raises(BackendUnavailableError),
+    ):
+        away.diagnose()
+    monkeypatch.setenv("AWS_PROFILE", "")
+    with (
+        AWSRoleProvider("us-east-1", roles=ROLES, endpoint_url="http://127.0.0.1:9") as nobody,
+        pytest.raises(ConfigurationError) as caught,
+    ):
+        nobody.diagnose()
+    assert "unset AWS_PROFILE" in caught.value.hint
+
+
 def test_wrong_options_and_a_service_that_is_away(keys):
     """Told before the first request, and as unavailable."""
     with pytest.raises(ConfigurationError, match="no roles"):

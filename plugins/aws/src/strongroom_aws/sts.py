@@ -135,6 +135,14 @@ class AWSRoleProvider(LeasingProvider):
         """Return the names of the roles."""
         return visible_keys(self._roles, prefix)
 
+    def diagnose(self) -> dict[str, str]:
+        """Return `reachable`, `identity` and `can_list`, by one request to STS, or raise our errors.
+
+        Whether the roles may be assumed is not tried: each try would issue credentials.
+        """
+        identity = self._connection.identity(self._connection.deadline())
+        return {"reachable": "yes", "identity": identity, "can_list": f"yes, {len(self._roles)} keys"}
+
     def close(self) -> None:
         super().close()
         self._connection.close()
