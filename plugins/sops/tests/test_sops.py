@@ -273,6 +273,23 @@ def test_why_no_key_opens_the_file(make, age, monkeypatch, tmp_path, variable, t
         assert_harmless(caught.value, key)
 
 
+def test_a_recipient_of_two_thousand_letters_is_named_by_its_start_and_its_end(make, age, tmp_path):
+    """As post-quantum keys of age have; the file is opened by the key that it was made for all the same."""
+    import pyrage
+
+    make().set_secret("a", "1")
+    recipient = "age1pq1start" + "q" * 1941 + "theend"
+    file = tmp_path / "secrets.yaml"
+    file.write_text(file.read_text().replace(age["SOPS_AGE_RECIPIENTS"], recipient))
+    assert make().get_secret("a") == "1"
+    key = str(pyrage.x25519.Identity.generate())
+    with pytest.raises(AuthenticationError) as caught:
+        make(environment={"SOPS_AGE_KEY": key, "HOME": str(tmp_path)}).get_secret("a")
+    assert "it is for age1pq1start" in str(caught.value)
+    assert "theend" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_doctor_tries_the_rules_of_a_file_that_is_not_there(make, age, tmp_path):
     """The first write would fail, or make what its writer cannot read."""
     import pyrage

@@ -9,6 +9,8 @@ __all__ = ["differing_recipients", "why_locked"]
 
 _FEW: Final = 4
 """The most recipients that an error names."""
+_LONG: Final = 200
+"""The longest recipient that is shown whole. An ARN fits; a post-quantum key of age has 1,959 letters."""
 
 
 def why_locked(said: str) -> str:
@@ -29,9 +31,14 @@ def why_locked(said: str) -> str:
         reasons.append("sops found no age key")
     if recipients:
         more = f" and {len(recipients) - _FEW} more" if len(recipients) > _FEW else ""
-        reasons.append(f"it is for {', '.join(recipients[:_FEW])}{more}")
+        reasons.append(f"it is for {', '.join(map(_shortened, recipients[:_FEW]))}{more}")
     about = "no key that it has opens the file"
     return f"{about}: {'; '.join(reasons)}" if reasons else about
+
+
+def _shortened(recipient: str) -> str:
+    """Return the recipient, or the start and the end of a long one, by which it can be searched for."""
+    return recipient if len(recipient) <= _LONG else f"{recipient[:24]}…{recipient[-8:]}"
 
 
 def differing_recipients(out: str) -> tuple[int, int]:
