@@ -330,6 +330,25 @@ def test_doctor_compares_the_recipients_with_the_rules(make, age, tmp_path):
     assert (tmp_path / "secrets.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["secrets.yaml", "secrets.json", "secrets.env"])
+def test_doctor_counts_values_that_are_not_encrypted(make, age, sops, tmp_path, name):
+    """`sops updatekeys` leaves the rules that are in a file, and empty values need no encryption."""
+    rules = tmp_path / ".sops.yaml"
+    rule = f"creation_rules:\n  - age: {age['SOPS_AGE_RECIPIENTS']}\n    encrypted_regex: "
+    members = {"password": "one", "token": "two", "user": "three", "empty": ""}
+    given = "".join(f"{key}={value}\n" for key, value in members.items())
+    rules.write_text(f"{rule}^password$\n")
+    kind = ["--input-type", "dotenv", "--filename-override", name]
+    (tmp_path / name).write_text(sops("encrypt", *kind, given=given))
+    assert make(name).diagnose()["unencrypted"] == "2 values, by the rules in the file"
+    rules.write_text(f"{rule}.\n")
+    sops("updatekeys", "--yes", name)
+    assert make(name).diagnose()["unencrypted"] == "2 values, by the rules in the file"
+    sops("decrypt", "--in-place", name)
+    sops("encrypt", "--in-place", name)
+    assert "unencrypted" not in make(name).diagnose()
+
+
 def test_no_recipients(make, tmp_path):
     with pytest.raises(ConfigurationError, match="write"):
         make(environment={"HOME": str(tmp_path)}).set_secret("a", "1")

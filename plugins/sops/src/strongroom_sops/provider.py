@@ -186,7 +186,8 @@ class SopsSecretProvider(BaseProvider):
                 "trial": "encrypts and decrypts",
             }
         count = len(self.list_secrets())
-        return {"file": str(self._path), "decrypts": f"yes, {count} keys", **self._recipients()}
+        facts = {"file": str(self._path), "decrypts": f"yes, {count} keys"}
+        return {**facts, **self._unencrypted(), **self._recipients()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self._path)!r}>"
@@ -195,6 +196,23 @@ class SopsSecretProvider(BaseProvider):
         """Encrypt and decrypt a test value by the rules of the first write, without writing a file."""
         trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
         self._sops.run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
+
+    def _unencrypted(self) -> dict[str, str]:
+        """Return how many values the file holds readable; nothing where there are none.
+
+        The rules of a file are those of `.sops.yaml` at the time when it was made: `sops updatekeys` and
+        `rotate` leave them as they are. Empty values and null are never encrypted.
+        """
+        state = self._read()
+        encrypted = encrypted_members(state.data, self._format)
+        count = sum(
+            bool(state.tree.value(key)) and not str(member_at(encrypted, paths[0])).startswith("ENC[")
+            for key, paths in state.tree.paths.items()
+        )
+        if not count:
+            return {}
+        values = "1 value" if count == 1 else f"{count} values"
+        return {"unencrypted": f"{values}, by the rules in the file"}
 
     def _recipients(self) -> dict[str, str]:
         """Return whether the recipients of the file are those of `.sops.yaml`; nothing without a rule."""
