@@ -97,6 +97,31 @@ class SharedStoreTests:
         assert provider.get_secret("key") == "1"
         assert _sockets() == before
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    def test_a_watch_that_is_closed_before_its_thread_begins_leaves_no_connection(self, make, monkeypatch):
+        provider, closing = make(), threading.Event()
+        provider.set_secret("key", "1")
+        run, join = threading.Thread.run, threading.Thread.join
+        listens = f"strongroom-{provider.type_name}"
+
+        def run_late(thread):
+            assert thread.name != listens or closing.wait(300)
+            run(thread)
+
+        def join_and_go(thread, timeout=None):
+            if thread.name == listens:
+                closing.set()
+            join(thread, timeout)
+
+        monkeypatch.setattr(threading.Thread, "run", run_late)
+        monkeypatch.setattr(threading.Thread, "join", join_and_go)
+        before = _sockets()
+        subscription = provider.subscribe_changes(lambda _: None)
+        assert _sockets() != before
+        subscription.close()
+        assert closing.is_set()
+        assert _sockets() == before
+
     def test_a_forked_child_leaves_its_parents_lock_alone(self, make):
         one, other = make(), make()
         with contextlib.ExitStack() as block:

@@ -94,24 +94,24 @@ def test_one_writer_at_a_time(tmp_path, monkeypatch, locks_folders):
 
 def test_who_writes_again_and_again_lets_others_have_their_turn(tmp_path):
     """Also where it gives the lock back for a moment only."""
-    ended, turns = threading.Event(), []
+    begun, ended = threading.Event(), threading.Event()
 
     def again_and_again():
         while not ended.is_set():
             with folder_locked(tmp_path, seconds=60, provider="t"):
-                turns.append(1)
+                begun.set()
                 ended.wait(0.002)
 
     thread = threading.Thread(target=again_and_again)
     thread.start()
     try:
+        assert begun.wait(300)
         for _ in range(5):
             with folder_locked(tmp_path, seconds=60, provider="t"):
                 pass
     finally:
         ended.set()
         thread.join()
-    assert turns
 
 
 def test_who_waited_too_long_holds_nothing(tmp_path):

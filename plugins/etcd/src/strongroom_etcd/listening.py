@@ -120,11 +120,15 @@ class Listener:
                 pass
             except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
                 self._stopped(error)
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+            self._let_go()
             if not self._ended.wait(pause):
                 pause = min(pause * 2, _PAUSES[1])
+        self._let_go()  # of one that was closed before this thread began
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _stopped(self, error: Exception) -> None:
         """Log once that the permission is gone, and have the subscribers look, so that they get the error."""

@@ -35,6 +35,7 @@ __all__ = ["RedisCacheStore"]
 
 T = TypeVar("T")
 _FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
+_TRIES_TO_FREE: Final = 3
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
 _NOT_THERE: Final = -2
@@ -259,9 +260,10 @@ class RedisCacheStore:
 
         def free(taken: tuple[Any, Any]) -> None:
             client, token = taken
-            if token:
-                with contextlib.suppress(Exception):  # it ends by itself
+            for _ in range(_TRIES_TO_FREE if token else 0):
+                with contextlib.suppress(Exception):  # if none gets through, it ends by itself
                     client.eval(UNLOCK, 1, keys[0], holder)
+                    return
 
         while True:
             _, token = self._call("locking", ask, free)
