@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ from contextlib import closing
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
+    BackendUnavailableError,
     ConfigurationError,
     ConflictError,
     DecryptionError,
@@ -65,6 +67,107 @@ def test_a_backup_overwrites_only_when_told(provider, tmp_path):
     provider.backup(copy, overwrite=True)
     with FileSecretProvider(copy, KEY) as other:
         assert other.get_secret("key/1") == "third"
+
+
+def test_a_backup_replaces_neither_its_store_nor_a_key(tmp_path):
+    """The store, its log, its key and other keys stay, even if a file may be overwritten."""
+    store, key_file, other = tmp_path / "store", tmp_path / "store.key", tmp_path / "audit.key"
+    other.write_text(f"{generate_key()}\n")
+    other.chmod(0o600)
+    with FileSecretProvider(store, key_file=key_file) as provider:
+        provider.set_secret("a", "1")
+        kept = (store, tmp_path / "store-wal", key_file, other)
+        before = {path: path.stat().st_ino for path in kept}
+        for path in kept:
+            with pytest.raises(ConfigurationError, match=r"store itself|holds a key"):
+                provider.backup(path, overwrite=True)
+        assert {path: path.stat().st_ino for path in kept} == before
+        assert provider.get_secret("a") == "1"
+
+
+def _killed(work):
+    """Run `work` in a process that ends as if it was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_a_backup_is_not_mixed_with_the_log_of_what_it_replaces(provider, tmp_path):
+    """The log that a killed user of an earlier copy left is not brought into the new copy."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    _killed(lambda: FileSecretProvider(copy, KEY).set_secret("key/1", "of the earlier copy"))
+    assert (tmp_path / "copy-wal").stat().st_size
+    provider.set_secret("key/1", "third")
+    provider.backup(copy, overwrite=True)
+    with FileSecretProvider(copy, KEY) as other:
+        assert other.get_secret("key/1") == "third"
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_new_store_is_not_mixed_with_the_log_of_a_removed_one(tmp_path, is_restored):
+    """Where a store was removed and its log was left, the log is set aside, and no part of the new store."""
+    store, copy = tmp_path / "store", tmp_path / "copy"
+
+    def work():
+        provider = FileSecretProvider(store, KEY)
+        provider.set_secrets({f"key/{number}": f"value {number}" for number in range(100)})
+        provider.backup(copy)
+        provider.set_secret("key/1", "of the removed store")
+
+    _killed(work)
+    log = (tmp_path / "store-wal").read_bytes()
+    store.unlink()
+    with FileSecretProvider(store, KEY) as provider:
+        if is_restored:
+            provider.restore(copy)
+            assert provider.get_secret("key/1") == "value 1"
+        else:
+            provider.set_secret("a", "1")
+            assert provider.list_secrets() == ["a"]
+        assert provider.verify() == []
+    (aside,) = tmp_path.glob("store-wal.left-*")
+    assert aside.read_bytes() == log
+
+
+def test_a_log_is_not_set_aside_under_another_lock(tmp_path, monkeypatch):
+    """A folder that is locked for long is an error, and nothing was changed."""
+    monkeypatch.setattr("strongroom_file.files._PATIENCE_SECONDS", 0.0)
+    (tmp_path / "store-wal").write_bytes(b"a log")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with (
+            FileSecretProvider(tmp_path / "store", KEY) as provider,
+            pytest.raises(ConflictError, match="locked"),
+        ):
+            provider.set_secret("a", "1")
+    finally:
+        os.close(folder)
+    assert os.listdir(tmp_path) == ["store-wal"]
+
+
+def test_a_damaged_store_keeps_its_name_until_the_backup_is_ready(provider, store, tmp_path, monkeypatch):
+    """If a restore fails halfway, a damaged store is still where it was, and no new one is made in its place."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    provider.close()
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("DELETE FROM header")
+        connection.commit()
+
+    def fail(*_):
+        raise BackendUnavailableError("the disk is full")
+
+    monkeypatch.setattr("strongroom_file.maintenance.backup._begin_epoch", fail)
+    with pytest.raises(BackendUnavailableError):
+        provider.restore(copy)
+    assert store.exists()
+    assert not list(tmp_path.glob("store.damaged-*"))
 
 
 def test_a_backup_while_others_write(provider, tmp_path):

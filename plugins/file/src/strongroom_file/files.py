@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
+    ConflictError,
     PermissionDeniedError,
     ReadOnlyError,
     StrongroomError,
@@ -62,6 +65,7 @@ _NETWORK = frozenset(
     ]
 )
 _MOUNTS = "/proc/self/mountinfo"
+_PATIENCE_SECONDS = 5.0
 
 
 @contextmanager
@@ -194,10 +198,23 @@ def sync_folder(path: Path) -> None:
 
 
 def place_new(temporary: Path, path: Path) -> bool:
-    """Give a finished file its name, unless that is taken; return whether it was free."""
+    """Give a finished database its name, unless that is taken; return whether it was free.
+
+    SQLite would take the log of a database that was removed for this one's, and bring it in: it is renamed.
+
+    Raises:
+        ConflictError: Another process keeps the folder locked.
+    """
     _sync(temporary)
     try:
-        os.link(temporary, path, follow_symlinks=False)
+        if _logs_beside(path) and not os.path.lexists(path):
+            with _locked(path.parent):
+                # Under the lock, lest a database that another process has just made here loses its own log.
+                if not os.path.lexists(path):
+                    _set_logs_aside(path)
+                os.link(temporary, path, follow_symlinks=False)
+        else:
+            os.link(temporary, path, follow_symlinks=False)
     except FileExistsError:
         return False
     finally:
@@ -207,7 +224,49 @@ def place_new(temporary: Path, path: Path) -> bool:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Replace a file by a finished one, in one step."""
+    """Replace a database by a finished one, in one step.
+
+    The log that a killed process left goes first: SQLite would bring it into the new one.
+    """
     _sync(temporary)
+    for log in _logs_beside(path):
+        log.unlink(missing_ok=True)
     temporary.replace(path)
     sync_folder(path)
+
+
+def _logs_beside(path: Path) -> list[Path]:
+    """Return the files of SQLite that belong to what is, or was, at `path`."""
+    beside = (path.with_name(f"{path.name}{side}") for side in (*SIDE_FILES, "-journal"))
+    return [one for one in beside if os.path.lexists(one)]
+
+
+def _set_logs_aside(path: Path) -> None:
+    moment = time.time_ns()
+    for log in _logs_beside(path):
+        if log.name.endswith("-shm"):  # an index of the log, which SQLite makes again
+            log.unlink()
+        else:
+            log.rename(log.with_name(f"{log.name}.left-{moment}"))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder during the block."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                pass
+            if time.monotonic() > until:
+                raise ConflictError(
+                    f"another program keeps {folder} locked", provider=TYPE_NAME, hint="try again"
+                )
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)

@@ -341,7 +341,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         The copy is verified before it gets its name, and needs the same key.
 
         Raises:
-            ConfigurationError: There is no store.
+            ConfigurationError: There is no store; or `path` is the store itself or holds a key, which are
+                never overwritten.
             ConflictError: There is a file at `path`, and `overwrite` is not set.
             TamperedError: Something is wrong with the store.
         """

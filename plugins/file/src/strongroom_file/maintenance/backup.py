@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.encryption.keyfiles import MAX_BYTES
+from strongroom.encryption.keys import read_key
 from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 
 from strongroom_file import files
@@ -36,11 +38,14 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
     """Write the present store to one file; readers and writers go on meanwhile.
 
     Raises:
+        ConfigurationError: `target` is the store itself, or holds a key; neither is ever overwritten.
         ConflictError: There is a file already, and it may not be overwritten.
         TamperedError: The store is damaged; no copy is left.
     """
-    if files.check_file(target) is not None and not overwrite:
-        raise _there(target)
+    if files.check_file(target) is not None:
+        _refuse_own(session, target, source)
+        if not overwrite:
+            raise _there(target)
     prepare_folder(target)
     with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
         _examine(copy, source, session.timeout, session.path)
@@ -49,6 +54,41 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
                 files.replace(copy, target)
             elif not files.place_new(copy, target):
                 raise _there(target)
+
+
+def _refuse_own(session: Session, target: Path, source: KeySource) -> None:
+    """Refuse to put a backup in the place of what it could not be read or restored without."""
+    own = [session.path, *(session.path.with_name(f"{session.path.name}{side}") for side in files.SIDE_FILES)]
+    if any(_is_same(target, one) for one in own):
+        raise ConfigurationError(
+            f"{target} is the store itself, or a part of it",
+            provider=TYPE_NAME,
+            hint="name another file for the backup",
+        )
+    if (source.path is not None and _is_same(target, source.path)) or _holds_key(target):
+        raise ConfigurationError(
+            f"{target} holds a key, which a backup never replaces",
+            provider=TYPE_NAME,
+            hint="name another file for the backup",
+        )
+
+
+def _is_same(target: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return target.samefile(other)
+    return False
+
+
+def _holds_key(target: Path) -> bool:
+    """Return whether a file holds a generated key: of this store, an older one, or of something else."""
+    with files.translated_os(target, "read"), target.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        return False
+    try:
+        return read_key(data.decode().strip(), older=True).kind != "passphrase"
+    except (UnicodeDecodeError, ConfigurationError):
+        return False
 
 
 def restore(  # noqa: PLR0917  # one caller, which names them all
@@ -78,16 +118,18 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
         raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
     prepare_folder(path)
     least = max(least, microseconds(now))
+    is_damaged = False
     with _copy_of_backup(origin, path, timeout, key or source) as copy:
         try:
             session = opened()
         except TamperedError:
-            session = None
-            _move_aside(path, now)
+            session, is_damaged = None, True
         if key is not None:
             _rekey(copy, key, timeout, source.create() if session is None else session.material)
         if session is None:
             _begin_epoch(copy, source, timeout, least)
+            if is_damaged:  # last: until then every failure leaves what is there under its name
+                _move_aside(path, now)
             with files.translated_os(path, "restore"):
                 if not files.place_new(copy, path):
                     raise _there(path)
