@@ -206,6 +206,38 @@ def test_an_answer_before_the_bodys_end_reaches_a_client_that_still_sends(
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def all_answers(server, *parts):
+    """Send `parts`, close this side, and return what is answered until the server closes the other."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+        for part in parts:
+            sock.sendall(part)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def test_a_client_that_closes_its_side_gets_its_answers(server):
+    """Requests that came whole are answered, and then the connection ends."""
+    read = head("/v1/secret/data/app/x")
+    body = b'{"data":{"value":"half"}}'
+    write = head("/v1/secret/data/half", f"Content-Length: {len(body)}", method="POST", token=ADMIN)
+    assert all_answers(server, read).count(b"HTTP/1.1 200") == 1
+    assert all_answers(server, read * 3).count(b"HTTP/1.1 200") == 3
+    assert all_answers(server, write + body, read).count(b"HTTP/1.1 200") == 2
+    assert server.get("half").data["data"] == {"value": "half"}
+
+
+def test_a_request_of_which_a_part_is_missing_is_not_done(server):
+    """A request that ends early changes nothing, and its connection ends at once."""
+    read = head("/v1/secret/data/app/x")
+    write = head("/v1/secret/data/part", "Content-Length: 30", method="POST", token=ADMIN)
+    part = b'{"data":{"value":"x"}}'
+    assert all_answers(server, write + part) == b""
+    assert all_answers(server, read[:-9]) == b""
+    answers = all_answers(server, read + write + part)
+    assert answers.count(b"HTTP/1.1 200") == 1
+    assert server.get("part").status == 404
+
+
 def test_a_body_of_just_under_2_mib_is_taken(server):
     assert server.put("k", "x" * ((2 << 20) - 100)).status == 200
 

@@ -136,6 +136,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._is_last = False
+        self._has_ended = False
+        """Whether the client sends nothing more, and may still wait for answers."""
 
     def connection_made(self, transport: Any) -> None:
         self._peer = (self._is_tcp, *_who(transport, is_tcp=self._is_tcp))
@@ -153,6 +155,17 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self.worker.open.discard(self)
         self._cancel_head_timer()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:
+        """Answer what came whole before the client closed its side, as `socat` and `nc -N` do.
+
+        Who closed both sides looks the same; writing to them ends the connection.
+        """
+        self._has_ended = True
+        receiver = self._body_receiver
+        is_whole = self._current_request is not None and receiver is not None and receiver._complete  # noqa: SLF001  # gunicorn's own
+        # TLS has no half-closed connections in asyncio.
+        return not self._is_ssl and not self._closed and (is_whole or bool(self._finishing_calls))
 
     def data_received(self, data: bytes) -> None:
         if self._current_request is not None or self._has_part:
@@ -189,7 +202,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         if self._current_request is None:
             self._has_part, self._sent = True, None
         goes_on: bool = super()._feed_callback_parser(data)
+        receiver = self._body_receiver
+        if self._has_ended and receiver is not None and not receiver._complete:  # noqa: SLF001  # gunicorn's own
+            receiver.signal_disconnect()  # what is missing of the body does not come any more
         return goes_on
+
+    def _arm_keepalive_timer(self) -> None:
+        if self._has_ended:  # everything is answered
+            super()._keepalive_timeout()
+        else:
+            super()._arm_keepalive_timer()
 
     def _on_headers_complete(self) -> bool:
         self._has_part = False
