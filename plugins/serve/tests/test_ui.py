@@ -226,6 +226,38 @@ def test_the_real_overview_of_a_spec_with_a_trail(tmp_path, served):
     assert VALUE not in text
 
 
+class OfTenants(Fixed):
+    """A trail with entries of two tenants, and of none."""
+
+    def audit(self):
+        (log,) = super().audit()
+        (entry,) = log["entries"]
+        entries = [
+            entry | {"key": f"key-of-{tenant}", "tenant": tenant} for tenant in ("acme", "globex", None)
+        ]
+        return [log | {"entries": entries}]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "seen"),
+    [
+        (["acme"], ["acme", "None"]),
+        (["acme", "other"], ["acme", "None"]),
+        (["*"], ["acme", "globex", "None"]),
+        ([], ["acme", "globex", "None"]),
+    ],
+)
+def test_an_admin_of_some_tenants_sees_no_keys_of_others(served, tenants, seen):
+    """Two admins who load the page one after the other each see the entries of their own tenants."""
+    spec = spec_with_pages()
+    some = {"name": "some", "token": "some-token-0123456789", "allow": [], "admin": True, "tenants": tenants}
+    spec["serve"]["clients"].append(some)
+    server = served(spec, overview=OfTenants())
+    assert "key-of-globex" in server.ask("GET", "/ui/", token=BOSS).body.decode()
+    text = server.ask("GET", "/ui/", token=some["token"]).body.decode()
+    assert re.findall(r"key-of-(\w+)", text) == seen
+
+
 def test_a_long_trail_is_not_verified_for_each_page(tmp_path):
     """A verification that took ten seconds is good for 190 more; what comes meanwhile is on the page at once."""
     spec = spec_of()

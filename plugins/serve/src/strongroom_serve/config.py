@@ -29,10 +29,14 @@ class Client:
     uid: int | None
     token: str | None = field(repr=False)
 
+    def has_tenant(self, tenant: str) -> bool:
+        """Return whether the client may act for a tenant."""
+        return tenant in self.tenants or _ALL_TENANTS in self.tenants
+
     def tenant_for(self, asked: str | None) -> tuple[bool, str | None]:
         """Return whether the client may act for the requested tenant, and that tenant."""
         if asked:
-            return asked in self.tenants or _ALL_TENANTS in self.tenants, asked
+            return self.has_tenant(asked), asked
         only = next(iter(self.tenants)) if len(self.tenants) == 1 else _ALL_TENANTS
         return True, None if only == _ALL_TENANTS else only
 

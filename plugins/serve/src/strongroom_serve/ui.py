@@ -164,7 +164,7 @@ class Pages:
         problems_first = sorted(state.pipelines.items(), key=lambda one: one[1] is None)
         page = _templates().get_template("overview.html")
         html = page.render(
-            looked,
+            looked | {"audit": [_of_own_tenants(client, log) for log in looked["audit"]]},
             source=backend.sync.plan.source,
             client=client.name,
             now=datetime.now(UTC),
@@ -220,6 +220,14 @@ def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
         except StrongroomError as error:
             sections["empty"][name] = f"This could not be looked at: {error.message}"
     return sections
+
+
+def _of_own_tenants(client: Client, log: dict[str, Any]) -> dict[str, Any]:
+    """Return what of an audit log a client sees: with tenants of its own, nothing of others' keys."""
+    entries = log["entries"]
+    if client.tenants:
+        entries = [one for one in entries if one.get("tenant") is None or client.has_tenant(one["tenant"])]
+    return log | {"entries": entries}
 
 
 def _is_good(row: dict[str, Any]) -> bool:
