@@ -16,18 +16,19 @@ PATIENCE = 120
 class Process:
     """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears.
 
-    Flags are those of Python, words the options of the command.
+    Flags are those of Python, words the options of the command. With `cwd` it finds the spec from there.
     """
 
-    def __init__(self, folder, *flags, words=()):
+    def __init__(self, folder, *flags, words=(), cwd=None):
         self._hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._hears.bind(str(folder / "n"))
         self._hears.settimeout(PATIENCE)
         here = {"STRONGROOM_SPEC": str(folder / "strongroom.yaml"), "NOTIFY_SOCKET": str(folder / "n")}
+        found = {"STRONGROOM_TRUST_SPEC": "1", "NOTIFY_SOCKET": str(folder / "n"), "HOME": str(folder)}
         self.child = subprocess.Popen(
             [sys.executable, *flags, "-m", "strongroom", "serve", *words],
-            cwd=folder,
-            env={**os.environ, **here},
+            cwd=cwd or folder,
+            env={**os.environ, **(here if cwd is None else found)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -38,6 +38,9 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+STRANGER = {"name": "stranger", "token": "stranger-token-0123456789", "allow": ["**"]}
+
+
 def ask(path, target, *, method="GET", token=ADMIN, body=None):
     connection = Unix(path)
     connection.request(method, target, headers={"X-Vault-Token": token}, body=body and json.dumps(body))
@@ -161,6 +164,28 @@ def test_what_a_failed_reload_has_opened_is_closed(caplog):
     first = SecretProviderRegistry(spec_of())
     asyncio.run(signalled())
     assert "not reloaded: serve.tls is gone" in caplog.text
+
+
+def test_a_spec_that_is_gone_is_not_replaced_by_one_of_a_folder_above(tmp_path):
+    """A signal between the removal of a spec and its return leaves clients and pipelines as they are."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write(inner, spec_of(socket="s"))
+    write(tmp_path, {**spec_of(socket="s"), "serve": {"socket": "s", "clients": [STRANGER]}})
+    running = Process(tmp_path, cwd=inner)
+    try:
+        (inner / "strongroom.yaml").rename(inner / "away")
+        running.reload()
+        path = inner / "s"
+        assert ask(path, "/v1/secret/data/k", token=STRANGER["token"]).status == 403
+        assert ask(path, "/v1/secret/data/k", token=ADMIN).status == 404
+        (inner / "away").rename(inner / "strongroom.yaml")
+        running.reload()
+        code, rest, log = running.end()
+        assert (code, rest) == (0, "")
+        assert log.count("not reloaded: strongroom.yaml is gone") == log.count("not reloaded") == 1
+    finally:
+        running.stop()
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,28 @@ def _audit_lines_shown() -> Iterator[None]:
         log.propagate = before[1]
 
 
-def _read(open_registry: Callable[[], Any]) -> Backend:
+def _read(open_registry: Callable[[], Any], source: str | None = None) -> Backend:
+    """Return the result of a reading of the spec, which has to be `source` if that is given.
+
+    Raises:
+        ConfigurationError: The section `serve:` is wrong; or the spec is gone, and another one was found,
+            such as that of a folder above.
+    """
     registry = open_registry()
     try:
+        if source is not None:
+            _refuse_another(source, registry.plan.source)
         return Backend(registry, config_of(registry.serve_options(), registry.plan.source))
     except BaseException:
         registry.close()
         raise
+
+
+def _refuse_another(source: str, found: str) -> None:
+    if found != source:
+        raise ConfigurationError(
+            f"{source} is gone, and is not replaced by {found}", hint="put it back, and send SIGHUP again"
+        )
 
 
 def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> tuple[list[Listener], bool]:
@@ -214,7 +229,7 @@ class _Server:
         systemd.reloading()
         outcome = "ok"
         try:
-            backend = await asyncio.to_thread(_read, self._open)
+            backend = await asyncio.to_thread(_read, self._open, self._app.backend.sync.plan.source)
             try:
                 if self._tls is not None:
                     _load_certificate(self._tls, backend.config)
