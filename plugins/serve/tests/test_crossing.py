@@ -197,6 +197,28 @@ def test_the_numbers_of_versions_go_on_after_a_reload(served):
     assert server.put("own/k", "mine", cas=5).data["version"] == 6
 
 
+def test_a_version_that_a_writer_drops_while_its_value_is_compared_keeps_its_number(served):
+    """The reader gets the number that the version had when its list was read."""
+    store = MemorySecretProvider(max_versions=1)
+    server = served(registered(store))
+    assert server.put("own/k", "first").data["version"] == 1
+    known = server.backend.numbers.get((None, "own/k"))
+    compare = server.app.kv._value_is
+
+    async def compare_after_a_write(key, version, value):
+        is_same = await compare(key, version, value)
+        store.set_secret(key, "second")
+        known.take(store.list_versions(key))
+        return is_same
+
+    server.app.kv._value_is = compare_after_a_write
+    known.value = None
+    assert server.get("own/k").data["metadata"]["version"] == 1
+    server.app.kv._value_is = compare
+    server.registry.invalidate("own/k")
+    assert server.get("own/k").data["metadata"]["version"] == 2
+
+
 def test_a_rotation_in_flight_gives_readers_the_old_value_and_its_number(served):
     server = served()
     server.put("k", "old")

@@ -239,9 +239,10 @@ class KeyValue:
             known.value, known.current, known.created = hash(value), 1, time_text(await self._updated_at(key))
             return 1, known.created
         versions, known = listed
+        numbers = known.ids  # of this list: meanwhile a writer may bring another one, without its oldest
         for one in _current_first(versions)[:_MOST_LOOKED_THROUGH]:
             if await self._value_is(key, one.version, value):
-                known.value, known.current = hash(value), known.ids[one.version]
+                known.value, known.current = hash(value), numbers[one.version]
                 known.created = time_text(one.created_at)
                 return known.current, known.created
         known.value = None
