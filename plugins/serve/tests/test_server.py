@@ -12,7 +12,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from served import ADMIN, Reply, spec_of
@@ -164,6 +166,21 @@ def test_what_a_failed_reload_has_opened_is_closed(caplog):
     first = SecretProviderRegistry(spec_of())
     asyncio.run(signalled())
     assert "not reloaded: serve.tls is gone" in caplog.text
+
+
+def test_a_socket_may_have_as_long_a_path_as_the_system_takes():
+    """107 bytes, and one more is an error."""
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / ("x" * (107 - len(folder) - len("//s.sock")))
+        inner.mkdir()
+        listener = bound_unix(inner / "s.sock", 0o600, None)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(inner / "s.sock"))
+        assert os.listdir(inner) == ["s.sock"]
+        listener.close()
+        with pytest.raises(ConfigurationError):
+            bound_unix(inner / "ss.sock", 0o600, None)
+        assert os.listdir(inner) == []
 
 
 def test_a_spec_that_is_gone_is_not_replaced_by_one_of_a_folder_above(tmp_path):

@@ -59,7 +59,8 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    # It is a short one, for the whole path of a socket has 107 bytes at most.
+    hidden = path.with_name(f".{os.getpid()}")
     try:
         _refuse_taken(path)
         sock.bind(str(hidden))
@@ -140,16 +141,15 @@ def _peer_uid(sock: socket.socket) -> int | None:
 
 
 def _refuse_taken(path: Path) -> None:
-    try:
+    status = None
+    with contextlib.suppress(FileNotFoundError):
         status = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(status.st_mode):
+    if status is not None and not stat.S_ISSOCK(status.st_mode):
         raise ConflictError(f"{path} is there, and is not a socket", hint="name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.setblocking(False)
         try:
-            asking.connect(str(path))
+            asking.connect(str(path))  # also if nothing is there: no client could use too long a path
         except (ConnectionRefusedError, FileNotFoundError):
             return
         except BlockingIOError:
