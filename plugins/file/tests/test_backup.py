@@ -79,9 +79,13 @@ def test_a_backup_replaces_neither_its_store_nor_a_key(tmp_path):
         kept = (store, tmp_path / "store-wal", key_file, other)
         before = {path: path.stat().st_ino for path in kept}
         for path in kept:
-            with pytest.raises(ConfigurationError, match=r"store itself|holds a key"):
+            with pytest.raises(ConfigurationError, match=r"store itself|holds one"):
                 provider.backup(path, overwrite=True)
         assert {path: path.stat().st_ino for path in kept} == before
+        for ending in (".next", ".next-all"):
+            with pytest.raises(ConfigurationError, match="is for a key"):
+                provider.backup(f"{key_file}{ending}")
+    with FileSecretProvider(store, key_file=key_file) as provider:
         assert provider.get_secret("a") == "1"
 
 

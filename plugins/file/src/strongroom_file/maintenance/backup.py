@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.encryption.keyfiles import MAX_BYTES
+from strongroom.encryption.keyfiles import MAX_BYTES, NEXT, NEXT_FOR_ALL
 from strongroom.encryption.keys import read_key
 from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 
@@ -42,10 +42,12 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
         ConflictError: There is a file already, and it may not be overwritten.
         TamperedError: The store is damaged; no copy is left.
     """
-    if files.check_file(target) is not None:
-        _refuse_own(session, target, source)
-        if not overwrite:
-            raise _there(target)
+    is_there = files.check_file(target) is not None
+    _refuse_own(session, target, source)
+    if is_there and _holds_key(target):
+        raise _for_key(target)
+    if is_there and not overwrite:
+        raise _there(target)
     prepare_folder(target)
     with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
         _examine(copy, source, session.timeout, session.path)
@@ -65,18 +67,24 @@ def _refuse_own(session: Session, target: Path, source: KeySource) -> None:
             provider=TYPE_NAME,
             hint="name another file for the backup",
         )
-    if (source.path is not None and _is_same(target, source.path)) or _holds_key(target):
-        raise ConfigurationError(
-            f"{target} holds a key, which a backup never replaces",
-            provider=TYPE_NAME,
-            hint="name another file for the backup",
-        )
+    # A next key would be looked for in it.
+    endings = ("", NEXT, NEXT_FOR_ALL)
+    if source.path is not None and any(_is_same(target, Path(f"{source.path}{one}")) for one in endings):
+        raise _for_key(target)
+
+
+def _for_key(target: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{target} is for a key, or holds one, which a backup never replaces",
+        provider=TYPE_NAME,
+        hint="name another file for the backup",
+    )
 
 
 def _is_same(target: Path, other: Path) -> bool:
     with suppress(OSError):
         return target.samefile(other)
-    return False
+    return target.absolute() == other.absolute()  # a file that is not there yet
 
 
 def _holds_key(target: Path) -> bool:
