@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
 from strongroom.audit import file_sink
 from strongroom.audit.verify import verify_pieces
-from strongroom.errors import AuditError
+from strongroom.errors import AuditError, SecretNotFoundError
 
 # From Python 3.12 on: the children here end without touching what another thread may hold.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
@@ -58,6 +58,31 @@ def test_a_log_that_takes_nothing_away_keeps_the_piece_on_a_line_of_its_own(trai
     assert (trail.verify().ok, trail.verify().first_bad_line) == (False, 3)
     trail.path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
     assert trail.verify().ok  # the piece itself was nobody's entry
+
+
+def test_a_log_that_became_immutable_refuses_before_anything_is_done(trail, monkeypatch):
+    """As under `chattr +i` on ext4: its descriptor was opened before, and neither grows nor shrinks."""
+    trail.read()
+    opened, write = os.open, os.write
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def open_others(path, *more, **options):
+        return refuse() if path == str(trail.path) else opened(path, *more, **options)
+
+    def write_others(descriptor, data):
+        is_log = os.path.samestat(os.fstat(descriptor), trail.path.stat())
+        return refuse() if is_log else write(descriptor, data)
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    monkeypatch.setattr(os, "open", open_others)
+    monkeypatch.setattr(os, "write", write_others)
+    with pytest.raises(AuditError):
+        trail.registry.set_secret("new", "1")
+    monkeypatch.undo()
+    with pytest.raises(SecretNotFoundError):
+        trail.registry.get_secret("new")
 
 
 def test_blanks_that_a_trial_of_the_disk_left_are_no_news(trail):

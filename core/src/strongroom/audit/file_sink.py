@@ -266,7 +266,10 @@ class FileSink:
         try:
             os.ftruncate(self._log_fd, before)
         except PermissionError:
-            return  # an append-only file (chattr +a) cannot be cut: that it opened must be enough
+            # An append-only file (chattr +a) cannot be cut: that it opens must be enough. It is opened again,
+            # for one that was made immutable (chattr +i) since the first time refuses every line.
+            os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+            return
         self._size = -1
         try:
             self._put(b" " * size, before)
