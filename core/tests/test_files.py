@@ -57,6 +57,44 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert not (tmp_path / "a").is_symlink()
 
 
+@pytest.fixture
+def other_group():
+    """A group that files of this user may have, beside the one that they get by themselves."""
+    groups = [os.getegid() + 1] if os.geteuid() == 0 else os.getgroups()
+    found = next((one for one in groups if one != os.getegid()), None)
+    if found is None:
+        pytest.skip("this user is in one group alone")
+    return found
+
+
+def test_the_group_of_a_file_is_kept(tmp_path, other_group):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, -1, other_group)
+    path.chmod(0o640)
+    replace_file(path, b"new")
+    status = path.stat()
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (other_group, 0o640)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o640, 0o600), (0o664, 0o644), (0o604, 0o644)])
+def test_the_rights_of_a_group_that_cannot_be_kept_go_to_no_other(
+    tmp_path, other_group, monkeypatch, before, after
+):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, -1, other_group)
+    path.chmod(before)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "not yours to give")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    replace_file(path, b"new")
+    status = path.stat()
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (os.getegid(), after)
+
+
 @pytest.mark.parametrize("locks_folders", [True, False])
 def test_one_writer_at_a_time(tmp_path, monkeypatch, locks_folders):
     """Also on a file system that locks files alone."""

@@ -24,6 +24,7 @@ from strongroom.errors import (
     StrongroomError,
     show_key,
 )
+from strongroom.paths.atomic_write import owned_like
 
 __all__ = [
     "file_error",
@@ -121,7 +122,8 @@ def replace_file(
     """Replace the file at `path` by `data` in one step, and return the new file's status.
 
     The new file is on the disk when this returns. Its time is later than the old file's, by a nanosecond at
-    least, so that no two versions have the same. Owner and permissions of the old file are kept if possible.
+    least, so that no two versions have the same. Owner, group and permissions of the old file are kept if
+    possible; where its group is not, the new file's group may do what all others may.
 
     Args:
         path: A symbolic link is replaced, not followed.
@@ -138,11 +140,9 @@ def replace_file(
             file.write(data)
             file.flush()
             before = status_of(target)
-            keeps = before is not None and stat.S_ISREG(before.st_mode)
-            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & 0o777 if before and keeps else mode)
-            if before is not None and keeps and before.st_uid != os.geteuid():
-                with contextlib.suppress(OSError):  # only root gives files away
-                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            if before is not None and stat.S_ISREG(before.st_mode):
+                mode = owned_like(file.fileno(), before)
+            os.fchmod(file.fileno(), mode)
             now = time.time_ns()
             if before is not None:
                 now = max(now, before.st_mtime_ns + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -236,6 +237,18 @@ def test_set_declares_what_it_stores(filled):
     }
     data = Path("strongroom.yaml").read_bytes()
     assert trust.is_trusted(str(Path("strongroom.yaml").resolve()), data, Path("strongroom.yaml").stat())
+
+
+def test_a_declaration_leaves_the_spec_to_its_group(filled):
+    spec = Path("strongroom.yaml")
+    groups = [os.getegid() + 1] if os.geteuid() == 0 else os.getgroups()
+    group = next((one for one in groups if one != os.getegid()), None)
+    if group is None:
+        pytest.skip("this user is in one group alone")
+    os.chown(spec, -1, group)
+    spec.chmod(0o640)
+    assert filled("set", "NEW", "a value", "--declare")[0] == 0
+    assert (spec.stat().st_gid, spec.stat().st_mode & 0o777) == (group, 0o640)
 
 
 def test_what_cannot_be_declared_is_neither_stored_nor_declared(filled, monkeypatch):

@@ -433,6 +433,11 @@ def test_a_userlist_is_changed_in_the_way_that_it_has(tmp_path):
     remove_user(path, "more")
     assert path.read_text().splitlines() == lines[:-1]
     assert list(tmp_path.iterdir()) == [path]
+    link = tmp_path / "link.txt"
+    link.symlink_to(path)
+    remove_user(link, "app")
+    assert link.is_symlink()
+    assert path.read_text().splitlines() == [*lines[:2], lines[3]]
     with pytest.raises(RotationError, match="cannot be changed: No such file"):
         write_user(tmp_path / "none.txt", "a", password="p", verifier="v")
 

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["owned_like", "write_atomically"]
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def owned_like(descriptor: int, before: os.stat_result) -> int:
+    """Give a new file the owner and group of the old one, if possible, and return the permissions for it."""
+    own = os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid):
+        try:
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        except OSError:  # only root gives files away, but others may give them to a group of theirs
+            with contextlib.suppress(OSError):
+                os.fchown(descriptor, -1, before.st_gid)
+    mode = stat.S_IMODE(before.st_mode) & 0o777
+    if os.fstat(descriptor).st_gid != before.st_gid:
+        # The rights were those of another group.
+        mode = mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
+    return mode
+
+
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o600, like: os.stat_result | None = None
+) -> None:
     """Write `data` beside `path` and replace what is there, in one step.
 
     Args:
         path: A symbolic link is replaced, not followed.
         data: What the file holds in the end.
         mode: The permissions of the new file, whatever the umask.
+        like: A file whose owner, group and permissions it gets instead, if possible.
 
     Raises:
         OSError: It cannot be written; the error's `filename` is the folder or `path`, not the temporary file.
@@ -31,7 +51,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), mode if like is None else owned_like(file.fileno(), like))
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException as error:

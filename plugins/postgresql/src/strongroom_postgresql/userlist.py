@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.errors import RotationError
+from strongroom.files import replace_file
 
 __all__ = ["remove_user", "write_user"]
 
@@ -73,7 +74,7 @@ def _rewrite(path: Path, change: object) -> None:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             if lines and not lines[-1].endswith("\n"):
                 lines[-1] += "\n"
-            _replace(path, "".join(change(lines)))
+            replace_file(path.resolve(), "".join(change(lines)).encode())
     except (OSError, UnicodeDecodeError) as error:
         failure = getattr(error, "strerror", None) or type(error).__name__
     else:
@@ -90,23 +91,3 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace the file in one step, with the owner and the mode that it has."""
-    real = path.resolve()
-    status = real.stat()
-    beside = real.with_name(f".{real.name}.strongroom")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), status.st_mode & 0o7777)
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            os.fsync(file.fileno())
-        beside.rename(real)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

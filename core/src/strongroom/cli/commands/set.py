@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,7 +155,7 @@ def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) ->
 def _write_spec(path: Path, data: bytes) -> None:
     """Replace the spec at `path` with `data`, or the file that it links to, and trust it."""
     real = path.resolve()
-    write_atomically(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+    write_atomically(real, data, like=real.stat())
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
 
