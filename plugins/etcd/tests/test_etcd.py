@@ -18,11 +18,13 @@ from log_listener import listening
 from shared_stores import SharedStoreTests
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.credentials import ReferencedText
+from strongroom.deadlines import Deadline
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
+    ConflictError,
     DecryptionError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -616,6 +618,47 @@ def test_a_write_whose_answer_was_lost_counts_once(make, monkeypatch):
     assert lost
     assert provider.describe_secret("key").version == after
     assert len(provider.list_versions("key")) == 2
+
+
+def test_a_lock_whose_answer_was_lost_is_held(make, monkeypatch):
+    from strongroom_etcd.http import HTTPConnection, LostError
+
+    provider = make()
+    provider.set_secret("key", "1")
+    post = HTTPConnection.post
+    lost = []
+
+    def losing(self, path, body, token, deadline):
+        found = post(self, path, body, token, deadline)
+        if b"requestPut" in body and not lost:
+            lost.append(path)
+            raise LostError("cut")
+        return found
+
+    monkeypatch.setattr(HTTPConnection, "post", losing)
+    with provider.lock("job", ttl_seconds=60, wait_seconds=0) as first:
+        assert lost
+        with pytest.raises(ConflictError), make().lock("job", ttl_seconds=60, wait_seconds=0):
+            pass
+    with make().lock("job", ttl_seconds=60, wait_seconds=0) as second:
+        assert second > first
+
+
+def test_who_waits_for_a_lock_longer_than_it_may_be_held_gets_it(make, server):
+    backend, deadline = make()._backend, Deadline(600)
+    holder = backend.lock(b"job", 3600, deadline)
+    first = holder.acquire(deadline)
+    waiting = backend.lock(b"job", 3600, deadline)
+    assert waiting.acquire(deadline) is None
+    its = waiting._lease
+    server.ask("/v3/lease/revoke", {"ID": its})  # as if its time were over
+    assert waiting.acquire(deadline) is None
+    holder.release(deadline)
+    assert waiting.acquire(deadline) > first
+    assert waiting._lease != its
+    assert backend.lock(b"job", 3600, deadline).acquire(deadline) is None
+    waiting.release(deadline)
+    assert backend.lock(b"job", 3600, deadline).acquire(deadline) is not None
 
 
 def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
     SecretTooLargeError,
+    StrongroomError,
 )
 from strongroom.providers import Closeable
 from strongroom.sealed import Change, Found, StoreGoneError
@@ -44,22 +46,58 @@ def range_end(data: bytes) -> bytes:
 
 
 class EtcdLock:
-    """A lock for one holder: a key that ends with its lease."""
+    """A lock for one holder: a key that ends with its lease.
 
-    def __init__(self, call: Callable[..., dict[str, Any]], key: bytes, lease: str) -> None:
-        self._call, self._lease = call, lease
-        absent = {"key": text(key), "target": "CREATE", "create_revision": "0"}
-        mine = {"requestPut": {"key": text(key), "value": "", "lease": lease}}
-        self._request = {"compare": [absent], "success": [mine]}
+    Args:
+        call: Sends a request.
+        key: The key.
+        ttl_seconds: How long the lock is held at most; the cluster counts in whole seconds.
+    """
+
+    def __init__(self, call: Callable[..., dict[str, Any]], key: bytes, ttl_seconds: float) -> None:
+        self._call, self._key = call, key
+        self._ttl = str(max(1, ceil(ttl_seconds)))
+        self._lease: str | None = None
+        self._refused = False
 
     def acquire(self, deadline: Deadline) -> int | None:
         """Return its fencing token, the cluster's revision; None if another holder has it."""
-        answer = self._call("lock", "/v3/kv/txn", self._request, deadline)
-        return _revision(answer, "lock") if answer.get("succeeded") else None
+        if self._refused and self._holder(deadline):
+            return None
+        lease = self._granted(deadline)
+        absent = {"key": text(self._key), "target": "CREATE", "create_revision": "0"}
+        mine = {"requestPut": {"key": text(self._key), "value": "", "lease": lease}}
+        request = {"compare": [absent], "success": [mine], "failure": [_range(self._key)]}
+        answer = self._call("lock", "/v3/kv/txn", request, deadline)
+        if answer.get("succeeded"):
+            return _revision(answer, "lock")
+        responses = answer.get("responses", [])
+        holder = _pairs(responses[0], "lock") if responses else []
+        if holder and holder[0].get("lease") == lease:  # the answer to the same request was lost
+            return int(holder[0]["create_revision"])
+        self._refused = True
+        return None
 
     def release(self, deadline: Deadline) -> None:
         """Release it, with its lease."""
-        self._call("unlock", "/v3/lease/revoke", {"ID": self._lease}, deadline)
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._call("unlock", "/v3/lease/revoke", {"ID": lease}, deadline)
+
+    def _holder(self, deadline: Deadline) -> bool:
+        """Return whether somebody holds it."""
+        asked = {"key": text(self._key), "keys_only": True}
+        return bool(self._call("lock", "/v3/kv/range", asked, deadline).get("kvs"))
+
+    def _granted(self, deadline: Deadline) -> str:
+        """Return a new lease, so that what was waited for the lock is not taken from the time of it."""
+        with suppress(StrongroomError):  # it may have ended meanwhile
+            self.release(deadline)
+        lease = self._call("lock", "/v3/lease/grant", {"TTL": self._ttl}, deadline).get("ID")
+        if not isinstance(lease, str):
+            raise _damaged("lock")
+        self._lease = lease
+        return lease
 
 
 class EtcdBackend:
@@ -243,13 +281,9 @@ class EtcdBackend:
             return listener
         raise failed
 
-    def lock(self, name: bytes, ttl_seconds: float, deadline: Deadline) -> EtcdLock:
-        """Return the lock of a sealed name, with a lease of the cluster, which counts in whole seconds."""
-        sent = {"TTL": str(max(1, ceil(ttl_seconds)))}
-        lease = self._call("lock", "/v3/lease/grant", sent, deadline).get("ID")
-        if not isinstance(lease, str):
-            raise _damaged("lock")
-        return EtcdLock(self._call, self._locks + name, lease)
+    def lock(self, name: bytes, ttl_seconds: float, _deadline: Deadline) -> EtcdLock:
+        """Return the lock of a sealed name; this makes no request."""
+        return EtcdLock(self._call, self._locks + name, ttl_seconds)
 
     def server(self, deadline: Deadline) -> dict[str, str]:
         """Return the cluster's facts for `doctor`."""
