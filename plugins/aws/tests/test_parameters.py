@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import boto3
 import pytest
 from aws_front import Front, refusal, success
@@ -74,6 +76,32 @@ def test_a_refused_batch_is_read_one_by_one(keys):
     ):
         assert provider.get_secrets(["a", "b"]) == {"a": "v", "b": "v"}
         assert front.operations == ["GetParameters", "GetParameter", "GetParameter"]
+
+
+def test_a_hashed_name_is_found_behind_pages_of_nothing(keys):
+    key = "k" * 400 + "/" + "é" * 111
+    name = parameter_name_of(key)
+    assert name.hashed
+    metadata = {"Name": name.text, "Description": f"strongroom key: {key}"}
+    answers = [
+        success(Parameters=[], NextToken="one"),
+        success(Parameters=[], NextToken="two"),
+        success(Parameters=[metadata]),
+        success(Parameter={"Name": name.text, "Value": "v", "Version": 1}),
+    ]
+    with (
+        Front(*answers) as front,
+        AWSParameterProvider("us-east-1", endpoint_url=front.url, **keys) as provider,
+    ):
+        assert provider.get_secret(key) == "v"
+        sent = [json.loads(body).get("NextToken") for _, body in front.asked]
+        assert sent == [None, "one", "two", None]
+    with (
+        Front(success(Parameters=[], NextToken="one"), success(Parameters=[])) as front,
+        AWSParameterProvider("us-east-1", endpoint_url=front.url, **keys) as provider,
+        pytest.raises(SecretNotFoundError),
+    ):
+        provider.get_secret(key)
 
 
 def test_denied_is_denied_also_in_a_batch(keys):

@@ -287,10 +287,16 @@ class AWSParameterProvider(BaseProvider):
         return metadata.get("Description") if metadata is not None else None
 
     def _metadata(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
-        filters = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
-        answer = self._call("describe_parameters", "looking at", deadline, ParameterFilters=filters)
-        found = answer.get("Parameters") or ()
-        return next((one for one in found if one["Name"] == name), None)
+        request: dict[str, Any] = {
+            "ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [name]}]
+        }
+        while True:
+            page = self._call("describe_parameters", "looking at", deadline, **request)
+            found = next((one for one in page.get("Parameters") or () if one["Name"] == name), None)
+            # The service gives pages of nothing, too, before the one with the parameter.
+            if found is not None or not page.get("NextToken"):
+                return found
+            request["NextToken"] = page["NextToken"]
 
     def _names(self, folder: str, whole: Deadline) -> Iterator[str]:
         request: dict[str, Any] = {"Path": folder, "Recursive": True, "MaxResults": _BATCH}
