@@ -20,6 +20,7 @@ from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
+    ConflictError,
     DecryptionError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -332,6 +333,32 @@ def test_the_lock_of_the_dead_ends(make, admin, schema):
         # It frees nobody else's as it leaves.
     with other.lock("job", ttl_seconds=60, wait_seconds=0):
         pass
+
+
+def test_a_lock_whose_answer_was_lost_is_held(make, monkeypatch):
+    from strongroom_postgresql.connection import Connection, LostError
+
+    one, other = make(), make()
+    with one.lock("job", ttl_seconds=60, wait_seconds=0) as before:
+        pass
+    run, lost = Connection.run, []
+
+    def losing(self, statement, values, deadline):
+        found = run(self, statement, values, deadline)
+        if b".lock AS l" in statement.sql and not lost:
+            lost.append(found)
+            self.close()
+            raise LostError("cut")
+        return found
+
+    monkeypatch.setattr(Connection, "run", losing)
+    with one.lock("job", ttl_seconds=60, wait_seconds=0) as first:
+        assert lost
+        assert first > before
+        with pytest.raises(ConflictError), other.lock("job", ttl_seconds=60, wait_seconds=0):
+            pass
+    with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
+        assert second > first
 
 
 # --- round trips ---

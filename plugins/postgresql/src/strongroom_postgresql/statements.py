@@ -160,7 +160,9 @@ UNION ALL SELECT NULL, NULL FROM fits WHERE ok AND (SELECT count(*) FROM notifie
             "acquire",
             "INSERT INTO {schema}.lock AS l VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))"
             " ON CONFLICT (name) DO UPDATE SET token = l.token + 1, holder = excluded.holder,"
-            " until = excluded.until WHERE l.until < clock_timestamp() RETURNING token",
+            " until = excluded.until WHERE l.until < clock_timestamp()"
+            # The answer to the same statement may have been lost.
+            " OR l.holder = excluded.holder RETURNING token",
             BYTEA,
             BYTEA,
             FLOAT8,
