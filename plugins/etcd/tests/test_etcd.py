@@ -8,7 +8,7 @@ import threading
 import traceback
 from base64 import b64decode, b64encode
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -516,6 +516,37 @@ def test_another_member_is_asked_where_one_is_down(make, server):
     provider = make(["http://127.0.0.1:1", server.url])
     provider.set_secret("key", "1")
     assert provider.get_secret("key") == "1"
+
+
+class WithoutLeader(BaseHTTPRequestHandler):
+    """A member that is cut off from the others; it keeps its connections open."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append(self.path)
+        body = json.dumps({"code": 14, "message": "etcdserver: no leader"}).encode()
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_another_member_is_asked_where_one_has_no_leader(make, server):
+    make().set_secret("key", "1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), WithoutLeader) as alone:
+        alone.daemon_threads, alone.asked = True, []
+        threading.Thread(target=alone.serve_forever, args=(0.01,), daemon=True).start()
+        provider = make([f"http://127.0.0.1:{alone.server_port}", server.url])
+        assert provider.get_secret("key") == "1"
+        provider.set_secret("key", "2")
+        assert make().get_secret("key") == "2"
+        assert len(alone.asked) == 1
+        alone.shutdown()
 
 
 def test_what_is_not_etcd(make, server):

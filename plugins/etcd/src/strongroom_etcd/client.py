@@ -199,23 +199,30 @@ class Client:
         return _parsed(body)
 
     def _take(self, deadline: Deadline) -> HTTPConnection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open(deadline)
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open(deadline)
+            if connection.member == self._at:
+                return connection
+            connection.close()  # to a member that refused: another one is asked now
 
     def _open(self, deadline: Deadline) -> HTTPConnection:
-        address = urlsplit(self._endpoints[self._at])
+        member = self._at
+        address = urlsplit(self._endpoints[member])
         tls = self._tls() if address.scheme == "https" else None
         host, port = address.hostname or "", address.port or 2379
         # On a thread of its own, for the search for a host's address knows no timeout.
         share = self._share(deadline)
         try:
-            return self._runner.run(
+            opened = self._runner.run(
                 lambda: HTTPConnection(host, port, tls, share), share, HTTPConnection.close
             )
         except DeadlineExceededError:
             raise LostError(f"{host}:{port} does not answer") from None
+        opened.member = member
+        return opened
 
     def _share(self, deadline: Deadline) -> Deadline:
         """Return the time for one member: half of what is left, if there are others."""

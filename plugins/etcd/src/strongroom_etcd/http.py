@@ -23,12 +23,13 @@ class LostError(Exception):
 class HTTPConnection:
     """One connection to a member; it is used by one thread at a time."""
 
-    __slots__ = ("_buffer", "_host", "fresh", "socket", "used")
+    __slots__ = ("_buffer", "_host", "fresh", "member", "socket", "used")
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
         self._host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._buffer = b""
         self.fresh = True
+        self.member = 0
         self.used = time.monotonic()
         opened = socket.create_connection((host, port), timeout=deadline.remaining())
         try:
