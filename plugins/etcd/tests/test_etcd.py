@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 import traceback
 from base64 import b64decode, b64encode
@@ -11,6 +12,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from etcd_server import EtcdServer, cluster
@@ -35,6 +37,7 @@ from strongroom.errors import (
 )
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
+from strongroom_etcd.client import Client
 
 KEY = generate_key()
 VALUE = "hunter2-correct-horse"
@@ -547,6 +550,60 @@ def test_another_member_is_asked_where_one_has_no_leader(make, server):
         assert make().get_secret("key") == "2"
         assert len(alone.asked) == 1
         alone.shutdown()
+
+
+class NotesCertificates(BaseHTTPRequestHandler):
+    """Ends each connection after one answer."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append(self.connection.getpeercert()["serialNumber"])
+        body = b'{"header": {}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_client_certificate_that_is_replaced_is_used_for_the_next_connection(tmp_path):
+    authority = trustme.CA()
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority.cert_pem.write_to_path(ca)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def write(path, pem):
+        new = tmp_path / "new"
+        pem.write_to_path(new)
+        new.rename(path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotesCertificates) as running:
+        running.daemon_threads, running.seen = True, []
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        client = Client([f"https://127.0.0.1:{running.server_port}"], None, None, (ca, cert, key), 4)
+
+        def ask():
+            client.call("read", "/v3/kv/range", {}, Deadline(600))
+
+        with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+            ask()
+        first, second = (authority.issue_cert("client") for _ in range(2))
+        write(cert, first.cert_chain_pems[0])
+        write(key, first.private_key_pem)
+        ask()
+        write(cert, second.cert_chain_pems[0])  # which does not fit the key yet
+        ask()
+        write(key, second.private_key_pem)
+        ask()
+        client.close()
+        running.shutdown()
+    one, same, other = running.seen
+    assert one == same != other
 
 
 def test_what_is_not_etcd(make, server):

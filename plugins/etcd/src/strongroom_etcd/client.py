@@ -21,6 +21,7 @@ from strongroom.errors import (
     ConfigurationError,
     StrongroomError,
 )
+from strongroom.files import file_version
 from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_etcd.errors import (
@@ -73,7 +74,7 @@ class Client:
         self._most = most
         self._at = 0
         self._token: str | None = None
-        self._context: ssl.SSLContext | None = None
+        self._context: tuple[list[str], ssl.SSLContext | None] = ([], None)
         self._runner = DeadlineExecutor(most + 8)
         self._closed = False
         self._begin_again()
@@ -229,20 +230,33 @@ class Client:
         return Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
 
     def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            ca, cert, key = self._files
-            try:
-                context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-                if cert is not None:
-                    context.load_cert_chain(str(cert), None if key is None else str(key))
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(
-                    f"{TYPE_NAME}: the files for TLS cannot be read: {error.strerror or error}",
-                    provider=TYPE_NAME,
-                    hint="check ca_file, client_cert and client_key",
-                ) from error
-            self._context = context
-        return self._context
+        """Return the TLS context, which is made again if one of its files has changed.
+
+        While the new files do not fit together, as between the writes of certificate and key, the former
+        context serves.
+        """
+        ca, cert, key = (None if one is None else str(one) for one in self._files)
+        before, made = self._context
+        failed: str
+        try:
+            stamp = [file_version(Path(one).stat()) for one in (ca, cert, key) if one is not None]
+            if made is not None and stamp == before:
+                return made
+            context = ssl.create_default_context(cafile=ca)
+            if cert is not None:
+                context.load_cert_chain(cert, key)
+        except OSError as error:  # that of ssl is one
+            failed = str(error.strerror or error)
+        else:
+            self._context = (stamp, context)
+            return context
+        if made is not None:
+            return made
+        raise ConfigurationError(
+            f"{TYPE_NAME}: the files for TLS cannot be read: {failed}",
+            provider=TYPE_NAME,
+            hint="check ca_file, client_cert and client_key",
+        )
 
     def _logged_in(self, deadline: Deadline) -> str | None:
         """Return the token, after a login if there is none; None without a user."""
