@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import ssl
 import threading
 import traceback
@@ -791,6 +792,39 @@ def test_a_cluster_of_three_with_one_killed(make):
             member.wait()
         assert provider.verify(versions=True) == []
     finally:
+        for one in members:
+            one.stop()
+
+
+def test_a_watch_does_not_stay_with_a_member_that_has_no_leader(make, caplog):
+    stopped = threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if "the watch stopped" in record.getMessage():
+                stopped.set()
+
+    caplog.set_level(logging.INFO, "strongroom.etcd")
+    log, handler = logging.getLogger("strongroom.etcd"), Handler()
+    log.addHandler(handler)
+    members = cluster()
+    try:
+        provider = make(members[0].url)
+        provider.set_secret("key", "1")
+        subscription, batches, waits = batches_of(provider)
+        for one in members[1:]:
+            one.kill()
+        assert stopped.wait(300)
+        for one in members[1:]:
+            one.start()
+        for one in members:
+            one.wait()
+        make([one.url for one in members[1:]]).set_secret("key", "2")
+        assert waits()
+        assert batches == [[("key", "set")]]
+        subscription.close()
+    finally:
+        log.removeHandler(handler)
         for one in members:
             one.stop()
 

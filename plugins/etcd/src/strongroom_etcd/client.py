@@ -112,7 +112,8 @@ class Client:
         def begin() -> HTTPConnection:
             connection = self._open(deadline)
             try:
-                connection.send(path, data, self._logged_in(deadline), deadline)
+                # Else the member would go on, cut off from all changes, and nobody would notice.
+                connection.send(path, data, self._logged_in(deadline), deadline, needs_leader=True)
                 status, length = connection.head(deadline)
                 whole = b"".join(connection.chunks(deadline)) if status != _OK and length is None else b""
             except BaseException:

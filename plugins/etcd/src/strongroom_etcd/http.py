@@ -54,9 +54,13 @@ class HTTPConnection:
             return status, self._take(length, deadline)
         return status, b"".join(self.chunks(deadline))
 
-    def send(self, path: str, body: bytes, token: str | None, deadline: Deadline) -> None:
-        """Send a request."""
+    def send(
+        self, path: str, body: bytes, token: str | None, deadline: Deadline, *, needs_leader: bool = False
+    ) -> None:
+        """Send a request; one that `needs_leader` is ended by a member that loses its leader."""
         login = f"Authorization: {token}\r\n" if token is not None else ""
+        if needs_leader:
+            login += "Grpc-Metadata-hasleader: true\r\n"
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{login}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
