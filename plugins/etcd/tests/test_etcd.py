@@ -851,6 +851,11 @@ def test_an_endpoint_that_is_not_one_is_refused_before_any_request(endpoints):
     assert "pw" not in str(caught.value)
 
 
+def test_a_client_s_key_needs_its_certificate():
+    with pytest.raises(ConfigurationError, match="client_key without client_cert"):
+        EtcdSecretProvider("https://etcd:2379", encryption_key=KEY, client_key="key.pem")
+
+
 def test_a_key_is_needed(monkeypatch):
     monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="no key"):

@@ -950,3 +950,8 @@ def test_it_is_a_lock_for_others_too(server):
         other.lock("rotation", ttl_seconds=1, wait_seconds=0),
     ):
         pass
+
+
+def test_a_client_s_key_needs_its_certificate(tmp_path):
+    with pytest.raises(ConfigurationError, match="key_file without cert_file"):
+        RedisCacheStore("rediss://127.0.0.1", key_file=tmp_path / "key.pem")

@@ -98,6 +98,12 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
             )
         if not isinstance(prefix, str) or not prefix:
             raise ConfigurationError("etcd: the prefix is empty", provider=self.type_name)
+        if client_key is not None and client_cert is None:
+            raise ConfigurationError(
+                "etcd: client_key without client_cert",
+                provider=self.type_name,
+                hint="give both, or neither and no certificate is shown to the cluster",
+            )
         self._endpoints = [one.rstrip("/") for one in addresses]
         self._prefix = prefix
         self._login = (username, password)

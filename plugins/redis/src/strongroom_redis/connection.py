@@ -77,6 +77,11 @@ def check(options: Options) -> None:
     if not host and scheme != "unix":
         raise ConfigurationError("redis: the URL names no host", hint="write redis://HOST:PORT/DATABASE")
     _hosts(host, 0)
+    if options.key_file is not None and options.cert_file is None:
+        raise ConfigurationError(
+            "redis: key_file without cert_file",
+            hint="give both, or neither and no certificate is shown to the server",
+        )
 
 
 def load(options: Options) -> None:
