@@ -115,11 +115,11 @@ def test_a_list_in_the_middle_of_an_update(mount, monkeypatch):
     mount.update(a="1", b="1")
     real, turns = DirectorySecretProvider._walk, []
 
-    def walk(self, root, folder, above):
+    def walk(self, root, folder, above, way):
         if not turns:
             turns.append(folder)
             mount.update(c="2")
-        return real(self, root, folder, above)
+        return real(self, root, folder, above, way)
 
     monkeypatch.setattr(DirectorySecretProvider, "_walk", walk)
     assert DirectorySecretProvider(mount.path).list_secrets() == ["c"]
@@ -236,6 +236,18 @@ def test_links_stay_inside(tmp_path):
     provider.set_secret("outside", "mine")
     assert (tmp_path / "private").read_text() == "hunter2"
     assert provider.get_secret("outside") == "mine"
+
+
+def test_links_that_lead_to_each_other_end(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(name)
+        for link in ("one", "two"):
+            (tmp_path / name / link).symlink_to(f"../{other}")
+    provider = DirectorySecretProvider(tmp_path)
+    keys = ["a/key", "a/one/key", "a/two/key", "b/key", "b/one/key", "b/two/key"]
+    assert provider.list_secrets() == keys
+    assert list(provider.get_secrets(keys).values()) == ["a", "b", "b", "b", "a", "a"]
 
 
 def test_a_file_and_a_folder_of_one_name(tmp_path):

@@ -448,3 +448,24 @@ def test_the_hint_of_a_failed_write_is_a_write(tmp_path):
     with pytest.raises(BackendUnavailableError) as caught:
         fake(tmp_path, 'test "$1" = show && echo x || exit 9').set_secret("a", "1")
     assert "pass insert" in caught.value.hint
+
+
+def test_entries_below_linked_folders_are_listed_as_pass_does(make, passes, store, tmp_path):
+    passes("insert", "-m", "team/a", given="1")
+    (tmp_path / "shared").mkdir()
+    (store / "team/a.gpg").rename(tmp_path / "shared/b.gpg")
+    passes("insert", "-m", "team/a", given="2")
+    (store / "theirs").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared/back").symlink_to(store / "team")
+    (store / "team/to").symlink_to(tmp_path / "shared")
+    (store / "team/up").symlink_to("..")
+    provider = make()
+    keys = ["team/a", "team/to/b", "theirs/b", "theirs/back/a"]
+    assert provider.list_secrets() == keys
+    assert provider.get_secrets(keys) == {
+        "team/a": "2",
+        "team/to/b": "1",
+        "theirs/b": "1",
+        "theirs/back/a": "2",
+    }
+    assert "theirs" in passes("ls")

@@ -311,30 +311,42 @@ class DirectorySecretProvider(BaseProvider):
 
     def _keys(self, base: Path) -> Iterator[str]:
         root = os.path.realpath(self._root())
-        yield from (key for names in self._walk(root, base, ()) if (key := key_of(names, self._suffix)))
+        walk = self._walk(root, base, (), (base,))
+        yield from (key for names in walk if (key := key_of(names, self._suffix)))
 
-    def _walk(self, root: str, folder: Path, above: Names) -> Iterator[Names]:
+    def _walk(self, root: str, folder: Path, above: Names, way: tuple[Path, ...]) -> Iterator[Names]:
+        """Yield the names of files below `folder`.
+
+        Args:
+            root: What no link may lead out of.
+            folder: The folder, as it was reached.
+            above: Its names.
+            way: The folders from which links led here, and this one at the end; all without links.
+        """
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if not entry.name.startswith(".")]
         for entry in found:
             names = (*above, entry.name)
-            if entry.is_symlink() and not self._may_follow(root, folder, entry):
-                continue  # to elsewhere, or in a circle
+            further = (*way[:-1], way[-1] / entry.name)
+            if entry.is_symlink():
+                target = Path(os.path.realpath(entry.path))
+                if not self._may_follow(root, target, way):
+                    continue  # to elsewhere, or in a circle
+                further = (*way, target)
             if entry.is_dir():
                 if len(names) < _DEEPEST:
                     with contextlib.suppress(FileNotFoundError):  # removed since
-                        yield from self._walk(root, Path(entry.path), names)
+                        yield from self._walk(root, Path(entry.path), names, further)
             elif entry.is_file():
                 yield names
 
     @staticmethod
-    def _may_follow(root: str, folder: Path, entry: os.DirEntry[str]) -> bool:
-        """Return whether a link stays below the root and does not lead to a folder that it is in itself."""
-        target = Path(os.path.realpath(entry.path))
+    def _may_follow(root: str, target: Path, way: tuple[Path, ...]) -> bool:
+        """Return whether a link stays below the root and does not lead back to where it was come from."""
         return (
             target.exists()
             and target.is_relative_to(root)
-            and not Path(os.path.realpath(folder)).is_relative_to(target)
+            and not any(one.is_relative_to(target) for one in way)
         )
 
     def _not_found(self, key: str) -> SecretNotFoundError:

@@ -198,9 +198,12 @@ class PassSecretProvider(BaseProvider):
         store = self._pass.store()
         if not store.is_dir():
             raise self._pass.no_store()
+        # For each folder: those from which links led there, and itself at the end, all without links.
+        ways: dict[str, tuple[Path, ...]] = {str(store): (Path(os.path.realpath(store)),)}
         try:
-            for folder, inside, files in os.walk(store, onerror=_unread):
-                inside[:] = [name for name in inside if not name.startswith(".")]
+            for folder, inside, files in os.walk(store, onerror=_unread, followlinks=True):
+                ways |= _further(folder, inside, ways.pop(folder))
+                inside[:] = [name for name in inside if os.path.join(folder, name) in ways]  # noqa: PTH118  # as below
                 at = os.path.relpath(folder, store)
                 for name in files:
                     stem, ending = os.path.splitext(name)  # noqa: PTH122  # paths are made per entry
@@ -345,6 +348,20 @@ class PassSecretProvider(BaseProvider):
         if b"DECRYPTION_OKAY" not in ended.err:
             raise damaged(key, "its file is cut off")
         return ended.out
+
+
+def _further(folder: str, names: list[str], way: tuple[Path, ...]) -> dict[str, tuple[Path, ...]]:
+    """Return the ways to the folders to look into: none that is hidden, and no link back."""
+    ways: dict[str, tuple[Path, ...]] = {}
+    for name in names:
+        path = os.path.join(folder, name)  # noqa: PTH118  # paths are made per folder
+        if name.startswith("."):
+            continue
+        if not os.path.islink(path):  # noqa: PTH114  # as above
+            ways[path] = (*way[:-1], way[-1] / name)
+        elif not any(one.is_relative_to(os.path.realpath(path)) for one in way):
+            ways[path] = (*way, Path(os.path.realpath(path)))
+    return ways
 
 
 def _unread(error: OSError) -> None:
