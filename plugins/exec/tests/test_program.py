@@ -356,6 +356,7 @@ def test_pauses_grow_until_it_answers(program):
         ("describe_secret", {"version": 1}),
         ("describe_secret", {"version": "1", "updated_at": "soon"}),
         ("describe_secret", {"version": "1", "updated_at": "2026-01-01T00:00:00"}),
+        ("describe_secret", {"version": "1", "updated_at": "0001-01-01T00:00:00+12:00"}),
         ("describe_secret", {"version": "1", "created_at": 5}),
         ("describe_secret", {"version": "1", "tags": {"a": 1}}),
         ("list_versions", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import ssl
 import sys
 import threading
@@ -567,3 +568,22 @@ def test_a_whole_list_or_batch_ends_at_its_deadline(server, mount):
             with pytest.raises(BackendUnavailableError):
                 call()
         assert provider.get_secret("k1") == VALUE
+
+
+@pytest.mark.parametrize("time", ["2026-01-01 00:00:00 +0000 UTC", 5, "0001-01-01T00:00:00+12:00", "soon"])
+def test_a_value_is_read_whatever_another_server_says_of_its_time(stub, time):
+    stub.status = 200
+    version = {"created_time": time, "deletion_time": "", "destroyed": False}
+    metadata = {"created_time": time, "current_version": 1, "versions": {"1": version}}
+    read = {"data": {"value": VALUE}, "metadata": {**version, "version": 1}}
+    with VaultSecretProvider(f"http://127.0.0.1:{stub.server_port}", "t", kv_version=2) as provider:
+        stub.body = json.dumps({"request_id": "r", "data": read}).encode()
+        assert provider.get_secret("k") == VALUE
+        stub.body = json.dumps({"request_id": "r", "data": metadata}).encode()
+        described = provider.describe_secret("k")
+        assert (described.version, described.created_at, described.updated_at) == ("1", None, None)
+        version["deletion_time"] = time
+        stub.body = json.dumps({"request_id": "r", "data": metadata}).encode()
+        with pytest.raises(SecretNotFoundError) as caught:
+            provider.describe_secret("k")
+        assert caught.value.reason == "deleted"

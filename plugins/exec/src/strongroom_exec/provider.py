@@ -373,11 +373,11 @@ class ExecSecretProvider(BaseProvider):
             return None
         try:
             time = datetime.fromisoformat(text)
-        except (TypeError, ValueError):
-            time = None
-        if time is None or time.tzinfo is None:
-            raise self._nonsense(method, f"with {name} as RFC 3339 has it, such as 2026-01-31T12:00:00Z", key)
-        return time.astimezone(UTC)
+            if time.tzinfo is not None:
+                return time.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):  # the last of a time before the year 1 in UTC
+            pass
+        raise self._nonsense(method, f"with {name} as RFC 3339 has it, such as 2026-01-31T12:00:00Z", key)
 
 
 def _methods_of(capabilities: Any) -> frozenset[str]:

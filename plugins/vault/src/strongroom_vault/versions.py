@@ -18,15 +18,23 @@ def state_of(info: Mapping[str, Any], is_current: bool, now: datetime) -> Versio
     """
     if info.get("destroyed"):
         return "destroyed"
-    gone = time_of(info.get("deletion_time"))
-    if gone is not None and gone <= now:
+    deletion = info.get("deletion_time")
+    gone = time_of(deletion)
+    if deletion and (gone is None or gone <= now):
         return "deleted"
     return "current" if is_current else "previous"
 
 
-def time_of(text: str | None) -> datetime | None:
-    """Return the time in `text`, of RFC 3339; None if it is empty."""
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+def time_of(text: object) -> datetime | None:
+    """Return the time in `text`, of RFC 3339; None if it is empty, or another server's and not such a time.
+
+    A value can be read without it.
+    """
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return None if found is None or found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def server_time(date: str | None) -> datetime:
