@@ -15,6 +15,7 @@ import pytest
 from shared_stores import SharedStoreTests
 from strongroom.cli import main
 from strongroom.credentials import ReferencedText
+from strongroom.deadlines import Deadline
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -496,6 +497,27 @@ def test_a_write_whose_answer_was_lost_counts_once(make, monkeypatch):
     assert lost
     assert provider.describe_secret("key").version == version
     assert len(provider.list_versions("key")) == 2
+
+
+def test_connections_to_what_was_the_primary_are_given_up(make):
+    """As after a failover that leaves the connections open; a new one finds the present primary."""
+    from strongroom_postgresql.connection import Statement
+
+    provider = make()
+    provider.set_secret("key", "1")
+    pool = provider._backend._pool
+    for change in (
+        lambda: provider.set_secret("key", "2"),
+        lambda: provider.set_secrets({"key": "2", "other": "2"}),
+        lambda: provider.delete_secret("key"),
+    ):
+        assert pool._idle
+        for connection in pool._idle:
+            demote = Statement("", b"SET default_transaction_read_only = on", ())
+            connection.run(demote, (), Deadline(600))
+        assert provider.get_secret("key")
+        change()
+    assert provider.list_secrets() == ["other"]
 
 
 def test_no_server(make):

@@ -18,6 +18,7 @@ from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_postgresql.errors import (
     AGAIN,
+    READ_ONLY,
     RESTARTING,
     TYPE_NAME,
     UNPREPARED,
@@ -242,20 +243,9 @@ class Pool:
                     break
                 continue
             except ServerError as error:
-                if connection.closed:
-                    self._lost()
-                else:
-                    self._give_back(connection)
-                if error.sqlstate in UNPREPARED and connection.prepare:
-                    # There is a pooler that the options do not name, or the tables were changed since the
-                    # planning.
-                    if error.sqlstate != "0A000":
-                        self.pooler = True
-                        self._drop_idle()
-                    continue
-                if error.sqlstate in AGAIN or (error.sqlstate in RESTARTING and not fresh):
-                    continue
-                raise
+                if not self._may_try_again(error, connection, fresh=fresh):
+                    raise
+                continue
             except BaseException:
                 connection.close()
                 self._lost()
@@ -267,6 +257,23 @@ class Pool:
             provider=TYPE_NAME,
             hint="the outcome of a write is then unknown: read before you repeat it",
         )
+
+    def _may_try_again(self, error: ServerError, connection: Connection, *, fresh: bool) -> bool:
+        """Take a connection back on which the server refused; return whether to ask again."""
+        if error.sqlstate == READ_ONLY and not fresh:
+            # It was the primary when this connection was opened; another server is now.
+            connection.close()
+        if connection.closed:
+            self._lost()
+        else:
+            self._give_back(connection)
+        if error.sqlstate in UNPREPARED and connection.prepare:
+            # There is a pooler that the options do not name, or the tables were changed since the planning.
+            if error.sqlstate != "0A000":
+                self.pooler = True
+                self._drop_idle()
+            return True
+        return error.sqlstate in AGAIN or (error.sqlstate in {READ_ONLY, *RESTARTING} and not fresh)
 
     def open(self, deadline: Deadline) -> Connection:
         """Open a connection outside the pool."""

@@ -30,6 +30,8 @@ UNPREPARED: Final = frozenset({"26000", "42P05", "0A000"})
 """A prepared statement is not there, is there already, or its plan is out of date."""
 RESTARTING: Final = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
 """The server ends this session: it restarts, or the session was idle for too long."""
+READ_ONLY: Final = "25006"
+"""The server takes no writes: it is a replica, perhaps since a moment ago."""
 
 
 class ServerError(Exception):
@@ -67,7 +69,7 @@ _LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {
     "42501": (PermissionDeniedError, "the grants to paste are in docs/how-to/backends/postgresql.md"),
     "3D000": (ConfigurationError, "the database in the URL does not exist"),
     "25P03": (BackendUnavailableError, "the server ended a session that was idle for too long; try again"),
-    "25006": (ReadOnlyError, "this is a replica: give target_session_attrs=read-write in the URL"),
+    READ_ONLY: (ReadOnlyError, "this is a replica: give target_session_attrs=read-write in the URL"),
     "42883": (ConfigurationError, "PostgreSQL 13 or newer is needed"),
 }
 _BY_CLASS: Final[dict[str, tuple[type[StrongroomError], str]]] = {
