@@ -237,12 +237,12 @@ class Client:
         context serves.
         """
         ca, cert, key = (None if one is None else str(one) for one in self._files)
-        before, made = self._context
+        stamp_before, context_before = self._context
         failed: str
         try:
             stamp = [file_version(Path(one).stat()) for one in (ca, cert, key) if one is not None]
-            if made is not None and stamp == before:
-                return made
+            if context_before is not None and stamp == stamp_before:
+                return context_before
             context = ssl.create_default_context(cafile=ca)
             if cert is not None:
                 context.load_cert_chain(cert, key)
@@ -251,8 +251,8 @@ class Client:
         else:
             self._context = (stamp, context)
             return context
-        if made is not None:
-            return made
+        if context_before is not None:
+            return context_before
         raise ConfigurationError(
             f"{TYPE_NAME}: the files for TLS cannot be read: {failed}",
             provider=TYPE_NAME,
