@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import io
 import json
@@ -202,6 +203,120 @@ def test_what_cannot_be_shown_is_not_shown(masker, log):
     log.error("token %s", Broken())
     log.error(Broken())
     assert "hunter" not in log.shown()
+
+
+class Gone(collections.abc.Mapping):
+    """Cannot be searched, as a mapping that another thread changes meanwhile."""
+
+    def __getitem__(self, key):
+        raise RuntimeError("gone")
+
+    def __iter__(self):
+        return iter(["key"])
+
+    def __len__(self):
+        return 1
+
+
+class Lazy:
+    """As Django's `SimpleLazyObject` whose database is down: `isinstance` asks for its class."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("the database is down")
+
+
+class Unpacked(Pair):
+    __slots__ = ()
+
+    def __new__(cls, both):
+        return super().__new__(cls, *both)
+
+
+@pytest.mark.parametrize("kind", [Gone, Lazy], ids=["mapping", "lazy"])
+def test_what_cannot_be_searched_raises_nothing_in_the_code_that_logs(log, kind):
+    thing = kind()
+    log.warning("about %s and %s", VALUE, thing)
+    log.warning("more", extra={"more": thing})
+    try:
+        int("a traceback with the thing among its local variables")
+    except ValueError:
+        log.exception("failed")
+
+    assert f"about {MASK} and <{kind.__name__} that cannot be shown>" in log.shown()
+    assert "more" in log.shown()
+    assert "ValueError: invalid literal" in log.shown()
+
+
+def test_a_named_tuple_with_arguments_of_its_own_is_masked(masker):
+    masked = mask(Unpacked((VALUE, 1)), masker=masker)
+
+    assert type(masked) is Unpacked
+    assert masked == (MASK, 1)
+
+
+def test_what_is_in_many_lists_is_searched_once(masker):
+    class Counted(list):
+        searched = 0
+
+        def __iter__(self):
+            Counted.searched += 1
+            return super().__iter__()
+
+    shared = lists = Counted([VALUE])
+    for _ in range(12):
+        lists = [lists, lists]
+
+    masked = mask(lists, masker=masker)
+
+    assert Counted.searched == 1
+    for _ in range(12):
+        masked = masked[1]
+    assert masked == [MASK]
+    assert shared == [VALUE]
+
+
+def test_a_mapping_as_message_stays_one_for_formatters_that_read_it(log):
+    seen = []
+    log.handler.format = lambda record: seen.append(record.msg) or ""
+
+    log.warning({"event": "log in", "token": VALUE, "port": 80})
+
+    assert seen == [{"event": "log in", "token": MASK, "port": 80}]
+
+
+def logged_exception(masker, error):
+    record = logging.LogRecord(
+        "n", logging.ERROR, "p", 1, "failed", None, (type(error), error, error.__traceback__)
+    )
+    MaskingFilter(masker).filter(record)
+    return record
+
+
+def test_leaves_no_group_to_handlers_that_would_show_the_locals_of_its_members(masker):
+    def fails():
+        token = VALUE  # noqa: F841  # a traceback with local variables would show it
+        raise ValueError("a member")
+
+    try:
+        fails()
+    except ValueError as error:
+        member = error
+    record = logged_exception(masker, ExceptionGroup("all", [ExceptionGroup("some", [member])]))
+
+    assert record.exc_info is None
+    assert "ValueError: a member" in record.exc_text
+
+
+def test_leaves_no_exception_to_handlers_that_would_show_its_arguments(masker):
+    class Discreet(Exception):
+        def __str__(self):
+            return "refused"
+
+    record = logged_exception(masker, Discreet(VALUE))
+
+    assert record.exc_info is None
+    assert record.exc_text.endswith("Discreet: refused")
 
 
 @pytest.mark.parametrize(

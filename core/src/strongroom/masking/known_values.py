@@ -13,6 +13,7 @@ __all__ = ["known", "mask", "remember"]
 T = TypeVar("T")
 _DEEPEST = 64
 _PLAIN = (bool, int, float, complex, type(None))
+_CONTAINERS = (Mapping, list, tuple, set, frozenset)
 
 known = Masker()
 """The one masker of this process, so that all that masks knows all values."""
@@ -28,17 +29,25 @@ def mask(thing: T, *, masker: Masker | None = None) -> T | Any:
     """Return `thing` with every known value in it masked; the same object if it holds none.
 
     Text and bytes are masked; mappings, lists, tuples and sets are searched, however deep. For any other
-    object that would show a value, its masked text is returned. An object that cannot be turned into text is
-    replaced as a whole.
+    object that would show a value, its masked text is returned. An object that cannot be searched, or turned
+    into text, is replaced as a whole; no error of a third party's object gets out.
 
     Args:
         thing: Anything, typically what is about to be logged.
         masker: Masks these values instead of those that the process fetched.
     """
-    return _masked(thing, known if masker is None else masker, ())
+    return _masked(thing, known if masker is None else masker, (), {})
 
 
-def _masked(thing: Any, masker: Masker, above: tuple[int, ...]) -> Any:
+def _masked(thing: Any, masker: Masker, above: tuple[int, ...], done: dict[int, tuple[Any, Any]]) -> Any:
+    """Return `thing`, masked; `done` has containers by their `id`, with what each has become."""
+    try:
+        return _searched(thing, masker, above, done)
+    except Exception:  # noqa: BLE001  # a lazy object, a mapping that another thread changes
+        return _unshown(thing)
+
+
+def _searched(thing: Any, masker: Masker, above: tuple[int, ...], done: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(thing, str):
         return masker.mask_text(thing)
     if isinstance(thing, bytes | bytearray):
@@ -46,16 +55,17 @@ def _masked(thing: Any, masker: Masker, above: tuple[int, ...]) -> Any:
         return thing if masked == thing else masked
     if isinstance(thing, _PLAIN):
         return thing
-    if len(above) < _DEEPEST and id(thing) not in above:
-        inside = (*above, id(thing))
-        if isinstance(thing, Mapping):
-            old = [part for pair in thing.items() for part in pair]
-            new = [_masked(part, masker, inside) for part in old]
-            return thing if _same(old, new) else dict(zip(new[::2], new[1::2], strict=True))
-        if isinstance(thing, list | tuple | set | frozenset):
-            old = list(thing)
-            new = [_masked(part, masker, inside) for part in old]
-            return thing if _same(old, new) else _rebuilt(thing, new)
+    if len(above) < _DEEPEST and id(thing) not in above and isinstance(thing, _CONTAINERS):
+        # One list that is in many others is searched once: otherwise each level could double the work.
+        if id(thing) not in done:
+            inside = (*above, id(thing))
+            if isinstance(thing, Mapping):
+                old = [part for pair in thing.items() for part in pair]
+            else:
+                old = list(thing)
+            new = [_masked(part, masker, inside, done) for part in old]
+            done[id(thing)] = thing, thing if _same(old, new) else _rebuilt(thing, new)
+        return done[id(thing)][1]
     return _shown(thing, masker)
 
 
@@ -64,19 +74,22 @@ def _same(old: list[Any], new: list[Any]) -> bool:
 
 
 def _rebuilt(thing: Any, items: list[Any]) -> Any:
-    if hasattr(thing, "_fields"):  # a named tuple
-        return type(thing)(*items)
+    if isinstance(thing, Mapping):
+        return dict(zip(items[::2], items[1::2], strict=True))
+    if isinstance(thing, tuple) and hasattr(thing, "_fields"):
+        # A named tuple; its own `__new__` may want other arguments.
+        return tuple.__new__(type(thing), items)
     kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(thing, kind))
     return kind(items)
 
 
 def _shown(thing: Any, masker: Masker) -> Any:
-    try:
-        texts = (str(thing), repr(thing))
-    except Exception:  # noqa: BLE001  # a third party's method
-        return f"<{type(thing).__name__} that cannot be shown>"
-    for text in texts:
+    for text in (str(thing), repr(thing)):
         masked = masker.mask_text(text)
         if masked is not text:
             return masked
     return thing
+
+
+def _unshown(thing: Any) -> str:
+    return f"<{type(thing).__name__} that cannot be shown>"

@@ -83,6 +83,9 @@ class MaskingFilter(logging.Filter):
     def _mask_message(self, record: logging.LogRecord) -> None:
         if self._is_clean(record):
             return
+        if not isinstance(record.msg, str):
+            # A formatter may want the mapping that it is, as structlog's does, and not its text.
+            record.msg = mask(record.msg, masker=self._masker)
         # Arguments first: a format such as `%.8s` shows a part of them, in which no value is found.
         args = mask(record.args, masker=self._masker)
         try:
@@ -155,7 +158,7 @@ def _formatted_exception(info: Any) -> list[str]:
 
 
 def _locals_hold(info: Any, masker: Masker) -> bool:
-    """Return whether a handler that shows the local variables of a traceback would show a value."""
+    """Return whether a handler that shows a traceback's local variables, or `repr`, would show a value."""
     waiting = [info[1]] if isinstance(info, tuple) else []
     seen: set[int] = set()
     while waiting:
@@ -164,6 +167,10 @@ def _locals_hold(info: Any, masker: Masker) -> bool:
             continue
         seen.add(id(error))
         waiting += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        if mask(error, masker=masker) is not error:  # its `str` may show less than its `repr`
+            return True
         for frame, _ in traceback.walk_tb(error.__traceback__):
             variables = list(frame.f_locals.values())
             if any(mask(variable, masker=masker) is not variable for variable in variables):
