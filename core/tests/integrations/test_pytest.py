@@ -176,6 +176,35 @@ def test_a_spec_and_a_registry_of_ones_own(outcome):
     )
 
 
+def test_a_registry_that_outlives_a_test_goes_on_to_be_masked_and_tells_that_test_nothing(outcome):
+    outcome(
+        f"""
+        import gc
+        import pytest
+        from strongroom import SecretProviderRegistry, masking
+
+        SPEC = {{"version": 1, "pipelines": {{"mine": {{"provider": {{"type": "memory"}}}}}}}}
+
+        @pytest.fixture(scope="session")
+        def registry():
+            with SecretProviderRegistry(SPEC) as registry:
+                masking.install(registry)
+                yield registry
+
+        def test_watched(strongroom_watch, registry):
+            strongroom_watch(registry)
+            registry.set_secret("a", "{VALUE}")
+            assert masking.mask(registry.get_secret("a")) == "********"
+
+        def test_another(registry):
+            registry.set_secret("b", "another-{VALUE}")
+            told = [one for one in registry._value_observers if one is not masking.remember]
+            assert told == []
+        """,
+        passed=2,
+    )
+
+
 def test_the_plugin_costs_a_run_nothing_that_does_not_use_it():
     """It is there by its entry point, knows its marker, and has loaded no spec, no pydantic, no plugin."""
     script = (

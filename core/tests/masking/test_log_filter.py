@@ -309,14 +309,14 @@ def test_leaves_no_group_to_handlers_that_would_show_the_locals_of_its_members(m
 
 
 def test_leaves_no_exception_to_handlers_that_would_show_its_arguments(masker):
-    class Discreet(Exception):
+    class Guarded(Exception):
         def __str__(self):
             return "refused"
 
-    record = logged_exception(masker, Discreet(VALUE))
+    record = logged_exception(masker, Guarded(VALUE))
 
     assert record.exc_info is None
-    assert record.exc_text.endswith("Discreet: refused")
+    assert record.exc_text.endswith("Guarded: refused")
 
 
 @pytest.mark.parametrize(
@@ -392,6 +392,22 @@ def test_a_filter_without_values_changes_nothing():
     record = logging.LogRecord("n", logging.INFO, "p", 1, "%s", (VALUE,), None)
     assert MaskingFilter(Masker()).filter(record)
     assert (record.msg, record.args) == ("%s", (VALUE,))
+
+
+def test_all_who_ask_a_registry_for_its_values_are_told():
+    first, second = [], []
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        registry.tell_values(first.append)
+        registry.set_secret("before", "value-one")
+        registry.tell_values(second.append)
+        registry.tell_values(second.append)
+        registry.set_secret("between", "value-two")
+        registry.stop_telling_values(first.append)
+        registry.set_secret("after", "value-three")
+
+    assert (first, second) == (["value-one", "value-two"], ["value-two", "value-three"])
 
 
 @pytest.mark.parametrize("hooked", [False, True])

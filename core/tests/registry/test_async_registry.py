@@ -425,6 +425,7 @@ def test_every_method_of_the_registry_is_there():
         "replaced",
         "rotation_lock",
         "serve_options",
+        "stop_telling_values",
         "tell_values",
         "type_name",
         "used_pipelines",

@@ -14,6 +14,7 @@ characters are not looked for, and with `-s` there is no captured output to look
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,18 +45,23 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[
 
 
 @pytest.fixture
-def strongroom_watch(request: pytest.FixtureRequest) -> Callable[[Any], None]:
-    """Return a function that makes the test fail if a value that a registry has read is printed."""
+def strongroom_watch(request: pytest.FixtureRequest) -> Generator[Callable[[Any], None]]:
+    """Yield a function that makes the test fail if a value that a registry has read is printed."""
     from strongroom.masking import Masker
 
     masker = Masker()
     if not _options(request.node).get("allow_output", False):
         request.node.stash[_masker] = masker
 
-    def watch(registry: Any) -> None:
-        registry.tell_values(_adder(masker))
+    add = _adder(masker)
+    with ExitStack() as watched:
 
-    return watch
+        def watch(registry: Any) -> None:
+            registry.tell_values(add)
+            # It may outlive the test, and would keep this masker, and tell it of the values of later tests.
+            watched.callback(registry.stop_telling_values, add)
+
+        yield watch
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ class RoutedPipelines(BaseProvider):
         self._lock = threading.RLock()
         renew_after_fork(self, RoutedPipelines._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
-        self._value_observer: Callable[[str], object] | None = None
+        self._value_observers: tuple[Callable[[str], object], ...] = ()
         self._known_caches: tuple[list[Any], list[Any]] = ([], [])
         self._watches: tuple[Watch, ...] = ()
         self._resumed = True
@@ -278,8 +278,8 @@ class RoutedPipelines(BaseProvider):
 
     def _assembled(self, chain: Any, name: str) -> Pipeline:
         pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
-        if self._value_observer is not None:
-            pipeline.tell_values(self._value_observer)
+        if self._value_observers:
+            pipeline.tell_values(self._tell_observers)
         pipeline.observe_changes(self._changed)
         return pipeline
 
@@ -302,11 +302,22 @@ class RoutedPipelines(BaseProvider):
                 pipeline.watch(self._hooks_of(route.pipeline))
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
-        """Call `seen` with every value that is read from now on, for `strongroom.masking.install`."""
+        """Call `seen`, too, with every value that is read from now on, for `strongroom.masking.install`."""
         with self._lock:
-            self._value_observer = seen
+            if seen in self._value_observers:
+                return
+            self._value_observers += (seen,)
             for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
-                pipeline.tell_values(seen)
+                pipeline.tell_values(self._tell_observers)
+
+    def stop_telling_values(self, seen: Callable[[str], object]) -> None:
+        """Call `seen` no more."""
+        with self._lock:
+            self._value_observers = tuple(one for one in self._value_observers if one != seen)
+
+    def _tell_observers(self, value: str) -> None:
+        for seen in self._value_observers:
+            seen(value)
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
