@@ -43,10 +43,9 @@ def redact_process(tmp_path, warm_strongroom):
     """Return a function that starts `strongroom redact`, to be talked to."""
     spec = tmp_path / "strongroom.yaml"
     spec.write_text(SPEC)
-    return lambda: subprocess.Popen(
+    return lambda **streams: subprocess.Popen(
         [warm_strongroom, "--spec", str(spec), "redact"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **streams},
         env={**os.environ, "T_PASSWORD": VALUE},
     )
 
@@ -69,6 +68,26 @@ def test_a_line_goes_out_before_the_next_one_comes(redact_process):
             assert process.stdout.readline() == f"line {number}: ********\n".encode()
         process.stdin.close()
         assert process.wait(300) == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"), [("/dev/full", b"No space left on device"), ("closed pipe", b"")]
+)
+def test_what_cannot_be_written_is_an_error(redact_process, target, problem):
+    """A log with half of the output in it must not pass for all of it."""
+    if target == "closed pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(target, os.O_WRONLY)
+    try:
+        process = redact_process(stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    _, told = process.communicate(b"text\n", timeout=300)
+
+    assert process.returncode == 1
+    assert told == (b"error: standard output: " + problem + b"\n" if problem else b"")
 
 
 def test_nothing_is_copied_while_a_backend_is_away(redact, tmp_path):

@@ -193,6 +193,16 @@ def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder, scan):
     assert scan("--staged", "strongroom.yaml").returncode == 0
 
 
+def test_staged_looks_above_the_folder_whatever_git_is_set_to(folder, scan, monkeypatch):
+    (folder / "below").mkdir()
+    (folder / "new").write_text(VALUE)
+    git("add", "new")
+    git("config", "diff.relative", "true")
+    monkeypatch.chdir(folder / "below")
+
+    assert scan("--staged").stdout.splitlines()[0] == "new:1:1: PASSWORD (plain)"
+
+
 def test_staged_looks_past_files_in_conflict(folder, scan):
     """They have no content that is staged, and the others are looked at."""
 

@@ -41,13 +41,18 @@ class Relay:
         self.source = source
         self.target = target
         self.open = True
-        self.failure: int | None = None
-        """The error number of a failed write, unless the reader is gone."""
+        self.broken: OSError | None = None
+        """Why a write has failed."""
         with contextlib.suppress(OSError, AttributeError):  # a terminal has no such size, nor has macOS
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._masker = masker
         self._made: MaskingStream | None = None
         self._release_at: float | None = None
+
+    @property
+    def failure(self) -> int | None:
+        """The error number of a failed write, unless the reader is gone: the child notices that by itself."""
+        return None if self.broken is None or self.broken.errno in _GONE else self.broken.errno
 
     @property
     def _stream(self) -> MaskingStream:
@@ -140,7 +145,7 @@ class Relay:
             write_all(self.target, data)
         except OSError as error:
             # When its pipe is closed, the child notices as it would without us.
-            self.failure = None if error.errno in _GONE else error.errno
+            self.broken = error
             self._shut()
 
 

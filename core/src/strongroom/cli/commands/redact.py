@@ -60,4 +60,7 @@ def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) 
         if ready:
             relay.forward()
         relay.release_due()
+    if relay.broken is not None:
+        relay.broken.filename = "standard output"
+        raise relay.broken
     return 0

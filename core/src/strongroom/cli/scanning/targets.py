@@ -91,9 +91,9 @@ def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     Raises:
         UsageError: There is no git, or this is not a work tree.
     """
-    raw, _ = _git(
-        "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=du", "--", *paths
-    )
+    # `--no-relative`, since `diff.relative` in git's settings would leave out what is above this folder.
+    options = ("--raw", "-z", "--no-abbrev", "--no-renames", "--no-relative", "--diff-filter=du")
+    raw, _ = _git("diff", "--cached", *options, "--", *paths)
     raw_fields = iter(raw.split(b"\0")[:-1])
     changes = [
         (fields.split(), os.fsdecode(path)) for fields, path in zip(raw_fields, raw_fields, strict=True)
