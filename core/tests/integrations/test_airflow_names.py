@@ -1,4 +1,4 @@
-"""Keys that Airflow's names become, with its base class stood in for: the class is made without Airflow."""
+"""Keys that Airflow's names become, and what is not there, with its base class stood in for: the class is made without Airflow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import types
 
 import pytest
 from strongroom.backends import MemorySecretProvider
+from strongroom.errors import SecretNotFoundError
 
 
 @pytest.fixture
@@ -32,3 +33,17 @@ def test_no_name_leads_to_another_teams(backend):
         assert asked.get_conn_value(name, team_name=team) is None
     store.set_secret("airflow/connections/blue%2Fprod", "nobody's")
     assert asked.get_conn_value("blue/prod") == "nobody's"
+
+
+@pytest.mark.parametrize("reason", ["deleted", "destroyed", "disabled"])
+def test_what_was_taken_away_is_not_left_to_the_next_backend(backend, monkeypatch, reason):
+    """Airflow's environment or database may still have the value that somebody has disabled."""
+    asked, store = backend
+
+    def get_secret(key):
+        raise SecretNotFoundError(key, reason=reason)
+
+    monkeypatch.setattr(store, "get_secret", get_secret)
+
+    with pytest.raises(PermissionError, match=f"not found: {reason}"):
+        asked.get_conn_value("prod")

@@ -6,10 +6,21 @@ import subprocess
 import sys
 
 import pytest
+from strongroom import SecretProviderRegistry, masking
+from strongroom.integrations.pytest import IN_MEMORY
 
 pytest_plugins = ["pytester"]
 
 VALUE = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    """Load what a run in this process uses: what only the run imports is taken out again, and then there twice."""
+    with SecretProviderRegistry(IN_MEMORY) as registry:
+        registry.tell_values(masking.Masker().add)
+        registry.set_secret("key", VALUE)
+        registry.get_secret("key")
 
 
 @pytest.fixture
@@ -176,30 +187,70 @@ def test_a_spec_and_a_registry_of_ones_own(outcome):
     )
 
 
-def test_a_registry_that_outlives_a_test_goes_on_to_be_masked_and_tells_that_test_nothing(outcome):
+def test_reasons_and_properties_are_masked_and_stay_what_other_plugins_expect(outcome, pytester):
+    """A JUnit file takes the reason of a skipped test for a tuple, and an expected failure for a skipped test."""
     outcome(
         f"""
-        import gc
         import pytest
-        from strongroom import SecretProviderRegistry, masking
+
+        pytestmark = pytest.mark.strongroom(values={{"a": "{VALUE}"}})
+
+        def test_skipped(strongroom_registry):
+            pytest.skip("because of " + strongroom_registry.get_secret("a"))
+
+        def test_expected(strongroom_registry):
+            pytest.xfail("because of " + strongroom_registry.get_secret("a"))
+
+        def test_property(strongroom_registry, record_property):
+            record_property("token", strongroom_registry.get_secret("a"))
+
+        @pytest.mark.xfail
+        def test_expected_that_prints(strongroom_registry):
+            print(strongroom_registry.get_secret("a"))
+            assert False
+        """,
+        "-p",
+        "junitxml",
+        "--junitxml=report.xml",
+        "-o",
+        "junit_family=xunit1",
+        passed=1,
+        skipped=1,
+        xfailed=1,
+        failed=1,
+    )
+    report = (pytester.path / "report.xml").read_text()
+
+    assert VALUE not in report
+    assert report.count("because of ********") >= 2
+    assert '<property name="token" value="********"' in report
+    assert 'failures="1" skipped="2"' in report
+
+
+def test_a_registry_that_outlives_a_test_goes_on_to_tell_others_and_tells_that_test_nothing(outcome):
+    outcome(
+        f"""
+        import pytest
+        from strongroom import SecretProviderRegistry
 
         SPEC = {{"version": 1, "pipelines": {{"mine": {{"provider": {{"type": "memory"}}}}}}}}
+        told = []
 
         @pytest.fixture(scope="session")
         def registry():
             with SecretProviderRegistry(SPEC) as registry:
-                masking.install(registry)
+                registry.tell_values(told.append)  # as `masking.install` does, which is for a whole process
                 yield registry
 
         def test_watched(strongroom_watch, registry):
             strongroom_watch(registry)
             registry.set_secret("a", "{VALUE}")
-            assert masking.mask(registry.get_secret("a")) == "********"
+            assert len(told) == len(registry._value_observers) - 1 == 1
 
         def test_another(registry):
-            registry.set_secret("b", "another-{VALUE}")
-            told = [one for one in registry._value_observers if one is not masking.remember]
-            assert told == []
+            registry.set_secret("b", "another")
+            assert told.pop() == "another"
+            assert len(registry._value_observers) == 1
         """,
         passed=2,
     )

@@ -87,7 +87,8 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         """Return the serialized connection, None if there is none.
 
         Raises:
-            SecretsRefusedError: Denied, not logged in, out of reach, or broken.
+            SecretsRefusedError: Denied, not logged in, out of reach, broken; or it was deleted, destroyed or
+                disabled.
         """
         return self._get(self._connections, conn_id, team_name)
 
@@ -104,12 +105,16 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
             return None
         try:
             return self._read("/".join([prefix, *(_segment(part) for part in (team, name) if part)]))
-        except (SecretNotFoundError, InvalidKeyError):  # a name that cannot be a key does not exist
+        except InvalidKeyError:  # a name that cannot be a key does not exist
             return None
+        except SecretNotFoundError as error:
+            if error.reason == "absent":
+                return None
+            problem: StrongroomError = error  # someone deleted or disabled it: an older value will not do
         except BackendUnavailableError as error:
             if self._go_on:
                 raise
-            problem: StrongroomError = error
+            problem = error
         except StrongroomError as error:
             problem = error
         raise SecretsRefusedError(str(problem), hint=problem.hint) from problem

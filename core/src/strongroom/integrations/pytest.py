@@ -90,20 +90,36 @@ def pytest_runtest_makereport(
 
 
 def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
+    from strongroom.masking import mask
+
     masked = [(name, masker.mask_text(text)) for name, text in report.sections]
     seen = item.stash.get(_reported, 0)  # a later phase's report has the sections of the earlier ones
     leaks = [name for (name, text), (_, clean) in zip(report.sections, masked, strict=True) if text != clean]
     report.sections[:] = masked
-    if report.longrepr is not None:
-        text = str(report.longrepr)
-        clean = masker.mask_text(text)
-        if clean != text:
-            report.longrepr = clean  # an assertion shows what it compared
+    report.longrepr = _masked_reason(report.longrepr, masker)
+    report.user_properties[:] = mask(report.user_properties, masker=masker)
+    if hasattr(report, "wasxfail"):
+        report.wasxfail = masker.mask_text(report.wasxfail)
     if len(leaks) > seen:
         item.stash[_reported] = len(leaks)
         said = f"a secret's value is in: {', '.join(leaks[seen:])} (masked below)"
         report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
         report.outcome = "failed"
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail  # with it, a JUnit file would have the failure as a skipped test
+
+
+def _masked_reason(reason: Any, masker: Masker) -> Any:
+    """Return a report's `longrepr`, masked: an assertion shows what it compared."""
+    if isinstance(reason, tuple):  # of a skipped test: file, line and reason, as other plugins expect
+        from strongroom.masking import mask
+
+        return mask(reason, masker=masker)
+    if reason is None:
+        return None
+    text = str(reason)
+    clean = masker.mask_text(text)
+    return reason if clean == text else clean
 
 
 def _options(item: Any) -> Mapping[str, Any]:
