@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, generate_key
 from strongroom.errors import BackendUnavailableError
 from strongroom.integrations import psycopg, sqlalchemy
 from strongroom.integrations.following import Follower
@@ -201,3 +202,33 @@ def test_it_does_not_go_on_where_it_could_not_begin(registry, backend):
     with pytest.raises(Exception, match="no text `password`"):
         Follower(registry, "app")
     assert registry._watches == ()
+
+
+def test_a_forked_child_follows_too(tmp_path):
+    """Its watch goes on when the registry is used, which values of the parent's would put off for ever."""
+    (tmp_path / "key").write_text(generate_key())
+    (tmp_path / "key").chmod(0o600)
+    options = {"file_path": str(tmp_path / "store"), "key_file": str(tmp_path / "key")}
+    spec = {"version": 1, "pipelines": {"p": {"provider": {"type": "file", **options}}}}
+    reading, writing = os.pipe()
+    with SecretProviderRegistry(spec) as registry:
+        registry.set_secret("app", "first")
+        changed = threading.Event()
+        follower = Follower(registry, "app", changed=changed.set)
+        child = os.fork()
+        if child == 0:  # pragma: no cover  # coverage does not follow
+            try:
+                os.write(writing, follower.values()["password"].encode())
+                changed.wait(60)
+                os.write(writing, b" " + follower.values()["password"].encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        try:
+            assert os.read(reading, 5) == b"first"
+            registry.set_secret("app", "second")
+            assert os.read(reading, 99) == b" second"
+        finally:
+            os.close(reading)
+            os.waitpid(child, 0)
+            follower.close()

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
+from strongroom.parallel import renew_after_fork
 
 __all__ = ["BEFORE", "Follower", "Stamp", "refused"]
 
@@ -106,6 +107,8 @@ class Follower(ProcessBound):
         self._values: dict[str, str] | None = None
         self._changes = 0
         """Counts changes, so that a value that was read before one is not kept after it."""
+        # In a forked child the watch goes on when the registry is used, so the values must be read once.
+        renew_after_fork(self, Follower._forget)
         try:
             self._lease = self.registry.lease(key)
         except UnsupportedOperationError:
