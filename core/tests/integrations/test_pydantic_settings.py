@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 import traceback
 
 import pytest
-from pydantic import AliasChoices, BaseModel, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr
 from pydantic import ValidationError as PydanticError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from strongroom import SecretProviderRegistry
@@ -219,6 +221,64 @@ def test_a_lazy_field_reads_when_it_is_asked():
     provider.delete_secret("token")
     with pytest.raises(ValidationError, match="'token' is missing"):
         made.token.get_secret_value()
+
+
+class Login(BaseModel):
+    password: LazySecret
+    user: str = "me"
+
+
+def test_a_lazy_member_of_a_nested_model_reads_when_it_is_asked():
+    registry = declared(DB__PASSWORD={"key": "p"}, DB__USER={"key": "u", "required": False})
+    registry.set_secret("p", "first")
+    read = settings({"db": Login}, registry, config={"env_nested_delimiter": "__"})()
+
+    registry.set_secret("p", "second")
+
+    assert read.db.password.get_secret_value() == "second"
+    assert reload(read) == frozenset()
+    registry.set_secret("u", "you")
+    assert reload(read) == {"db"}
+    assert read.db.user == "you"
+
+
+def test_a_lazy_part_of_a_json_secret_is_as_new_as_the_whole():
+    registry = declared(DB={"key": "db"})
+    registry.set_secret("db", '{"password": "first"}')
+    read = settings({"db": Login}, registry)()
+    assert reload(read) == frozenset()
+
+    registry.set_secret("db", '{"password": "second"}')
+
+    assert read.db.password.get_secret_value() == "first"
+    assert reload(read) == {"db"}
+    assert read.db.password.get_secret_value() == "second"
+
+
+def test_what_a_model_keeps_privately_is_made_of_the_new_values():
+    registry = declared(TOKEN={"key": "t"})
+    registry.set_secret("t", "first")
+
+    class Header(settings({"token": SecretStr}, registry)):
+        _header: str = PrivateAttr("")
+
+        def model_post_init(self, _context):
+            self._header = f"Bearer {self.token.get_secret_value()}"
+
+    read = Header()
+    registry.set_secret("t", "second")
+
+    assert reload(read) == {"token"}
+    assert read._header == "Bearer second"
+
+
+def test_a_copy_of_a_field_of_any_type_holds_nothing_of_the_registry():
+    registry = declared(TOKEN={"key": "t"})
+    registry.set_secret("t", "first")
+    read = settings({"token": object}, registry)()
+
+    assert pickle.loads(pickle.dumps(read.token)) == copy.deepcopy(read.token) == "first"
+    assert "first" not in repr(pickle.loads(pickle.dumps(read.token)))
 
 
 def test_a_lazy_field_that_nothing_declares_is_missing():

@@ -19,7 +19,7 @@ from strongroom.parallel import BuildLock
 from strongroom.pipeline import read_many
 
 try:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import BaseModel, GetCoreSchemaHandler
     from pydantic.fields import FieldInfo
     from pydantic_core import core_schema
     from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
@@ -37,16 +37,19 @@ _MASK = "**********"
 class LazySecret(ProcessBound):
     """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
 
+    A member of a nested model that has a secret of its own is read so, too, and not one of a JSON secret.
+
     Give the registry a `caching` middleware to limit how often the backend is asked.
     """
 
-    __slots__ = ("_read",)
+    __slots__ = ("_given", "_read")
 
     _why_not_pickled = (
         "reads through a registry, and cannot be pickled: make the settings in the other process"
     )
 
     def __init__(self, value: str | Callable[[], str]) -> None:
+        self._given = None if callable(value) else value
         self._read = value if callable(value) else lambda: value
 
     def get_secret_value(self) -> str:
@@ -76,7 +79,9 @@ class LazySecret(ProcessBound):
         of_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
         return core_schema.json_or_python_schema(
             json_schema=of_text,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), of_text]),
+            python_schema=core_schema.no_info_before_validator_function(
+                _live, core_schema.union_schema([core_schema.is_instance_schema(cls), of_text])
+            ),
             serialization=core_schema.to_string_ser_schema(),
         )
 
@@ -188,7 +193,11 @@ class StrongroomSettingsSource(EnvSettingsSource):
         if not declared:
             asked += sorted(names - set(asked))
         found = self._read(dict.fromkeys(asked), declared)
-        return {name: text for name, text in found.items() if text or not self.env_ignore_empty}
+        return {
+            name: _Masked.read_by(text, partial(self._read_one, name))
+            for name, text in found.items()
+            if text or not self.env_ignore_empty
+        }
 
     def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
         """Return the texts of those of `names` that exist."""
@@ -231,7 +240,8 @@ class StrongroomSettingsSource(EnvSettingsSource):
 def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
     """Read `settings` again from all of its sources, in place; return the names of the fields that changed.
 
-    Everyone who holds the object sees the new values, all at once. If reading or validation fails, the error
+    Everyone who holds the object sees the new values, all at once; its private attributes are those of an
+    object that is made now. If reading or validation fails, the error
     is raised and the old values stay.
 
     Args:
@@ -244,13 +254,20 @@ def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
         for name, value in fresh.__dict__.items()
         if _revealed(value) != _revealed(settings.__dict__.get(name))
     }
-    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"):
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
         object.__setattr__(settings, slot, getattr(fresh, slot))  # frozen models too
     return frozenset(changed)
 
 
 def _revealed(value: Any) -> Any:
-    return type(value) if isinstance(value, LazySecret) else value
+    """Return what is compared of a value: nothing of a lazy secret, wherever it is, unless it was given."""
+    if isinstance(value, LazySecret):
+        return LazySecret, value._given  # noqa: SLF001  # of this module
+    if isinstance(value, BaseModel):
+        return type(value), _revealed({**value.__dict__, **(value.__pydantic_extra__ or {})})
+    if isinstance(value, dict):
+        return {name: _revealed(one) for name, one in value.items()}
+    return [type(value), *map(_revealed, value)] if isinstance(value, list | tuple) else value
 
 
 def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
@@ -271,17 +288,43 @@ def _is_lazy(field: FieldInfo) -> bool:
 
 
 class _Masked(str):
-    """Text that pydantic does not show in its messages; a field of type `str` gets plain text from it."""
+    """Text that pydantic does not show in its messages; a field of type `str` gets plain text from it.
 
-    __slots__ = ()
+    Attributes:
+        read: Reads it again, for a lazy secret inside a nested model; None for a part of a JSON secret.
+    """
+
+    __slots__ = ("read",)
+
+    read: Callable[[], str] | None
+
+    def __new__(cls, text: str) -> Self:
+        made = super().__new__(cls, text)
+        made.read = None
+        return made
+
+    @classmethod
+    def read_by(cls, text: str, read: Callable[[], str]) -> Self:
+        """Return the text of a whole secret."""
+        made = cls(text)
+        made.read = read
+        return made
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self),)  # what reads it belongs to this process
 
     def __repr__(self) -> str:
         return repr(_MASK)
 
 
+def _live(value: Any) -> Any:
+    read = value.read if isinstance(value, _Masked) else None
+    return value if read is None else LazySecret(read)
+
+
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
-        return _Masked(value)
+        return value if isinstance(value, _Masked) else _Masked(value)
     if isinstance(value, dict):
         return {name: _masked(one) for name, one in value.items()}
     return [_masked(one) for one in value] if isinstance(value, list) else value
