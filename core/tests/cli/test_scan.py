@@ -11,12 +11,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 import warm_command
-from strongroom.cli.scanning.matcher import find_matches
+from strongroom.cli.scanning import matcher
 from strongroom.masking import Masker, forms
 
 SPEC = """
@@ -437,4 +438,19 @@ def test_every_planted_value_is_found(count):
         masker.finder.add(value, "S")
         noise = "".join(chance.choices("abc 019\n", k=chance.randint(0, 40)))
         planted = noise + " " + chance.choice(encode)(value) + " " + noise
-        assert list(find_matches("f", BytesIO(planted.encode()), masker)), value
+        assert list(matcher.find_matches("f", BytesIO(planted.encode()), masker)), value
+
+
+@pytest.mark.parametrize("form", ["plain", "hex", "JSON"])
+def test_a_value_over_the_border_of_two_pieces_is_one_place(monkeypatch, form):
+    monkeypatch.setattr(matcher, "_CHUNK", 2000)
+    text = WHERE[form].encode()
+    masker = Masker([VALUE])
+    for lines in range(290, 335):
+        for column in range(7):
+            before = b"zz zz\n" * lines + b"y" * column + b" "
+            content = BytesIO(before + text + b"\n" + b"qq q\n" * 500)
+
+            found = list(matcher.find_matches("f", content, masker))
+
+            assert [one.line for one in found] == [lines + 1]

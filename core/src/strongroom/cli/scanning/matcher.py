@@ -24,6 +24,8 @@ MIN_SCANNED = 6
 """Shorter values occur in files by accident."""
 _MIN_DIGITS = 8
 _CHUNK = 1 << 20
+_NEAR = 80
+"""The most bytes between two parts of a value."""
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -88,18 +90,22 @@ def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Matc
     for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
         yield Match(path, 0, 0, secret, encoding)
     before, line, column = b"", 1, 1
-    for piece in _pieces(content):
+    pieces = _pieces(content)
+    piece = next(pieces, None)
+    while piece is not None:
+        following = next(pieces, None)
         data = before + piece
-        for start, secret, encoding in _distinct(finder, data, len(before)):
+        overlap = min(len(data), finder.reach) if following is not None else 0
+        for start, secret, encoding in _distinct(finder, data, len(before), again=overlap):
             newline = data.rfind(b"\n", 0, start)
             at = start - newline if newline >= 0 else column + start
             yield Match(path, line + data.count(b"\n", 0, start), at, secret, encoding)
-        overlap = min(len(data), finder.reach)
         gone = data[: len(data) - overlap]
         newline = gone.rfind(b"\n")
         line += gone.count(b"\n")
         column = len(gone) - newline if newline >= 0 else column + len(gone)
         before = data[len(data) - overlap :]
+        piece = following
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:
@@ -113,12 +119,22 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
         first = content.read(_CHUNK)
 
 
-def _distinct(finder: Finder, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
-    """Yield where matches begin that end behind `seen`; matches of one secret that overlap count as one."""
+def _distinct(finder: Finder, data: bytes, seen: int, *, again: int = 0) -> Iterator[tuple[int, str, str]]:
+    """Yield where matches begin; matches of one secret that overlap count as one.
+
+    Args:
+        finder: Knows the values.
+        data: What is searched.
+        seen: So many bytes at the beginning were the end of what was searched before.
+        again: So many bytes at the end are searched again, with what follows. A match in them that ends near
+            the end may be the beginning of a longer one, so it is left to that search.
+    """
     stop = -1
     reported: set[str] = set()
     for begin, end, secret, encoding in finder.find(data):
-        if end <= seen:
+        if end <= seen and (begin == 0 or end <= seen - _NEAR):
+            continue
+        if again and begin > len(data) - again and end > len(data) - _NEAR:
             continue
         if begin >= stop:
             reported.clear()
