@@ -227,6 +227,35 @@ def test_reasons_and_properties_are_masked_and_stay_what_other_plugins_expect(ou
     assert 'failures="1" skipped="2"' in report
 
 
+def test_subtests_count(outcome):
+    """What they print is added to their reports after these are made."""
+    report = outcome(
+        f"""
+        import pytest
+
+        pytestmark = pytest.mark.strongroom(values={{"a": "{VALUE}"}})
+
+        def test_prints(strongroom_registry, subtests):
+            with subtests.test("prints"):
+                print("it is", strongroom_registry.get_secret("a"))
+
+        def test_names(strongroom_registry, subtests):
+            with subtests.test("named", value=strongroom_registry.get_secret("a"), other="b"):
+                assert False
+
+        def test_is_silent(strongroom_registry, subtests):
+            with subtests.test("good"):
+                print("nothing")
+        """,
+        passed=2,
+        failed=3,
+    )
+
+    assert "a secret's value is in: Captured stdout call (masked below)" in report
+    assert "it is ********" in report
+    assert "[named] (value='********', other='b')" in report
+
+
 def test_a_registry_that_outlives_a_test_goes_on_to_tell_others_and_tells_that_test_nothing(outcome):
     outcome(
         f"""

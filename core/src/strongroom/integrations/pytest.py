@@ -13,8 +13,10 @@ characters are not looked for, and with `-s` there is no captured output to look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,8 @@ MARKER = "strongroom(spec=…, values=…, allow_output=False): what the fixture
 IN_MEMORY: Mapping[str, Any] = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
 _masker: pytest.StashKey[Masker] = pytest.StashKey()
 _reported: pytest.StashKey[int] = pytest.StashKey()
+_of_running_tests: dict[str, Masker] = {}
+"""By the test's id, since a report has nothing else of its test."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +56,7 @@ def strongroom_watch(request: pytest.FixtureRequest) -> Generator[Callable[[Any]
     masker = Masker()
     if not _options(request.node).get("allow_output", False):
         request.node.stash[_masker] = masker
+        _of_running_tests[request.node.nodeid] = masker
 
     add = _adder(masker)
     with ExitStack() as watched:
@@ -89,24 +94,55 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None, None, None]:
+    """Look at the reports of subtests, to which pytest adds captured output after it has made them."""
+    masker = _of_running_tests.get(report.nodeid)
+    if masker:
+        leaks = _mask_report(report, masker)
+        if leaks:
+            _fail(report, leaks)
+    return (yield)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    _of_running_tests.pop(nodeid, None)
+
+
 def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
+    leaks = _mask_report(report, masker)
+    seen = item.stash.get(_reported, 0)  # a later phase's report has the sections of the earlier ones
+    if len(leaks) > seen:
+        item.stash[_reported] = len(leaks)
+        _fail(report, leaks[seen:])
+
+
+def _mask_report(report: pytest.TestReport, masker: Masker) -> list[str]:
+    """Mask everything that a report shows; return the names of captured sections that had a value."""
     from strongroom.masking import mask
 
     masked = [(name, masker.mask_text(text)) for name, text in report.sections]
-    seen = item.stash.get(_reported, 0)  # a later phase's report has the sections of the earlier ones
     leaks = [name for (name, text), (_, clean) in zip(report.sections, masked, strict=True) if text != clean]
     report.sections[:] = masked
     report.longrepr = _masked_reason(report.longrepr, masker)
     report.user_properties[:] = mask(report.user_properties, masker=masker)
     if hasattr(report, "wasxfail"):
         report.wasxfail = masker.mask_text(report.wasxfail)
-    if len(leaks) > seen:
-        item.stash[_reported] = len(leaks)
-        said = f"a secret's value is in: {', '.join(leaks[seen:])} (masked below)"
-        report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
-        report.outcome = "failed"
-        if hasattr(report, "wasxfail"):
-            del report.wasxfail  # with it, a JUnit file would have the failure as a skipped test
+    context = getattr(report, "context", None)
+    if is_dataclass(context):  # what a subtest was begun with
+        shown = copy(context)  # not `replace`, which would have pytest quote it again
+        for one in fields(context):
+            object.__setattr__(shown, one.name, mask(getattr(context, one.name), masker=masker))
+        report.context = shown  # type: ignore[attr-defined]  # of a subtest's report
+    return leaks
+
+
+def _fail(report: pytest.TestReport, leaks: Sequence[str]) -> None:
+    said = f"a secret's value is in: {', '.join(leaks)} (masked below)"
+    report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
+    report.outcome = "failed"
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail  # with it, a JUnit file would have the failure as a skipped test
 
 
 def _masked_reason(reason: Any, masker: Masker) -> Any:
