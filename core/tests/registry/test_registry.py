@@ -18,6 +18,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
+from strongroom_memory import MemorySecretProvider
 
 
 def spec(**members):
@@ -537,6 +538,37 @@ def test_absent_behind_one_that_is_down_is_told_as_down(plain):
             provider.get_secret("k")
         with pytest.raises(BackendUnavailableError):
             provider.list_secrets()
+
+
+class Shrinking(MemorySecretProvider):
+    """Answers a batch; single reads that come after it raise, or find what was written meanwhile."""
+
+    def __init__(self, values, *, then):
+        super().__init__(secrets=values)
+        self.then = then
+
+    def get_secret(self, key):
+        if isinstance(self.then, Exception):
+            raise self.then
+        return self.then
+
+
+def test_an_outage_in_a_batch_replaces_nothing_that_the_first_member_answered(plain):
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    first = Shrinking({"k": "first"}, then=BackendUnavailableError("down meanwhile"))
+    provider = FallbackProvider(
+        first, others=[plain({"k": "second", "z": "z"})], when=frozenset({"not_found", "unavailable"})
+    )
+    assert provider.get_secrets(["k", "z"]) == {"k": "first", "z": "z"}
+
+
+def test_a_batch_has_what_was_written_while_it_ran(plain):
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    first = Shrinking({"k": "first"}, then="written meanwhile")
+    provider = FallbackProvider(first, others=[plain({"z": "z"})], when=frozenset({"not_found"}))
+    assert provider.get_secrets(["k", "z"]) == {"k": "first", "z": "written meanwhile"}
 
 
 def test_a_secret_reference_is_read_when_its_pipeline_is_first_used(tmp_path, monkeypatch):

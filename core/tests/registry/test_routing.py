@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import SecretProviderRegistry
+from strongroom.errors import BackendUnavailableError
 from strongroom.registry.routing import Routes
 from strongroom.spec.plan import RoutePlan
 from strongroom_memory import MemorySecretProvider
@@ -52,3 +54,22 @@ def test_a_pipeline_that_is_registered_during_the_first_read_answers_from_then_o
         assert registry.get_secret("key") == "x"
         assert registry.get_secret("late/key") == "of the late one"
         assert registry.get_secret("key") == "x"
+
+
+def test_a_list_asks_no_pipeline_whose_keys_a_longer_route_answers():
+    class Down(MemorySecretProvider):
+        def list_secrets(self, prefix=""):
+            raise BackendUnavailableError("down")
+
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    ) as one:
+        one.register("team", Down(), prefix="team/")
+        one.register("web", MemorySecretProvider(secrets={"team/web/key": "v"}), prefix="team/web/")
+        for prefix in ("team/web/", "team/web/k"):
+            assert one.list_secrets(prefix) == ["team/web/key"]
+            with one.watch("team/web/", print):
+                pass
+        for prefix in ("", "team", "team/", "team/w"):  # a key of the other may begin so
+            with pytest.raises(BackendUnavailableError):
+                one.list_secrets(prefix)

@@ -70,7 +70,9 @@ class FallbackProvider(Middleware):
                 values |= part
                 if seen is not None:  # before another member's sources are noted
                     seen.sources |= {key: seen.source_of(key) for key in part}
-                missing = [key for key in missing if key not in part and self._may_be_elsewhere(member, key)]
+                # Before more is asked: where that fails, what was found must not be asked of the next.
+                missing = [key for key in missing if key not in part]
+                missing = [key for key in missing if self._may_be_elsewhere(member, key, values)]
             except BackendUnavailableError as error:
                 if not self._goes_on(error):
                     raise
@@ -81,14 +83,17 @@ class FallbackProvider(Middleware):
             raise down
         return values
 
-    def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
-        """Return whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
+    def _may_be_elsewhere(self, member: SecretProvider, key: str, values: dict[str, str]) -> bool:
+        """Return whether a key that a batch left out is absent, and not deleted, destroyed or disabled.
+
+        The value of one that was written meanwhile is added to `values`.
+        """
         if "not_found" not in self.when:
             return False
         if member is self.members[-1]:
             return True
         try:
-            member.get_secret(key)
+            values[key] = member.get_secret(key)
         except SecretNotFoundError as error:
             return self._goes_on(error)
         return False

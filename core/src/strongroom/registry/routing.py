@@ -118,10 +118,11 @@ class RoutedPipelines(BaseProvider):
         if not prefix:
             yield self._route(key), key, self._routes.matching(key)
             return
+        within = self._routes.matching(key)  # all keys that begin so are answered by it, or by longer routes
         for route in self._routes:
-            if route.prefix.startswith(key) or key.startswith(route.prefix):
-                yield self._routed(route), key if key.startswith(route.prefix) else route.prefix, route
-        if self._default is not None and self._routes.matching(key) is None:
+            if route is within or route.prefix.startswith(key):
+                yield self._routed(route), key if route is within else route.prefix, route
+        if self._default is not None and within is None:
             yield self.pipeline(self._default), key, None
         elif self._default is None and not self._routes:
             raise self._no_default(key)
