@@ -26,6 +26,7 @@ __all__ = [
     "check_value",
     "distinct",
     "escape",
+    "is_key",
     "is_reserved",
     "matching_key",
     "record_key",
@@ -141,6 +142,15 @@ def record_key(key: str) -> str:
             break
         segments.append(segment)
     return "/".join([*segments, ROTATION_SEGMENT, digest])
+
+
+def is_key(text: str) -> bool:
+    """Return whether `check_key` takes `text`."""
+    try:
+        check_key(text)
+    except InvalidKeyError:
+        return False
+    return True
 
 
 def visible_keys(keys: Iterable[str | None], prefix: str) -> list[str]:

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from strongroom import errors
+from strongroom import TenantContext, TenantSecretProvider, errors
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -628,3 +628,86 @@ def test_what_is_no_text_is_not_handed_on(value):
 
     with pytest.raises(StrongroomError, match=f"returned a {type(value).__name__}, not text"):
         guard(Odd()).get_secret("k")
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WRONG_ANSWERS = [
+    ("list_secrets", ("",), "text"),
+    ("list_secrets", ("",), None),
+    ("get_secrets", (["k"],), None),
+    ("get_secrets", (["k"],), "text"),
+    ("get_secrets", (["k"],), {"k": None}),
+    ("get_secrets", (["k"],), {"k": "v", "other": "not asked for"}),
+    ("describe_secret", ("k",), None),
+    ("describe_secret", ("k",), {"version": "1"}),
+    ("describe_secret", ("k",), SecretMetadata("k", 1)),
+    ("describe_secret", ("k",), SecretMetadata("k", "1", NOW.replace(tzinfo=None))),
+    ("describe_secret", ("k",), SecretMetadata("k", "1", NOW, "2026-01-01")),
+    ("describe_secret", ("k",), SecretMetadata("k", "1", NOW, NOW, None)),
+    ("describe_secrets", (["k"],), [SecretMetadata("k", "1")]),
+    ("describe_secrets", (["k"],), {"k": "1"}),
+    ("describe_secrets", (["k"],), {"other": SecretMetadata("other", "1")}),
+    ("list_versions", ("k",), None),
+    ("list_versions", ("k",), ["1"]),
+    ("list_versions", ("k",), [SecretVersion(1, NOW, "current")]),
+    ("list_versions", ("k",), [SecretVersion("1", NOW.replace(tzinfo=None), "current")]),
+    ("set_secret_if", ("k", "v", None), None),
+    ("stage_secret", ("k", "v"), 5),
+    ("issue_lease", ("k",), None),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "answer"), WRONG_ANSWERS)
+def test_a_wrong_answer_of_a_stranger_is_not_handed_on(method, arguments, answer):
+    class Wrong(Stranger):
+        pass
+
+    for name in (name for names in CAPABILITIES.values() for name in names):
+        setattr(Wrong, name, lambda _self, *_: answer)
+    Wrong.list_secrets = lambda _self, _prefix: answer
+    with pytest.raises(StrongroomError, match=f"Wrong: .*{method} returned") as caught:
+        getattr(guard(Wrong()), method)(*arguments)
+    assert "other" not in str(caught.value)
+
+
+def test_a_description_has_the_key_that_was_asked_for():
+    class Native(Stranger):
+        def describe_secret(self, key):
+            return SecretMetadata(f"native-{key}", "1", NOW, NOW)
+
+    assert guard(Native()).describe_secret("k") == SecretMetadata("k", "1", NOW, NOW)
+
+
+class HeedsNoPrefix(Stranger):
+    """Lists everything, whatever is asked for, and some of it twice."""
+
+    def list_secrets(self, prefix=""):
+        return [*self.kept, *self.kept, "", "../above"]
+
+
+def test_what_a_stranger_lists_beyond_the_prefix_is_left_out():
+    provider = HeedsNoPrefix()
+    provider.kept = dict.fromkeys(["b", "a/1", "a/2"], "v")
+    assert guard(provider).list_secrets("a/") == ["a/1", "a/2"]
+    assert guard(provider).list_secrets() == ["a/1", "a/2", "b"]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_no_tenant_sees_names_of_others_behind_a_stranger(guarded):
+    """Names are shortened by the tenant's prefix: those of another tenant would look like the tenant's own."""
+
+    class Ours(BaseProvider, HeedsNoPrefix):
+        def get_secrets(self, keys):
+            return {**dict.fromkeys(keys, "v"), "tenants/acme/b": "of acme"}
+
+        def describe_secrets(self, keys):
+            return {key: SecretMetadata(key, "1") for key in self.kept}
+
+    provider = HeedsNoPrefix() if guarded else Ours()
+    provider.kept = {"tenants/acme/a": "of acme", "tenants/corp/b": "of corp"}
+    tenant = TenantSecretProvider(provider)
+    with TenantContext("corp"):
+        assert set(tenant.list_secrets()) == {"b"}
+        if not guarded:
+            assert tenant.get_secrets(["b"]) == {"b": "v"}
+            assert list(tenant.describe_secrets(["b"])) == ["b"]

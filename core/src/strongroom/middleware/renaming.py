@@ -56,7 +56,7 @@ class RenamingMiddleware(Middleware, ABC):
         seen = observation.get()
         if seen is not None:
             seen.sources = {names.get(key, key): one for key, one in seen.sources.items()}
-        return {names[stored]: value for stored, value in values.items()}
+        return {key: values[stored] for stored, key in names.items() if stored in values}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         names = {self.stored(key): key for key in values}
@@ -69,7 +69,8 @@ class RenamingMiddleware(Middleware, ABC):
     def listed(self, asked: str, own: Callable[[str], str]) -> list[str]:
         """Return the inner names that begin with `asked`; `own` makes the name in an error the caller's."""
         try:
-            return self.inner.list_secrets(asked)
+            # Names are shortened by their prefix: one of somebody else must never be.
+            return [name for name in self.inner.list_secrets(asked) if name.startswith(asked)]
         except StrongroomError as error:
             if isinstance(error.key, str):
                 _rename(error, {error.key: own(error.key)})
@@ -86,7 +87,7 @@ class RenamingMiddleware(Middleware, ABC):
             _rename(error, names)
             raise
         return {
-            names[stored]: replaced(metadata, key=names[stored]) for stored, metadata in described.items()
+            key: replaced(described[stored], key=key) for stored, key in names.items() if stored in described
         }
 
     def list_versions(self, key: str) -> list[SecretVersion]:

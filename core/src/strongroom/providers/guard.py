@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+from strongroom._frozen import replaced
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -17,12 +19,14 @@ from strongroom.errors import (
     SpecError,
     StrongroomError,
 )
-from strongroom.keys import check_key, check_keys, check_value, is_reserved
+from strongroom.keys import check_key, check_keys, check_value, is_key, visible_keys
 from strongroom.providers.base import BaseProvider
-from strongroom.providers.metadata import Lease, SecretMetadata
+from strongroom.providers.metadata import Lease, SecretMetadata, SecretVersion
 from strongroom.providers.protocols import SecretProvider, capability_methods
 
 __all__ = ["guard"]
+
+T = TypeVar("T")
 
 
 class GuardedProvider(BaseProvider):
@@ -47,18 +51,80 @@ class GuardedProvider(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         # Read to its end inside the guard: a generator would fail later, outside of it.
-        found = self._call(prefix, lambda asked: list(self.wrapped.list_secrets(asked)), prefix)
-        return sorted(key for key in found if not is_reserved(self._checked("list_secrets", key)))
+        found = self._call(prefix, partial(_whole, self.wrapped.list_secrets), prefix)
+        keys = [self._checked("list_secrets", key) for key in self._of_kind("list_secrets", found, list)]
+        # A stranger may heed no prefix: what it lists beyond must not be exported, copied or deleted.
+        return visible_keys((key for key in keys if is_key(key)), prefix)
 
     def _checked(self, method: str, result: Any, key: str | None = None) -> str:
         if isinstance(result, str):
             return result
-        raise StrongroomError(
-            f"{self.type_name}: {method} returned a {type(result).__name__}, not text",
+        raise self._not(
+            "text", method, result, key=key, hint="a provider raises KeyError(key) for what is not there"
+        )
+
+    def _of_kind(self, method: str, result: Any, kind: type[T], key: str | None = None) -> T:
+        if isinstance(result, kind):
+            return result
+        raise self._not(f"a {kind.__name__}", method, result, key=key)
+
+    def _not(
+        self, wanted: str, method: str, result: Any, *, key: str | None = None, hint: str | None = None
+    ) -> StrongroomError:
+        return StrongroomError(
+            f"{self.type_name}: {method} returned a {type(result).__name__}, not {wanted}",
             key=key,
             provider=self.type_name,
-            hint="a provider raises KeyError(key) for what is not there",
+            hint=hint,
         )
+
+    def _of_method(self, name: str, result: Any, key: str) -> Any:
+        """Return what the method `name` has returned, checked."""
+        if name == "get_secret_version":
+            return self._checked(name, result, key)
+        if name in {"set_secret_if", "stage_secret"}:
+            return self._of_kind(name, result, str, key)  # None would stand for "must not exist" next time
+        if name == "describe_secret":
+            return self._described(name, result, key)
+        if name == "list_versions":
+            return self._versions(name, result, key)
+        return self._of_kind(name, result, Lease, key) if name in {"issue_lease", "renew_lease"} else result
+
+    def _batch(self, method: str, asked: list[str]) -> Mapping[str, Any]:
+        """Return what a batch gives, once it is known to be about no other keys."""
+        found = self._call(None, partial(_copied, getattr(self.wrapped, method)), asked, keys=asked)
+        result = self._of_kind(method, found, dict)
+        if not result.keys() <= set(asked):
+            raise StrongroomError(
+                f"{self.type_name}: {method} returned keys that were not asked for", provider=self.type_name
+            )
+        return result
+
+    def _described(self, method: str, result: Any, key: str) -> SecretMetadata:
+        described = self._of_kind(method, result, SecretMetadata, key)
+        self._of_kind(f"the version of {method}", described.version, str, key)
+        self._of_kind(f"the tags of {method}", described.tags, Mapping, key)  # type: ignore[type-abstract]  # to look at it alone
+        for time in (described.created_at, described.updated_at):
+            self._aware(method, time, key)
+        return described if described.key == key else replaced(described, key=key)
+
+    def _versions(self, method: str, result: Any, key: str) -> list[SecretVersion]:
+        versions = [
+            self._of_kind(method, one, SecretVersion, key) for one in self._of_kind(method, result, list)
+        ]
+        for one in versions:
+            self._of_kind(f"a version of {method}", one.version, str, key)
+            self._aware(method, one.created_at, key)
+        return versions
+
+    def _aware(self, method: str, time: Any, key: str) -> None:
+        if time is not None and self._of_kind(f"a time of {method}", time, datetime, key).tzinfo is None:
+            raise StrongroomError(
+                f"{self.type_name}: {method} returned a time without a zone",
+                key=key,
+                provider=self.type_name,
+                hint="times are aware and in UTC, as of datetime.now(UTC)",
+            )
 
     def __repr__(self) -> str:
         return f"<GuardedProvider of {type(self.wrapped).__name__}>"
@@ -175,36 +241,32 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         if name == "list_versions":
             called = partial(_whole, called)
         result = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
-        if name == "get_secret_version":
-            return self._checked(name, result, asked)
-        if name in {"issue_lease", "renew_lease"} and not isinstance(result, Lease):
-            raise StrongroomError(
-                f"{self.type_name}: {name} returned a {type(result).__name__}, not a Lease",
-                key=asked,
-                provider=self.type_name,
-            )
-        return result
+        return self._of_method(name, result, asked or "")
 
     method.__name__ = name
     return method
 
 
-def _whole(method: Callable[..., Iterable[Any]], *args: Any, **kwargs: Any) -> list[Any]:
-    return list(method(*args, **kwargs))
+def _whole(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return a list of what `method` returns, if that is more than one thing."""
+    found = method(*args, **kwargs)
+    return list(found) if isinstance(found, Iterable) and not isinstance(found, str | bytes) else found
+
+
+def _copied(method: Callable[..., Any], *args: Any) -> Any:
+    """Return a `dict` of the mapping that `method` returns."""
+    found = method(*args)
+    return dict(found) if isinstance(found, Mapping) else found
 
 
 def _guarded_batch(self: GuardedProvider, keys: Iterable[str]) -> dict[str, str]:
-    asked = check_keys(keys)
-    found = self._call(None, lambda: dict(self.wrapped.get_secrets(asked)), keys=asked)
+    found = self._batch("get_secrets", check_keys(keys))
     return {key: self._checked("get_secrets", value, key) for key, value in found.items()}
 
 
 def _guarded_descriptions(self: GuardedProvider, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-    asked = check_keys(keys)
-    found: dict[str, SecretMetadata] = self._call(
-        None, lambda: dict(self.wrapped.describe_secrets(asked)), keys=asked
-    )
-    return found
+    found = self._batch("describe_secrets", check_keys(keys))
+    return {key: self._described("describe_secrets", one, key) for key, one in found.items()}
 
 
 _BATCHES: Mapping[str, Callable[..., Any]] = {
