@@ -583,12 +583,54 @@ def test_a_secret_reference_is_read_when_its_pipeline_is_first_used(tmp_path, mo
             "default": "app",
         }
     )
-    with pytest.raises(ConfigurationError, match="leads nowhere") as caught:
+    with pytest.raises(ConfigurationError, match="settings#prefix} leads nowhere") as caught:
         registry.get_secret("token")
     assert not isinstance(caught.value, SecretNotFoundError)
+    assert caught.value.hint == "store it with `strongroom --pipeline vault set settings`"
+    registry.pipeline("vault").set_secret("settings", '{"other": "kept"}')
+    with pytest.raises(ConfigurationError, match="has no field 'prefix'") as caught:
+        registry.get_secret("token")
+    # Not `set`, which would replace the other fields.
+    assert str(caught.value).endswith("; add the field with `strongroom --pipeline vault edit settings`")
     registry.pipeline("vault").set_secret("settings", '{"prefix": "FROM_VAULT_"}')
     monkeypatch.setenv("FROM_VAULT_TOKEN", "value")
     assert registry.get_secret("token") == "value"
+
+
+def test_the_read_of_a_reference_is_seen_as_any_other():
+    """By hooks that were added in Python, which may veto it, and by the masking of logs."""
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "vault": {"provider": {"type": "memory", "secrets": {"prefix": "BROUGHT_IN_"}}},
+            "app": {"provider": {"type": "env", "prefix": "${secret:vault:prefix}"}},
+        },
+        "default": "app",
+    }
+
+    class Seen(SecretHook):
+        refused = False
+
+        def __init__(self):
+            self.events = []
+
+        def before(self, event):
+            self.events.append((event.operation, event.pipeline, event.key))
+            if self.refused and event.pipeline == "vault":
+                raise PermissionDeniedError("vetoed")
+
+    hook, values = Seen(), []
+    with SecretProviderRegistry(spec) as registry:
+        registry.add_hook(hook)
+        registry.tell_values(values.append)
+        assert registry.list_secrets() == []
+    assert (hook.events, values) == ([("get", "vault", "prefix"), ("list", "app", "")], ["BROUGHT_IN_"])
+
+    with SecretProviderRegistry(spec) as registry:
+        hook.refused = True
+        registry.add_hook(hook)
+        with pytest.raises(PermissionDeniedError, match="vetoed"):
+            registry.list_secrets()
 
 
 def test_explain_tells_the_way_without_asking_anybody(tmp_path):

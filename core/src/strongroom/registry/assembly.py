@@ -51,7 +51,8 @@ class Assembly:
     Args:
         plan: A validated plan.
         only: Assemble only this pipeline and what it needs.
-        pipeline_of: Returns the pipeline of a name with its hooks, which see the operations on leases.
+        pipeline_of: Returns the pipeline of a name as callers read it; its hooks see operations on leases,
+            and reads of references.
         asked_as: Returns the callers' key for a pipeline's name and the key that it is asked for.
     """
 
@@ -60,7 +61,7 @@ class Assembly:
         plan: Plan,
         *,
         only: str | None = None,
-        pipeline_of: Callable[[str], Pipeline] | None = None,
+        pipeline_of: Callable[[str], Pipeline],
         asked_as: Callable[[str, str], str] = lambda _, key: key,
     ) -> None:
         self.plan = plan
@@ -228,8 +229,7 @@ class Assembly:
         from strongroom.middleware.leases import LeaseMiddleware
 
         ledger = ProcessLedger(self.plan.location(), issuer=issuer_of(chain))
-        of = self._pipeline_of
-        observer = partial(of, name) if of is not None else lambda: None
+        observer = partial(self._pipeline_of, name)
         asked_as = partial(self._asked_as, name)
         return LeaseMiddleware(chain, ledger=ledger, observer=observer, asked_as=asked_as)
 
@@ -313,24 +313,25 @@ class Assembly:
         return component.resolved(lambda reference: self._read_reference(component, reference))
 
     def _read_reference(self, component: ComponentPlan, reference: Reference) -> str:
-        source = reference.pipeline
-        pipeline = Pipeline(
-            self.chain(source), name=source, hooks=[*self.hooks, *self.pipeline_hooks(source)]
-        )
+        source, key, field = reference.pipeline, reference.name, reference.field
+        pipeline = self._pipeline_of(source)  # so that hooks, and masking of logs, see this read as any other
+        hint = f"store it with `strongroom --pipeline {source} set {key}`"
         try:
             if reference.past_caches:
-                pipeline.invalidate(reference.name)
-            value = pipeline.get_secret(reference.name)
-            if reference.field is None:
+                pipeline.invalidate(key)
+            value = pipeline.get_secret(key)
+            if field is None:
                 return value
             from strongroom.declarations.json_fields import member_of
 
-            return member_of(value, reference.name, reference.field)
+            hint = f"add the field with `strongroom --pipeline {source} edit {key}`"
+            return member_of(value, key, field)
         except SecretNotFoundError as error:
             # Not "not found": the caller asked for another key, whose pipeline cannot be set up.
+            written = key if field is None else f"{key}#{field}"
             raise ConfigurationError(
-                f"{component.position}: {component.path}: ${{secret:{source}:{reference.name}}} "
-                f"leads nowhere: {error}",
+                f"{component.position}: {component.path}: ${{secret:{source}:{written}}} "
+                f"leads nowhere: {error.message}",
                 pipeline=source,
-                hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
+                hint=hint,
             ) from error

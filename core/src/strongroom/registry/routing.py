@@ -82,7 +82,7 @@ class RoutedPipelines(BaseProvider):
 
     def __init__(self, plan: Plan, *, only: str | None = None) -> None:
         self._plan = plan
-        self._assembly = Assembly(plan, only=only, pipeline_of=self.pipeline, asked_as=self.asked_as)
+        self._assembly = Assembly(plan, only=only, pipeline_of=self._any_pipeline, asked_as=self.asked_as)
         self._lock = threading.RLock()
         renew_after_fork(self, RoutedPipelines._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
@@ -259,6 +259,12 @@ class RoutedPipelines(BaseProvider):
                     pipeline = self._assembled(chain, name)
                     self._pipelines[name] = pipeline
         return pipeline
+
+    def _any_pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline `name`, also one of the plan that this registry answers no key from."""
+        if name in self._plan.pipelines and not self._assembly.is_used(name):
+            return self._assembled(self._assembly.chain(name), name)
+        return self.pipeline(name)
 
     def pipelines(self) -> list[str]:
         """Return the names of all pipelines."""
