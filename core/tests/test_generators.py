@@ -75,3 +75,23 @@ def test_what_cannot_be(arguments):
     """Demands that no password meets are a `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="generate_password"):
         generate_password(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"length": True}, "length must be int, got bool"),
+        ({"length": "12"}, "length must be int, got str"),
+        ({"length": 12.0}, "length must be int, got float"),
+        ({"require": "lower"}, "require is a list of classes"),
+    ],
+)
+def test_what_is_of_another_type_makes_no_weak_password(arguments, said):
+    """A length of True is not 1, and "lower" does not stand for its five letters."""
+    with pytest.raises(TypeError, match=said):
+        generate_password(**arguments)
+
+
+def test_too_short_a_password_is_told_as_such():
+    with pytest.raises(ConfigurationError, match="at least 1 character, not 0"):
+        generate_password(0)

@@ -39,7 +39,9 @@ def generate_password(
 
     Raises:
         ConfigurationError: No such password exists.
+        TypeError: `length` is not a whole number, or `require` is one text, whose letters would be classes.
     """
+    _check_types(length, require)
     classes = []
     characters = dict.fromkeys(alphabet)
     for wanted in require:
@@ -51,11 +53,13 @@ def generate_password(
             characters.update(dict.fromkeys(group))
             usable = list(group)
         classes.append(frozenset(usable))
-    if length < max(1, len(classes)) or not characters:
+    if not characters:
+        raise ConfigurationError("generate_password: the alphabet is empty")
+    if length < 1:
+        raise ConfigurationError(f"generate_password: a password has at least 1 character, not {length}")
+    if length < len(classes):
         raise ConfigurationError(
             f"generate_password: length {length} cannot hold {len(classes)} required classes"
-            if characters
-            else "generate_password: the alphabet is empty"
         )
     pool = tuple(characters)
     # Rejection keeps the distribution uniform; placing one of each class first would not, and is
@@ -68,6 +72,15 @@ def generate_password(
     drawn += [secrets.choice(pool) for _ in range(length - len(drawn))]
     secrets.SystemRandom().shuffle(drawn)
     return "".join(drawn)
+
+
+def _check_types(length: object, require: object) -> None:
+    if type(length) is not int:  # True would be a password of one character
+        message = f"generate_password: length must be int, got {type(length).__name__}"
+        raise TypeError(message)
+    if isinstance(require, str):
+        message = 'generate_password: require is a list of classes, such as ["lower", "digit"], not one text'
+        raise TypeError(message)
 
 
 Generator = Callable[[str, str], str]
