@@ -215,6 +215,8 @@ class RoutedPipelines(BaseProvider):
     def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
         """Add a provider made in Python as the pipeline `name`.
 
+        Watches that were made before do not look at it.
+
         Args:
             name: The pipeline's name; it must be new.
             provider: Any object with the four methods. Closing the registry closes it too.
