@@ -52,6 +52,20 @@ def test_what_needs_no_line_any_more_is_not_told(strongroom, then):
     assert "is stored" not in strongroom("run", "--", "true").stderr
 
 
+def test_no_program_is_to_get_what_the_spec_reads_itself(strongroom):
+    """A credential of a backend: `run` takes those out of the environment, and does not advise to put them in."""
+    spec = Path("strongroom.yaml").read_text()
+    reading = "  reading: {provider: {type: env, prefix: '${secret:app:px#a}'}}\n"
+    route = "routes: [{prefix: kept/, pipeline: app, strip_prefix: true}]\n"
+    Path("strongroom.yaml").write_text(route + spec.replace("pipelines:\n", f"pipelines:\n{reading}"))
+    for key in ("px", "kept/px", "telling"):
+        strongroom("set", key, '{"a": "SOME_"}')
+        strongroom("list")  # the second command has the spec from its record
+    said = strongroom("run", "--only", "PORT", "--", "true").stderr
+    assert "telling is stored" in said
+    assert "px" not in said
+
+
 def test_quiet_and_a_dry_run_say_nothing(strongroom):
     strongroom("set", "database/password", "--generate")
     Path(".env").write_text("B=2\n")

@@ -223,8 +223,8 @@ def test_every_member_of_a_plan_is_written_down_or_refused():
         "name", "position", "provider", "fallback", "middleware", "hooks",
     )  # fmt: skip
     assert ComponentPlan.__match_args__ == (
-        "kind", "type", "path", "position", "factory", "options", "prepare", "reads", "environment",
-        "key_files", "public", "address", "parts",
+        "kind", "type", "path", "position", "factory", "options", "prepare", "reads", "read_keys",
+        "environment", "key_files", "public", "address", "parts",
     )  # fmt: skip
 
 

@@ -124,6 +124,7 @@ class ComponentLoader:
             factory=plugin.factory,
             prepare=prepare,
             reads=tuple(dict.fromkeys(one.pipeline for one in references if one.kind == "secret")),
+            read_keys=tuple(dict.fromkeys(one.name for one in references if one.kind == "secret")),
             environment=tuple(dict.fromkeys(one.name for one in references if one.kind == "env")),
             key_files=tuple(
                 str(self._source.folder / expanded(reference.name))

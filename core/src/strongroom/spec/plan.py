@@ -47,6 +47,8 @@ class ComponentPlan:
     )
     reads: tuple[str, ...] = ()
     """The pipelines that its `${secret:…}` references read."""
+    read_keys: tuple[str, ...] = ()
+    """The keys that these references read there."""
     environment: tuple[str, ...] = ()
     """The environment variables that its `${env:…}` references read."""
     key_files: tuple[str, ...] = ()
@@ -192,6 +194,11 @@ class Plan:
     def environment(self) -> frozenset[str]:
         """Return the environment variables that the spec reads: its credentials, mostly."""
         return frozenset(name for part in self.components() for name in part.environment)
+
+    def own_keys(self) -> frozenset[str]:
+        """Return the keys by which users name the secrets that the spec itself reads, by references."""
+        read = {key for part in self.components() for key in part.read_keys}
+        return frozenset(read | {one.prefix + key for one in self.routes if one.strip_prefix for key in read})
 
     def components(self) -> Iterator[ComponentPlan]:
         """Yield all components of the spec."""

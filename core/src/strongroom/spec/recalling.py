@@ -127,6 +127,7 @@ def _component(record: dict[str, Any], source: str, options: Options) -> Compone
         factory=record["factory"],
         prepare=partial(options.prepare, record),
         reads=tuple(record["reads"]),
+        read_keys=tuple(record["read_keys"]),
         environment=tuple(record["environment"]),
         key_files=tuple([options.placed(name) for name in record["key_files"]]),
         public=frozenset(record["public"]),

@@ -223,6 +223,7 @@ class _Writer:
             "path": plan.path,
             "at": [plan.position.line, plan.position.column],
             "reads": list(plan.reads),
+            "read_keys": list(plan.read_keys),
             "environment": list(plan.environment),
             "key_files": list(plan.key_files),
             "parts": sorted(plan.parts),

@@ -18,10 +18,13 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def note_undeclared(plan: Plan, keys: Iterable[str]) -> None:
-    """Note which of the stored `keys` the spec does not declare, for the next `run`."""
+    """Note which of the stored `keys` the spec does not declare, for the next `run`.
+
+    What the spec reads itself is a credential for a backend, which no program is to get.
+    """
     from strongroom.spec import remembered_names
 
-    missing = set(keys) - {one.key for one in plan.secrets.values()}
+    missing = set(keys) - {one.key for one in plan.secrets.values()} - plan.own_keys()
     if plan.digest and missing:  # without a file there is nothing to add a line to
         remembered_names.note_undeclared(plan.source, plan.profile, missing)
 
