@@ -563,6 +563,24 @@ def test_an_outage_in_a_batch_replaces_nothing_that_the_first_member_answered(pl
     assert provider.get_secrets(["k", "z"]) == {"k": "first", "z": "z"}
 
 
+def test_a_provider_on_our_base_class_hands_on_nothing_that_was_not_asked_for():
+    """No guard looks at what it answers."""
+
+    class Generous(MemorySecretProvider):
+        def get_secrets(self, keys):
+            return {**super().get_secrets(keys), "other": "not asked for"}
+
+        def list_secrets(self, prefix=""):
+            return super().list_secrets()
+
+    with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
+        registry.register("generous", Generous(secrets={"a/k": "v", "other": "v"}), prefix="")
+        assert registry.get_secrets(["a/k", "absent"]) == {"a/k": "v"}
+        assert registry.list_secrets("a/") == ["a/k"]
+        registry.add_hook(SecretHook())
+        assert registry.get_secrets(["a/k", "absent"]) == {"a/k": "v"}
+
+
 def test_a_batch_has_what_was_written_while_it_ran(plain):
     from strongroom.pipeline.fallback import FallbackProvider
 

@@ -227,7 +227,8 @@ class Pipeline(Middleware):
         if cannot_start_key(check_prefix(prefix)):
             return []  # not asked for: a backend may take `..` for the folder above
         found = self.inner.list_secrets(prefix)
-        return [key for key in found if not is_reserved(key)]
+        # A third party's provider may heed no prefix, and callers export, copy and delete what is listed.
+        return [key for key in found if key.startswith(prefix) and not is_reserved(key)]
 
     def _delete(self, key: str) -> None:
         try:
@@ -249,7 +250,8 @@ class Pipeline(Middleware):
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:
             check_user_key(key)
-        return {key: self.observed(value) for key, value in read_many(self.inner, keys).items()}
+        found = read_many(self.inner, keys)
+        return {key: self.observed(found[key]) for key in keys if key in found}  # and nothing else
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
