@@ -53,7 +53,7 @@ class GuardedProvider(BaseProvider):
         # Read to its end inside the guard: a generator would fail later, outside of it.
         found = self._call(prefix, partial(_whole, self.wrapped.list_secrets), prefix)
         keys = [self._checked("list_secrets", key) for key in self._of_kind("list_secrets", found, list)]
-        # A stranger may heed no prefix: what it lists beyond must not be exported, copied or deleted.
+        # A third party's may heed no prefix: what it lists beyond must not be exported, copied or deleted.
         return visible_keys((key for key in keys if is_key(key)), prefix)
 
     def _checked(self, method: str, result: Any, key: str | None = None) -> str:
