@@ -92,7 +92,7 @@ def gated():
     """A registry whose pipeline `slow` is being built by another thread, which waits for a slow server."""
     with SecretProviderRegistry(SPEC) as registry:
         gate = Gate()
-        registry._assembly.hooks.append(gate)
+        registry.add_hook(gate)
         thread = threading.Thread(target=registry.pipeline, args=("slow",), daemon=True)
         thread.start()
         assert gate.reached.wait(300)
