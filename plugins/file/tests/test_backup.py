@@ -147,7 +147,7 @@ def test_a_log_is_not_set_aside_under_another_lock(tmp_path, monkeypatch):
         fcntl.flock(folder, fcntl.LOCK_EX)
         with (
             FileSecretProvider(tmp_path / "store", KEY) as provider,
-            pytest.raises(ConflictError, match="locked"),
+            pytest.raises(BackendUnavailableError, match="another process was writing to"),
         ):
             provider.set_secret("a", "1")
     finally:

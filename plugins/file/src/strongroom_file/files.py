@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import time
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     PermissionDeniedError,
     ReadOnlyError,
     StrongroomError,
@@ -203,12 +201,14 @@ def place_new(temporary: Path, path: Path) -> bool:
     SQLite would take the log of a database that was removed for this one's, and bring it in: it is renamed.
 
     Raises:
-        ConflictError: Another process keeps the folder locked.
+        BackendUnavailableError: Another process keeps the folder locked.
     """
     _sync(temporary)
     try:
         if _logs_beside(path) and not os.path.lexists(path):
-            with _locked(path.parent):
+            from strongroom.files import folder_locked  # hardly ever is a log left
+
+            with folder_locked(path.parent, seconds=_PATIENCE_SECONDS, provider=TYPE_NAME):
                 # Under the lock, lest a database that another process has just made here loses its own log.
                 if not os.path.lexists(path):
                     _set_logs_aside(path)
@@ -248,25 +248,3 @@ def _set_logs_aside(path: Path) -> None:
             log.unlink()
         else:
             log.rename(log.with_name(f"{log.name}.left-{moment}"))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder during the block."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                pass
-            if time.monotonic() > until:
-                raise ConflictError(
-                    f"another program keeps {folder} locked", provider=TYPE_NAME, hint="try again"
-                )
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
