@@ -71,6 +71,8 @@ def translated_os(path: str | os.PathLike[str], doing: str) -> Iterator[None]:
     """Raise strongroom's errors for the operating system's."""
     try:
         yield
+    except StrongroomError:  # some of ours are the system's, too, and say already what happened
+        raise
     except PermissionError as error:
         raise PermissionDeniedError(f"may not {doing} {path}", provider=TYPE_NAME) from error
     except OSError as error:
