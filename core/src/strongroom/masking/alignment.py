@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.masking.looks import step_left, step_right
+from strongroom.masking.looks import escape_end, reread_right, step_left, step_right
 
 __all__ = ["extend_left", "extend_right"]
 
@@ -17,11 +17,11 @@ def extend_right(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int
             at, place = at - 1, place - 1
         if place >= size or at >= len(data):
             break
-        step = step_right(data, at, raw, place)
+        step = step_right(data, at, raw, place) or reread_right(data, at, raw, place)
         if step is None:
             break
         at, place = step
-    return at, place
+    return escape_end(data, at) if place == size else at, place
 
 
 def extend_left(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:

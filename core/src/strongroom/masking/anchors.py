@@ -15,8 +15,10 @@ WINDOW = 6
 _EVERY = ENOUGH - WINDOW + 1  # the step between windows, so that any `ENOUGH` in a row hold a whole one
 _DENSE = 512  # bytes at the beginning and the end of a long value in which windows are at every step
 _MOST_WINDOWS = 256
-_FEW = 2  # so few windows may all be broken by line ends
+_FEW_WINDOWS = 6  # so few may all be broken by line ends
+_LEAST_DIFFERENT = 3
 _LEAST_BESIDE = 4
+_MOST_BESIDE = 2
 _ISLAND = compiled_later(rb"[A-Za-z0-9]+")
 _LONG_ISLAND = compiled_later(rb"[A-Za-z0-9]{%d,}" % WINDOW)
 _HIGH = compiled_later(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
@@ -48,7 +50,7 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
     if has_window(raw):
         windows = list(_windows(raw))
         yield from windows
-        if len(windows) <= _FEW:  # a line end within these, and there would be none
+        if len(windows) <= _FEW_WINDOWS:  # line ends within these, and there would be none
             yield from _beside(raw, windows)
     else:
         islands = [match.span() for match in _ISLAND.finditer(raw)]
@@ -61,21 +63,32 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
         # Where the value was cut, or a sign of it was changed, pieces of it are still as they were.
         for start in range(0, min(len(raw) - WINDOW + 1, _DENSE), _EVERY):
             window = raw[start : start + WINDOW]
-            if len(raw) >= ENOUGH and window.isascii() and len(set(window)) > _FEW and b" " not in window:
+            if (
+                len(raw) >= ENOUGH
+                and window.isascii()
+                and len(set(window)) >= _LEAST_DIFFERENT
+                and b" " not in window
+            ):
                 yield start, start + WINDOW
     if len(raw) < _DENSE:
         yield from (match.span() for match in _HIGH.finditer(raw))
 
 
 def _beside(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the longest runs of letters and digits that hold none of `windows`."""
+    """Yield short runs of letters and digits that are whole where line ends break all of `windows`.
+
+    These are the longest that hold no window, and both ends of those whose windows one line end can break.
+    """
     islands = [match.span() for match in _ISLAND.finditer(raw)]
-    others = [
-        (start, stop)
-        for start, stop in islands
-        if stop - start >= _LEAST_BESIDE and not any(start <= window[0] < stop for window in windows)
-    ]
-    yield from sorted(others, key=lambda span: span[0] - span[1])[:_FEW]
+    others = []
+    for start, stop in islands:
+        if any(start <= window[0] < stop for window in windows):
+            if stop - start < 2 * WINDOW:
+                yield start, start + _LEAST_BESIDE
+                yield stop - _LEAST_BESIDE, stop
+        elif stop - start >= _LEAST_BESIDE:
+            others.append((start, stop))
+    yield from sorted(others, key=lambda span: span[0] - span[1])[:_MOST_BESIDE]
 
 
 def _windows(raw: bytes) -> Iterator[tuple[int, int]]:

@@ -27,6 +27,7 @@ from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apa
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
+from strongroom.masking.looks import escape_end
 from strongroom.masking.origins import LEAST, NOTHING, Known
 from strongroom.masking.partial import (
     Beginnings,
@@ -102,7 +103,7 @@ class _Window(NamedTuple):
         value, offset = self
         begin = start - offset
         if begin >= 0 and data.startswith(value.raw, begin):
-            return Occurrence(begin, begin + len(value.raw), value.label, "plain")
+            return Occurrence(begin, escape_end(data, begin + len(value.raw)), value.label, "plain")
         met = _extent(data, start, stop, self)
         return None if met is None else Occurrence(*met, value.label, "escaped")
 
@@ -249,9 +250,8 @@ class Finder:
         if depth and (len(data) >= LEAST or not data.isalnum()):
             known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
             for view in views(data, known, self._match_starts):
-                inner = (
-                    self.find(view.data, depth=depth - 1) if view.text else self._find_as_written(view.data)
-                )
+                left = depth if view.encoding == "lines" else depth - 1
+                inner = self.find(view.data, depth=left) if view.text else self._find_as_written(view.data)
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
                     findings.append(Occurrence(start, stop, one.label, view.encoding))

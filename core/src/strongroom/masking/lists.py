@@ -28,6 +28,7 @@ _DECIMAL = compiled_later(rb"[0-9]+")
 _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
 _ADDRESS = 7
 _LONGEST_ADDRESS = 16
+_BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
 _LONG_WORDS = {8, 16}
 _ONE_NUMBER = compiled_later(
     rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
@@ -129,7 +130,7 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         if (
             first
             and _ADDRESS <= len(word) <= _LONGEST_ADDRESS
-            and (addressed or text[match.end() : match.end() + 1] in {b" ", b":"})
+            and (addressed or (_BESIDE_ADDRESS.match(text, match.end()) and not _is_number(words)))
         ):
             addressed = True
             continue
@@ -142,6 +143,11 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     yield from _decimal_lists(text, start)
     yield from _read_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
+
+
+def _is_number(words: list[bytes]) -> bool:
+    """Return whether the last of `words` is longer than an address: the next line goes on with its digits."""
+    return bool(words) and len(words[-1]) > _LONGEST_ADDRESS
 
 
 def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:

@@ -14,7 +14,16 @@ from functools import cache, lru_cache
 from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 
-__all__ = ["LOOKS", "Look", "shown", "step_left", "step_right", "width"]
+__all__ = [
+    "LOOKS",
+    "Look",
+    "escape_end",
+    "reread_right",
+    "shown",
+    "step_left",
+    "step_right",
+    "width",
+]
 
 
 class Look(NamedTuple):
@@ -39,6 +48,7 @@ _SLASHES = (
 )
 _AMPERSAND = rb"(?:&|" + _TWICE + rb"26|\\{1,16}(?:u00|x)26)"
 _SEMICOLON = rb"(?:;|" + _TWICE + rb"3[bB])"
+_EQUALS = rb"(?:=(?:3[dD]){0,3}|" + _TWICE + rb"3[dD]|\\x3[dD])"
 _HIGH = 0x80
 _UTF8_CONTINUATION = 0x80
 _BACKSLASH = ord("\\")
@@ -151,7 +161,7 @@ def _entity(char: str) -> Iterator[bytes]:
 
 
 def _quoted_printable(char: str) -> Iterator[bytes]:
-    yield b"".join(rb"=(?i:%02x)" % byte for byte in _bytes_of(char))
+    yield b"".join(_EQUALS + rb"(?i:%02x)" % byte for byte in _bytes_of(char))
 
 
 def _caret(char: str) -> Iterator[bytes]:
@@ -233,6 +243,8 @@ _NEAR = 40  # as long as the longest way to write a character, with few exceptio
 _MOST_QUOTES = 7
 _ENDS_SO = compiled_later(rb"[\\%&=^#\x1b\n]")
 _BEGIN_ESCAPED = b"\\%&"
+_CLOSED = b"%&"  # what follows a backslash may be text
+_LONGEST_ALIKE = 6  # of an escape, which may begin as the value does
 _BLANK = b" \t\r\n"
 _BLANKS = frozenset((b" ", b"\t"))
 _IN_LINES = b" \t"
@@ -241,7 +253,7 @@ _DROPPED = _BLANK + b"\\"
 _BEGUN = {
     ord("&"): compiled_later(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
     ord("%"): compiled_later(rb"(?:25)+"),
-    ord("="): compiled_later(rb"3[dD]"),
+    ord("="): compiled_later(rb"(?:3[dD])+"),
     ord("\\"): compiled_later(
         rb"\\*(?:x5[cC]|5[cC]|134|u005[cC]|e|\[rs\]|\(rs|PYZbs\{\}|textbackslash(?:\{\}| )?)"
     ),
@@ -298,6 +310,34 @@ def _passed_over(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     if value[place] in _IN_LINES:
         return end, place + 1
     return (end, place) if data[at - 1] in _IN_LINES and value[place - 1] in _IN_LINES else None
+
+
+def reread_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
+    """Return where both go on if a sign shortly before, which is alike in both, begins an escape in `data`.
+
+    `%2529` begins as a value `%29` does, and `%0A%25` as `%`.
+    """
+    for back in range(1, min(_LONGEST_ALIKE, at, place) + 1):
+        begin, own = at - back, place - back
+        if data[begin] != value[own]:
+            return None
+        begun = _BEGUN.get(data[begin])
+        if begun is None:
+            continue
+        rest = begun.match(data, begin + 1)
+        if rest is not None and rest.end() > at:
+            return rest.end(), own + 1
+        broken = _AFTER_ESCAPED.match(data, begin)
+        if broken is not None and broken.end("lines") > at:
+            return broken.end("lines"), own
+    return None
+
+
+def escape_end(data: bytes, at: int) -> int:
+    """Return where the escape ends whose sign, the last one of a value, is before `at`; or `at`."""
+    sign = data[at - 1]
+    rest = _BEGUN[sign].match(data, at) if sign in _CLOSED else None
+    return at if rest is None else rest.end()
 
 
 def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> Step | None:

@@ -76,14 +76,16 @@ class Joined:
         return self.spans[first][0], self.spans[last][1]
 
 
-def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) -> View | None:
-    """Return `data` with each match replaced by what `by` has for its group; None without a match."""
+def substituted(
+    pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...] | Callable[[re.Match[bytes]], bytes]
+) -> View | None:
+    """Return `data` with each match replaced by what `by` has for its group, or returns; None without one."""
     pieces: list[bytes] = []
     begins: list[int] = []  # where in the view each piece that is kept begins
     origins: list[int] = []  # and where in `data`
     at = size = 0
     for match in pattern.finditer(data):
-        put = by[match.lastindex - 1] if by and match.lastindex else b""
+        put = by(match) if callable(by) else by[match.lastindex - 1] if by and match.lastindex else b""
         begins += (size, size + match.start() - at)
         origins += (at, match.start())
         pieces += (data[at : match.start()], put)
@@ -95,12 +97,11 @@ def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) 
     origins.append(at)
     pieces.append(data[at:])
 
-    def place(index: int) -> int:
-        which = bisect_right(begins, index) - 1
-        return origins[which] + index - begins[which]
-
     def origin(start: int, stop: int) -> tuple[int, int]:
-        return place(start), place(stop - 1) + 1
+        first, last = bisect_right(begins, start) - 1, bisect_right(begins, stop - 1) - 1
+        # What was put in comes from the whole of its match.
+        begin = origins[first] + (0 if first % 2 else start - begins[first])
+        return begin, origins[last + 1] if last % 2 else origins[last] + stop - begins[last]
 
     return View(b"".join(pieces), origin, "")
 

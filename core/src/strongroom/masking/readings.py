@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import binascii
+import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import Joined, View, substituted
+from strongroom.masking.origins import Joined, Moved, View, is_text, substituted
 
 __all__ = [
+    "BORDERED",
     "UUENCODED",
     "UU_LINE",
     "base32",
@@ -19,9 +21,11 @@ __all__ = [
     "dumped",
     "edited",
     "encoded_words",
+    "joined_lines",
     "of_points",
     "signed",
     "turned",
+    "unescaped",
     "uuencoded",
 ]
 
@@ -59,15 +63,16 @@ def base32(text: bytes, start: int) -> Iterator[View]:
     for run in _BASE32.finditer(clean):
         for shift in range(_GROUP):
             usable = run[0][shift:]
-            # A last group that is not whole still holds whole bytes.
+            # A last group that is not whole still holds whole bytes; what fills it up is not the text's.
             usable += b"A" * (-len(usable) % _GROUP)
             data = int(usable.translate(_AS_DIGITS), 32).to_bytes(len(usable) * 5 // 8, "big")
+            data = data[: (len(run[0]) - shift) * 5 // 8]
 
             def origin(first: int, stop: int, begin: int = run.start() + shift, end: int = run.end()) -> Span:
                 last = min(end, begin - (-stop * 8 // 5)) - 1
                 return start + _unbroken(begin + first * 8 // 5, breaks), start + _unbroken(last, breaks) + 1
 
-            yield View(data, origin, "base32", text=False)
+            yield View(data, origin, "base32", text=is_text(data))
 
 
 def _unbroken(at: int, breaks: list[Span]) -> int:
@@ -77,6 +82,77 @@ def _unbroken(at: int, breaks: list[Span]) -> int:
             break
         at += end - begin
     return at
+
+
+# Each begins with a single character, which Python searches for fast.
+_ESCAPED_TWICE = tuple(
+    (sign, compiled_later(pattern))
+    for sign, pattern in (
+        (b"%", rb"%2[Cc](?:%20|\+)?[0-9]{1,3}%2[Cc]"),
+        (b"\\", rb"\\(?:x(?:2[56bBcCfF]|5[cC])|0(?:4[56]|5[347])|134|u00(?:25|2[cC]|5[cC]))"),
+        (b"&", rb"&#(?:3[78]|44|92|[xX](?:2[56cC]|5[cC]));"),
+    )
+)
+"""An escaped sign that begins an escape itself, is between the numbers of a list, or is one of base64."""
+_ESCAPE = compiled_later(
+    rb"(?<!\\)\\{1,16}(?:x|u00)(?P<hex>[0-9a-fA-F]{2})|(?<!\\)\\{1,16}(?P<octal>[0-3][0-7]{2})|%(?P<percent>[0-9a-fA-F]{2})"
+    rb"|(?<=%2[Cc])(?P<plus>\+)|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<entity>[0-9a-fA-F]{1,6});"
+)
+_AROUND = 1024
+
+
+def unescaped(data: bytes) -> Iterator[View]:
+    """Yield the parts of `data` with escapes behind others, with one escape of each undone."""
+    yield from _parts_around(_ESCAPED_TWICE, _ESCAPE, _meant, data, "escapes")
+
+
+BORDERED = frozenset((b"\n> ", b"\n| ", b"\\\n"))
+"""A line end with the border of the next line, or a backslash behind which a line goes on."""
+_BEFORE_BORDERS = ((b"\n", compiled_later(rb"\n[>|] |\\\n")),)
+_LINE_END = compiled_later(rb"\\?\r?\n(?:[>|] )?")
+
+
+def joined_lines(data: bytes) -> Iterator[View]:
+    """Yield the parts of `data` whose lines have a border, or go on behind a backslash, as one line each."""
+    yield from _parts_around(_BEFORE_BORDERS, _LINE_END, _nothing, data, "lines")
+
+
+def _nothing(_: re.Match[bytes]) -> bytes:
+    return b""
+
+
+def _parts_around(
+    signs: Iterable[tuple[bytes, re.Pattern[bytes]]],
+    pattern: re.Pattern[bytes],
+    by: Callable[[re.Match[bytes]], bytes],
+    data: bytes,
+    name: str,
+) -> Iterator[View]:
+    """Yield the parts of `data` around what matches one of `signs`, with each match of `pattern` replaced."""
+    places = sorted(match.start() for sign, begun in signs if sign in data for match in begun.finditer(data))
+    which = 0
+    while which < len(places):
+        start = end = places[which]
+        while which < len(places) and places[which] <= end + _AROUND:
+            end = places[which]
+            which += 1
+        start = max(0, start - _AROUND)
+        view = substituted(pattern, data[start : end + _AROUND], by)
+        if view is not None:
+            yield View(view.data, Moved(view.origin, start), name)
+
+
+def _meant(escape: re.Match[bytes]) -> bytes:
+    """Return what `escape` stands for."""
+    digits = escape["hex"] or escape["percent"]
+    if digits:
+        return binascii.a2b_hex(digits)
+    if escape["plus"]:
+        return b" "
+    if escape["octal"]:
+        return bytes([int(escape["octal"], 8)])
+    number = int(escape["decimal"]) if escape["decimal"] else int(escape["entity"], 16)
+    return (chr(number) if number < _HIGHEST else "\ufffd").encode(errors="surrogatepass")
 
 
 _ENCODED_WORD = compiled_later(

@@ -32,12 +32,15 @@ from strongroom.masking.origins import (
     substituted,
 )
 from strongroom.masking.readings import (
+    BORDERED,
     UU_LINE,
     UUENCODED,
     base32,
     code_points,
     edited,
     encoded_words,
+    joined_lines,
+    unescaped,
     uuencoded,
 )
 
@@ -56,6 +59,11 @@ READINGS = (
         "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, dashes; dumps of od, xxd, hexdump",
     ),
     ("numbers", "lists of bytes or of code points: a node Buffer, `list(bytes)`, Go, Rust, Java, `&#107;`"),
+    (
+        "escapes",
+        "one escape behind another, `\\x252F`, `&#37;2F`, and lists whose commas are escaped, as in a URL",
+    ),
+    ("lines", "lines with a border, `> ` or `| `, and those that go on behind a backslash"),
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
     (
         "apart",
@@ -122,6 +130,8 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
                 batch.add(view)
         yield from batch.views()
     signs = _signs(data)
+    if not BORDERED.isdisjoint(signs):
+        yield from joined_lines(data)
     if DUMP in signs or ADDRESS_END in signs or data.startswith(DUMP[1:]):
         yield from characters(data)
     if not UUENCODED.isdisjoint(signs) or (data.startswith(b"M") and UU_LINE.match(data)):
@@ -136,6 +146,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
 
 def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
     yield from code_points(data)
+    yield from unescaped(data)
     if b"\x1b" in data or b"\x08" in data or b"\0" in data:
         yield from _without(_TERMINAL, data, "colours")
         yield from edited(data)
@@ -152,7 +163,7 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
 
 _POINT, _WORDS, _MAIL = b"U+", b"{+", b"=?"
 _COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
-_SIGNS = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED))
+_SIGNS = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED))
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -163,6 +174,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     if len(data) < _SHORT:
         # Nothing is built where there is no sign: each log record comes here.
         begun = DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
+        begun = begun or b"\n> " in data or b"\n| " in data
         if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
@@ -271,7 +283,7 @@ def _runs(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[tupl
     """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
     at = marked.find(RUN)
     while at >= 0:
-        # `_RUN` may begin behind the run's beginning where the run before was passed over.
+        # `RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
         end = plain = run.end()
