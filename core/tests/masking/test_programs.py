@@ -144,6 +144,14 @@ CHAINS = {
         "Kq7Wv9Zp4t%2q7+1=Tu%29-x.8/4",
         "Kq7Wv9Zp4t%252q7+1=Tu%2529-x.8/4",
     ),
+    "an escape that ends as the value does": (
+        "x.3Kw;5s!=B7=WK;J4HNLDcpwlan",
+        escaped("x.3Kw;5s!=B7=WK;J4HNLDcpwlan", "&#%d;"),
+    ),
+    "an entity in a URL whose sign is the value's": (
+        "bF6oT4HF!U%yZ+co,x-zqL%7",
+        quote(escaped("bF6oT4HF!U%yZ+co,x-zqL%7", "&#%d;"), safe=""),
+    ),
     "an entity that goes on as the value does": (
         "Kq7Wv9Zp4t&a?O+;9Vf$gM8:NT.h=4",
         "Kq7Wv9Zp4t&amp;a?O+;9Vf$gM8:NT.h=4",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.masking.looks import escape_end, reread_right, step_left, step_right
+from strongroom.masking.looks import escape_end, reread_left, reread_right, step_left, step_right
 
 __all__ = ["extend_left", "extend_right"]
 
@@ -33,7 +33,7 @@ def extend_left(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]
             at, place = at + 1, place + 1
         if not place or not at:
             break
-        step = step_left(data, at, raw, place)
+        step = step_left(data, at, raw, place) or reread_left(data, at, raw, place)
         if step is None:
             break
         at, place = step

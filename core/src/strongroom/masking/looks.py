@@ -18,6 +18,7 @@ __all__ = [
     "LOOKS",
     "Look",
     "escape_end",
+    "reread_left",
     "reread_right",
     "shown",
     "step_left",
@@ -48,7 +49,7 @@ _SLASHES = (
 )
 _AMPERSAND = rb"(?:&|" + _TWICE + rb"26|\\{1,16}(?:u00|x)26)"
 _SEMICOLON = rb"(?:;|" + _TWICE + rb"3[bB])"
-_EQUALS = rb"(?:=(?:3[dD]){0,3}|" + _TWICE + rb"3[dD]|\\x3[dD])"
+_EQUALS = rb"(?:=(?:3[dD]){0,3}|" + _TWICE + rb"3[dD]|\\x3[dD]|&#(?:61|[xX]3[dD]);)"
 _HIGH = 0x80
 _UTF8_CONTINUATION = 0x80
 _BACKSLASH = ord("\\")
@@ -321,16 +322,25 @@ def reread_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         begin, own = at - back, place - back
         if data[begin] != value[own]:
             return None
-        begun = _BEGUN.get(data[begin])
-        if begun is None:
+        if data[begin] not in _BEGUN:
             continue
-        rest = begun.match(data, begin + 1)
-        if rest is not None and rest.end() > at:
-            return rest.end(), own + 1
+        escaped = _escaped(value[own : own + 1]).match(data, begin)
+        if escaped is not None and escaped.end() > at:
+            return escaped.end(), own + 1
         broken = _AFTER_ESCAPED.match(data, begin)
         if broken is not None and broken.end("lines") > at:
             return broken.end("lines"), own
     return None
+
+
+def reread_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
+    """Return where both begin if a semicolon shortly behind, alike in both, ends an escape in `data`."""
+    behind = value[place : place + _LONGEST_ALIKE].find(b";")
+    if behind < 0 or data[at : at + behind + 1] != value[place : place + behind + 1]:
+        return None
+    end = at + behind + 1
+    escaped = _ended(b";").search(data, max(0, end - _NEAR), end)
+    return None if escaped is None or escaped.start() >= at else (escaped.start(), place + behind)
 
 
 def escape_end(data: bytes, at: int) -> int:
@@ -461,6 +471,21 @@ def _forwards(char: bytes) -> re.Pattern[bytes]:
 @lru_cache(maxsize=4096)
 def _backwards(char: bytes) -> re.Pattern[bytes]:
     return re.compile(_all_looks(char) + rb"\Z", re.DOTALL)
+
+
+@cache
+def _escaped(sign: bytes) -> re.Pattern[bytes]:
+    """Return what finds `sign`, a character of ASCII, written in any way but as itself."""
+    return re.compile(_other_looks(sign), re.DOTALL)
+
+
+@cache
+def _ended(sign: bytes) -> re.Pattern[bytes]:
+    return re.compile(b"(?:" + _other_looks(sign) + rb")\Z", re.DOTALL)
+
+
+def _other_looks(sign: bytes) -> bytes:
+    return b"|".join(pattern for look in LOOKS[1:] for pattern in look.pattern(sign.decode()) if pattern)
 
 
 def _all_looks(char: bytes) -> bytes:

@@ -106,10 +106,10 @@ def unescaped(data: bytes) -> Iterator[View]:
     yield from _parts_around(_ESCAPED_TWICE, _ESCAPE, _meant, data, "escapes")
 
 
-BORDERED = frozenset((b"\n> ", b"\n| ", b"\\\n"))
-"""A line end with the border of the next line, or a backslash behind which a line goes on."""
-_BEFORE_BORDERS = ((b"\n", compiled_later(rb"\n[>|] |\\\n")),)
-_LINE_END = compiled_later(rb"\\?\r?\n(?:[>|] )?")
+BORDERED = frozenset((b"\n> ", b"\n| ", b"\\\n", b"=\n"))
+"""A line end with the border of the next line, or a backslash or equals sign behind which a line goes on."""
+_BEFORE_BORDERS = ((b"\n", compiled_later(rb"\n[>|] |[\\=]\n")),)
+_LINE_END = compiled_later(rb"[\\=]?\r?\n(?:[>|] )?")
 
 
 def joined_lines(data: bytes) -> Iterator[View]:

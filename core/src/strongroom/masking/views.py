@@ -63,7 +63,7 @@ READINGS = (
         "escapes",
         "one escape behind another, `\\x252F`, `&#37;2F`, and lists whose commas are escaped, as in a URL",
     ),
-    ("lines", "lines with a border, `> ` or `| `, and those that go on behind a backslash"),
+    ("lines", "lines with a border, `> ` or `| `, and those that go on behind a backslash or an equals sign"),
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
     (
         "apart",
@@ -174,7 +174,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     if len(data) < _SHORT:
         # Nothing is built where there is no sign: each log record comes here.
         begun = DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
-        begun = begun or b"\n> " in data or b"\n| " in data
+        begun = begun or b"\n> " in data or b"\n| " in data or b"=\n" in data
         if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
