@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import Joined, Moved, View, is_text, substituted
+from strongroom.masking.origins import Joined, Moved, Twice, View, is_text, substituted
 
 __all__ = [
     "BORDERED",
@@ -103,32 +103,38 @@ _AROUND = 1024
 
 def unescaped(data: bytes) -> Iterator[View]:
     """Yield the parts of `data` with escapes behind others, with one escape of each undone."""
-    yield from _parts_around(_ESCAPED_TWICE, _ESCAPE, _meant, data, "escapes")
+    for start, stop in _around(_ESCAPED_TWICE, data):
+        part = View(data[start:stop], Moved(_same_place, start), "escapes")
+        yield from _substituted(_ESCAPE, _meant, part)
+        for joined in _substituted(_LINE_END, _nothing, part):  # a line may end within an escape
+            yield from _substituted(_ESCAPE, _meant, joined)
+
+
+def _same_place(start: int, stop: int) -> Span:
+    return start, stop
 
 
 BORDERED = frozenset((b"\n> ", b"\n| ", b"\\\n", b"=\n"))
 """A line end with the border of the next line, or a backslash or equals sign behind which a line goes on."""
 _BEFORE_BORDERS = ((b"\n", compiled_later(rb"\n[>|] |[\\=]\n")),)
-_LINE_END = compiled_later(rb"[\\=]?\r?\n(?:[>|] )?")
+_LINE_END = compiled_later(rb"\r?\n(?:[>|] )?")
+_CONTINUED = compiled_later(rb"[\\=]?\r?\n(?:[>|] )?")
 
 
 def joined_lines(data: bytes) -> Iterator[View]:
-    """Yield the parts of `data` whose lines have a border, or go on behind a backslash, as one line each."""
-    yield from _parts_around(_BEFORE_BORDERS, _LINE_END, _nothing, data, "lines")
+    """Yield the parts of `data` whose lines have a border, or go on behind a sign, as one line each."""
+    for start, stop in _around(_BEFORE_BORDERS, data):
+        yield from _substituted(
+            _CONTINUED, _nothing, View(data[start:stop], Moved(_same_place, start), "lines")
+        )
 
 
 def _nothing(_: re.Match[bytes]) -> bytes:
     return b""
 
 
-def _parts_around(
-    signs: Iterable[tuple[bytes, re.Pattern[bytes]]],
-    pattern: re.Pattern[bytes],
-    by: Callable[[re.Match[bytes]], bytes],
-    data: bytes,
-    name: str,
-) -> Iterator[View]:
-    """Yield the parts of `data` around what matches one of `signs`, with each match of `pattern` replaced."""
+def _around(signs: Iterable[tuple[bytes, re.Pattern[bytes]]], data: bytes) -> Iterator[Span]:
+    """Yield the parts of `data` around what matches one of `signs`."""
     places = sorted(match.start() for sign, begun in signs if sign in data for match in begun.finditer(data))
     which = 0
     while which < len(places):
@@ -136,10 +142,16 @@ def _parts_around(
         while which < len(places) and places[which] <= end + _AROUND:
             end = places[which]
             which += 1
-        start = max(0, start - _AROUND)
-        view = substituted(pattern, data[start : end + _AROUND], by)
-        if view is not None:
-            yield View(view.data, Moved(view.origin, start), name)
+        yield max(0, start - _AROUND), end + _AROUND
+
+
+def _substituted(
+    pattern: re.Pattern[bytes], by: Callable[[re.Match[bytes]], bytes], part: View
+) -> Iterator[View]:
+    """Yield `part` with each match of `pattern` replaced, if there is one."""
+    view = substituted(pattern, part.data, by)
+    if view is not None:
+        yield View(view.data, Twice(view.origin, part.origin), part.encoding)
 
 
 def _meant(escape: re.Match[bytes]) -> bytes:
