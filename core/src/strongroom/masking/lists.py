@@ -169,7 +169,7 @@ def _decimal_lists(text: bytes, start: int) -> Iterator[View]:
     for listed in _DECIMALS.finditer(text):
         yield from _decimals(listed[0], start + listed.start())
     # A line may end within a number, too.
-    joined = substituted(_LINE_END, text, ()) if _BROKEN_NUMBER.search(text) else None
+    joined = substituted(_LINE_END, text) if _BROKEN_NUMBER.search(text) else None
     if joined is None:
         return
     origin = Moved(joined.origin, start)

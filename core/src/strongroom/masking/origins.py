@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate
 
 from strongroom._frozen import NamedTuple
@@ -77,33 +78,49 @@ class Joined:
 
 
 def substituted(
-    pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...] | Callable[[re.Match[bytes]], bytes]
+    pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...] | Callable[[re.Match[bytes]], bytes] = ()
 ) -> View | None:
     """Return `data` with each match replaced by what `by` has for its group, or returns; None without one."""
-    pieces: list[bytes] = []
-    begins: list[int] = []  # where in the view each piece that is kept begins
-    origins: list[int] = []  # and where in `data`
-    at = size = 0
-    for match in pattern.finditer(data):
-        put = by(match) if callable(by) else by[match.lastindex - 1] if by and match.lastindex else b""
-        begins += (size, size + match.start() - at)
-        origins += (at, match.start())
-        pieces += (data[at : match.start()], put)
-        size += match.start() - at + len(put)
-        at = match.end()
-    if not pieces:
-        return None
-    begins.append(size)
-    origins.append(at)
-    pieces.append(data[at:])
+    put = by if callable(by) else partial(_of_group, by)
+    replaced, count = pattern.subn(put if by else b"", data)
+    return View(replaced, _Substituted(pattern, data, put), "") if count else None
 
-    def origin(start: int, stop: int) -> tuple[int, int]:
+
+def _of_group(by: tuple[bytes, ...], match: re.Match[bytes]) -> bytes:
+    return by[match.lastindex - 1] if by and match.lastindex else b""
+
+
+class _Substituted:
+    """Tells where the bytes of a view with replaced parts come from; works it out at the first question."""
+
+    def __init__(
+        self, pattern: re.Pattern[bytes], data: bytes, put: Callable[[re.Match[bytes]], bytes]
+    ) -> None:
+        self.pattern, self.data, self.put = pattern, data, put
+        self.begins: list[
+            int
+        ] = []  # where in the view each part begins: one that is kept, one put in, and so on
+        self.origins: list[int] = []  # and where in `data`
+
+    def __call__(self, start: int, stop: int) -> tuple[int, int]:
+        begins, origins = self.begins, self.origins
+        if not begins:
+            self._work_out()
         first, last = bisect_right(begins, start) - 1, bisect_right(begins, stop - 1) - 1
         # What was put in comes from the whole of its match.
         begin = origins[first] + (0 if first % 2 else start - begins[first])
         return begin, origins[last + 1] if last % 2 else origins[last] + stop - begins[last]
 
-    return View(b"".join(pieces), origin, "")
+    def _work_out(self) -> None:
+        at = size = 0
+        for match in self.pattern.finditer(self.data):
+            begins = size, size + match.start() - at
+            size = begins[1] + len(self.put(match))
+            self.begins += begins
+            self.origins += (at, match.start())
+            at = match.end()
+        self.begins.append(size)
+        self.origins.append(at)
 
 
 class Known:

@@ -153,7 +153,7 @@ def begun_broken_at_end(data: bytes, known: Beginnings) -> tuple[int, int]:
         tail = data[-_MOST_COLOURED:]
     elif unbroken(tail)[-_LEAST_BROKEN:] not in known.all_unbroken:
         return 0, 0  # as nearly always
-    view = substituted(_BETWEEN, tail, ())
+    view = substituted(_BETWEEN, tail)
     if view is None or view.data[-_LEAST_BROKEN:] not in known.all_unbroken:
         return 0, 0
     size = begun_at_end(view.data[-_MOST_BROKEN:], known.unbroken)

@@ -98,6 +98,9 @@ _ESCAPE = compiled_later(
     rb"(?<!\\)\\{1,16}(?:x|u00)(?P<hex>[0-9a-fA-F]{2})|(?<!\\)\\{1,16}(?P<octal>[0-3][0-7]{2})|%(?P<percent>[0-9a-fA-F]{2})"
     rb"|(?<=%2[Cc])(?P<plus>\+)|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<entity>[0-9a-fA-F]{1,6});"
 )
+_BROKEN_ESCAPE = compiled_later(
+    rb"(?:\\(?:x?[0-9a-fA-F]?|[0-7]{2}|u0{0,2}[0-9a-fA-F]?)|%[0-9a-fA-F]?|&#?[0-9xX]{0,6})\r?\n"
+)
 _AROUND = 1024
 
 
@@ -106,7 +109,9 @@ def unescaped(data: bytes) -> Iterator[View]:
     for start, stop in _around(_ESCAPED_TWICE, data):
         part = View(data[start:stop], Moved(_same_place, start), "escapes")
         yield from _substituted(_ESCAPE, _meant, part)
-        for joined in _substituted(_LINE_END, _nothing, part):  # a line may end within an escape
+        if not _BROKEN_ESCAPE.search(part.data):
+            continue
+        for joined in _substituted(_LINE_END, (), part):
             yield from _substituted(_ESCAPE, _meant, joined)
 
 
@@ -117,25 +122,20 @@ def _same_place(start: int, stop: int) -> Span:
 BORDERED = frozenset((b"\n> ", b"\n| ", b"\\\n", b"=\n"))
 """A line end with the border of the next line, or a backslash or equals sign behind which a line goes on."""
 _BEFORE_BORDERS = ((b"\n", compiled_later(rb"\n[>|] |[\\=]\n")),)
-_LINE_END = compiled_later(rb"\r?\n(?:[>|] )?")
-_CONTINUED = compiled_later(rb"[\\=]?\r?\n(?:[>|] )?")
+# Python searches fast for what begins with one of a few characters.
+_LINE_END = compiled_later(rb"\n(?:[>|] )?|\r(?=\n)")
+_CONTINUED = compiled_later(rb"\n(?:[>|] )?|\r(?=\n)|\\(?=\r?\n)|=(?=\r?\n)")
 
 
 def joined_lines(data: bytes) -> Iterator[View]:
     """Yield the parts of `data` whose lines have a border, or go on behind a sign, as one line each."""
     for start, stop in _around(_BEFORE_BORDERS, data):
-        yield from _substituted(
-            _CONTINUED, _nothing, View(data[start:stop], Moved(_same_place, start), "lines")
-        )
-
-
-def _nothing(_: re.Match[bytes]) -> bytes:
-    return b""
+        yield from _substituted(_CONTINUED, (), View(data[start:stop], Moved(_same_place, start), "lines"))
 
 
 def _around(signs: Iterable[tuple[bytes, re.Pattern[bytes]]], data: bytes) -> Iterator[Span]:
     """Yield the parts of `data` around what matches one of `signs`."""
-    places = sorted(match.start() for sign, begun in signs if sign in data for match in begun.finditer(data))
+    places = sorted(place for sign, begun in signs if sign in data for place in _places(begun, data))
     which = 0
     while which < len(places):
         start = end = places[which]
@@ -145,8 +145,16 @@ def _around(signs: Iterable[tuple[bytes, re.Pattern[bytes]]], data: bytes) -> It
         yield max(0, start - _AROUND), end + _AROUND
 
 
+def _places(pattern: re.Pattern[bytes], data: bytes) -> Iterator[int]:
+    """Yield where `pattern` matches, without those near behind another."""
+    match = pattern.search(data)
+    while match is not None:
+        yield match.start()
+        match = pattern.search(data, match.end() + _AROUND // 2)
+
+
 def _substituted(
-    pattern: re.Pattern[bytes], by: Callable[[re.Match[bytes]], bytes], part: View
+    pattern: re.Pattern[bytes], by: tuple[()] | Callable[[re.Match[bytes]], bytes], part: View
 ) -> Iterator[View]:
     """Yield `part` with each match of `pattern` replaced, if there is one."""
     view = substituted(pattern, part.data, by)
@@ -379,6 +387,6 @@ _WORD_DIFF = compiled_later(rb"\[-[^\n]{0,512}?-\]|\{\+|\+\}")
 def edited(data: bytes) -> Iterator[View]:
     """Yield `data` as it is behind an edit that a diff of words shows."""
     for marked, pattern in ((b"\x1b[31m", _RED), (b"{+", _WORD_DIFF)):
-        view = substituted(pattern, data, ()) if marked in data else None
+        view = substituted(pattern, data) if marked in data else None
         if view is not None:
             yield View(view.data, view.origin, "colours")

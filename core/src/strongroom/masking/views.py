@@ -414,7 +414,7 @@ def _escape_places(data: bytes) -> Iterator[int]:
 
 
 def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[View]:
-    view = substituted(pattern, data, ())
+    view = substituted(pattern, data)
     if view is not None:
         yield View(view.data, view.origin, name)
 
