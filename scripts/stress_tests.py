@@ -38,7 +38,7 @@ def run(number: int, arguments: list[str]) -> tuple[int, list[str]]:
         check=False,
     )
     if done.returncode:
-        print(done.stdout[-20_000:], done.stderr[-2000:], flush=True)
+        print(done.stdout[-20_000:], done.stderr[-20_000:], flush=True)
     print(f"[{number}] {done.stdout.strip().rpartition(chr(10))[2]}", flush=True)
     return done.returncode, _FAILED.findall(done.stdout)
 
