@@ -65,8 +65,12 @@ _APART = (
     compiled_later(rb"[^\n]{0,9}['\"]?(?: ?,['\"][0-9a-fA-F]{2}[xX]0['\"])+"),
 )
 # Not what colours text, as prompts do.
-_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&#|=[0-9A-F]{2}|=\?|M-\^?.M-")
+_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-")
 _COLOUR = compiled_later(rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]")
+# One word without blanks, or numbers; perhaps behind a border.
+_CODED = compiled_later(rb"(?:[ \t]*[>|][ \t]?|[ \t]+)?(?:[^\s]*|[0-9a-fA-F, \[]*)[\r\\]?")
+_CODED_LINE = compiled_later(rb"(?:[ \t]*[>|] ?|[ \t]+)?(?:[^\s]{12,}|[0-9a-fA-F, \[]{12,})\\?\r?\n")
+_CODED_END = compiled_later(rb"(?:(?<=\s)[^\s]{20,}|\[?(?<![0-9a-fA-F])[0-9a-fA-F, ]{20,})\\?\r?\n\Z")
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -216,7 +220,7 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
         listed = listed if 4 * digits >= listed else 0
     else:
         listed = 0
-    coded = len(tail) - len(tail.rstrip(_OF_BASE64))
+    coded = len(tail) - len(tail.removesuffix(b"\r").rstrip(_OF_BASE64))
     size = max(listed, coded if coded >= _LEAST_BASE64 else 0)
     backwards = tail[::-1]
     for pattern in _APART:
@@ -229,7 +233,26 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
     unended = data[data.rfind(b"\n", max(0, len(data) - most)) + 1 :][-most:]
     if _ESCAPED.search(unended) is not None:
         size = max(size, len(unended))
-    return max(size, dumped_at_end(data, most))
+    return max(size, dumped_at_end(data, most), _coded_lines_at_end(data, most))
+
+
+def _coded_lines_at_end(data: bytes, most: int) -> int:
+    """Return how many bytes at the end may be what was encoded and then broken into lines: up to `most`."""
+    begin = at = data.rfind(b"\n") + 1
+    if not at or not _CODED.fullmatch(data, at):
+        return 0
+    while len(data) - at < most:
+        before = data.rfind(b"\n", 0, at - 1) + 1
+        line = _CODED_LINE.fullmatch(data, before, at)
+        if line is None:
+            break
+        at = before
+        if not at:
+            return len(data)
+    # What is encoded may begin within a line.
+    begun = _CODED_END.search(data, max(data.rfind(b"\n", 0, at - 1) + 1, len(data) - most), at)
+    at = at if begun is None else begun.start()
+    return len(data) - at if at < begin else 0
 
 
 def _is_coloured_base64(line: bytes) -> bool:
