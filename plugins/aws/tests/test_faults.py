@@ -58,7 +58,7 @@ def fronted(keys, skipped_time):
 
     def make(*answers, cls=AWSSecretProvider, context=None, **more):
         front = Front(*answers, context=context)
-        options = {"region_name": "us-east-1", "endpoint_url": front.url, "timeout": DEADLINE, **keys, **more}
+        options = {"region_name": "us-east-1", "endpoint_url": front.url, "timeout": 60, **keys, **more}
         provider = cls(**options)
         provider._connection.pause = skipped_time.pause
         opened.extend([provider, front])
@@ -249,7 +249,7 @@ def test_retry_after_is_kept_and_told(fronted):
 def test_what_was_said_before_time_was_up_is_told(fronted, skipped_time, monkeypatch):
     provider, _ = fronted(refusal(400, "ThrottlingException"))
     provider._connection.client()
-    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not skipped_time.pause(DEADLINE))
+    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not skipped_time.pause(60))
     _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
 
 

@@ -131,7 +131,7 @@ def test_a_page_that_fails_is_asked_for_again(bench):
 
 def test_a_write_is_not_repeated_when_its_answer_was_lost(bench):
     bench.provider().set_secret("k", "x")
-    provider = bench.provider(timeout=DEADLINE)
+    provider = bench.provider(timeout=60)
     bench.store.calls.clear()
     bench.store.fail("set", Refusal(500, "InternalError", "Lost."))
     bench.store.fail("delete", Refusal(500, "InternalError", "Lost."))

@@ -665,7 +665,9 @@ pipelines:
   app:
     provider: {type: file, file_path: secrets.enc}
     middleware:
-      - {type: caching, l2: {type: file.cache, path: cache.db, max_entries: 50, timeout_seconds: 30}}
+      - type: caching
+        l2: {type: file.cache, path: cache.db, max_entries: 50, timeout_seconds: 30}
+        l2_timeout_seconds: 30
 profiles:
   offline:
     pipelines:

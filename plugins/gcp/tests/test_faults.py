@@ -100,7 +100,7 @@ def test_a_burst_that_does_not_end(bench, code, expected):
 
 def test_a_write_is_not_repeated_when_its_answer_was_lost(bench):
     bench.provider().set_secret("k", "x")
-    provider = bench.provider(timeout=DEADLINE)
+    provider = bench.provider(timeout=60)
     bench.store.calls.clear()
     bench.store.fail("AddSecretVersion", Refusal("UNAVAILABLE", "Not now."))
     bench.store.fail("DeleteSecret", Refusal("UNAVAILABLE", "Not now."))
@@ -117,11 +117,11 @@ def test_a_throttled_write_is_repeated(bench):
 
 
 def test_the_wait_that_the_service_asks_for(bench):
-    wait = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=30))
+    wait = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=3000))
     bench.store.fail("AccessSecretVersion", Refusal("RESOURCE_EXHAUSTED", "Not now.", [wait]))
-    provider = bench.provider(timeout=DEADLINE)
+    provider = bench.provider(timeout=60)
     error = _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
-    assert error.retry_after == 30
+    assert error.retry_after == 3000
     assert bench.store.calls == ["AccessSecretVersion"]
 
 
@@ -296,9 +296,9 @@ class TestStrangersAnswers:
             assert type(_ends_in_time(operation)) is BackendUnavailableError
 
     def test_retry_after_header(self, bench):
-        bench.server.can(429, b"{}", **{"Retry-After": "7"})
-        error = _ends_in_time(lambda: bench.provider(timeout=DEADLINE).get_secret("k"), ThrottledError)
-        assert error.retry_after == 7
+        bench.server.can(429, b"{}", **{"Retry-After": "3000"})
+        error = _ends_in_time(lambda: bench.provider(timeout=60).get_secret("k"), ThrottledError)
+        assert error.retry_after == 3000
 
     def test_a_redirect_somewhere_is_followed_nowhere_useful(self, bench):
         bench.server.can(302, b"", Location="/elsewhere")
