@@ -9,6 +9,7 @@ from strongroom._lazy import lazy_exports
 if TYPE_CHECKING:
     from strongroom.providers.base import (
         BaseProvider,
+        innermost,
         unsupported,
     )
     from strongroom.providers.call_hints import (
@@ -74,6 +75,7 @@ __all__ = [
     "capabilities",
     "capability_methods",
     "guard",
+    "innermost",
     "may_defer_durability",
     "observing_versions",
     "report_version",
@@ -106,8 +108,9 @@ _HOMES = {
     "capabilities": "protocols",
     "capability_methods": "protocols",
     "guard": "guard",
-    "observing_versions": "version_observers",
+    "innermost": "base",
     "may_defer_durability": "call_hints",
+    "observing_versions": "version_observers",
     "report_version": "version_observers",
     "unsupported": "base",
     "version_is_enough": "call_hints",

@@ -25,7 +25,7 @@ def layers(chain: Any) -> Iterator[Any]:
 
 
 def innermost(chain: Any) -> Any:
-    """Return the provider itself, below all middleware."""
+    """Return the provider of a pipeline, below all middleware; of a fallback, that of its first member."""
     while hasattr(chain, "inner"):
         chain = chain.inner
     return chain

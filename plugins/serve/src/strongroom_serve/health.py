@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strongroom.errors import PermissionDeniedError, StrongroomError
+from strongroom.providers import innermost
 
 from strongroom_serve.asking import Backend
 
@@ -68,10 +69,9 @@ class Health:
 def _asked(registry: Any, name: str) -> str | None:
     """Return why a pipeline does not answer; None if it does."""
     try:
-        provider = registry.pipeline(name)
-        provider.diagnose_hooks()
-        while hasattr(provider, "inner"):
-            provider = provider.inner
+        pipeline = registry.pipeline(name)
+        pipeline.diagnose_hooks()
+        provider = innermost(pipeline)
         look = getattr(provider, "diagnose", None)
         if callable(look):
             look()
