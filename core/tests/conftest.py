@@ -38,6 +38,29 @@ class Plain:
         return [key for key in self.secrets if key.startswith(prefix)]
 
 
+class Failing:
+    """A provider of which each operation raises the same error."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def get_secret(self, key):
+        raise self.error
+
+    def set_secret(self, key, value):
+        raise self.error
+
+    delete_secret = get_secret
+
+    def list_secrets(self, prefix=""):
+        raise self.error
+
+
 @pytest.fixture
 def plain():
     return Plain
+
+
+@pytest.fixture
+def failing():
+    return Failing

@@ -101,24 +101,6 @@ def test_every_operation_is_recorded_with_its_outcome(trail):
     ]
 
 
-class Failing:
-    """A provider that fails with what it is given."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def get_secret(self, key):
-        raise self.error
-
-    def set_secret(self, key, value):
-        raise self.error
-
-    delete_secret = get_secret
-
-    def list_secrets(self, prefix=""):
-        raise self.error
-
-
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
@@ -129,9 +111,9 @@ class Failing:
         (RuntimeError("odd"), "error"),
     ],
 )
-def test_refusals_are_recorded_even_where_reads_and_writes_are_not(make_trail, error, outcome):
+def test_refusals_are_recorded_even_where_reads_and_writes_are_not(make_trail, error, outcome, failing):
     trail = make_trail(log_reads=False, log_writes=False)
-    trail.registry.register("failing", Failing(error), prefix="failing/")
+    trail.registry.register("failing", failing(error), prefix="failing/")
     trail.read()
     trail.registry.set_secret("a", "1")
     with pytest.raises(SecretNotFoundError):
@@ -291,7 +273,7 @@ def encodings(value):
     return forms
 
 
-def test_no_value_is_in_any_line_whatever_is_done_with_it(make_trail):
+def test_no_value_is_in_any_line_whatever_is_done_with_it(make_trail, failing):
     trail = make_trail(intents=True)
     registry = trail.registry
     registry.set_secret("a", CANARY)
@@ -304,7 +286,7 @@ def test_no_value_is_in_any_line_whatever_is_done_with_it(make_trail):
     registry.stage_secret("a", CANARY)
     for error in (RuntimeError(CANARY), KeyError(CANARY), PermissionDeniedError(f"no {CANARY}")):
         name = type(error).__name__.lower()
-        registry.register(name, Failing(error), prefix=f"{name}/")
+        registry.register(name, failing(error), prefix=f"{name}/")
         for call in (registry.get_secret, lambda key: registry.set_secret(key, CANARY)):
             with pytest.raises(StrongroomError):
                 call(f"{name}/a")

@@ -309,26 +309,13 @@ def test_fastapi_without_a_tenant_answers_400():
             assert (answer.status_code, answer.json()) == (400, {"detail": "no valid tenant"})
 
 
-class Failing:
-    def __init__(self, error):
-        self.error = error
-
-    def get_secret(self, key):
-        raise self.error
-
-    set_secret = delete_secret = get_secret
-
-    def list_secrets(self, prefix=""):
-        raise self.error
-
-
 @pytest.mark.parametrize(
     ("error", "status"),
     [(PermissionDeniedError("database/x"), 500), (BackendUnavailableError("host x"), 503)],
 )
-def test_fastapi_answers_to_failures_name_nothing(error, status):
+def test_fastapi_answers_to_failures_name_nothing(error, status, failing):
     with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
-        registry.register("app", Failing(error), prefix="")
+        registry.register("app", failing(error), prefix="")
         with TestClient(fastapi(registry)) as client:
             answer = client.get("/secret")
     assert answer.status_code == status

@@ -66,16 +66,6 @@ def test_without_a_user_name_the_services_first_one_answers(backend):
     assert (found.username, found.password) == ("alice", "1")
 
 
-class Failing:
-    def __init__(self, error):
-        self.error = error
-
-    def get_secret(self, key):
-        raise self.error
-
-    set_secret = delete_secret = list_secrets = get_secret
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -83,8 +73,8 @@ class Failing:
         (BackendUnavailableError("gone"), keyring.errors.KeyringError),
     ],
 )
-def test_a_failure_is_never_an_absent_password(backend, error, expected):
-    backend.registry = Failing(error)
+def test_a_failure_is_never_an_absent_password(backend, error, expected, failing):
+    backend.registry = failing(error)
     with pytest.raises(expected):
         backend.get_password("s", "u")
     with pytest.raises(expected):

@@ -45,19 +45,6 @@ def settings(fields, registry, *, config=None, **options):
     )
 
 
-class Failing:
-    def __init__(self, error):
-        self.error = error
-
-    def get_secret(self, key):
-        raise self.error
-
-    set_secret = delete_secret = get_secret
-
-    def list_secrets(self, prefix=""):
-        raise self.error
-
-
 class Counting(MemorySecretProvider):
     def __init__(self, values):
         super().__init__()
@@ -153,12 +140,12 @@ def test_what_the_page_says_of_errors_in_a_json_log(hidden):
 
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("password"), BackendUnavailableError("down")])
-def test_denied_and_down_are_never_taken_for_missing(error):
+def test_denied_and_down_are_never_taken_for_missing(error, failing):
     """Also where the field has a default, and where only one of several keys is refused."""
     with pytest.raises(type(error)):
-        settings({"password": (str, "default")}, Failing(error))()
+        settings({"password": (str, "default")}, failing(error))()
     registry = declared(PASSWORD={"key": "other/password", "default": "x"})
-    registry.register("other", Failing(error), prefix="other/")
+    registry.register("other", failing(error), prefix="other/")
     with pytest.raises(type(error)):
         settings({"password": (str, "default")}, registry)()
 

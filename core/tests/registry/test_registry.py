@@ -488,21 +488,6 @@ def test_a_fallback_reads_on_and_writes_to_the_first_only():
         registry.delete_secret("only")
 
 
-class Failing:
-    """Raises what it is told to."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def get_secret(self, key):
-        raise self.error
-
-    set_secret = delete_secret = get_secret
-
-    def list_secrets(self, prefix=""):
-        raise self.error
-
-
 @pytest.mark.parametrize(
     ("when", "error", "falls_through"),
     [
@@ -515,10 +500,10 @@ class Failing:
         ({"not_found", "unavailable"}, PermissionDeniedError("no"), False),
     ],
 )
-def test_what_falls_through(plain, when, error, falls_through):
+def test_what_falls_through(plain, when, error, falls_through, failing):
     from strongroom.pipeline.fallback import FallbackProvider
 
-    provider = FallbackProvider(Failing(error), others=[plain({"k": "v"})], when=frozenset(when))
+    provider = FallbackProvider(failing(error), others=[plain({"k": "v"})], when=frozenset(when))
     if falls_through:
         assert provider.get_secret("k") == "v"
     else:
@@ -526,12 +511,12 @@ def test_what_falls_through(plain, when, error, falls_through):
             provider.get_secret("k")
 
 
-def test_absent_behind_one_that_is_down_is_told_as_down(plain):
+def test_absent_behind_one_that_is_down_is_told_as_down(plain, failing):
     from strongroom.pipeline.fallback import FallbackProvider
     from strongroom.providers import guard
 
     when = frozenset({"not_found", "unavailable"})
-    down = Failing(BackendUnavailableError("down"))
+    down = failing(BackendUnavailableError("down"))
     for members in ([down, plain()], [plain(), down]):
         provider = FallbackProvider(members[0], others=[guard(members[1])], when=when)
         with pytest.raises(BackendUnavailableError):
