@@ -47,7 +47,7 @@ KNOWN: dict[str, str] = {"pycryptodomex": "BSD-2-Clause AND Unlicense"}
 
 CHOSEN: dict[str, str] = {"pykeepass": "strongroom-keepass"}
 """Distributions of another licence, each with the one of ours that needs it. It says so, and nothing else of
-ours needs it: who takes that one chooses the licence (docs/decisions/0069-keepass.md)."""
+ours needs it: anyone who installs that one chooses the licence (docs/decisions/0069-keepass.md)."""
 
 _EXTRA = re.compile(r"\bextra\b")
 

@@ -96,7 +96,7 @@ class TenantContext:
         raise RuntimeError(f"{self!r} was exited more often than it was entered")
 
     def _most_likely_first(self, frame: FrameType | None) -> Iterator[Block[str | None]]:
-        """Yield the open blocks of this object; several may be, and `__exit__` is not told which one ends."""
+        """Yield the open blocks of this object; `__exit__` does not learn which one of several ends."""
         frames = self._frames.copy()
         latest = list(reversed(frames))
         if frame is not None:

@@ -63,5 +63,7 @@ def test_a_literal_key_of_an_audit_log_that_can_be_guessed_is_warned_of(here, wo
             one.unlink()
         spec = GOOD.replace("secrets:", hook.replace("KEY", key) + "secrets:", 1)
         warned = here(*words, spec=spec, expected=0).err
-        assert warned.count("hooks[0].key: it has 5 characters: who reads the log can guess it") == count
+        assert (
+            warned.count("hooks[0].key: it has 5 characters: anyone who reads the log can guess it") == count
+        )
         assert "abcde" not in warned

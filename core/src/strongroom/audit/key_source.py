@@ -70,7 +70,7 @@ class KeySource(HoldsKey):
         characters = len(self.find(log).decode(errors="replace"))
         if characters >= MIN_PASSPHRASE:
             return None
-        return f"it has {characters} characters: who reads the log can guess it, and forge lines"
+        return f"it has {characters} characters: anyone who reads the log can guess it, and forge lines"
 
     def load_or_create(self, log: str, *, in_use: bool) -> bytes:
         """Return the key for writing `log`; where nothing gives one, make its key file.

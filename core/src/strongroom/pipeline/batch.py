@@ -66,7 +66,7 @@ def write_many(
 def refused_first(values: Mapping[str, str]) -> list[str]:
     """Return the keys of `values`, first those that every backend refuses, for their form or their value.
 
-    Who writes in this order gets the error before anything is written.
+    A caller that writes in this order gets the error before anything is written.
     """
     return sorted(values, key=lambda key: _is_valid(key, values[key]))
 

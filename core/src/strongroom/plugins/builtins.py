@@ -282,7 +282,7 @@ class ValidationConfig(_Config):
             try:
                 schema_validator(json_schema)
             except ImportError:
-                return json_schema  # told as the middleware is made; a spec is checked elsewhere, too
+                return json_schema  # the middleware raises it; a spec is checked elsewhere, too
             except ValueError as error:
                 raise PydanticCustomError("asked_for", "{why}", {"why": str(error)}) from None
         return json_schema

@@ -1,4 +1,4 @@
-"""Who is to be told of changes: what a `Watchable` provider keeps."""
+"""Those who hear of changes: what a `Watchable` provider keeps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Subscribers:
         return subscription
 
     def queue(self, changes: Sequence[SecretChange]) -> None:
-        """Put changes at the end of what is to be told; `tell` does it. For callers that hold a lock."""
+        """Put changes at the end of those that `tell` reports. For callers that hold a lock."""
         with self._lock:
             if self._subscriptions:
                 self._waiting.append((changes, self._subscriptions.copy()))

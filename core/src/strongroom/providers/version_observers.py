@@ -1,4 +1,4 @@
-"""Which version a value is, reported beside the value: who numbers versions need not ask for their list."""
+"""Which version a value is, reported beside the value, so that nobody need ask for the list."""
 
 from __future__ import annotations
 

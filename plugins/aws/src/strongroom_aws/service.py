@@ -149,7 +149,7 @@ class SecretsManager:
             deadline,
             key=key,
             accept=_GONE,
-            # Who sets the key again meanwhile must not lose it for good.
+            # A process that sets the key again meanwhile must not lose it for good.
             repeatable="ForceDeleteWithoutRecovery" not in self._deletion,
             SecretId=name_of(key).text,
             **self._deletion,

@@ -85,7 +85,7 @@ def newest_first(versions: Iterable[Mapping[str, Any]]) -> list[SecretVersion]:
         for one in versions
         if (state := state_of(one["VersionId"], one.get("VersionStages") or ())) is not None
     ]
-    # Dates may be alike, on emulators to the second: then by state, and the later told is the newer.
+    # Dates may be alike, on emulators to the second: then by state, and the later in the list is the newer.
     listed.reverse()
     listed.sort(key=lambda one: _ORDER.index(one.state))
     listed.sort(key=lambda one: one.created_at.timestamp() if one.created_at is not None else 0, reverse=True)

@@ -217,7 +217,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """Read everything and return what is wrong, a line each; nothing where the store is whole or absent.
 
         Args:
-            anchor: What `anchor` returned earlier, kept elsewhere: an older file put back is then told too.
+            anchor: What `anchor` returned earlier, kept elsewhere: it shows that an older file was put back.
 
         Raises:
             DecryptionError: The key is a wrong one.

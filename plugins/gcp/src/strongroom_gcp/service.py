@@ -274,7 +274,7 @@ class Service:
 
 
 def _named(resource: str) -> str | None:
-    """Return the name of a secret out of a version's: the project may be told by its number instead."""
+    """Return the name of a secret out of a version's: the project may be given by its number instead."""
     return resource.partition("/secrets/")[2].partition("/")[0] or None
 
 

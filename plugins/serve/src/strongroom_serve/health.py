@@ -44,7 +44,7 @@ class Health:
         self._looking: asyncio.Task[State] | None = None
 
     async def state(self) -> State:
-        """Return what was found a few seconds ago at most; who asks meanwhile waits for the same answer."""
+        """Return a state a few seconds old at most; callers that ask meanwhile wait for the same one."""
         if self._found is not None and self._clock() - self._found[0] < _FRESH_SECONDS:
             return self._found[1]
         if self._looking is None or self._looking.done():

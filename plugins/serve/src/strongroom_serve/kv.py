@@ -191,7 +191,7 @@ class KeyValue:
         self._reported[place] = hash(value), version, there
 
     def _number_reported(self, place: Place, hashed: int) -> None:
-        """Number the version that was told last, where it is that of this value."""
+        """Number the version that was reported last, if it is that of this value."""
         latest = self._reported.pop(place, None)
         if latest is None or latest[0] != hashed:
             return
@@ -273,7 +273,7 @@ class KeyValue:
         """Return the versions, newest first, and their numbers; None if the backend has no versions.
 
         Args:
-            asker: Who asks.
+            asker: The client that asks.
             key: The secret.
             watched: Whether the client asks for it, so that the hooks see it.
         """

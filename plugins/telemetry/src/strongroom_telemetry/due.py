@@ -39,7 +39,7 @@ class RotationsDue:
     def of(self, registry: SecretProviderRegistry) -> Mapping[str, int]:
         """Return the count of each pipeline that has declared rotations.
 
-        What cannot be told is left out of a count: a secret of a tenant, a backend that is down, or one that
+        What cannot be known is left out of a count: a secret of a tenant, a backend that is down, or one that
         knows no dates.
         """
         before = self._counted.get(registry)
@@ -58,6 +58,6 @@ class RotationsDue:
                 rotation = SecretRotation(pipeline.inner, days, jitter=jitter)
                 counts[pipeline.name] += rotation.needs_rotation(key)
             except StrongroomError as error:
-                _log.debug("telemetry: whether a rotation is due cannot be told: %s", type(error).__name__)
+                _log.debug("telemetry: whether a rotation is due is not known: %s", type(error).__name__)
         self._counted[registry] = self._clock(), dict(counts)
         return counts

@@ -255,7 +255,7 @@ class Transport:
         try:
             return self._names.run(lambda: socket.getaddrinfo(*ask), Deadline(call.wait()))
         except DeadlineExceededError:
-            pass  # told below
+            pass  # reported below
         raise TimeoutError
 
     def _context(self) -> Any:

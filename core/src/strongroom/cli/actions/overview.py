@@ -119,7 +119,7 @@ class Overview:
         """Return what verifying a log came to, and when that was.
 
         The work grows with the log, and a server has others to answer: it takes a twentieth of the time at
-        most. Who asks meanwhile waits for the same result.
+        most. Callers that ask meanwhile wait for the same result.
         """
         from strongroom.audit.verify import as_one
 

@@ -93,7 +93,9 @@ class LifecycleTests(ConformanceBase):
         assert loaded == ""
 
     @only_where(
-        lambda kit: None if kit.construction else "how to construct one is not told: construction is empty"
+        lambda kit: (
+            None if kit.construction else "it does not say how to construct one: construction is empty"
+        )
     )
     def test_the_constructor_does_no_io(self) -> None:
         """Constructing a provider connects to nothing and starts nothing."""

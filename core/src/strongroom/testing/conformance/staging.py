@@ -37,7 +37,7 @@ class StagingTests(ConformanceBase):
 
     @needs(StagedWriter, VersionReader)
     def test_a_staged_version_can_be_read_by_its_id(self, provider: Any) -> None:
-        """Who knows the id reads the pending value, an empty one too."""
+        """A caller that knows the id reads the pending value, an empty one too."""
         self.put(provider, {"key": "old"})
         for value in ("new", ""):
             version = provider.stage_secret("key", value)

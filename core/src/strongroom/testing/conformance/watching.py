@@ -23,7 +23,7 @@ _PATIENCE_SECONDS: Final = 20.0
 
 
 class Listener:
-    """What a subscription told, with a way to wait for more."""
+    """What a subscription reported, with a way to wait for more."""
 
     def __init__(self) -> None:
         self.batches: list[list[SecretChange]] = []
@@ -39,7 +39,7 @@ class Listener:
         return [(one.key, one.kind) for batch in self.batches for one in batch]
 
     def until(self, last: Callable[[SecretChange], bool]) -> list[SecretChange]:
-        """Return all that was told, as soon as something is among it that `last` is true of."""
+        """Return all that was reported, as soon as something is among it that `last` is true of."""
         with self._more:
             assert self._more.wait_for(
                 lambda: any(last(one) for batch in self.batches for one in batch), _PATIENCE_SECONDS

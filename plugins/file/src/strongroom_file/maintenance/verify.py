@@ -88,7 +88,7 @@ class Verification:
         except TamperedError as error:
             self._unread = True
             self._problems.append(
-                f"{error.message} (row {link.id} of node; the keys below it cannot be told)"
+                f"{error.message} (row {link.id} of node; the keys below it cannot be read)"
             )
             return
         if node.names != sorted(set(node.names)) or not all(

@@ -137,7 +137,7 @@ class Snapshot:
 class Session:
     """One open store of this process. Readers share a connection, writers another one.
 
-    `reading` guards the first, `writing` the second; who needs both takes `writing` first.
+    `reading` guards the first, `writing` the second; a caller that needs both takes `writing` first.
     """
 
     def __init__(
@@ -440,7 +440,7 @@ def _identity(path: str, read_only: bool) -> tuple[int, ...]:
     except OSError:
         return ()
     if read_only:  # nobody tells of changes there
-        # Who writes to it elsewhere begins with a log, at which a file that is read alone does not look.
+        # A writer elsewhere begins with a log, at which a file that is read alone does not look.
         return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, database.has_log(path)
     return status.st_dev, status.st_ino
 
