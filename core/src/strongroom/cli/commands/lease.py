@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
 
 _UNAVAILABLE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """The ids of the leases that were revoked, of those that could not be, and the leases that were left."""
+
+    revoked: list[str]
+    failed: list[str]
+    left: list[LedgerEntry]
 
 
 @click.group("lease", short_help=COMMANDS["lease"])
@@ -85,7 +95,7 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
 
 @lease_command.command("sweep", cls=Command, short_help="Revoke what dead processes left behind.")
 @click.pass_obj
-def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends in one of four ways
+def sweep_command(settings: GlobalOptions) -> int:
     """Revoke the leases that dead processes left behind in the pipelines of the spec, and name the others.
 
     Leases of another server, such as another profile's, are among the others. Exits with 5 if one could not
@@ -93,60 +103,73 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
 
     Example: strongroom lease sweep
     """
-    from strongroom.errors import StrongroomError, UnsupportedOperationError
     from strongroom.leases import LeaseLedger
-    from strongroom.leases.calls import is_revocable
 
-    revoked: list[str] = []
-    failed: list[str] = []
-    left: list[LedgerEntry] = []
-    now = datetime.now(UTC)
+    swept = _Swept([], [], [])
     with settings.registry() as registry:
-        source, pipelines = registry.plan.location(), set(registry.pipelines())
         for file in LeaseLedger().files():
             with file.taken() as dead:
-                if not dead:
-                    continue
-                staying = 0
-                for entry in file.entries():
-                    if entry.expires_at <= now:
-                        continue  # it has ended by itself
-                    known = entry.spec == source and entry.pipeline in pipelines
-                    if not known or not entry.is_from(_issuer(registry, entry)):
-                        left.append(entry)
-                        staying += 1
-                        continue
-                    if not is_revocable(registry.pipeline(entry.pipeline), entry.as_lease()):
-                        left.append(entry)
-                        staying += 1
-                        continue
-                    try:
-                        _revoke(registry, entry)
-                    except UnsupportedOperationError:
-                        left.append(entry)
-                        staying += 1
-                    except StrongroomError as error:
-                        failed.append(entry.id)
-                        staying += 1
-                        settings.warn(f"{entry.id} is not revoked: {error}")
-                    else:
-                        file.over(entry.id)
-                        revoked.append(entry.id)
-                if not staying:
+                if dead and not _staying(file, registry, swept, settings.warn):
                     file.remove()
     if settings.json:
-        output.as_json({"revoked": revoked, "failed": failed, "left": [entry.shown() for entry in left]})
+        left = [entry.shown() for entry in swept.left]
+        output.as_json({"revoked": swept.revoked, "failed": swept.failed, "left": left})
     else:
         output.lines(
             [
-                *(f"revoked {lease_id}" for lease_id in revoked),
+                *(f"revoked {lease_id}" for lease_id in swept.revoked),
                 *(
                     f"left {one.id} of {one.spec}, pipeline {one.pipeline}, until {_until(one)}"
-                    for one in left
+                    for one in swept.left
                 ),
             ]
         )
-    return _UNAVAILABLE if failed else 0
+    return _UNAVAILABLE if swept.failed else 0
+
+
+def _staying(
+    file: LeaseFile, registry: SecretProviderRegistry, swept: _Swept, warn: Callable[[str], None]
+) -> int:
+    """Sweep the leases of one dead process, and return how many of them stay in its file."""
+    from strongroom.errors import StrongroomError
+
+    staying = 0
+    now = datetime.now(UTC)
+    for entry in file.entries():
+        if entry.expires_at <= now:
+            continue  # it has ended by itself
+        try:
+            revoked = _revoke_own(registry, entry)
+        except StrongroomError as error:
+            staying += 1
+            swept.failed.append(entry.id)
+            warn(f"{entry.id} is not revoked: {error}")
+            continue
+        if revoked:
+            file.over(entry.id)
+            swept.revoked.append(entry.id)
+        else:
+            staying += 1
+            swept.left.append(entry)
+    return staying
+
+
+def _revoke_own(registry: SecretProviderRegistry, entry: LedgerEntry) -> bool:
+    """Revoke a lease of the spec's; return False if it is another's, or cannot be revoked at all."""
+    from strongroom.errors import UnsupportedOperationError
+    from strongroom.leases.calls import is_revocable
+
+    if entry.spec != registry.plan.location() or entry.pipeline not in registry.pipelines():
+        return False
+    if not entry.is_from(_issuer(registry, entry)):
+        return False
+    if not is_revocable(registry.pipeline(entry.pipeline), entry.as_lease()):
+        return False
+    try:
+        _revoke(registry, entry)
+    except UnsupportedOperationError:
+        return False
+    return True
 
 
 def _entries() -> Iterator[tuple[LeaseFile, LedgerEntry, bool]]:
