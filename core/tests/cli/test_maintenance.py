@@ -299,7 +299,7 @@ def test_a_backup_and_a_rekey(folder, run):
     old = Path(f"app.key.old-{report['key']}")
     assert old.name in done
     assert old.exists()
-    assert Path(".gitignore").read_text().split() == ["app.key", old.name]
+    assert Path(".gitignore").read_text().split() == ["app.key", "app.key.*"]
     refused = run("restore", "before.enc", expected=6)
     assert report["key"] in refused
     assert "before.enc" in refused
@@ -335,6 +335,23 @@ def recorded():
 @pytest.fixture
 def cipher_key(folder):
     keyfiles.place(folder / "cipher.key", f"{generate_key()}\n".encode())
+
+
+def test_the_next_key_of_all_stays_out_of_git_as_the_key_does(folder, run, monkeypatch):
+    """From the moment at which it is beside the key file."""
+    spec("version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n")
+    written(None, "app", "db", "value")
+    Path(".gitignore").write_text("*.key\n")
+    ignored = {}
+    place = keyfiles.place
+
+    def observed(path, data):
+        ignored.setdefault(path.name, Path(".gitignore").read_text().split())
+        return place(path, data)
+
+    monkeypatch.setattr(keyfiles, "place", observed)
+    run("rekey", "--all")
+    assert ignored["app.key.next-all"] == ["*.key", "app.key.*"]
 
 
 def test_they_are_recorded(folder, run, cipher_key):

@@ -189,23 +189,38 @@ def test_a_backup_under_another_key_where_no_store_is(tmp_path):
             provider.restore(tmp_path / "before.enc", **wrong)
 
 
-def test_an_old_key_stays_out_of_git(tmp_path):
-    """Where a `.gitignore` holds the key file's name, the old key's is added; git agrees."""
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / ".gitignore").write_text("*.enc\n/keys/app.key")
-    key = tmp_path / "keys" / "app.key"
-    with FileSecretProvider(tmp_path / "store.enc", key_file=key) as provider:
-        provider.set_secret("key", "value")
-        kept = [provider.rekey(), provider.rekey()]
-    lines = (tmp_path / ".gitignore").read_text().splitlines()
-    assert lines == ["*.enc", "/keys/app.key", *(f"/keys/{one.name}" for one in kept)]
-    asked = subprocess.run(
-        ["git", "-C", str(tmp_path), "status", "--porcelain", "-uall"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert asked.stdout.split() == ["??", ".gitignore"]
+@pytest.mark.parametrize(
+    ("lines", "added"),
+    [
+        (["*.enc", "/keys/app.key"], "/keys/app.key.*"),
+        (["*.key"], "app.key.*"),
+        (["/keys/*.key"], "/keys/app.key.*"),
+        (["**/app.key"], "**/app.key.*"),
+        (["# app.key", "keys/app.?ey"], "keys/app.key.*"),
+        (["app.key", "app.key.old*"], "app.key.*"),
+        (["app.key", "app.key.*"], None),
+        (["*.key*"], None),
+        (["keys/"], None),
+    ],
+)
+def test_copies_of_a_key_stay_out_of_git_as_the_key_does(tmp_path, lines, added):
+    """The next key during a rekey, and old keys after it; git agrees."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text("\n".join(lines))
+
+    def shown(*_):
+        asked = ["git", "-C", tmp_path, "status", "--porcelain", "-uall", "--", "keys"]
+        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+
+    with FileSecretProvider(tmp_path / "s.enc", key_file=tmp_path / "keys" / "app.key") as provider:
+        provider.set_secret("a", "1")
+        during = []
+        for _ in range(2):
+            provider.rekey(progress=lambda *_: during.append((shown(), len(list(tmp_path.glob("keys/*"))))))
+    assert (tmp_path / ".gitignore").read_text().splitlines() == [*lines, *filter(None, [added])]
+    assert during[0] == ("", 3)  # the key, the old one, and the next
+    assert {text for text, _ in during} == {""}
+    assert shown() == ""
 
 
 def test_a_gitignore_that_does_not_hold_the_key_stays_as_it_is(tmp_path):

@@ -87,7 +87,7 @@ def _crash(*_args, **_kwargs):
     ("module", "name"),
     [
         (keyfiles, "_write"),
-        (keyfiles, "_ignore"),
+        (keyfiles, "keep_out_of_git"),
         (key_source, "generate_key"),
         (rekey, "new_header"),
         (rekey.Root, "pack"),

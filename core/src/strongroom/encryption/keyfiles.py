@@ -30,6 +30,7 @@ __all__ = [
     "NEXT_FOR_ALL",
     "KeyFileWarning",
     "keep_old",
+    "keep_out_of_git",
     "link_target",
     "next_for_all",
     "next_key_file",
@@ -160,7 +161,7 @@ def refuse_link(path: Path) -> None:
 
 
 def keep_old(path: Path, key_id: str) -> Path:
-    """Leave a copy of the key in `path` beside it, 0600, and ignored by git if the key file is.
+    """Leave a copy of the key in `path` beside it, 0600, and out of git if `.gitignore` names the key file.
 
     Raises:
         ConflictError: There is another file of that name.
@@ -170,10 +171,44 @@ def keep_old(path: Path, key_id: str) -> Path:
     data = read_bytes(path)
     if data is None:
         raise ConfigurationError(f"the key file {path} is missing")
+    keep_out_of_git(path)
     if not place(old, data) and read_bytes(old) != data:
         raise ConflictError(f"there is another file {old}", hint="move it away")
-    _ignore(path, old)
     return old
+
+
+def keep_out_of_git(path: Path) -> None:
+    """Let git ignore the copies of a key beside `path`, as it ignores the key: the next one, and old ones.
+
+    `NAME.*` is added to each `.gitignore`, up to the repository's, that has a line for the key and not for
+    its copies. One that cannot be read or written stays as it is.
+    """
+    own = path.absolute()
+    copies = [own.with_name(f"{own.name}{ending}") for ending in (NEXT, NEXT_FOR_ALL, ".old-0")]
+    for folder in own.parents:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            ignored = folder / ".gitignore"
+            lines = ignored.read_text("utf-8").splitlines()
+            held = next((line.strip() for line in lines if _matches(line, own, folder)), None)
+            if held is not None and not all(_is_among(lines, copy, folder) for copy in copies):
+                end = "" if ignored.read_bytes().endswith(b"\n") else "\n"
+                with ignored.open("a", encoding="utf-8") as file:
+                    file.write(f"{end}{held[: held.rfind('/') + 1]}{own.name}.*\n")
+        if (folder / ".git").exists():
+            return
+
+
+def _is_among(lines: list[str], path: Path, folder: Path) -> bool:
+    return any(_matches(line, path, folder) for line in lines)
+
+
+def _matches(line: str, path: Path, folder: Path) -> bool:
+    """Return whether a line of the `.gitignore` in `folder` matches the file itself, not a folder of it."""
+    from fnmatch import fnmatchcase
+
+    pattern = line.strip().removeprefix("**/")
+    text = path.relative_to(folder).as_posix() if "/" in pattern else path.name
+    return not pattern.startswith(("#", "!")) and fnmatchcase(text, pattern.removeprefix("/"))
 
 
 def place(path: Path, data: bytes) -> bool:
@@ -220,26 +255,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _ignore(path: Path, old: Path) -> None:
-    """Add the old key's name to each `.gitignore`, up to the repository's, that holds the key's."""
-    own = path.absolute()
-    for folder in own.parents:
-        # There may be no such file, or one that this user may not write.
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            ignored = folder / ".gitignore"
-            lines = ignored.read_text("utf-8").splitlines()
-            names = {own.name, f"/{own.relative_to(folder).as_posix()}", own.relative_to(folder).as_posix()}
-            held = next((line for line in lines if line.strip() in names), None)
-            if held is not None:
-                added = held.strip().removesuffix(own.name) + old.name
-                if added not in lines:
-                    end = "\n" if lines and not ignored.read_bytes().endswith(b"\n") else ""
-                    with ignored.open("a", encoding="utf-8") as file:
-                        file.write(f"{end}{added}\n")
-        if (folder / ".git").exists():
-            return
 
 
 def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Exception:

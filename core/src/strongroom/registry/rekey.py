@@ -179,6 +179,7 @@ def _next_key(key_file: Path, given: str | None) -> str:
 
 def _put_beside(key_file: Path, key: str) -> None:
     """Save the next key beside the key file, unless an earlier call has done so."""
+    keyfiles.keep_out_of_git(key_file)
     keyfiles.place(keyfiles.next_for_all(key_file), f"{key}\n".encode())
     if _waiting(key_file) != key:
         raise ConflictError(f"another rekey of all that uses {key_file} has just begun", hint="try again")

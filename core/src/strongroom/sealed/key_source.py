@@ -11,6 +11,7 @@ from typing import Final
 from strongroom.encryption.keyfiles import (
     MAX_BYTES,
     keep_old,
+    keep_out_of_git,
     next_for_all,
     next_key_file,
     place,
@@ -135,6 +136,7 @@ class StoreKeySource(HoldsKey):
             refuse_link(self.path)
         text = generate_key() if given is None else key_text(given)
         waiting = next_key_file(self.path)
+        keep_out_of_git(self.path)
         material = self.place(waiting, text)
         if given is not None and material != given:
             raise ConfigurationError(
