@@ -33,6 +33,9 @@ TEXTS = sorted(
     file
     for pattern in (
         "*.md",
+        "*.toml",
+        "*/*.toml",
+        "plugins/*/*.toml",
         "core/src/**/*.py",
         "changes/*.md",
         "core/src/**/*.template",

@@ -1,3 +1,5 @@
+"""The options of `type: directory`."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The provider for files in a folder."""
+
 from __future__ import annotations
 
 import contextlib

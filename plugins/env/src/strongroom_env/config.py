@@ -1,3 +1,5 @@
+"""The options of `type: env`."""
+
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator

@@ -1,3 +1,5 @@
+"""The provider for environment variables."""
+
 from __future__ import annotations
 
 import os

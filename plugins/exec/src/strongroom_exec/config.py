@@ -1,3 +1,5 @@
+"""The options of `type: exec`."""
+
 from __future__ import annotations
 
 from pathlib import Path

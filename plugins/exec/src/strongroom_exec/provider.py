@@ -1,3 +1,5 @@
+"""The provider for any program that speaks JSON-RPC."""
+
 from __future__ import annotations
 
 import os

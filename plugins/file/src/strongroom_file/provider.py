@@ -1,3 +1,5 @@
+"""The provider over an encrypted store."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The options of `type: keepass`; importing this needs no pykeepass."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The provider for KeePass databases."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""The options of `type: memory`."""
+
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,3 +1,5 @@
+"""What the entry point `memory` stands for."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

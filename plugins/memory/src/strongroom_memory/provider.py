@@ -1,3 +1,5 @@
+"""The provider for secrets in memory."""
+
 from __future__ import annotations
 
 import itertools

@@ -1,3 +1,5 @@
+"""What the memory keeps of a key: its versions."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,3 +1,5 @@
+"""The options of `type: pass`."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""What the entry point `pass` stands for."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,3 +1,5 @@
+"""The provider for password stores."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The options of `type: sops`."""
+
 from __future__ import annotations
 
 from pathlib import Path

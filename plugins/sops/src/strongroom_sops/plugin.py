@@ -1,3 +1,5 @@
+"""What the entry point `sops` stands for."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

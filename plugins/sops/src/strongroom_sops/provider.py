@@ -1,3 +1,5 @@
+"""The provider for sops files."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""What all parts of the kit share: its options, and how a test is left out where it does not apply."""
+
 from __future__ import annotations
 
 import functools

@@ -1,3 +1,5 @@
+"""The kit's tests of errors."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The kit's tests of forked processes."""
+
 from __future__ import annotations
 
 import gc

@@ -1,3 +1,5 @@
+"""The kit's tests of keys."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The kit's tests of how a provider is made, shown and closed."""
+
 from __future__ import annotations
 
 import subprocess

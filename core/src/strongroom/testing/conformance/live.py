@@ -1,3 +1,5 @@
+"""The kit's tests of watches and rotations."""
+
 from __future__ import annotations
 
 from typing import Any, Final

@@ -1,3 +1,5 @@
+"""The kit's tests of staged versions."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The kit's tests of threads."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""The kit's tests of values."""
+
 from __future__ import annotations
 
 from typing import Any

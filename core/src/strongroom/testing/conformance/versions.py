@@ -1,3 +1,5 @@
+"""The kit's tests of versions."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta

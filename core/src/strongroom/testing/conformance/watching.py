@@ -1,3 +1,5 @@
+"""The kit's tests of providers that report changes."""
+
 from __future__ import annotations
 
 import threading
