@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from strongroom.errors import SecretNotFoundError, ValidationError, show_key
 
 __all__ = ["member_of", "with_member"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def member_of(value: str, key: str, field: str) -> str:
@@ -16,28 +19,23 @@ def member_of(value: str, key: str, field: str) -> str:
     A member that is text is returned as it is, any other as JSON text, with its numbers as they are written.
 
     Raises:
-        ValidationError: The value is not a JSON object or list.
+        ValidationError: The value is not a JSON object or list, or the member is not Unicode text.
         SecretNotFoundError: It has no such member.
     """
-    try:
-        data = _parsed(value)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict | list):
-        # Outside the `except` block: json's error holds the whole value.
-        raise ValidationError(
-            f"{show_key(key)} has no fields: its value is not a JSON object",
-            key=key,
-            hint="ask for it without a field",
-        )
+    data = _with_members(value, key)
     member = _descend(data, field)
     if member is _NOTHING:
-        raise SecretNotFoundError(
-            key,
-            f"secret {show_key(key)} has no field {show_key(field)}",
-            hint=f"`strongroom get {show_key(key)}` shows all that it has",
+        raise _no_field(key, field)
+    if not isinstance(member, str):
+        return _as_json(member)
+    if _SURROGATE.search(member):  # JSON can hold half of a pair, and no text that is written or sent can
+        raise ValidationError(
+            f"the field {show_key(field)} of {show_key(key)} holds a lone surrogate, "
+            "which is not Unicode text",
+            key=key,
+            hint="store the whole text again: a program has cut it within a character",
         )
-    return str(member) if isinstance(member, str) else _as_json(member)
+    return str(member)
 
 
 def with_member(value: str, key: str, field: str, new: str, *, add: bool = False) -> str:
@@ -56,17 +54,38 @@ def with_member(value: str, key: str, field: str, new: str, *, add: bool = False
         ValidationError: The value is not a JSON object.
         SecretNotFoundError: It has no such member.
     """
-    try:
-        member_of(value, key, field)
-    except SecretNotFoundError:
-        if not add or not isinstance(_parsed(value), dict):
-            raise
-    data = _parsed(value)
-    if add and isinstance(data, dict) and _descend(data, field) is _NOTHING:
+    data = _with_members(value, key)
+    if _descend(data, field) is not _NOTHING:
+        _replace(data, field, new)
+    elif add and isinstance(data, dict):
         data[field] = new
     else:
-        _replace(data, field, new)
+        raise _no_field(key, field)
     return _as_json(data)
+
+
+def _with_members(value: str, key: str) -> Any:
+    """Return the object or list that the value of `key` holds."""
+    try:
+        data = _parsed(value)
+    except (ValueError, RecursionError):
+        data = None
+    if isinstance(data, dict | list):
+        return data
+    # Outside the `except` block: json's error holds the whole value.
+    raise ValidationError(
+        f"{show_key(key)} has no fields: its value is not a JSON object",
+        key=key,
+        hint="ask for it without a field",
+    )
+
+
+def _no_field(key: str, field: str) -> SecretNotFoundError:
+    return SecretNotFoundError(
+        key,
+        f"secret {show_key(key)} has no field {show_key(field)}",
+        hint=f"`strongroom get {show_key(key)}` shows all that it has",
+    )
 
 
 class _Number(str):
@@ -86,13 +105,18 @@ def _as_json(data: Any) -> str:
     if isinstance(data, dict):
         # A loop: a comprehension would take two frames for each level, and fail where `json` could read it.
         for name, item in data.items():
-            parts.append(f"{json.dumps(name, ensure_ascii=False)}: {_as_json(item)}")
+            parts.append(f"{_text_as_json(name)}: {_as_json(item)}")
         return f"{{{', '.join(parts)}}}"
     if isinstance(data, list):
         for item in data:
             parts.append(_as_json(item))  # noqa: PERF401
         return f"[{', '.join(parts)}]"
-    return json.dumps(data, ensure_ascii=False)
+    return _text_as_json(data)
+
+
+def _text_as_json(data: Any) -> str:
+    """Return text or a constant as JSON; half of a surrogate pair stays the escape that it was."""
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(data, ensure_ascii=False))
 
 
 def _replace(data: Any, field: str, new: str) -> None:
