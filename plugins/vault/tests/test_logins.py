@@ -19,6 +19,7 @@ from strongroom import SecretProviderRegistry
 from strongroom.credentials import ReferencedText
 from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, ThrottledError
 from strongroom.hooks import SecretHook
+from strongroom.testing.conformance.base import assert_harmless
 from strongroom_vault import VaultSecretProvider, refusals
 
 VALUE = "a-value-that-no-message-may-tell"
@@ -208,6 +209,19 @@ def test_a_token_file_is_read_again_when_its_token_has_died(server, mount, polic
         file.unlink()
         with pytest.raises(ConfigurationError):
             provider.get_secret("k")
+
+
+def test_a_token_file_that_is_not_text_is_not_shown(tmp_path):
+    """The error of Python's decoder holds the whole file."""
+    file = tmp_path / "token"
+    file.write_bytes(b"hvs.hunter2\xff")
+    auth = {"method": "token_file", "path": str(file)}
+    with (
+        VaultSecretProvider("http://127.0.0.1:1", auth=auth, mount_point="kv") as provider,
+        pytest.raises(ConfigurationError, match="UnicodeDecodeError") as refused,
+    ):
+        provider.get_secret("k")
+    assert_harmless(refused.value, "hunter2")
 
 
 @pytest.mark.parametrize("lost", ["token", "policy"])

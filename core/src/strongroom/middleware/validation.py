@@ -144,9 +144,13 @@ class ValidationMiddleware(Middleware):
 
     def _check_json(self, key: str, value: str) -> None:
         try:
-            data = json.loads(value)
+            data = json.loads(value, parse_constant=_no_json)
         except (ValueError, RecursionError):
-            raise _broken(key, "it is not JSON text") from None
+            is_json = False  # json's error holds the value: raised below, where it is no longer the context
+        else:
+            is_json = True
+        if not is_json:
+            raise _broken(key, "it is not JSON text")
         try:
             broken = next(self._schema.iter_errors(data), None)
         except RecursionError:
@@ -154,6 +158,10 @@ class ValidationMiddleware(Middleware):
         if broken is not None:
             # jsonschema quotes the value in its messages: only the place and the rule are shown.
             raise _broken(key, f"{place(broken.absolute_path)} breaks the schema's {broken.validator!r}")
+
+
+def _no_json(_name: str) -> Any:
+    raise ValueError  # NaN and Infinity are Python's, not JSON's
 
 
 def _broken(key: str, why: str) -> ValidationError:

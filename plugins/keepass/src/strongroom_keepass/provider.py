@@ -279,13 +279,16 @@ class KeePassSecretProvider(BaseProvider):
             from pykeepass import PyKeePass
         from pykeepass.exceptions import CredentialsError
 
+        damaged = None
         if self._derived is not None:
             try:
                 return PyKeePass(io.BytesIO(data), transformed_key=self._derived, **self._credentials())
             except CredentialsError:
                 pass  # another program derives another key for each file that it writes
             except Exception as error:  # noqa: BLE001  # whatever a damaged file makes of its parser
-                raise self._error(error) from None
+                damaged = self._error(error)
+        if damaged is not None:  # outside of the handler: a parser's error may show what was decrypted
+            raise damaged
         self._check_key_file()
         try:
             opened = PyKeePass(io.BytesIO(data), **self._credentials())

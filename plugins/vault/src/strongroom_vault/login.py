@@ -246,6 +246,5 @@ def _read(path: Any) -> str:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib takes long to import
             return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"vault: cannot read {path}: {type(error).__name__}", provider="vault"
-        ) from None
+        kind = type(error).__name__  # raised below, where the file's content is no longer in the context
+    raise ConfigurationError(f"vault: cannot read {path}: {kind}", provider="vault")
