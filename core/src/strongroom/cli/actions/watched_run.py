@@ -22,6 +22,7 @@ from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolve import keys_of
 
 if TYPE_CHECKING:
+    from strongroom.cli.child.running import Outcome
     from strongroom.cli.context import GlobalOptions
     from strongroom.declarations.resolution import Resolution
     from strongroom.masking import Masker
@@ -74,33 +75,45 @@ def run_watched(
         )  # fmt: skip
         stack.callback(control.close)
         handover.renew_files({}, texts_of(resolutions))
-        shown: set[str] = set()
         keys = keys_of(registry.plan, chosen)
         if keys:
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
             stack.callback(control.stop)
         # Between two children a signal must not end us before the cleanup, nor get lost.
         stack.enter_context(handled(dict.fromkeys(_meant(), lambda number, _: control.met.append(number))))
-        while True:
-            control.take()  # changes until now are in the values below
-            environment = handover.environment(control.resolutions)
-            texts, unmasked = ([], None) if no_mask else masked_texts(control.resolutions)
-            notices = [
-                *deprecations(control.resolutions),
-                *(one for one in (unmasked, undeclared) if one is not None),
-            ]
-            _warn_once(settings, notices, shown)
-            if control.met:
-                return 128 + control.met[0]
-            try:
-                outcome = run_child(words, environment, _masker(control) if texts else None, control)
-                break
-            except StoppedForRestart:
-                pass
-            ended = _ended_within(control.pause_before_restart())
-            if ended is not None:
-                return 128 + ended
-    return outcome.end()
+        outcome = _run_until_it_ends(settings, words, handover, control, undeclared, no_mask=no_mask)
+    return outcome if isinstance(outcome, int) else outcome.end()
+
+
+def _run_until_it_ends(
+    settings: GlobalOptions,
+    words: Sequence[str],
+    handover: _Handover,
+    control: ChildControl,
+    undeclared: str | None,
+    *,
+    no_mask: bool,
+) -> Outcome | int:
+    """Start the child, and again after changes; return how it ended, or the exit code of a signal."""
+    shown: set[str] = set()
+    while True:
+        control.take()  # changes until now are in the values below
+        environment = handover.environment(control.resolutions)
+        texts, unmasked = ([], None) if no_mask else masked_texts(control.resolutions)
+        notices = [
+            *deprecations(control.resolutions),
+            *(one for one in (unmasked, undeclared) if one is not None),
+        ]
+        _warn_once(settings, notices, shown)
+        if control.met:
+            return 128 + control.met[0]
+        try:
+            return run_child(words, environment, _masker(control) if texts else None, control)
+        except StoppedForRestart:
+            pass
+        ended = _ended_within(control.pause_before_restart())
+        if ended is not None:
+            return 128 + ended
 
 
 def _warn_once(settings: GlobalOptions, notices: Sequence[str], shown: set[str]) -> None:
