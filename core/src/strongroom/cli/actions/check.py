@@ -42,38 +42,42 @@ def check(
 ) -> int:
     """Check the declared secrets, report the result in the format `form`, and return the exit code."""
     settings.refuse_format(form)
-    if offline:
-        if fix:
-            raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
-        plan = settings.plan()
-        _refuse_wrong_keys(plan)
-        chosen = select_group(plan, group)
-        resolutions = _refused({name: _as_declared(plan, one) for name, one in chosen.items()})
-        resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
-        for problem in (*_of_profiles(plan), *weak_literal_audit_keys(plan)):
-            settings.warn(problem)
-        _warn_of_no_default(settings, plan)
-    else:
-        with settings.registry() as registry:
-            _warn_of_no_default(settings, registry.plan)
-            chosen = select_group(registry.plan, group)
-            resolutions = _refused(
-                _mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen)))
-            )
-            elsewhere = moved(registry, resolutions)
-            resolutions |= elsewhere
-            if fix:
-                resolutions = _fixed(registry, resolutions, elsewhere)
-            note_resolved(registry, resolutions.values())
-            for problem in _of_serve(registry):
-                settings.warn(problem)
-            for problem in weak_audit_keys(registry.plan):
-                settings.warn(problem)
+    if offline and fix:
+        raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
+    resolutions = _without_backends(settings, group) if offline else _at_backends(settings, group, fix=fix)
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
     _print(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
+
+
+def _without_backends(settings: GlobalOptions, group: str | None) -> dict[str, Resolution]:
+    """Return the declared secrets that cannot be good, whatever is stored."""
+    plan = settings.plan()
+    _refuse_wrong_keys(plan)
+    chosen = select_group(plan, group)
+    resolutions = _refused({name: _as_declared(plan, one) for name, one in chosen.items()})
+    for problem in (*_of_profiles(plan), *weak_literal_audit_keys(plan)):
+        settings.warn(problem)
+    _warn_of_no_default(settings, plan)
+    return {name: one for name, one in resolutions.items() if one.status != "ok"}
+
+
+def _at_backends(settings: GlobalOptions, group: str | None, *, fix: bool) -> dict[str, Resolution]:
+    """Return the declared secrets as their backends have them, after repairs if `fix` asks for them."""
+    with settings.registry() as registry:
+        _warn_of_no_default(settings, registry.plan)
+        chosen = select_group(registry.plan, group)
+        resolutions = _refused(_mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen))))
+        elsewhere = moved(registry, resolutions)
+        resolutions |= elsewhere
+        if fix:
+            resolutions = _fixed(registry, resolutions, elsewhere)
+        note_resolved(registry, resolutions.values())
+        for problem in (*_of_serve(registry), *weak_audit_keys(registry.plan)):
+            settings.warn(problem)
+    return resolutions
 
 
 def _refuse_wrong_keys(plan: Plan) -> None:
