@@ -426,6 +426,16 @@ class TestFromASpec:
             registry.get_secret("free")
             assert caching.cache._entries.find(None, "free").expires - caching.cache._clock() > 86400
 
+    @pytest.mark.parametrize("days", [5_000_000, 10**12])
+    def test_a_rotation_beyond_the_calendar_bounds_nothing(self, days):
+        spec = self.spec()
+        spec["pipelines"]["app"]["middleware"][0:] = [{"type": "caching"}]
+        spec["secrets"] = {"PASSWORD": {"key": "key", "rotate_days": days}}
+        with SecretProviderRegistry(spec) as registry:
+            registry.set_secret("key", "value")
+            assert registry.get_secret("key") == "value"
+            assert registry.resolve()["PASSWORD"] == "value"
+
 
 def test_the_whole_chain_of_the_seed(inner):
     provider = CachingMiddleware(

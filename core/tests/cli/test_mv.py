@@ -153,6 +153,17 @@ def test_the_long_list(cli):
     assert cli("list", "--long", "--tree")[0] == 2
 
 
+@pytest.mark.parametrize("days", ["5000000", "1000000000000"])
+def test_a_rotation_beyond_the_calendar_is_never_due(cli, days):
+    spec = Path("strongroom.yaml")
+    spec.write_text(spec.read_text().replace("rotate_days: 30", f"rotate_days: {days}"))
+    assert cli("set", "database/password", "x")[0] == 0
+    (row,) = json.loads(cli("--json", "list", "--long", "database/")[1])["secrets"]
+    assert row["due_at"].startswith("9999-12-31")
+    assert cli("list", "--long")[0] == 0
+    assert cli("check")[0] == 0
+
+
 def test_what_a_backend_does_not_tell_is_left_open(cli, monkeypatch):
     monkeypatch.setenv("A_SECRET", "x")
     Path("strongroom.yaml").write_text("version: 1\npipelines: {e: {provider: {type: env, prefix: A_}}}\n")

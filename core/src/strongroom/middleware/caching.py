@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
+from strongroom.providers.metadata import due_at
 from strongroom.tenancy import TenantContext, current_tenant
 
 if TYPE_CHECKING:
@@ -388,7 +389,7 @@ def _due_at(inner: Any, rotate_days: Mapping[str, int], key: str) -> datetime | 
     if days is None or not isinstance(inner, Describer):
         return None
     try:
-        updated = inner.describe_secret(key).updated_at
+        metadata = inner.describe_secret(key)
     except StrongroomError:
         return None  # the value is returned all the same, and lives as long as any other
-    return None if updated is None else updated + timedelta(days=days)
+    return due_at(metadata, days)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from strongroom._frozen import frozen, member
@@ -16,6 +16,7 @@ __all__ = [
     "SecretMetadata",
     "SecretVersion",
     "VersionState",
+    "due_at",
 ]
 
 
@@ -28,6 +29,19 @@ class SecretMetadata:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     tags: Mapping[str, str] = member(default_factory=dict)
+
+
+def due_at(metadata: SecretMetadata, days: float) -> datetime | None:
+    """Return when the value of a secret is `days` old; None if the backend does not tell its age.
+
+    What lies beyond the calendar is the end of it: such a secret is never due.
+    """
+    if metadata.updated_at is None:
+        return None
+    try:
+        return metadata.updated_at + timedelta(days=days)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 @frozen

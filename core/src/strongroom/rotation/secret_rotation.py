@@ -31,6 +31,7 @@ from strongroom.hooks.identity import actor
 from strongroom.keys import check_value, is_reserved
 from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
+from strongroom.providers.metadata import due_at
 from strongroom.rotation.attempts import attempting
 from strongroom.rotation.ledger import Record
 from strongroom.rotation.redaction import redacted_error
@@ -447,14 +448,9 @@ class SecretRotation(ProcessBound):
             return None
 
     def _due_at(self, key: str, metadata: SecretMetadata) -> datetime | None:
-        if metadata.updated_at is None:
-            return None
         # The same in every process, and different for each key.
         part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
-        try:
-            return metadata.updated_at + self._interval * (1 - self._jitter * part)
-        except OverflowError:
-            return datetime.max.replace(tzinfo=UTC)
+        return due_at(metadata, self._interval / timedelta(days=1) * (1 - self._jitter * part))
 
 
 def _in_flight(key: str, found: Record | None) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from strongroom._frozen import NamedTuple
@@ -11,6 +11,7 @@ from strongroom.cli import errors, output
 from strongroom.cli.output import from_now, span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 from strongroom.providers.base import innermost
+from strongroom.providers.metadata import due_at
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -86,9 +87,7 @@ def _described(registry: SecretProviderRegistry, key: str) -> _Row:
         # The key may also have been deleted since it was listed.
         return _Row(key, None, None, list(declared), None)
     days = [one.rotate_days for one in declared.values() if one.rotate_days is not None]
-    due = (
-        metadata.updated_at + timedelta(days=min(days)) if days and metadata.updated_at is not None else None
-    )
+    due = due_at(metadata, min(days)) if days else None
     return _Row(key, metadata.updated_at, metadata.version, list(declared), due)
 
 
