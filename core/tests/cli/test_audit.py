@@ -296,6 +296,43 @@ def test_lines_that_are_no_json_are_left_to_verify(tmp_path):
     log = tmp_path / "audit.jsonl"
     log.write_bytes(b'{"key":"a"}\n\xff\n[1]\n{"key":"b"}\n{"key":')
     assert [one["key"] for one in entries(str(log))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"key": ' * 100_000,
+        '{"operation": "get", "outcome": "ok", "tenant": []}',
+        '{"operation": "get", "outcome": {}}',
+        '{"key": ["a"]}',
+        '{"actor": 7}',
+        '{"started_at": 7}',
+    ],
+    ids=lambda line: line[:40],
+)
+def test_forged_lines_are_left_to_verify(audited, line):
+    """What could not have been written here ends no command that reads the others."""
+    before = audited("audit", "show", "--json").stdout
+    with LOG.open("a") as log:
+        log.write(f"{line}\n")
+    assert audited("audit", "show", "--json").stdout == before
+    audited("audit", "stats", "--never-read-days", "5")
+    audited("audit", "stats")
+    audited("audit", "tail")
+    assert "NOT OK" in audited("audit", "verify", expected=6).stdout
+
+
+def test_a_piece_that_begins_with_a_forged_line_is_verified(audited):
+    Path("forged.jsonl").write_text("[" * 100_000 + "\n")
+    assert "NOT OK" in audited("audit", "verify", "forged.jsonl", str(LOG), expected=6).stdout
+
+
+def test_more_days_than_the_calendar_has_are_refused(audited):
+    assert "--never-read-days" in audited("audit", "stats", "--never-read-days", "800000", expected=2).stderr
+
+
+def test_what_cannot_be_read_is_an_error(tmp_path):
     with pytest.raises(AuditError):
         list(entries(str(tmp_path / "none.jsonl")))
 

@@ -933,14 +933,15 @@ def test_a_fallback_rotates_the_first_only():
             rotation.rotate("only")
 
 
-def test_a_record_that_cannot_be_understood_is_told_and_left_alone():
+@pytest.mark.parametrize("text", ["{}", "[" * 100_000], ids=["empty", "nested"])
+def test_a_record_that_cannot_be_understood_is_told_and_left_alone(text):
     memory = memory_with()
-    memory.set_secret(record_key(KEY), "{}")
+    memory.set_secret(record_key(KEY), text)
     rotation = SecretRotation(memory)
     for method in (rotation.rotate, rotation.resume, rotation.rollback):
         with pytest.raises(RotationError, match="cannot be understood"):
             method(KEY)
-    assert memory.get_secret(record_key(KEY)) == "{}"
+    assert memory.get_secret(record_key(KEY)) == text
 
 
 def test_records_have_valid_names_for_any_key():

@@ -389,6 +389,7 @@ STRANGERS = [
     b"[]",
     b'{"SecretString": "hunter2", "Val',
     b'{"message": "hi"}',
+    b"[" * 100_000,
 ]
 
 

@@ -319,6 +319,7 @@ STRANGERS = [
     b'{"value": "c2VjcmV0"}',
     b'{"value": "c2VjcmV0", "id": "https://v',
     b'{"value": [{}]}',
+    b"[" * 100_000,
 ]
 
 
@@ -342,7 +343,7 @@ def test_no_operation_takes_a_strangers_answer(bench, purge, each):
     retried = 0
 
     def make(_):
-        return ((f"{body}", body) for body in islice(strangers, each))
+        return ((f"{body[:60]}", body) for body in islice(strangers, each))
 
     for what, good, found in spoiled_operations(bench, provider, Spoiler(), _all_operations(provider), make):
         if isinstance(found, StrongroomError):

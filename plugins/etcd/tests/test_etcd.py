@@ -621,6 +621,8 @@ HEADER = '{"header": {"revision": "1"}'
         (200, "{}", BackendUnavailableError),
         (200, "[]", BackendUnavailableError),
         (200, "<html>sign in</html>", BackendUnavailableError),
+        pytest.param(200, "[" * 100_000, BackendUnavailableError, id="nested"),
+        pytest.param(400, "[" * 100_000, BackendUnavailableError, id="refused, nested"),
         (200, '{"header": "x"}', BackendUnavailableError),
         (200, HEADER + "}", BackendUnavailableError),
         (200, HEADER + ', "kvs": "x"}', BackendUnavailableError),

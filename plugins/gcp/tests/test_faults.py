@@ -174,7 +174,7 @@ def test_many_threads_and_one_connection(bench):
     assert provider.get_secrets(wanted) == wanted
 
 
-STRANGERS = [b"", b"<html>log in, please</html>", b"[]", b'{"payload": {"data": "c2VjcmV0LX']
+STRANGERS = [b"[" * 100_000, b"", b"<html>log in, please</html>", b"[]", b'{"payload": {"data": "c2VjcmV0LX']
 
 
 def _all_operations(provider):
@@ -219,7 +219,7 @@ class TestStrangersAnswers:
         retried = 0
 
         def make(_):
-            return ((f"{body}", body) for body in islice(strangers, each))
+            return ((f"{body[:60]}", body) for body in islice(strangers, each))
 
         for what, good, found in spoiled_operations(
             bench, provider, Spoiler(), _all_operations(provider), make

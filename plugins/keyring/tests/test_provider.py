@@ -64,8 +64,9 @@ def test_the_state_of_a_rotation_is_stored_and_not_listed(provider):
     assert provider.list_secrets() == []
 
 
-def test_an_index_that_is_none_is_told(provider, file_backend):
-    file_backend.set_password("strongroom", INDEX_NAME, json.dumps({"no": "list"}))
+@pytest.mark.parametrize("text", [json.dumps({"no": "list"}), "[" * 100_000], ids=["other", "nested"])
+def test_an_index_that_is_none_is_told(provider, file_backend, text):
+    file_backend.set_password("strongroom", INDEX_NAME, text)
     with pytest.raises(ConfigurationError, match="not strongroom's index"):
         provider.list_secrets()
 

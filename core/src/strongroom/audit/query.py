@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 Entry = Mapping[str, Any]
+_TEXTS = ("operation", "key", "tenant", "actor", "started_at", "outcome")
+"""Members of a line that are text, or null."""
 _BLOCK = 64 << 10
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -99,7 +101,7 @@ def started_at(entry: Entry) -> datetime | None:
 def entries(path: str) -> Iterator[Entry]:
     """Yield the lines of a log, unpacked where it ends with `.gz`.
 
-    What is not a JSON object is left out: `verify` reports it.
+    What is not a JSON object with the members of a line is left out: `verify` reports it.
 
     Raises:
         AuditError: It cannot be read.
@@ -228,8 +230,11 @@ def read_since(found: Iterable[Entry], since: datetime) -> set[tuple[str | None,
 
 
 def _parsed(line: bytes) -> Entry | None:
+    """Return the line's members; None if it is not one that a log could have."""
     try:
-        found = json.loads(line)
-    except ValueError:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(entry, dict):
+        return None
+    return entry if all(isinstance(entry.get(name), str | None) for name in _TEXTS) else None

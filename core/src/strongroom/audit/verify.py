@@ -357,7 +357,7 @@ def _batch_of(line: bytes) -> bytes | None:
 def _note_of(line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line).get("note")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

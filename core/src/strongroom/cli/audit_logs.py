@@ -83,7 +83,9 @@ def in_order(logs: Sequence[AuditLog]) -> list[AuditLog]:
 
 def _begun(path: str) -> int:
     """Return the number in the first line of a piece; 0 if it has none."""
-    with contextlib.suppress(*UNREADABLE, StrongroomError, ValueError, TypeError, AttributeError):
+    with contextlib.suppress(
+        *UNREADABLE, StrongroomError, ValueError, TypeError, AttributeError, RecursionError
+    ):
         file = open_piece(path)
         with file:
             return int(json.loads(file.readline(1 << 20)).get("seq"))

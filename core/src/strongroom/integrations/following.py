@@ -296,7 +296,7 @@ class Attempts:
 def _values_of(key: str, text: str) -> dict[str, str]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return _parameters(key, found) if isinstance(found, dict) else {"password": text}
 

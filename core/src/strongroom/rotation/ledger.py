@@ -235,5 +235,5 @@ def _parsed(text: str) -> Record | None:
             return None
         members["stale"] = tuple((str(value), str(until)) for value, until in members.get("stale", ()))
         return Record(**members)
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None

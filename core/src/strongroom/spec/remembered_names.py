@@ -170,7 +170,7 @@ def _read(path: str) -> Any:
     stored = own_bytes(path, _MOST_BYTES, closed_to_others=0o022)
     try:
         return None if stored is None else json.loads(stored)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

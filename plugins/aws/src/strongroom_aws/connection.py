@@ -346,7 +346,7 @@ def _is_empty_answer(head: Mapping[str, Any], body: bytes) -> bool:
 def _is_object(body: bytes) -> bool:
     try:
         return isinstance(json.loads(body), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

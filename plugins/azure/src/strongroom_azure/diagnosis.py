@@ -55,7 +55,7 @@ def identity(authorization: str) -> str | None:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = (claims.get(name) for name in _CLAIMS) if isinstance(claims, dict) else ()
     return next((text for text in found if isinstance(text, str) and text), None)

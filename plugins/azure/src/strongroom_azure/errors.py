@@ -63,6 +63,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     "gaierror": BackendUnavailableError,
     "OSError": ConfigurationError,  # a file that an option names: a CA's, a certificate's, a token's
     "JSONDecodeError": BackendUnavailableError,
+    "RecursionError": BackendUnavailableError,  # JSON that is nested too deeply
     "AttributeError": BackendUnavailableError,  # JSON of another shape
     "ValueError": ConfigurationError,  # what the SDK and azure-identity refuse before any request
     "TypeError": ConfigurationError,  # a credential or client option that does not fit the SDK
@@ -114,7 +115,10 @@ _QUOTED = re.compile(r"(JSON|XML) is invalid: .*", re.DOTALL)
 """Behind this text, the error of a login quotes an answer that azure-core could not read."""
 _CLOSED = re.compile(r"already been closed|No session available", re.IGNORECASE)
 _NO_ANSWER = frozenset(
-    {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
+    {
+        *("DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError"),
+        *("AttributeError", "RecursionError"),
+    }
 )
 _REDIRECTION, _DENIED, _CONFLICT, _SERVER_ERROR = 300, 403, 409, 500
 _TROUBLE = frozenset({408, 429, *range(500, 600)})

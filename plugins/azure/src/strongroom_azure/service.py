@@ -84,7 +84,7 @@ def _is_complete(exchange: Any) -> bool:
     """
     try:
         body = json.loads(exchange.http_response.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(body, dict):
         return False

@@ -344,7 +344,7 @@ def _said(error: Exception, doing: str, member: str) -> str:
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     # Without a header it is another server's, such as `{}`, in which no secret is found.
     if not isinstance(answer, dict) or not isinstance(answer.get("header"), dict) or not _is_sound(answer):
@@ -369,7 +369,7 @@ def _is_sound(answer: Any) -> bool:
 def _refusal(status: int, body: bytes, member: str, hidden: Sequence[str]) -> ServerError:
     try:
         fields = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if isinstance(fields, dict) and isinstance(fields.get("error"), dict):
         fields = fields["error"]

@@ -17,7 +17,7 @@ def parse(text: str, source: str) -> Mapping[str, Any]:
     """Return `text` as a JSON object; no error holds any part of it."""
     try:
         info = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
     if not isinstance(info, Mapping) or info.get("type") not in _KINDS:
         kind = info.get("type") if isinstance(info, Mapping) else None

@@ -115,6 +115,7 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     grpc.RpcError: BackendUnavailableError,
     json_format.Error: BackendUnavailableError,
     json.decoder.JSONDecodeError: BackendUnavailableError,
+    RecursionError: BackendUnavailableError,  # JSON that is nested too deeply
     AttributeError: BackendUnavailableError,  # the REST transport's, where an error's JSON has another shape
     ValueError: BackendUnavailableError,  # gRPC's, where another thread has closed the channel
     DeadlineExceededError: BackendUnavailableError,
@@ -154,7 +155,10 @@ _PLUGIN_FAILED = "Getting metadata from plugin failed"
 _NETWORK_TROUBLE = re.compile(
     r"Max retries|timed out|Failed to (establish|retrieve)|Connection|unavailable", re.IGNORECASE
 )
-_NO_ANSWER = (json_format.Error, json.decoder.JSONDecodeError, http.JSONDecodeError, AttributeError)
+_NO_ANSWER = (
+    *(json_format.Error, json.decoder.JSONDecodeError, http.JSONDecodeError),
+    *(AttributeError, RecursionError),
+)
 _NO_CONNECTION = "failed to connect to all addresses"
 
 _HINTS: dict[type[StrongroomError], str] = {
@@ -274,7 +278,7 @@ def _answer(error: Exception) -> dict[str, Any]:
         return {}
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     answer = answer[0] if isinstance(answer, list) and answer else answer
     found = answer.get("error") if isinstance(answer, dict) else None

@@ -90,7 +90,7 @@ def _refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
         return
     try:
         is_object = isinstance(response.json(), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         is_object = False
     # Outside the `except` block: what is not JSON may hold a value.
     if not is_object:

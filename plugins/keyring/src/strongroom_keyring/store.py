@@ -123,7 +123,7 @@ class Store:
             return frozenset()
         try:
             keys = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             keys = None
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise ConfigurationError(

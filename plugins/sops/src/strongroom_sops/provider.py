@@ -276,7 +276,7 @@ class SopsSecretProvider(BaseProvider):
         ended = self._sops.run(words, "decrypt")
         try:
             root = tree.parsed(ended.out)
-        except ValueError:
+        except (ValueError, RecursionError):
             root = None  # its error holds the text: raised below
         if not isinstance(root, Mapping):
             raise self._not_one_mapping()

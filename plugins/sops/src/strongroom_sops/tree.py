@@ -35,7 +35,7 @@ def parsed(data: bytes) -> Any:
     """Return what sops gave as JSON, each number as it is written, and null as no text.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError, RecursionError: It is not JSON, or nested too deeply.
     """
     return json.loads(data, parse_int=str, parse_float=str, parse_constant=str)
 

@@ -39,6 +39,8 @@ OPERATIONS: Final = (
     *("get", "set", "delete", "list", "describe", "history", "stage", "promote", "discard", "rotate"),
     *("watch", "change", "issue", "renew", "revoke", "backup", "restore", "rekey", NOTE),
 )
+_MOST_DAYS: Final = 36_500
+"""A hundred years; two thousand ago, the calendar of `datetime` has not begun."""
 _COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
 
 
@@ -248,7 +250,7 @@ def tail_command(
 @click.option(
     "--never-read-days",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=_MOST_DAYS),
     help="Show instead the stored keys that nobody has read in N days.",
 )
 @click.pass_obj
