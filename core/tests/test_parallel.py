@@ -303,6 +303,13 @@ def test_a_failure_of_an_abandoned_call_has_nothing_to_discard():
 # --- locks ---
 
 
+def test_a_lock_takes_a_wait_of_any_length():
+    """Python's own refuses more than 292 years."""
+    lock = SingleEntryLock("the thing")
+    assert lock.acquire(timeout=1e300)
+    lock.release()
+
+
 def test_a_lock_refuses_the_thread_that_has_it():
     lock = SingleEntryLock("the thing")
     with lock:

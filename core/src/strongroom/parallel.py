@@ -66,7 +66,7 @@ class SingleEntryLock:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it, and return whether that succeeded in time."""
-        taken = self._lock.acquire(blocking, timeout)
+        taken = self._lock.acquire(blocking, min(timeout, threading.TIMEOUT_MAX))
         if taken:
             if self._holder:
                 self._refuse()

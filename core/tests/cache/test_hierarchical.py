@@ -678,6 +678,16 @@ class TestAStoreThatFails:
             cache.get_or_fetch("key", backend)
         assert "answers again" in caplog.text
 
+    def test_a_wait_of_any_length_is_one(self, backend):
+        store = MemoryCacheStore()
+        for _ in range(2):  # the second cache finds what the first has stored
+            cache = HierarchicalSecretCache(
+                l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=1e300
+            )
+            assert cache.get_or_fetch("key", backend) == "value"
+            assert cache.stats().errors == 0
+        assert len(backend.calls) == 1
+
     def test_one_that_hangs_costs_its_time_out_once(self, backend, clock):
         gate = threading.Event()
         store = Wrong(gate.wait)

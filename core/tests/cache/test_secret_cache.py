@@ -380,6 +380,9 @@ class TestOneFetch:
         backend.gate.set()
         stuck.join(300)
 
+    def test_a_wait_of_any_length_is_one(self):
+        assert SecretCache(fetch_timeout_seconds=1e300).get_or_fetch("key", lambda _: "value") == "value"
+
     def test_a_fetch_that_never_ends_holds_nobody_for_ever(self, backend):
         cache = SecretCache(fetch_timeout_seconds=0.05)
         backend.gate.clear()

@@ -607,6 +607,12 @@ def test_a_client_certificate_that_is_replaced_is_used_for_the_next_connection(t
     assert one == same != other
 
 
+def test_a_wait_of_any_length_is_one(make):
+    provider = make(timeout=1e300)
+    provider.set_secret("key", "value")
+    assert provider.get_secret("key") == "value"
+
+
 def test_what_is_not_etcd(make, server):
     with pytest.raises(BackendUnavailableError):
         make("http://127.0.0.1:1", timeout=5).get_secret("key")

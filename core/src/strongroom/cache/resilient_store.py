@@ -29,6 +29,8 @@ _MOST_OWED: Final = 10_000
 _DROPPERS: Final = 8
 _FIRST_SECONDS: Final = 1.0
 """How much longer the first call may take: processes that start together share the CPUs."""
+_LONGEST_SECONDS = threading.TIMEOUT_MAX / 2
+"""Longer waits are too long for a lock, which refuses them."""
 _SLICES: Final = 5
 _PROBE_SECONDS: Final = 10.0
 
@@ -64,8 +66,8 @@ class ResilientStore:
         self.whose = ""
         self.errors = 0
         self._is_prepared = False
-        self._allowed = timeout_seconds + _FIRST_SECONDS
-        self._timeout = timeout_seconds
+        self._timeout = min(timeout_seconds, _LONGEST_SECONDS)
+        self._allowed = self._timeout + _FIRST_SECONDS
         self._lock_seconds = lock_seconds
         self._clock = clock
         self._pause = 0.0

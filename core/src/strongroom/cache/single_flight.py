@@ -71,7 +71,8 @@ class Future:
             TimeoutError: It has not ended within `timeout` seconds.
         """
         if self._callbacks is not None:
-            if not self._ended.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
+            if not self._ended.acquire(timeout=patience):
                 raise TimeoutError
             self._ended.release()
         return self._error

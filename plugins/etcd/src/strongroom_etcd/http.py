@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -31,7 +32,7 @@ class HTTPConnection:
         self.fresh = True
         self.member = 0
         self.used = time.monotonic()
-        opened = socket.create_connection((host, port), timeout=deadline.remaining())
+        opened = socket.create_connection((host, port), timeout=_seconds(deadline))
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -66,7 +67,7 @@ class HTTPConnection:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         try:
-            self.socket.settimeout(deadline.remaining())
+            self.socket.settimeout(_seconds(deadline))
             self.socket.sendall(head.encode() + body)
         except TimeoutError:
             raise DeadlineExceededError from None
@@ -130,8 +131,7 @@ class HTTPConnection:
 
     def _receive(self, deadline: Deadline) -> bytes:
         try:
-            left = deadline.remaining()
-            self.socket.settimeout(None if left == float("inf") else left)
+            self.socket.settimeout(_seconds(deadline))
             part = self.socket.recv(_CHUNK)
         except TimeoutError:
             raise DeadlineExceededError from None
@@ -144,3 +144,9 @@ class HTTPConnection:
     def close(self) -> None:
         """End the connection."""
         self.socket.close()
+
+
+def _seconds(deadline: Deadline) -> float | None:
+    """Return the seconds that are left, as a socket takes them: none where there is no end in sight."""
+    left = deadline.remaining()
+    return left if left < threading.TIMEOUT_MAX else None
