@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -217,6 +218,22 @@ def test_all_names_and_lines_that_do_not_fit_are_named_at_once(tmp_path, warm_st
     assert all(f"x.env:{line}: " in done.stderr for line in (1, 2, 3))
     assert "canary" not in done.stderr
     assert not (tmp_path / "strongroom.yaml").exists()
+
+
+def test_a_folder_whose_name_is_not_utf_8_has_all_that_another_has(strongroom, tmp_path, monkeypatch):
+    """As an older file system has it."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    monkeypatch.chdir(folder)
+    Path(".env").write_text("A=hunter22-geheim\n")
+    strongroom("init", "--from", ".env")
+    strongroom("backup", "before.enc")
+    strongroom("delete", "A")
+    strongroom("restore", "before.enc")
+    assert strongroom("get", "A").stdout == "hunter22-geheim"
 
 
 def test_the_file_that_was_taken_over_is_kept_out_of_git(strongroom):

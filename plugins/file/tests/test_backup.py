@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from strongroom.encryption.keys import generate_key
@@ -53,6 +54,14 @@ def test_a_backup_is_a_store(provider, tmp_path):
         assert other.get_secret("key/1") == "second"
         assert len(other.list_versions("key/1")) == 2
         assert other.verify() == []
+
+
+def test_a_backup_whose_name_is_not_utf_8_is_one(provider, tmp_path):
+    copy = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    provider.backup(copy)
+    provider.delete_secret("key/1")
+    provider.restore(copy)
+    assert provider.get_secret("key/1") == "second"
 
 
 def test_a_backup_overwrites_only_when_told(provider, tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SPEC, STORE, KEY = "strongroom.yaml", "secrets.enc", "app.key"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PROVIDER = {"type": "file", "file_path": STORE, "key_file": KEY}
 
 _HEAD = f"""\
 # What strongroom assembles; `strongroom schema` prints the JSON Schema of this file for an editor.
@@ -142,17 +141,11 @@ def _names_beside(folder: Path) -> dict[str, str]:
 
 
 def _fill_store(folder: Path, values: dict[str, str]) -> None:
-    from strongroom.providers.base import innermost
-    from strongroom.registry import SecretProviderRegistry
+    from strongroom.backends import FileSecretProvider
 
-    provider: dict[str, Any] = {
-        **_PROVIDER,
-        "file_path": str(folder / STORE).replace("${", "$${"),
-        "key_file": str(folder / KEY).replace("${", "$${"),
-    }
-    with SecretProviderRegistry({"version": 1, "pipelines": {"app": {"provider": provider}}}) as registry:
-        innermost(registry.pipeline("app")).create()
-        present = registry.get_secrets(values)
+    with FileSecretProvider(folder / STORE, key_file=folder / KEY) as store:
+        store.create()
+        present = store.get_secrets(values)
         changed = sorted(name for name, value in present.items() if value != values[name])
         if changed:
             raise UsageError(
@@ -162,7 +155,7 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
             )
         missing = {name: value for name, value in values.items() if name not in present}
         if missing:
-            registry.set_secrets(missing)
+            store.set_secrets(missing)
 
 
 def _note_sightings(spec: Path) -> None:

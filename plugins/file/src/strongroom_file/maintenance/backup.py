@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
@@ -202,7 +203,7 @@ def _replace_rows(session: Session, copy: Path, source: KeySource, least: int) -
         with closing(Session(copy, session.timeout, source, Highest(), read_only=True)) as copied:
             restored = copied.verified(copied.reader.cursor()).root
             sealer = copied.sealer
-        cursor.execute("ATTACH ? AS restored", (str(copy),))
+        cursor.execute("ATTACH CAST(? AS TEXT) AS restored", (os.fsencode(copy),))  # as `copied` does
         with database.transaction(cursor):
             for table in TABLES:
                 cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -33,7 +34,8 @@ def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> It
         with translated(), closing(opened(origin, timeout)) as connection:
             database.check_schema(connection, origin)
             # One read transaction: a consistent copy, without the content of free pages.
-            connection.execute("VACUUM INTO ?", (str(copy),))
+            # Bytes: a name that is not UTF-8 cannot be sent as text.
+            connection.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(copy),))
         yield copy
     finally:
         for ending in _LEFTOVERS:
