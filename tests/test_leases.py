@@ -487,6 +487,8 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         assert len(servers.users()) == 1
         assert command("revoke", entry.id)[0] == 3
         by_path = "registry = SecretProviderRegistry(sys.argv[2]);"
+        (tmp_path / "below").mkdir()
+        by_another_way = tmp_path / "below" / ".." / path.name
         ended = subprocess.run(
             [
                 sys.executable,
@@ -495,7 +497,7 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
                     "registry = SecretProviderRegistry(json.loads(sys.argv[1]));", by_path
                 ),
                 "",
-                path,
+                by_another_way,
             ],
             check=False,
         )

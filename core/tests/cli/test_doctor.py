@@ -227,6 +227,15 @@ def test_what_a_dead_process_left_behind(doctor, noted, tmp_path):
         path.unlink()
 
 
+def test_a_spec_is_the_same_one_by_whatever_path_it_was_named(doctor, noted, tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "link.yaml").symlink_to("strongroom.yaml")
+    noted("creds/app", -60, 3540, spec=tmp_path / "below" / ".." / "strongroom.yaml")
+    noted("creds/web", -60, 3540, spec=tmp_path / "link.yaml")
+    noted("creds/other", -60, 3540, spec="strongroom.yaml")  # a mapping in Python may be called so
+    assert doctor(SPEC)["leases"][1] == "2 leases of this spec in the ledger"
+
+
 def test_what_a_dead_process_left_and_has_ended_is_nobody_s_worry(doctor, noted, tmp_path):
     noted("creds/app", -60, -1)
     paths = leave(tmp_path)

@@ -97,6 +97,12 @@ class LedgerEntry:
         del plain["issuer"]
         return plain
 
+    def is_of(self, spec: str) -> bool:
+        """Return whether it came from the spec at this location, by whatever path either was named."""
+        if self.spec == spec:
+            return True
+        return Path(self.spec).is_absolute() and os.path.realpath(self.spec) == os.path.realpath(spec)
+
     def is_from(self, issuer: str) -> bool:
         """Return whether `issuer` may have issued it: only that server can revoke it."""
         return not self.issuer or not issuer or self.issuer == issuer

@@ -181,7 +181,7 @@ def _leases(plan: Plan) -> Iterator[Check]:
         newest = {
             (one.pipeline, one.tenant, one.key): one
             for one in sorted(file.entries(), key=lambda one: one.expires_at)
-            if one.spec == plan.location()
+            if one.is_of(plan.location())
         }
         for (pipeline, _, key), lease in newest.items():
             subject = f"lease of {show_key(key)} in {pipeline}"

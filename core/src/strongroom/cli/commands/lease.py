@@ -159,7 +159,7 @@ def _revoke_own(registry: SecretProviderRegistry, entry: LedgerEntry) -> bool:
     from strongroom.errors import UnsupportedOperationError
     from strongroom.leases.calls import is_revocable
 
-    if entry.spec != registry.plan.location() or entry.pipeline not in registry.pipelines():
+    if entry.pipeline not in registry.pipelines() or not entry.is_of(registry.plan.location()):
         return False
     if not entry.is_from(_issuer(registry, entry)):
         return False
