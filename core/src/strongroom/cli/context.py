@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors
+from strongroom.cli.standard_streams import output_was_closed
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
@@ -131,6 +132,8 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
         return errors.UNEXPECTED
     except OSError as error:
         _close_stdout()
+        if output_was_closed(error):  # nobody hears it, as of a reader that is gone
+            return errors.UNEXPECTED
         return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
         return errors.print_error(error, as_json=settings.json, debug=settings.debug)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-__all__ = ["closed_at_start", "fill_closed", "read_stdin"]
+__all__ = ["closed_at_start", "fill_closed", "output_was_closed", "read_stdin"]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _MODES = ((_STDIN, os.O_WRONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_RDONLY))
@@ -35,6 +36,12 @@ def fill_closed() -> None:
 def closed_at_start() -> frozenset[int]:
     """Return the numbers of those that were closed."""
     return frozenset(_CLOSED)
+
+
+def output_was_closed(error: OSError) -> bool:
+    """Return whether `error` says only that standard output was closed when the process began."""
+    of_output = error.filename is None or error.filename == "standard output"
+    return _STDOUT in _CLOSED and error.errno == errno.EBADF and of_output
 
 
 def read_stdin() -> bytes:
