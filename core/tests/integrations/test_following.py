@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,9 +15,9 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
-from strongroom import SecretProviderRegistry, generate_key
-from strongroom.errors import BackendUnavailableError
-from strongroom.integrations import psycopg, sqlalchemy
+from strongroom import SecretProviderRegistry, SecretRotation, TenantContext, generate_key
+from strongroom.errors import BackendUnavailableError, RotationError, TenantContextError
+from strongroom.integrations import django, psycopg, sqlalchemy
 from strongroom.integrations.following import Follower
 from strongroom_memory import MemorySecretProvider
 
@@ -202,6 +203,72 @@ def test_it_does_not_go_on_where_it_could_not_begin(registry, backend):
     with pytest.raises(Exception, match="no text `password`"):
         Follower(registry, "app")
     assert registry._watches == ()
+
+
+def with_tenants(*middleware):
+    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}, *middleware]}
+    return SecretProviderRegistry({"version": 1, "pipelines": {"p": pipeline}})
+
+
+def test_the_values_are_those_of_the_tenant_in_which_it_was_made():
+    """Whoever opens a connection: the thread of a pool, or a request of another tenant."""
+    with with_tenants({"type": "tenant"}) as registry:
+        for tenant in ("acme", "beta"):
+            with TenantContext(tenant):
+                registry.set_secret("app", f"of-{tenant}")
+        with TenantContext("acme"):
+            follower = Follower(registry, "app")
+        for asking in (TenantContext("beta"), nullcontext()):
+            follower._forget()  # as a change does
+            with asking:
+                assert follower.values() == {"password": "of-acme"}
+                assert follower.newer({"password": "of-beta"}) == {"password": "of-acme"}
+        with TenantContext("acme"):
+            registry.set_secret("app", "of-acme, too")
+            with pytest.raises(RotationError):
+                SecretRotation(registry, apply=refuse).rotate("app")
+        assert follower.rotates()
+        follower.close()
+
+
+def refuse(*_):
+    raise OSError("no")
+
+
+def test_the_values_without_a_tenant_are_read_without_one():
+    """What was encrypted outside tenants is unreadable within one."""
+    with with_tenants({"type": "encryption", "key": generate_key()}) as registry:
+        registry.set_secret("app", "first")
+        follower = Follower(registry, "app")
+        follower._forget()
+        with TenantContext("acme"):
+            assert follower.values() == {"password": "first"}
+        follower.close()
+
+
+class Database(django.FollowsSecret):
+    """As much of Django's as decides who logs in."""
+
+    alias, settings_dict = "default", {"FOLLOWS": "app"}
+
+    def __init__(self):
+        """Open nothing."""
+
+
+def test_a_database_of_django_belongs_to_no_tenant(monkeypatch):
+    """The first request that needs it decides nothing for those of other tenants."""
+    with with_tenants({"type": "encryption", "key": generate_key()}) as registry:
+        registry.set_secret("app", "first")
+        monkeypatch.setattr(django, "settings", SimpleNamespace(STRONGROOM=registry))
+        for tenant in ("acme", "beta"):
+            with TenantContext(tenant):
+                assert Database()._follower().values() == {"password": "first"}
+    with with_tenants({"type": "tenant"}) as registry:
+        monkeypatch.setattr(django, "settings", SimpleNamespace(STRONGROOM=registry))
+        with TenantContext("acme"):
+            registry.set_secret("app", "of-acme")
+            with pytest.raises(TenantContextError):
+                Database()._follower()
 
 
 def test_a_forked_child_follows_too(tmp_path):

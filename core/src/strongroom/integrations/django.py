@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
@@ -54,6 +55,8 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
     a log-in is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
     most; if it is refused with the values of a lease, the server is asked whether the lease still exists.
 
+    Requests of all tenants share the connections, so the secret is read without a tenant.
+
     Raises:
         ImproperlyConfigured: `STRONGROOM` or `FOLLOWS` is missing.
     """
@@ -71,7 +74,8 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
             from strongroom.integrations.psycopg import follow
 
             registry, key, min_life = self._followed()
-            pool._strongroom = follow(pool, registry, key, min_life=min_life)  # noqa: SLF001  # marks a pool that follows
+            made = Context().run(follow, pool, registry, key, min_life=min_life)
+            pool._strongroom = made  # noqa: SLF001  # marks a pool that follows
         return pool
 
     def close_pool(self) -> None:
@@ -142,7 +146,8 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
         followers = _followers.setdefault(registry, {})
         follower = followers.get((key, min_life))
         if follower is None:
-            made = Follower(registry, key, min_life=min_life)
+            # Without the tenant of this request: those of others will get the same connections.
+            made = Context().run(Follower, registry, key, min_life=min_life)
             follower = followers.setdefault((key, min_life), made)
             if follower is not made:  # another thread was faster
                 made.close()

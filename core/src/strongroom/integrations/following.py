@@ -7,13 +7,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from contextvars import Context
+from typing import Any, Final, TypeVar
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
 from strongroom.parallel import renew_after_fork
+from strongroom.tenancy import TenantContext, current_tenant
 
 __all__ = ["BEFORE", "Follower", "Stamp", "refused"]
+
+T = TypeVar("T")
 
 _MIN_LIFE_SECONDS: Final = 10.0
 _MIN_LIFE_PART: Final = 4
@@ -75,6 +79,8 @@ def _code_of(error: BaseException, codes: frozenset[str | int]) -> bool:
 class Follower(ProcessBound):
     """The live values of one key: a lease, a JSON secret with `username` and `password`, or a password.
 
+    They are those of the tenant in which it is made, no matter who opens a connection: all share the pool.
+
     Args:
         registry: A registry, or one of `strongroom.aio`.
         key: The key.
@@ -101,6 +107,7 @@ class Follower(ProcessBound):
         self._min_life = min_life
         self._changed = changed
         self._clock = clock
+        self._tenant = current_tenant()
         self._ends: list[Callable[[], object]] = []
         self.closed = False
         self._lease: Any = None
@@ -139,7 +146,7 @@ class Follower(ProcessBound):
             return _parameters(self.key, self._lease.values)
         values, changes = self._values, self._changes
         if values is None:
-            values = _values_of(self.key, self.registry.get_secret(self.key))
+            values = _values_of(self.key, self._as_made(lambda: self.registry.get_secret(self.key)))
             if changes == self._changes:
                 self._values = values
         return values
@@ -219,7 +226,7 @@ class Follower(ProcessBound):
         if self._lease is not None:
             self._lease.check()
         else:
-            self.registry.invalidate(self.key)
+            self._as_made(lambda: self.registry.invalidate(self.key))
             self._forget()
         found = self.values()
         return found if found != tried else None
@@ -238,10 +245,20 @@ class Follower(ProcessBound):
         from strongroom.rotation import SecretRotation
 
         try:
-            state: str = SecretRotation(self.registry).status_of(self.key).state
+            rotation = SecretRotation(self.registry)
+            state: str = self._as_made(lambda: rotation.status_of(self.key)).state
         except (StrongroomError, NotImplementedError):
             return False
         return state not in {"current", "rolled_back"}
+
+    def _as_made(self, call: Callable[[], T]) -> T:
+        """Run `call` with the tenant in which this was made, or with none."""
+        if self._tenant == current_tenant():
+            return call()
+        if self._tenant is None:
+            return Context().run(call)
+        with TenantContext(self._tenant):
+            return call()
 
     def _end(self) -> float | None:
         if self._lease is None:
