@@ -48,6 +48,12 @@ def test_a_store_that_is_not_empty_is_left_alone(tmp_path):
     assert "must be empty" in done.stdout + done.stderr
 
 
+def test_a_program_that_cannot_be_started_is_told_once(tmp_path):
+    done = kit(tmp_path / "none")
+    told = [line for line in done.stdout.splitlines() if "there is no such program" in line]
+    assert (done.returncode, len(told)) == (7, 1), done.stdout
+
+
 def test_as_json_an_error_leaves_stdout_to_the_answer(tmp_path):
     full = tmp_path / "full.py"
     full.write_text(
