@@ -125,6 +125,52 @@ def test_credentials_in_a_url_of_postgresql_change_no_name(url):
     assert other != plain
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"url": "HTTPS://Vault.example.com:443/"},
+        {"namespace": "team/"},
+        {"namespace": "/team"},
+        {"mount_point": "kv/"},
+    ],
+    ids=str,
+)
+def test_another_spelling_of_one_address_changes_no_name(changed):
+    given = {"url": "https://vault.example.com", "namespace": "team", "mount_point": "kv"}
+    plain = component_address("provider", "vault", given)
+    assert component_address("provider", "vault", given | changed) == plain
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"url": "http://vault.example.com"},
+        {"url": "https://vault.example.com:4430"},
+        {"url": "https://vault.example.com/Behind"},
+        {"namespace": "team/a"},
+        {"namespace": "Team"},
+    ],
+    ids=str,
+)
+def test_another_address_changes_the_name(changed):
+    given = {"url": "https://vault.example.com/behind", "namespace": "team", "mount_point": "kv"}
+    plain = component_address("provider", "vault", given)
+    assert component_address("provider", "vault", given | changed) != plain
+
+
+def test_another_spelling_of_a_member_changes_no_name():
+    plain = component_address("provider", "etcd", {"endpoints": ["https://a.example.com", "https://b"]})
+    other = component_address("provider", "etcd", {"endpoints": ["HTTPS://A.example.com:443", "https://b"]})
+    assert plain == other
+
+
+def test_an_empty_namespace_is_none():
+    plain = component_address("provider", "vault", {"url": "https://vault.example.com"})
+    assert (
+        component_address("provider", "vault", {"url": "https://vault.example.com", "namespace": ""}) == plain
+    )
+
+
 def test_no_known_component_is_missing_from_the_table():
     assert set(DECIDES) == set(MUST_NOT)
     shipped = {

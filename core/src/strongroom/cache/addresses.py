@@ -16,6 +16,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -76,7 +77,8 @@ _TRANSPARENT: Final = frozenset({"caching", "read-only", "retry", "validation"})
 """Middleware that changes neither keys nor values: with it and without it the same is read."""
 _PARTS: Final = frozenset({"field", "program", "whole"})
 """Options that choose a part of a stored secret, or what opens it: a write of one part changes the whole."""
-_WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
+_WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point", "namespace"})
+_PORTS: Final = {"http": ":80", "https": ":443"}
 _IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
 """The parameters in a URL of PostgreSQL that decide which database is meant."""
 
@@ -303,15 +305,24 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
     for name in sorted(options):
         value = _plain(options[name])
         if name in _WITHOUT_SLASH and isinstance(value, str):
-            value = _place_in_url(value).strip("/")
+            value = _place_in_url(value).strip("/") or None
+        elif name == "endpoints" and isinstance(value, list):
+            value = [_place_in_url(one) for one in value]
         if value not in (None, {}, []):
             canonical.append([name, _hashed(value) if hidden(name) else value])
     return canonical
 
 
 def _place_in_url(url: str) -> str:
-    """Return a URL; one of PostgreSQL without its login and without what says only how to connect."""
+    """Return a URL in one spelling of its host, whose case and usual port decide nothing.
+
+    One of PostgreSQL is without its login and without what says only how to connect.
+    """
     scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme in _PORTS:
+        host = re.match(r"[^/?#]*", rest)[0]  # type: ignore[index]  # it always matches
+        return f"{scheme}://{host.lower().removesuffix(_PORTS[scheme])}{rest[len(host) :]}"
     if not scheme.startswith("postgres"):
         return url
     rest, _, query = rest.partition("?")
