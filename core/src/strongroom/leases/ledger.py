@@ -200,6 +200,14 @@ class LeaseFile:
                 living.pop(record["id"], None)
         return list(living.values())
 
+    def is_sealed(self) -> bool:
+        """Return whether it has whole lines, none of which the ledger's key decrypts."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")[:-1]
+        except OSError:
+            return False
+        return any(lines) and all(self._opened(line) is None for line in lines)
+
     def _opened(self, line: bytes) -> dict[str, Any] | None:
         if not line:
             return None

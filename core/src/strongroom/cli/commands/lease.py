@@ -48,6 +48,7 @@ def list_command(settings: GlobalOptions) -> int:
     Example: strongroom lease list
     """
     leases = [(entry, alive) for _, entry, alive in _entries()]
+    _warn_of_sealed(settings)
     if settings.json:
         output.as_json({"leases": [entry.shown() | {"alive": alive} for entry, alive in leases]})
         return 0
@@ -99,7 +100,7 @@ def sweep_command(settings: GlobalOptions) -> int:
     """Revoke the leases that dead processes left behind in the pipelines of the spec, and name the others.
 
     Leases of another server, such as another profile's, are among the others. Exits with 5 if one could not
-    be revoked: it stays in the ledger.
+    be revoked, or not be read: it stays in the ledger.
 
     Example: strongroom lease sweep
     """
@@ -109,8 +110,9 @@ def sweep_command(settings: GlobalOptions) -> int:
     with settings.registry() as registry:
         for file in LeaseLedger().files():
             with file.taken() as dead:
-                if dead and not _staying(file, registry, swept, settings.warn):
+                if dead and not _staying(file, registry, swept, settings.warn) and not file.is_sealed():
                     file.remove()
+    sealed = _warn_of_sealed(settings)
     if settings.json:
         left = [entry.shown() for entry in swept.left]
         output.as_json({"revoked": swept.revoked, "failed": swept.failed, "left": left})
@@ -124,7 +126,7 @@ def sweep_command(settings: GlobalOptions) -> int:
                 ),
             ]
         )
-    return _UNAVAILABLE if swept.failed else 0
+    return _UNAVAILABLE if swept.failed or sealed else 0
 
 
 def _staying(
@@ -170,6 +172,19 @@ def _revoke_own(registry: SecretProviderRegistry, entry: LedgerEntry) -> bool:
     except UnsupportedOperationError:
         return False
     return True
+
+
+def _warn_of_sealed(settings: GlobalOptions) -> bool:
+    """Warn of files of the ledger that cannot be read, and return whether there are any."""
+    from strongroom.leases import LeaseLedger
+
+    sealed = [file.path for file in LeaseLedger().files() if file.is_sealed()]
+    for path in sealed:
+        settings.warn(
+            f"the leases in {path} cannot be read: they were noted under another ledger.key; put it back, "
+            "or remove the file after they have ended"
+        )
+    return bool(sealed)
 
 
 def _entries() -> Iterator[tuple[LeaseFile, LedgerEntry, bool]]:
