@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 
 import pytest
+from strongroom import generate_key
 from strongroom.cli.context import GlobalOptions, run_guarded
 from strongroom.encryption.keyfiles import KeyFileWarning
 
@@ -28,6 +32,27 @@ def test_a_warning_for_users_is_a_line(capsys, category):
 def test_quiet_leaves_it_out(capsys):
     assert run_guarded(GlobalOptions(quiet=True), lambda: warned(UserWarning)) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", [["list"], ["get", "a"], ["rotate", "--status"]], ids=lambda one: one[0])
+def test_quiet_leaves_out_what_is_logged(tmp_path, command):
+    """As of a second level that does not answer; what is no warning is answered all the same."""
+    key = generate_key()
+    cache = {"type": "file.cache", "path": "strongroom.yaml/cache"}
+    caching = {"type": "caching", "l2": cache, "encryption": {"type": "aes-gcm", "key": key}}
+    provider = {"type": "file", "file_path": "store", "encryption_key": key}
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(
+        json.dumps({"version": 1, "pipelines": {"p": {"provider": provider, "middleware": [caching]}}})
+    )
+    path.chmod(0o600)
+
+    def told(*words):
+        whole = [sys.executable, "-m", "strongroom", "--spec", str(path), *words]
+        return subprocess.run(whole, capture_output=True, text=True, check=True, input="value").stderr
+
+    assert "the second level of the cache" in told("set", "a")
+    assert told("--quiet", *command) == ""
 
 
 @pytest.mark.filterwarnings("always")

@@ -59,6 +59,7 @@ class GlobalOptions:
         """
         from strongroom.registry import SecretProviderRegistry
 
+        self._leave_warnings_out_of_the_log()
         spec: Any = self.spec if self.found is None else self.found  # the public signature has no found ones
         registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
         self.tell_spec(registry.plan.origin, registry.plan.source)
@@ -74,10 +75,19 @@ class GlobalOptions:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""
         from strongroom.spec.locate import find_plan
 
+        self._leave_warnings_out_of_the_log()
         spec = self.spec if self.found is None else self.found
         plan = find_plan(spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
         self.tell_spec(plan.origin, plan.source)
         return plan
+
+    def _leave_warnings_out_of_the_log(self) -> None:
+        """With `--quiet`, show no warnings that are logged; a process without it need not load `logging`."""
+        if self.quiet:
+            import logging
+
+            if logging.lastResort is not None:  # what shows them where nobody has configured a log
+                logging.lastResort.setLevel(logging.ERROR)
 
     def tell_spec(self, origin: str, source: str) -> None:
         """Note which spec is used, if it was found above the current folder."""
