@@ -741,6 +741,24 @@ def test_asyncio_awaits_batches(registry):
     assert asyncio.run(asyncio.wait_for(run(), PATIENCE)) == [("a", "1"), ("a", "2")]
 
 
+def test_asyncio_hears_of_an_end_that_comes_as_the_block_begins(registry, monkeypatch):
+    """Of a registry that another task closes at that moment; the iteration would wait for ever."""
+    begin = registry.watch
+
+    def begin_and_end(*args, **options):
+        watch = begin(*args, **options)
+        registry.close()
+        return watch
+
+    monkeypatch.setattr(registry, "watch", begin_and_end)
+
+    async def run():
+        async with AsyncSecretRegistry(registry).watch("a") as changes:
+            return [batch async for batch in changes]
+
+    assert asyncio.run(asyncio.wait_for(run(), PATIENCE)) == []
+
+
 def test_asyncio_keeps_the_tenant_and_ends_with_the_block():
     """As in threads."""
 

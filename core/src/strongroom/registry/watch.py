@@ -196,8 +196,12 @@ class Watch(ProcessBound):
                 call()
 
     def when_closed(self, call: Callable[[], object]) -> None:
-        """Call `call` when the watch is closed."""
-        self._ended.append(call)
+        """Call `call` when the watch is closed, or at once if it is."""
+        with self._changed:
+            if not self._closed:
+                self._ended.append(call)
+                return
+        call()
 
     def __enter__(self) -> Self:
         return self
