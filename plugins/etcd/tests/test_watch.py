@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+
 import pytest
 from heard_versions import Heard
 from strongroom import SecretProviderRegistry
@@ -46,3 +49,30 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, pre
                 heard.wait_for({name: versions[-1] for name, versions in written.items()})
                 assert proxy.connections > before
     heard.each_once_and_in_order(written, since=first)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not tell when it asks first")
+def test_a_connection_that_a_firewall_forgot_is_given_up_within_a_minute(server, prefix, monkeypatch):
+    """Neither end is told: only the system's own questions show that nobody is there."""
+    found, connect = [], socket.create_connection
+    asked = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+
+    class Looking(socket.socket):
+        def sendall(self, *args):
+            tcp = [self.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in asked]
+            found.append((self.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *tcp))
+            return super().sendall(*args)
+
+    def opened(*args, **options):
+        made = connect(*args, **options)
+        looking = Looking(fileno=made.detach())
+        looking.settimeout(10)
+        return looking
+
+    monkeypatch.setattr(socket, "create_connection", opened)
+    with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=generate_key()) as provider:
+        provider.subscribe_changes(lambda _: None).close()
+    assert found
+    for on, idle, again, most in found:
+        assert on == 1
+        assert idle + again * most <= 60

@@ -15,6 +15,9 @@ __all__ = ["HTTPConnection", "LostError"]
 
 _CHUNK: Final = 65_536
 _MOST: Final = 1 << 30
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence, seconds between questions, and questions. A watch says nothing for hours: a firewall
+would forget its connection, and without these the system would only ask after two hours."""
 
 
 class LostError(Exception):
@@ -36,6 +39,9 @@ class HTTPConnection:
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, number in _KEEPALIVE.items():
+                if hasattr(socket, name):  # each system has its own
+                    opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
             self.socket = opened if tls is None else tls.wrap_socket(opened, server_hostname=host)
         except BaseException:
             opened.close()
