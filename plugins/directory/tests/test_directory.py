@@ -94,6 +94,25 @@ def test_a_kubernetes_mount_is_read_through_its_link(mount):
         provider.get_secret("tls/key")
 
 
+def test_a_volume_that_is_mounted_below_another_one_is_read_too(mount):
+    """The kubelet makes a folder for it beside its link; so may be a single file, by a `subPath`."""
+    mount.update(username="u", tls__key="k")
+    below = Mount(mount.path / "db")
+    below.update(password="p")
+    (mount.path / "license").write_text("single")
+    provider = DirectorySecretProvider(mount.path)
+    everything = {"db/password": "p", "license": "single", "tls/key": "k", "username": "u"}
+    assert provider.list_secrets() == sorted(everything)
+    assert provider.list_secrets("db/") == ["db/password"]
+    assert provider.get_secrets(everything) == everything
+    below.update(password="p2")
+    mount.update(username="u2")
+    assert provider.get_secret("db/password") == "p2"
+    assert provider.list_secrets() == ["db/password", "license", "username"]
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("tls/key")
+
+
 def test_an_update_is_one_change(mount, monkeypatch):
     """A batch that an update meets in its middle is of one state, whatever was read before it."""
     mount.update(a="1", b="1", c="1")
@@ -115,11 +134,11 @@ def test_a_list_in_the_middle_of_an_update(mount, monkeypatch):
     mount.update(a="1", b="1")
     real, turns = DirectorySecretProvider._walk, []
 
-    def walk(self, root, folder, above, way):
+    def walk(self, root, folder, above, way, **options):
         if not turns:
             turns.append(folder)
             mount.update(c="2")
-        return real(self, root, folder, above, way)
+        return real(self, root, folder, above, way, **options)
 
     monkeypatch.setattr(DirectorySecretProvider, "_walk", walk)
     assert DirectorySecretProvider(mount.path).list_secrets() == ["c"]

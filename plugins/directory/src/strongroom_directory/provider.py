@@ -35,7 +35,8 @@ __all__ = ["DirectorySecretProvider"]
 T = TypeVar("T")
 
 _DATA = "..data"
-"""The link in a Kubernetes mount to the folder with the files; an update replaces it."""
+"""The link in a Kubernetes mount to the folder with the files; an update replaces it. Further volumes that
+are mounted below are folders beside it."""
 _SWAPS = 20
 """After so many updates during one call it gives up."""
 _DEEPEST = 600
@@ -256,8 +257,7 @@ class DirectorySecretProvider(BaseProvider):
         return {key: self._text(key, data) for key, data in self._settled(look, nothing).items()}
 
     def _file(self, base: Path, key: str, *, with_data: bool = True) -> _File | None:
-        for names in forms_of(key, self._suffix):
-            path = base.joinpath(*names)
+        for path in self._paths(base, key):
             try:
                 # Without waiting: somebody may have put a pipe there.
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -279,6 +279,14 @@ class DirectorySecretProvider(BaseProvider):
             finally:
                 os.close(descriptor)
         return None
+
+    def _paths(self, base: Path, key: str) -> Iterator[Path]:
+        """Yield where the file of `key` may be."""
+        for names in forms_of(key, self._suffix):
+            yield base.joinpath(*names)
+            root = Path(os.path.realpath(self._root()))
+            if base != root and not (root / names[0]).is_symlink():
+                yield root.joinpath(*names)
 
     def _no_file(self, key: str) -> ValidationError:
         return ValidationError(
@@ -313,10 +321,15 @@ class DirectorySecretProvider(BaseProvider):
 
     def _keys(self, base: Path) -> Iterator[str]:
         root = os.path.realpath(self._root())
-        walk = self._walk(root, base, (), (base,))
-        yield from (key for names in walk if (key := key_of(names, self._suffix)))
+        walks = [self._walk(root, base, (), (base,))]
+        if base != Path(root):
+            walks.append(self._walk(root, Path(root), (), (Path(root),), with_links=False))
+        for walk in walks:
+            yield from (key for names in walk if (key := key_of(names, self._suffix)))
 
-    def _walk(self, root: str, folder: Path, above: Names, way: tuple[Path, ...]) -> Iterator[Names]:
+    def _walk(
+        self, root: str, folder: Path, above: Names, way: tuple[Path, ...], *, with_links: bool = True
+    ) -> Iterator[Names]:
         """Yield the names of files below `folder`.
 
         Args:
@@ -324,6 +337,7 @@ class DirectorySecretProvider(BaseProvider):
             folder: The folder, as it was reached.
             above: Its names.
             way: The folders from which links led here, and this one at the end; all without links.
+            with_links: Whether links in this very folder count: those of Kubernetes lead to `..data`.
         """
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -331,6 +345,8 @@ class DirectorySecretProvider(BaseProvider):
             names = (*above, entry.name)
             further = (*way[:-1], way[-1] / entry.name)
             if entry.is_symlink():
+                if not with_links:
+                    continue
                 target = Path(os.path.realpath(entry.path))
                 if not self._may_follow(root, target, way):
                     continue  # to elsewhere, or in a circle
