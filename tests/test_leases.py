@@ -511,6 +511,49 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         assert [file.alive() for file in LeaseLedger().files()] == [True]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["get", "app"],
+        ["get", "app", "USER"],
+        ["export", "--format", "json"],
+        ["render", "form"],
+        ["copy", "db", "m", "--prefix", "app"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_hands_out_a_lease_says_that_it_ends(servers, tmp_path, words):
+    """What it prints or stores is of no use any more when it has ended."""
+    whole = spec(servers) | {"secrets": {"USER": {"key": "app", "field": "username"}}, "default": "db"}
+    whole["pipelines"]["m"] = {"provider": {"type": "memory"}}
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps(whole))
+    (tmp_path / "form").write_text('{{ secret("app") }}')
+    command = [Path(sys.executable).parent / "strongroom", "--spec", path]
+
+    def told(*more):
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ
+        )
+        return done.stderr
+
+    assert told(*words).count("values of a lease are revoked as this command ends") == 1
+    assert "lease" not in told("--quiet", *words)
+    assert "lease" not in told("list")
+    assert servers.users() == []
+
+
+def test_a_certificate_outlives_the_command_that_printed_it(servers, tmp_path):
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps(spec(servers, **certificates(servers, "printed", "1h"))))
+    done = subprocess.run(
+        [Path(sys.executable).parent / "strongroom", "--spec", path, "get", "web"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "BEGIN CERTIFICATE" in done.stdout
+    assert done.stderr == ""
+
+
 def test_a_process_that_ends_normally_revokes_its_leases(servers):
     """Without a close."""
     code = (

@@ -89,6 +89,14 @@ class GlobalOptions:
             if logging.lastResort is not None:  # what shows them where nobody has configured a log
                 logging.lastResort.setLevel(logging.ERROR)
 
+    def warn_of_leases(self, registry: SecretProviderRegistry) -> None:
+        """Warn that values which a command hands out are revoked as it ends, if they are of a lease."""
+        if registry.holds_leases(revocable=True):
+            self.warn(
+                "values of a lease are revoked as this command ends; `strongroom run` keeps them valid "
+                "for as long as a program runs"
+            )
+
     def tell_spec(self, origin: str, source: str) -> None:
         """Note which spec is used, if it was found above the current folder."""
         if origin == "found" and os.path.isabs(source) and not self.spec_shown:  # noqa: PTH117  # no pathlib here

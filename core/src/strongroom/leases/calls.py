@@ -94,9 +94,13 @@ class LeaseCalls:
         self._check(renewed, name[1])
         return renewed
 
+    def ends(self, lease: Lease) -> bool:
+        """Return whether `revoke` ends `lease` before its time."""
+        return is_revocable(self._provider, lease)
+
     def revoke(self, name: LeaseName, lease: Lease) -> None:
         """End `lease` now if it can be ended. If that fails it stays in the ledger, and is warned of."""
-        if not is_revocable(self._provider, lease):  # an event would report what nobody does
+        if not self.ends(lease):  # an event would report what nobody does
             self.note_end(lease)
             return
         try:

@@ -245,10 +245,13 @@ class SecretProviderRegistry(RoutedPipelines):
 
     # --- leases and watching ---
 
-    def holds_leases(self) -> bool:
-        """Return whether this process holds a lease by this registry at present."""
+    def holds_leases(self, *, revocable: bool = False) -> bool:
+        """Return whether this process holds a lease by this registry at present.
+
+        With `revocable`, whether it holds one that is revoked when the registry is closed.
+        """
         chains = [*self._assembly.chains(), *self._registered.values()]
-        return any(bool(chain.leases.current()) for chain in chains if hasattr(chain, "leases"))
+        return any(bool(one.leases.current(revocable=revocable)) for one in chains if hasattr(one, "leases"))
 
     def lease(self, key: str) -> LiveLease:
         """Return a handle on the live lease of `key`, which is issued if this process has none yet.

@@ -53,6 +53,7 @@ def export(
             values = registry.get_secrets(registry.list_secrets(prefix))
             if not values:
                 settings.warn(f"no key begins with {prefix!r}" if prefix else "nothing is stored")
+        settings.warn_of_leases(registry)
     if prefix is not None and form not in {"json", "yaml"}:  # in these the names are keys
         values = variables(values)
         refuse_undeclared(values)

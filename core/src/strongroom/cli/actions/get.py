@@ -27,6 +27,7 @@ def one(
     if result is None:
         with settings.registry() as registry:
             result = _from_registry(settings, registry, key, version, as_key=as_key)
+            settings.warn_of_leases(registry)
     key, value, pipeline = result
     if field is not None:
         from strongroom.declarations.json_fields import member_of
@@ -101,6 +102,8 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
                 results[text] = _from_registry(settings, registry, text, None, as_key=as_key)
             except SecretNotFoundError as error:
                 missing.append(error)
+        if not missing:
+            settings.warn_of_leases(registry)
     if len(missing) == 1:
         raise missing[0]
     if missing:

@@ -34,6 +34,7 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
     text = _source(template)
     with settings.registry() as registry:
         rendered = render(text, template, registry)
+        settings.warn_of_leases(registry)
     if target is None or target in _STDOUT:
         output.raw(rendered.encode())
     else:

@@ -64,6 +64,7 @@ def copy_command(
         if delete_source and not dry_run and values:
             _refuse_shared(origin, destination, next(iter(values)))
             removed = _delete(values, origin, destination)
+        settings.warn_of_leases(registry)
     for key, reason in removed.kept.items():
         settings.warn(f"{show_key(key)} is not deleted from {source}: {reason}")
     report(settings, plan, dry_run=dry_run, removed=removed if delete_source else None, source=source)
