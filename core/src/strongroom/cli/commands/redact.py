@@ -11,6 +11,7 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.masked import masked_texts
 from strongroom.cli.child.relay import Relay
+from strongroom.cli.declared.leased import without_leases
 from strongroom.cli.declared.selection import select_secrets
 from strongroom.declarations.resolve import resolve_all
 from strongroom.masking import Masker
@@ -39,7 +40,8 @@ def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) 
     Example: make deploy 2>&1 | strongroom redact
     """
     with settings.registry() as registry:
-        resolutions = resolve_all(registry, select_secrets(registry.plan, group=group))
+        chosen = without_leases(registry, select_secrets(registry.plan, group=group))
+        resolutions = resolve_all(registry, chosen)
     for one in resolutions.values():
         if one.unreadable is not None:
             raise one.unreadable

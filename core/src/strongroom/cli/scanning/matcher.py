@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
+from strongroom.cli.declared.leased import is_leased, without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError, ValidationError
 from strongroom.masking import Masker
@@ -41,19 +42,20 @@ class Match:
 
 
 def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
-    """Return a masker of all values that the registry lists, or the spec declares.
+    """Return a masker of all values that the registry lists, or the spec declares, but those of leases.
 
     The label of each value is the name of its secret.
 
     Raises:
         StrongroomError: A backend refuses, or cannot be reached, so that a value might be missed.
     """
-    declared = registry.plan.secrets
-    known = {plan.key for plan in declared.values() if plan.field is None}
+    plans = registry.plan.secrets
+    known = {plan.key for plan in plans.values() if plan.field is None}
+    declared = without_leases(registry, plans)
     stored = {
         key: SecretPlan(key, key, position=Position("stored"), allow_placeholder=True)
         for key in _listed(registry, warn)
-        if key not in known
+        if key not in known and not is_leased(registry, key)
     }
     masker, left_out = Masker(), []
     # Two calls, because a key may have the same name as a declared secret with another key.
