@@ -214,6 +214,36 @@ def test_blanks_may_be_more_and_in_place_of_tabs(value, shown):
     assert Masker([value]).mask(b"x  %b  y" % shown) == b"x  ********  y"
 
 
+SHORT = [
+    ("a(b)c@d$e", "a%28b%29c@d$e"),  # as Go's PathEscape
+    ("a$b^c@d!e", "a$b%5Ec%40d%21e"),  # as Go's userinfo
+    ("abcd\u00fc\u0439efgh", "abcd%FC%u0439efgh"),  # as JavaScript's escape
+    ("???>>>aaa>>>", "Pz8%2FPj4%2BYWFhPj4%2B"),
+    ("???>>>aaa>>>", "Pz8%2fPj4%2bYWFhPj4%2b"),
+    ("???aaaaaa???", "Pz8\\/YWFhYWFhPz8\\/"),
+    ("abcdefgh", "MFRGGZDFMZTWQ==="),
+    ("abcdefgh", "mfrggzdfmztwq"),
+    ("abcdefgh", "6162 6364 6566 6768"),
+    ("Zk/Jx9qL", "5A6B 2F4A 7839 714C"),
+    ("abcdefgh", "a\nb\nc\nd\ne\nf\ng\nh"),
+    ("abcdefgh", "a b c d e f g h"),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), SHORT)
+def test_a_short_value_is_masked_as_whole_as_a_long_one(value, shown):
+    for size in (1000,) if shown[1] in " \n" else (1000, 5, 1):  # apart, it may be anything for long
+        stream = Masker([value]).stream()
+        text = f"said {shown} end\n".encode()
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        masked = b"".join(map(stream.feed, pieces)) + stream.finish()
+        assert masked.replace(b"=", b"") == b"said ******** end\n"
+
+
+def test_a_letter_in_the_history_of_zsh_is_masked():
+    assert Masker(["abcd\u00dfefgh"]).mask(b": 1:0;x abcd\xc3\x83\xbfefgh\n") == b": 1:0;x ********\n"
+
+
 ORDINARY = (
     b"a b c d e f g h i j k l m n o p q r s t u v w x y z\n",
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVWXYZ234567\n",

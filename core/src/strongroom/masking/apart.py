@@ -130,13 +130,13 @@ def _matched_character(data: bytes, at: int, behind: int, raw: bytes, place: int
     """Return how many bytes of `raw` are at `at`, before the separator at `behind`, and where they end."""
     size = width(raw, place)
     char = raw[place : place + size]
-    if behind < 0:  # the last one
-        stop = shown(data, at, char)
-        return (0, at) if stop is None else (size, stop)
-    piece = data[at:behind]
-    if shown(piece, 0, char) == len(piece):
-        return size, behind
-    byte = char[:1]
-    if piece in {byte, b"\\%03o" % byte[0], b"\\x%02x" % byte[0]}:
-        return 1, behind  # a program that knows bytes alone
-    return 0, at
+    if behind >= 0:
+        piece = data[at:behind]
+        if shown(piece, 0, char) == len(piece):
+            return size, behind
+        byte = char[:1]
+        if piece in {byte, b"\\%03o" % byte[0], b"\\x%02x" % byte[0]}:
+            return 1, behind  # a program that knows bytes alone
+    # The last one: the next separator belongs to what follows the value, if there is one at all.
+    stop = shown(data, at, char)
+    return (0, at) if stop is None else (size, stop)

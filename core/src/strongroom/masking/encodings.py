@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import MIN_CHARACTERS
 
-__all__ = ["forms", "json_texts", "members"]
+__all__ = ["base32_forms", "forms", "in_base64_alphabets", "json_texts", "members"]
 
-# What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's, Java's.
-_URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "*")
+# What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's three, Java's.
+_URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "$&+:=@", "$&+,;=", "*")
 _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _WRAPPED_AT = (64, 76)  # base64's usual line lengths: PEM, and MIME with the `base64` program
@@ -22,6 +22,7 @@ _HEX_ESCAPE = compiled_later("%[0-9A-F]{2}")
 _NEVER_ESCAPED = compiled_later("[A-Za-z0-9_.-]+")
 _SHELL_SPECIAL = compiled_later(r"([^A-Za-z0-9_@%+=:,./\n-])")
 _SHELL_IN_DOUBLE_QUOTES = compiled_later(r'([$`"\\])')
+_BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _MAX_LEAVES = 1000
 _LONGEST = 128
 _UTF8_CONTINUATION = 0x80
@@ -115,8 +116,10 @@ def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
     raw = text.encode(errors="surrogatepass")
     yield "plain", raw
     yield from (("base64", form) for form in _base64_forms(raw))
-    yield "hex", raw.hex().encode()
-    yield "hex", raw.hex().upper().encode()
+    yield from (("base32", form) for form in base32_forms(raw))
+    for digits in (raw.hex(), raw.hex(" ", -2)):
+        yield "hex", digits.encode()
+        yield "hex", digits.upper().encode()
     if _NEVER_ESCAPED.fullmatch(text):
         return
     # A terminal turns each line feed into CR LF.
@@ -138,13 +141,30 @@ def _base64_forms(raw: bytes) -> Iterator[bytes]:
         whole = binascii.b2a_base64(bytes(offset) + raw, newline=False).rstrip(b"=")[undecided:]
         sure = whole if (offset + len(raw)) % 3 == 0 else whole[:-1]
         for form in (sure, whole):
-            yield form
-            yield form.translate(_TO_URL_ALPHABET)
+            yield from in_base64_alphabets(form)
     whole = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
     for width in _WRAPPED_AT:
         if len(whole) > width:
             pieces = [whole[start : start + width] for start in range(0, len(whole), width)]
             yield from (piece for piece in pieces if len(piece) >= _ENOUGH)
+
+
+def in_base64_alphabets(form: bytes) -> Iterator[bytes]:
+    """Yield `form`, which is base64, in both alphabets, and with its `+` and `/` escaped."""
+    yield form
+    yield form.translate(_TO_URL_ALPHABET)
+    yield form.replace(b"/", b"\\/")
+    yield form.replace(b"+", b"%2B").replace(b"/", b"%2F")
+    yield form.replace(b"+", b"%2b").replace(b"/", b"%2f")
+
+
+def base32_forms(raw: bytes) -> Iterator[bytes]:
+    """Yield `raw` in base32, in both cases, without the `=` behind it."""
+    number = int.from_bytes(raw) << (-8 * len(raw) % 5)
+    digits = range(8 * len(raw) // -5 * -5 - 5, -1, -5)
+    whole = bytes(_BASE32[number >> low & 31] for low in digits)
+    yield whole
+    yield whole.lower()
 
 
 def _url_forms(text: str) -> Iterator[str]:

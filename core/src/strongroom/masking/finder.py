@@ -229,7 +229,7 @@ class Finder:
                 wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
         if not one.word:
             wanted += ((raw[start:stop], _Window(one, start)) for start, stop in runs)
-            wanted += ((pattern, _Apart(one, spread)) for pattern, spread in spreads(raw))
+        wanted += ((pattern, _Apart(one, spread)) for pattern, spread in spreads(raw))
         self._words = self._words or one.word
         self._raws.append(raw)
         self._added += wanted

@@ -54,6 +54,7 @@ _HIGH = 0x80
 _UTF8_CONTINUATION = 0x80
 _BACKSLASH = ord("\\")
 _WIDEST = 4
+_IN_ZSH_HISTORY = {byte: b"\x83%c" % (byte ^ 32) for byte in range(0x83, 0xA3)}
 _LEAST_SHOWN = 0xA0  # `cat -v` shows bytes below as control characters
 _LETTERS_AND_DIGITS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
@@ -89,6 +90,8 @@ def _percent(char: str) -> Iterator[bytes]:
     yield slashes + b"".join(_TWICE + rb"(?i:%02x)" % byte for byte in _bytes_of(char))
     if len(char.encode("utf-16-be", errors="surrogatepass")) == 2:  # noqa: PLR2004
         yield rb"%%u(?i:%04x)" % ord(char)
+    if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004  # as `escape` of JavaScript, and forms in Latin-1
+        yield _TWICE + rb"(?i:%02x)" % ord(char)
     if char == " ":
         yield rb"\+"
 
@@ -197,6 +200,7 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
         for byte in data
     )
     yield re.escape(data.decode("cp1252", errors="ignore").encode())
+    yield re.escape(b"".join(_IN_ZSH_HISTORY.get(byte, b"%c" % byte) for byte in data))
     for name in ("latin-1", "cp437", "koi8-r"):
         yield re.escape(char.encode(name, errors="ignore"))
     yield re.escape(unicodedata.normalize("NFD", char).encode(errors="surrogatepass"))

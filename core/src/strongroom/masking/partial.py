@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
+from strongroom.masking.encodings import base32_forms, in_base64_alphabets
 from strongroom.masking.limits import ENOUGH
 from strongroom.masking.origins import substituted
 
@@ -27,7 +28,6 @@ __all__ = [
 
 _ENCODED_BYTES = 15
 _HEAD = 3
-_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _LONGEST_ENCODED = 128
 _LEAST_ENCODED, _LEAST_DIGITS = 3, 4
 _ESCAPE_SIGNS = b"\\%&=\x1b^$'\"+"
@@ -168,14 +168,15 @@ def begun_broken_at_end(data: bytes, known: Beginnings) -> tuple[int, int]:
 
 
 def encoded_beginnings(raw: bytes) -> Iterator[bytes]:
-    """Yield how `raw` begins in base64, at each alignment, and in hex."""
+    """Yield how `raw` begins in base64, at each alignment, in base32, and in hex."""
     start = raw[:_ENCODED_BYTES]
     for offset, undecided in ((0, 0), (1, 2), (2, 3)):
         form = b2a_base64(bytes(offset) + start, newline=False)[undecided:_ENCODED_BYTES]
-        yield form
-        yield form.translate(_TO_URL_ALPHABET)
-    yield start.hex().encode()
-    yield start.hex().upper().encode()
+        yield from in_base64_alphabets(form)
+    yield from base32_forms(start)
+    for digits in (start.hex(), start.hex(" ", -2)):
+        yield digits.encode()
+        yield digits.upper().encode()
 
 
 def encoded_at_end(tail: bytes, known: Beginnings) -> Iterator[tuple[int, int]]:
