@@ -225,19 +225,45 @@ SHORT = [
     ("abcdefgh", "mfrggzdfmztwq"),
     ("abcdefgh", "6162 6364 6566 6768"),
     ("Zk/Jx9qL", "5A6B 2F4A 7839 714C"),
+    ("Kq7Wv9", "\\x4B\\x71\\x37\\x57\\x76\\x39"),
+    ("hunter2!", "hunt\ner2!"),
+    ("c:R:W}s#A", "c%253AR%253AW%257Ds%2523A"),
+    ("c:R:W}s#A", "c&#58;R&#58;W&#125;s&#35;A"),
+    ("c:R:W}s#A", "c\\072R\\072W\\175s\\043A"),
+    ("Kq\u00e9b\u00fcXzQ", "\\K\\q\\\u00e9\\b\\\u00fc\\X\\z\\Q"),
+]
+
+SHORT_AT_ONCE = [  # in small pieces, it may be anything for long
+    ("hunter2!", base64.b64encode(base64.b64encode(b"hunter2!")).decode().removesuffix("c9PQ==")),
+    ("hunter2", base64.b64encode(base64.b64encode(b"hunter2")).decode()),
+    ("Kq7Wv9", "75, 113, 55, 87, 118, 57"),
+    ("Kq7Wv9", "4b-71-37-57-76-39"),
     ("abcdefgh", "a\nb\nc\nd\ne\nf\ng\nh"),
     ("abcdefgh", "a b c d e f g h"),
+    ("c:R:W}s#A", "c : R : W } s # A"),
 ]
+
+
+@pytest.mark.parametrize(("value", "shown"), SHORT_AT_ONCE)
+def test_a_short_value_is_masked_in_rare_forms_too(value, shown):
+    masked = Masker([value]).mask_text(f"said {shown} end\n")
+    assert masked.replace("=", "") == "said ******** end\n"
 
 
 @pytest.mark.parametrize(("value", "shown"), SHORT)
 def test_a_short_value_is_masked_as_whole_as_a_long_one(value, shown):
-    for size in (1000,) if shown[1] in " \n" else (1000, 5, 1):  # apart, it may be anything for long
+    for size in (1000, 5, 1):
         stream = Masker([value]).stream()
         text = f"said {shown} end\n".encode()
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
         masked = b"".join(map(stream.feed, pieces)) + stream.finish()
-        assert masked.replace(b"=", b"") == b"said ******** end\n"
+        assert masked.translate(None, b"=\\") == b"said ******** end\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("value", ["\u043f\u0430\u0440\u043e\u043b\u044c", RUSSIAN])
+def test_utf16_of_letters_that_are_not_latin_is_masked(value, encoding):
+    assert Masker([value]).mask(b"said %b end\n" % value.encode(encoding)) == b"said ******** end\n"
 
 
 def test_a_letter_in_the_history_of_zsh_is_masked():

@@ -8,7 +8,15 @@ from itertools import pairwise
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import ENOUGH
 
-__all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "is_generated", "letters"]
+__all__ = [
+    "NEITHER_LETTER_NOR_DIGIT",
+    "WINDOW",
+    "anchors",
+    "has_window",
+    "is_generated",
+    "letters",
+    "written_anchors",
+]
 
 WINDOW = 6
 """The length of a run that is looked for, in letters and digits."""
@@ -19,6 +27,12 @@ _FEW_WINDOWS = 6  # so few may all be broken by line ends
 _LEAST_DIFFERENT = 3
 _LEAST_BESIDE = 4
 _MOST_BESIDE = 2
+_MOST_SIGNS = 3
+_WRITTEN = (
+    *(b"%c", b"\\%c", b"%%%02X", b"%%%02x", b"%%25%02X", b"%%2525%02X", b"&#%d;", b"&#x%X;", b"&#x%x;"),
+    *(b"\\%03o", b"\\x%02X", b"\\x%02x", b"\\u%04X", b"\\u%04x", b"\\u{%x}"),
+)
+"""The ways to write a sign that nearly all encoders take."""
 _ISLAND = compiled_later(rb"[A-Za-z0-9]+")
 _LONG_ISLAND = compiled_later(rb"[A-Za-z0-9]{%d,}" % WINDOW)
 _HIGH = compiled_later(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
@@ -72,6 +86,24 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
                 yield start, start + WINDOW
     if len(raw) < _DENSE:
         yield from (match.span() for match in _HIGH.finditer(raw))
+
+
+def written_anchors(raw: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield what is looked for of a value without two letters or digits in a row, and where it begins there.
+
+    These are two letters or digits with a sign between, in each way in which that is mostly written.
+    """
+    signs = [
+        at
+        for at in range(1, len(raw) - 1)
+        if raw[at] not in _ALNUM
+        and raw[at : at + 1].isascii()
+        and raw[at - 1] in _ALNUM
+        and raw[at + 1] in _ALNUM
+    ]
+    for at in signs[:_MOST_SIGNS] if max(map(len, _ISLAND.findall(raw)), default=0) == 1 else ():
+        for written in _WRITTEN:
+            yield raw[at - 1 : at] + written % raw[at] + raw[at + 1 : at + 2], at - 1
 
 
 def _beside(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

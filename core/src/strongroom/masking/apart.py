@@ -26,6 +26,7 @@ _LONGEST_ROW = 16
 _CELL = 4
 _FOLLOWED = 6  # characters in cells, so that a table of zeros is not followed from each
 _MOST_DUMPED = 4096
+_SIGNS = b"!#$%&()*+-./:;<=>?@[]^_`{|}~"  # what lists of characters show as it is
 _SHOWN = 3
 """So many characters, with a separator behind each, are looked for."""
 _DROPPED = b" \t\r\n"
@@ -46,6 +47,8 @@ def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
         return
     offset = _next_run(raw, 0)
     if offset < 0:
+        offset = _next_run(raw, 0, _SIGNS)
+    if offset < 0:
         return
     for separator in (*SEPARATORS, OF_CELLS):
         yield _pattern(raw, offset, separator), Spread(offset, separator)
@@ -54,11 +57,14 @@ def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
         yield _pattern(raw, other, OF_CELLS), Spread(other, OF_CELLS)
 
 
-def _next_run(raw: bytes, begin: int) -> int:
-    """Return where from `begin` on as many letters and digits are in a row as are looked for, or -1."""
+def _next_run(raw: bytes, begin: int, besides: bytes = b"") -> int:
+    """Return where from `begin` on as many letters and digits are in a row as are looked for, or -1.
+
+    Signs that are in `besides` count too.
+    """
     for offset in range(begin, len(raw) - _SHOWN):
         chars = raw[offset : offset + _SHOWN]
-        if chars.isalnum() and chars.isascii():
+        if all(byte in besides or bytes([byte]).isalnum() for byte in chars):
             return offset
     return -1
 

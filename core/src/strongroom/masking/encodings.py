@@ -23,6 +23,7 @@ _NEVER_ESCAPED = compiled_later("[A-Za-z0-9_.-]+")
 _SHELL_SPECIAL = compiled_later(r"([^A-Za-z0-9_@%+=:,./\n-])")
 _SHELL_IN_DOUBLE_QUOTES = compiled_later(r'([$`"\\])')
 _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_FEWEST_LISTED, _LEAST_LISTED = 6, 8  # longer lists of numbers or characters are read as such
 _MAX_LEAVES = 1000
 _LONGEST = 128
 _UTF8_CONTINUATION = 0x80
@@ -116,12 +117,18 @@ def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
     raw = text.encode(errors="surrogatepass")
     yield "plain", raw
     yield from (("base64", form) for form in _base64_forms(raw))
+    once = binascii.b2a_base64(raw, newline=False)
+    yield from (("base64", form) for form in _base64_forms(once))
     yield from (("base32", form) for form in base32_forms(raw))
+    if _FEWEST_LISTED <= len(raw) < _LEAST_LISTED and not raw.isdigit():  # 1 2 3 4 is an ordinary list
+        yield from (("apart", form) for form in _listed(raw))
     for digits in (raw.hex(), raw.hex(" ", -2)):
         yield "hex", digits.encode()
         yield "hex", digits.upper().encode()
     if _NEVER_ESCAPED.fullmatch(text):
         return
+    if not text.isascii():
+        yield from (("UTF-16", text.encode(one, "surrogatepass")) for one in ("utf-16-le", "utf-16-be"))
     # A terminal turns each line feed into CR LF.
     yield "plain", raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     for kind, escaped in (
@@ -147,6 +154,20 @@ def _base64_forms(raw: bytes) -> Iterator[bytes]:
         if len(whole) > width:
             pieces = [whole[start : start + width] for start in range(0, len(whole), width)]
             yield from (piece for piece in pieces if len(piece) >= _ENOUGH)
+
+
+def _listed(raw: bytes) -> Iterator[bytes]:
+    """Yield the bytes of a value that has too few to be found as a list."""
+    for separator in (b" ", b", ", b",", b"\n"):
+        yield separator.join(b"%d" % byte for byte in raw)
+        yield separator.join(bytes([byte]) for byte in raw)
+        yield separator.join(b"0x%02x" % byte for byte in raw)
+    for separator in (b"', '", b'", "', b'","'):
+        yield separator.join(bytes([byte]) for byte in raw)
+    for before, separator in (b"", b" "), (b"", b":"), (b"", b"-"), (b"%", b"%"), (b"\\x", b"\\x"):
+        digits = before + separator.join(b"%02x" % byte for byte in raw)
+        yield digits
+        yield digits.upper().replace(b"X", b"x")
 
 
 def in_base64_alphabets(form: bytes) -> Iterator[bytes]:

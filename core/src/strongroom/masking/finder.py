@@ -22,6 +22,7 @@ from strongroom.masking.anchors import (
     has_window,
     is_generated,
     letters,
+    written_anchors,
 )
 from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apart, followed_in_cells, spreads
 from strongroom.masking.compiled_later import compiled_later
@@ -98,9 +99,13 @@ class _Form(NamedTuple):
 class _Window(NamedTuple):
     value: _Value
     offset: int
+    written: bool = False
+    """Whether only the first byte of what is found is certainly the value's, as it is."""
 
     def find(self, data: bytes, start: int, stop: int) -> Occurrence | None:
-        value, offset = self
+        value, offset, written = self
+        if written:
+            stop = start + 1
         begin = start - offset
         if begin >= 0 and data.startswith(value.raw, begin):
             return Occurrence(begin, escape_end(data, begin + len(value.raw)), value.label, "plain")
@@ -229,6 +234,7 @@ class Finder:
                 wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
         if not one.word:
             wanted += ((raw[start:stop], _Window(one, start)) for start, stop in runs)
+            wanted += ((pattern, _Window(one, at, written=True)) for pattern, at in written_anchors(raw))
         wanted += ((pattern, _Apart(one, spread)) for pattern, spread in spreads(raw))
         self._words = self._words or one.word
         self._raws.append(raw)
@@ -372,7 +378,7 @@ _by_position = itemgetter(0, 1)
 
 def _extent(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
     """Return where the value whose `window` is at `start` begins and ends; None if too little is there."""
-    value, offset = window
+    value, offset, _ = window
     raw = value.raw
     right, last = extend_right(data, stop, raw, offset + stop - start)
     if value.count < ENOUGH and last < len(raw) and letters(raw[last:]):

@@ -208,7 +208,7 @@ _TERMINAL = compiled_later(
 _ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
 _LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
-_EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
+_EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\][\x80-\xbf]{0,3}\\){5,}\\*[^\n\\][\x80-\xbf]{0,3}")
 _LIST_OF_CHARACTERS = compiled_later(
     rb"', ?['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"], ?['\"]){4,}"
 )
