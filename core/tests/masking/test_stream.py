@@ -338,6 +338,36 @@ def test_a_member_with_a_password_in_it_is_secret_whatever_it_is_called():
     assert set(parts(value)) == {"postgres://app:correct-horse@db.internal/x", "correct-horse"}
 
 
+@pytest.mark.parametrize(
+    ("value", "password"),
+    [
+        ("host=db user=app password=correct-horse dbname=x", "correct-horse"),
+        ("password='it is\\\\ 9' host=db", "it is\\\\ 9"),
+        ("Server=db;User Id=sa;Password=correct-horse;Encrypt=true", "correct-horse"),
+        ('{"dsn": "host=db password=correct-horse"}', "correct-horse"),
+        ("Driver={ODBC};UID=sa;PWD={a;b c9}", "a;b c9"),
+        ("jdbc:postgresql://db/x?user=app&password=p%40ss-w0rd", "p@ss-w0rd"),
+        (
+            "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=Zk3J+x9q/Lw==;EndpointSuffix=y",
+            "Zk3J+x9q/Lw==",
+        ),
+        ("Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=Zk3J+x9q/Lw=", "Zk3J+x9q/Lw="),
+    ],
+)
+def test_the_password_in_a_connection_string_is_a_part(value, password):
+    assert password in parts(value)
+    found = [part for part in parts(value) if "sa" in part.split("=") or "user" in part]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["password=", "pwd=abc", "no-password=here-at-all-x", "x" * 100, "password", "a=b&c=d", "password==="],
+)
+def test_text_without_a_password_has_no_parts(value):
+    assert [part for part in parts(value) if part != "=="] == []
+
+
 def test_texts_in_json_are_found_for_themselves():
     value = json.dumps({"user": "karl", "more": [{"key": "geheim"}, 1, None], "n": {"deep": "tief"}})
     assert sorted(json_texts(value)) == ["geheim", "karl", "tief"]

@@ -1,4 +1,4 @@
-"""What of a value is a secret by itself: its lines, a URL's password, the texts in a JSON object."""
+"""What of a value is a secret by itself: its lines, the password in a URL or a DSN, the texts in JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ __all__ = ["HARMLESS", "expanded", "lines", "parts"]
 _BOUNDARY = compiled_later("-----(BEGIN|END) [A-Z0-9 ]+-----")
 _SETTING = compiled_later(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
 _PASSWORD = compiled_later(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
+# Of a connection string: of PostgreSQL's library, ADO.NET, ODBC, JDBC, or an account of Azure.
+_ASSIGNED = compiled_later(
+    r"(?i)(?:\A|[\s;?&])(?:password|passwd|pwd|accountkey|sharedaccesskey|sharedaccesssignature)\s{0,8}=\s{0,8}"
+    r"(?:'((?:[^'\\]|\\.)+)'|\"([^\"]+)\"|\{([^}]+)\}|([^\s;&'\"{][^\s;&\"]*))"
+)
 _SURE = 8
 HARMLESS = (
     "type", "auth_uri", "token_uri", "redirect_uris", "auth_provider_x509_cert_url", "client_x509_cert_url",
@@ -62,14 +67,16 @@ def parts(value: str) -> Iterator[str]:
         if name.lower() not in _HARMLESS or _PASSWORD.search(text):
             yield text
     for match in _PASSWORD.finditer(value[:4096]):
-        yield from _userinfo(match[2])
+        user, colon, password = match[2].partition(":")
+        yield from _unquoted(password if colon else user)
+    if "=" in value:
+        for match in _ASSIGNED.finditer(value[:4096]):
+            yield from _unquoted(match[1] or match[2] or match[3] or match[4])
 
 
-def _userinfo(text: str) -> Iterator[str]:
+def _unquoted(secret: str) -> Iterator[str]:
     from urllib.parse import unquote, unquote_plus
 
-    user, colon, password = text.partition(":")
-    secret = password if colon else user
     for one in dict.fromkeys((secret, unquote(secret), unquote_plus(secret))):
         if len(one) >= MIN_CHARACTERS:
             yield one
