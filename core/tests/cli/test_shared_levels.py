@@ -119,3 +119,18 @@ def test_a_level_that_cannot_be_told_is_named_and_the_write_is_done(folder, monk
     (warning,) = [one.getMessage() for one in caplog.records if "not be cleared" in one.getMessage()]
     assert "cache of cached could not be cleared" in warning
     assert "CACHE_KEY" in warning
+
+
+def test_a_write_elsewhere_does_not_ask_a_shared_level_that_cannot_have_it(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    server = '{type: redis, url: "redis://127.0.0.1:1/0"}'  # nobody listens there
+    apart = CACHE.replace("{type: file.cache, path: cache.db}", server)
+    other = "{type: file, file_path: other.enc, key_file: app.key}"
+    Path("strongroom.yaml").write_text(
+        f"version: 1\ndefault: plain\npipelines:\n  plain: {{provider: {STORE}}}\n"
+        f"  cached: {{provider: {other}, middleware: [{apart}]}}\n"
+    )
+    assert run_app(["--quiet", "set", "a/db", "written"]) == 0
+    assert caplog.messages == []
+    assert run_app(["--quiet", "--pipeline", "cached", "set", "a/db", "written"]) == 0
+    assert any("127.0.0.1:1" in message for message in caplog.messages)

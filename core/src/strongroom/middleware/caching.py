@@ -241,7 +241,8 @@ class CachingMiddleware(WriteObserver):
 
     def drop(self, source: Source) -> None:
         """Forget what was read from `source`, of every tenant: here at once, and in the second level."""
-        if self._places and source.place not in self._places:
+        # Until something is read, what is read is not known; a shared level may have it from other processes.
+        if source.place not in (self._places or places_of(self.inner)):
             return
         self._forget_source(source)
         if self._shared is not None:
