@@ -250,6 +250,13 @@ def test_without_a_reason_nothing_is_done_and_that_is_recorded(make_trail):
         trail.registry.get_secret("a")
 
 
+def test_a_batch_of_no_keys_needs_no_reason(make_trail):
+    trail = make_trail(require_reason=True)
+    assert trail.registry.pipeline("app").get_secrets([]) == {}
+    trail.registry.pipeline("app").set_secrets({})
+    assert not trail.path.exists()
+
+
 def test_intents_stand_ahead_of_writes(make_trail):
     trail = make_trail(intents=True)
     trail.registry.set_secret("a", "1")

@@ -99,15 +99,17 @@ class AuditLoggingHook(ProcessBound, BatchHook):
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Refuse an operation without a reason, and make sure that a write can be recorded."""
+        if not events:  # a batch of no keys does nothing
+            return
         if self._require_reason and self._pid != os.getpid():
             self._look_up()
         if self._require_reason and not (current_reason() or self._own_reason):
             raise PermissionDeniedError(
                 "a reason is required here",
-                key=events[0].key if events else None,
+                key=events[0].key,
                 hint="give --reason TEXT, set STRONGROOM_REASON, or use `with strongroom.audit.because(…)`",
             )
-        if not self._log_writes or not events or events[0].operation in READS:
+        if not self._log_writes or events[0].operation in READS:
             return
         if self._intents:
             self._record(events)
