@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from strongroom import Lease, SecretProviderRegistry
+from strongroom import AESGCMEncryption, Lease, SecretProviderRegistry
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.audit import AuditLoggingHook, verify_audit_log
 from strongroom.cache import HierarchicalSecretCache, SecretCache
@@ -25,6 +25,7 @@ from strongroom.leases import LeasingProvider
 from strongroom.masking.finder import Finder
 from strongroom.masking.stream import Masker
 from strongroom.middleware import CachingMiddleware
+from strongroom.parallel import BackgroundPool
 from strongroom.testing.conformance.forks import Children
 from strongroom_exec import ExecSecretProvider
 from strongroom_file import FileSecretProvider
@@ -391,6 +392,53 @@ def test_a_signal_handler_reads_through_a_cache():
     with CachingMiddleware(inner, ttl_seconds=0.0001) as provider:
         ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
     assert (set(ran), failed) == ({"1"}, [])
+
+
+CACHES = {
+    "one level": lambda inner: CachingMiddleware(inner, ttl_seconds=0.0001),
+    "two levels": lambda inner: CachingMiddleware(
+        inner,
+        ttl_seconds=0.0001,
+        l2=MemoryCacheStore(),
+        encryption=AESGCMEncryption(b"k" * 32),
+        l2_timeout_seconds=60,
+    ),
+}
+INTERRUPTED = {
+    "read": lambda provider: provider.get_secret("a"),
+    "batch": lambda provider: provider.get_secrets(["a", "b"]),
+    "write": lambda provider: provider.set_secret("a", "1"),
+    "list": lambda provider: provider.list_secrets(),
+    "versions": lambda provider: provider.list_versions("a"),
+    "invalidation": lambda provider: provider.invalidate("a"),
+}
+
+
+@pytest.mark.parametrize("kind", CACHES)
+@pytest.mark.parametrize("call", INTERRUPTED)
+def test_a_signal_handler_reads_whatever_it_interrupts_of_a_cache(kind, call):
+    """It asks the backend itself where another thread's fetch would wait for a lock of the one it interrupts."""
+    with CACHES[kind](MemorySecretProvider(secrets={"a": "1", "b": "2"})) as provider:
+        INTERRUPTED[call](provider)
+        ran, failed = interrupted(
+            lambda: INTERRUPTED[call](provider),
+            lambda: (provider.get_secret("a"), provider.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}),
+        )
+    assert set(ran) == {("1", True)}
+    assert all("signal handler" in message for message in failed)
+
+
+def test_a_signal_handler_starts_a_call_in_the_middle_of_a_start():
+    pool = BackgroundPool()
+    done = []
+
+    def late():
+        ended = threading.Event()
+        pool.start(ended.set)
+        return ended.wait(300)
+
+    ran, failed = interrupted(lambda: pool.start(lambda: done.append(1)), late)
+    assert (set(ran), failed) == ({True}, [])
 
 
 PROGRAM = """

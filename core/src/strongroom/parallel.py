@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
@@ -83,8 +83,9 @@ class SingleEntryLock:
         return self._holder != 0
 
     def is_mine(self) -> bool:
-        """Return whether this thread is at work under it."""
-        return self._holder == threading.get_ident()
+        """Return whether this thread has it, from the moment on in which no other thread can take it."""
+        # Not `_holder`: a handler may interrupt `__enter__` before that is set.
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001  # as `Condition` asks
 
     def _refuse(self) -> NoReturn:
         self._lock.release()
@@ -198,14 +199,22 @@ class BackgroundPool:
 
     The threads are daemons, so that a call which never returns does not keep the process from ending. Idle
     threads end by themselves. A call must not raise. A forked child has a pool without threads, and without
-    its parent's queued calls.
+    its parent's queued calls. A signal handler that interrupts `start`, of whatever pool, makes its own call
+    itself: a thread might wait for a lock that is free only after the handler.
     """
+
+    _starting: ClassVar[set[int]] = set()
+    """The threads that are in `start` of any pool."""
 
     def __init__(self, most: int = 32, name: str = "strongroom-crew") -> None:
         self._most = most
         self._name = name
         self._begin_again()
-        renew_after_fork(self, BackgroundPool._begin_again)
+        renew_after_fork(self, BackgroundPool._after_fork)
+
+    def _after_fork(self) -> None:
+        self._starting.clear()  # a new thread may have the number of one that is gone
+        self._begin_again()
 
     def _begin_again(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
@@ -216,6 +225,17 @@ class BackgroundPool:
 
     def start(self, call: Callable[[], object]) -> None:
         """Run `call` as soon as a thread is free, and wait for nothing."""
+        me = threading.get_ident()
+        if me in self._starting:
+            call()
+            return
+        self._starting.add(me)
+        try:
+            self._queue(call)
+        finally:
+            self._starting.discard(me)
+
+    def _queue(self, call: Callable[[], object]) -> None:
         with self._ready:
             self._calls.append(call)
             if self._idle >= len(self._calls):

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 from strongroom._frozen import replaced
@@ -161,17 +162,20 @@ class HierarchicalSecretCache(ProcessBound):
         """Forget `key` of the active tenant: here at once, and in every process that the store informs."""
         tenant = current_tenant()
         self._l1.forget(tenant, key)
-        self._level.drop_keys([key])
+        with self.working():
+            self._level.drop_keys([key])
         self._l1.forget(tenant, key)  # a read in between may have found it in the store
 
     def drop(self, source: str) -> None:
         """Drop from the store what was read from `source`, by any tenant and through any pipeline."""
-        self._level.drop_source(source)
+        with self.working():
+            self._level.drop_source(source)
 
     def drop_all(self) -> None:
         """Forget everything of every tenant, in the store as well: what other caches read there, too."""
         self._l1.forget_all()
-        self._level.drop_all()
+        with self.working():
+            self._level.drop_all()
         self._l1.forget_all()  # see `invalidate`
 
     def forget_everywhere(self, key: str) -> None:
@@ -196,7 +200,9 @@ class HierarchicalSecretCache(ProcessBound):
         The store does not know which keys its names are of: it forgets all of the tenant's.
         """
         self._l1.invalidate_prefix(prefix)
-        if self._level.drop_tenant():
+        with self.working():
+            dropped = self._level.drop_tenant()
+        if dropped:
             self._l1.invalidate_prefix(prefix)  # see `invalidate`
 
     def clear(self) -> None:
@@ -219,6 +225,10 @@ class HierarchicalSecretCache(ProcessBound):
         """Use the store as reads and writes do, and return what it fails with; None if it works."""
         return self._store.fault(reads_only=self._offline)
 
+    def working(self) -> AbstractContextManager[None]:
+        """Return `SecretCache.working` of the level in this process."""
+        return self._l1.working()
+
     def close(self) -> None:
         """Stop listening, and close the store; values in this process are forgotten."""
         with self._lock:
@@ -238,6 +248,8 @@ class HierarchicalSecretCache(ProcessBound):
     # --- one read, past the first level ---
 
     def _through(self, key: str, load: Callable[[str], FetchResult]) -> FetchResult:
+        if self._l1.is_interrupted() and not self._offline:
+            return load(key)
         self._listen()
         return self._named(key, load) if self._level.is_named() else self._unnamed(key, load)
 
@@ -277,6 +289,8 @@ class HierarchicalSecretCache(ProcessBound):
     def _through_many(
         self, keys: list[str], load: Callable[[list[str]], Mapping[str, FetchResult]]
     ) -> Mapping[str, FetchResult]:
+        if self._l1.is_interrupted() and not self._offline:
+            return load(keys)
         # Without locks: a batch would have to hold as many as it has keys.
         self._listen()
         tenant = current_tenant()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -241,6 +243,19 @@ class SecretCache(ProcessBound):
         with self._lock:
             return (tenant, key) in self._flights or self._entries.find(tenant, key) is not None
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Note that this thread launches fetches, or calls the backend or a store itself, in the block."""
+        me = threading.get_ident()
+        if me in self._at_work:
+            yield
+            return
+        self._at_work.add(me)
+        try:
+            yield
+        finally:
+            self._at_work.discard(me)
+
     def close(self) -> None:
         """Forget everything."""
         self.forget_all()
@@ -273,7 +288,7 @@ class SecretCache(ProcessBound):
         Raises:
             SecretNotFoundError: One of them is not there for another reason than `absent`.
         """
-        if self._lock.is_mine():  # as in `_read_slow`
+        if self.is_interrupted():
             return {key: checked(one).value for key, one in load(keys).items()}
         values, missing = self.peek_many(keys)
         if observation.get() is not None and len(missing) < len(keys):
@@ -324,9 +339,10 @@ class SecretCache(ProcessBound):
 
     def _ask_together(self, missing: list[str], load: LoadMany, values: dict[str, str]) -> list[str]:
         """Add the values of `missing` to `values`; return the keys that are still not known."""
-        mine, waited = self._flights_of(missing, values)
-        if mine:
-            self._pool.start(partial(copy_context().run, self._fetch_together, mine, load))
+        with self.working():
+            mine, waited = self._flights_of(missing, values)
+            if mine:
+                self._pool.start(partial(copy_context().run, self._fetch_together, mine, load))
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
@@ -349,6 +365,7 @@ class SecretCache(ProcessBound):
 
     def _begin_again(self) -> None:
         self._lock = SingleEntryLock("the cache")
+        self._at_work: set[int] = set()
         self._flights: dict[tuple[str | None, str], Flight] = {}
         self._outage = Backoff()
 
@@ -360,20 +377,28 @@ class SecretCache(ProcessBound):
             self._entries.expire_by(self._clock() + _INHERITED_SECONDS)
         self._begin_again()
 
+    def is_interrupted(self) -> bool:
+        """Return whether the caller is a signal handler that interrupts this very cache.
+
+        It has to ask the backend itself. A fetch by another thread would wait for a lock of this one, or may
+        not have been launched yet.
+        """
+        return self._lock.is_mine() or threading.get_ident() in self._at_work
+
     def _read_slow(self, key: str, load: Load) -> str:
         if not isinstance(key, str):
             check_key(key)  # raises
-        if self._lock.is_mine():
-            # A signal handler that interrupts this very cache: a fetch would wait for the lock.
+        if self.is_interrupted():
             return checked(load(key)).value
         tenant, current_turn = current_tenant(), turn.get()
         flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
         while True:
             if flight is None:
-                with self._lock:
-                    flight, answer, mine = self._plan_read(tenant, key)
-                if mine is not None:
-                    self._pool.start(partial(copy_context().run, self._run_fetch, mine, load))
+                with self.working():
+                    with self._lock:
+                        flight, answer, mine = self._plan_read(tenant, key)
+                    if mine is not None:
+                        self._pool.start(partial(copy_context().run, self._run_fetch, mine, load))
                 if isinstance(answer, SecretNotFoundError):
                     raise answer
                 if answer is not None:

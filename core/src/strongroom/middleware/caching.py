@@ -162,14 +162,15 @@ class CachingMiddleware(WriteObserver):
         """
         self._online()
         try:
-            yield
+            with self.cache.working():
+                yield
         finally:
             for key in keys:
                 self._forget(key)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        self._online()
-        return self.inner.list_secrets(prefix)
+        with self._asking():
+            return self.inner.list_secrets(prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         if self._passes_through:
@@ -177,23 +178,23 @@ class CachingMiddleware(WriteObserver):
         return self.cache.read_many(distinct(keys), self._load_many)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        self._online()
-        metadata = self.inner.describe_secret(key)
+        with self._asking():
+            metadata = self.inner.describe_secret(key)
         if self.cache.saw_version(key, metadata.version):
             self._forget(key)
         return metadata
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        self._online()
-        described = self.inner.describe_secrets(keys)
+        with self._asking():
+            described = self.inner.describe_secrets(keys)
         for key, metadata in described.items():
             if self.cache.saw_version(key, metadata.version):
                 self._forget(key)
         return described
 
     def list_versions(self, key: str) -> list[SecretVersion]:
-        self._online()
-        versions = self.inner.list_versions(key)
+        with self._asking():
+            versions = self.inner.list_versions(key)
         for version in versions:
             if version.state == "current" and self.cache.saw_version(key, version.version):
                 self._forget(key)
@@ -216,17 +217,17 @@ class CachingMiddleware(WriteObserver):
         return self.inner.subscribe_changes(changed)
 
     def get_secret_version(self, key: str, version: str) -> str:
-        self._online()
-        return self.inner.get_secret_version(key, version)
+        with self._asking():
+            return self.inner.get_secret_version(key, version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        self._online()
-        return self.inner.stage_secret(key, value)
+        with self._asking():
+            return self.inner.stage_secret(key, value)
 
     def discard_version(self, key: str, version: str) -> None:
-        self._online()
         try:
-            self.inner.discard_version(key, version)
+            with self._asking():
+                self.inner.discard_version(key, version)
         except ConflictError:
             self._forget(key)
             raise
@@ -339,6 +340,13 @@ class CachingMiddleware(WriteObserver):
                     self._renamed = {source: whose for source, whose in held.items() if whose}
                     self._most_renamed = 2 * len(self._renamed) + _FEW
         return sources
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Let this thread ask the backend in the block; it cannot while `offline`."""
+        self._online()
+        with self.cache.working():
+            yield
 
     def _online(self) -> None:
         if self._offline:
