@@ -179,6 +179,17 @@ def test_types_that_name_and_value_agree_on(name, value, expected):
     assert guess_type(name, value) == expected
 
 
+def test_what_is_composed_may_have_any_character(init, tmp_path, warm_strongroom):
+    """Also those that YAML has no place for, or reads as the end of a line."""
+    odd = "a\x7fb\x85c\u2028d\ufeffe\U0001f511f\xa0g\t"
+    (tmp_path / "x.env").write_text(f'ODD="${{USER}} {odd}"\nUSER=app-of-mine\n')
+    init("--from", "x.env")
+    command = [warm_strongroom, "export", "--format", "json"]
+    home = {"HOME": str(tmp_path / "home")}
+    given = warm_command.run(command, cwd=tmp_path, env=home, check=True).stdout
+    assert json.loads(given)["ODD"] == f"app-of-mine {odd}"
+
+
 def test_what_is_made_of_other_names_is_composed(init, tmp_path, warm_strongroom):
     """What `run` and `export` give is what a reader of the file that fills names in would give."""
     file = tmp_path / "x.env"

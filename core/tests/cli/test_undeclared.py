@@ -83,7 +83,10 @@ def test_who_asks_for_it_by_name_is_shown_the_line(strongroom):
     assert "is stored" not in strongroom("run", "--only", "NONE", "--", "true", expected=2).stderr
 
 
-@pytest.mark.parametrize("key", ["a/b", "1st", "on", "a b", "a: b", "日本", "path", "#x", "-", "a{b}", "'"])
+@pytest.mark.parametrize(
+    "key",
+    ["a/b", "1st", "on", "a b", "a: b", "日本", "path", "#x", "-", "a{b}", "'", "\U0001f511", "a\u200bb"],
+)
 def test_the_line_declares_the_key(key):
     line = lines_to_add([key], {"A_B"}).split("`")[1]
     ((name, told),) = read_document(line.encode()).root.data().items()

@@ -5,10 +5,27 @@ from __future__ import annotations
 import pytest
 from strongroom.errors import ConfigurationError
 from strongroom.spec.document import read_document
-from strongroom.spec.editing import with_declaration
+from strongroom.spec.editing import quoted, with_declaration
 
 HEAD = "# a spec\nversion: 1   # the first\npipelines:\n  app: {provider: {type: memory}}\n"
 TAIL = "profiles:  # below\n  test: {}\n"
+
+
+def test_any_text_is_read_back_from_its_quotes():
+    characters = [
+        *range(0x300),
+        *range(0x2000, 0x2070),
+        0xFEFF,
+        0xFFFD,
+        0xFFFE,
+        0xFFFF,
+        0x1F511,
+        0xE0001,
+        0x10FFFF,
+    ]
+    texts = [f"a{chr(point)}b" for point in characters]
+    listed = "".join(f"- {quoted(text)}\n" for text in texts)
+    assert read_document(f"k:\n{listed}".encode()).root.data() == {"k": texts}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Adding a declaration to the text of a spec, whose comments and order stay as they are."""
+"""Writing to the text of a spec: a text in quotes, and one more declaration, beside which all stays."""
 
 from __future__ import annotations
 
 import codecs
+import json
 from typing import Any
 
 import yaml
@@ -10,9 +11,20 @@ import yaml
 from strongroom.errors import ConfigurationError
 from strongroom.spec.document import read_document
 
-__all__ = ["with_declaration"]
+__all__ = ["quoted", "with_declaration"]
 
 _INDENT = 2
+
+
+def quoted(text: str) -> str:
+    """Return `text` in double quotes, as YAML reads it back exactly.
+
+    That is JSON's way, save for what YAML has no place for, or takes for a line end, and for JSON's pairs.
+    """
+    return "".join(
+        one if one.isprintable() else f"\\u{ord(one):04x}" if one <= "\uffff" else f"\\U{ord(one):08x}"
+        for one in json.dumps(text, ensure_ascii=False)
+    )
 
 
 def with_declaration(data: bytes, name: str, key: str) -> bytes:

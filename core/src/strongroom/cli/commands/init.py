@@ -182,7 +182,7 @@ def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: M
 
 def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
     """Return a declaration for each name, with the type that both name and value suggest."""
-    import json
+    from strongroom.spec.editing import quoted
 
     lines = []
     for name, value in values.items():
@@ -191,7 +191,7 @@ def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
         rules += ", mask: false" if is_setting(name, value) else ""
         where = f"key: {name}"
         if name in composed:
-            where = f"compose: {json.dumps(composed[name], ensure_ascii=False)}"
+            where = f"compose: {quoted(composed[name])}"
         lines.append(f"  {name}: {{{where}{rules}}}\n")
     return "".join(lines)
 

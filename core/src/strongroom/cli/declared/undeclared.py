@@ -63,7 +63,6 @@ def lines_to_add(keys: Sequence[str], secrets: Collection[str], *, example: bool
         secrets: Names that are declared already.
         example: Whether there are more of the same kind.
     """
-    import json
     import re
 
     from strongroom.cli.formats.export import variables
@@ -73,6 +72,11 @@ def lines_to_add(keys: Sequence[str], secrets: Collection[str], *, example: bool
         (name,) = variables({key: ""})
         name += "_2" if name in secrets or is_dangerous(name) else ""
         plain = re.fullmatch(r"[A-Za-z_][\w./-]*", key, re.ASCII) and key.lower() not in _YAML_WORDS
-        quoted = key if plain else json.dumps(key)
-        lines.append(f"`{name}: {{key: {quoted}}}`")
+        if plain:
+            shown = key
+        else:
+            from strongroom.spec.editing import quoted  # it loads the YAML library
+
+            shown = quoted(key)
+        lines.append(f"`{name}: {{key: {shown}}}`")
     return f"add {'lines such as ' if example else ''}{' and '.join(lines)} under `secrets:`"
