@@ -537,6 +537,17 @@ def test_doctor_tells_what_is_wrong_and_what_to_do(strongroom):
     assert any("chmod 600" in (one["hint"] or "") for one in found["findings"])
 
 
+def test_a_graph_shows_a_prefix_whatever_signs_it_has(strongroom):
+    with Path("strongroom.yaml").open("a") as file:
+        file.write('routes: [{prefix: "a\\"]<b>&#;\\ufffe/", pipeline: app}]\n')
+    (line,) = [line for line in strongroom("graph").stdout.splitlines() if "r0_0" in line]
+    assert line == '  r0_0(["a#34;#93;#60;b#62;#38;#35;#59;#65534;/…"]) --> p0'
+    from xml.etree import ElementTree as ET
+
+    texts = ET.fromstring(strongroom("graph", "--format", "svg").stdout).itertext()
+    assert any(text.startswith('a"]<b>&#;\ufffd/…') for text in texts)
+
+
 def test_graph_keygen_completion_schema_and_plugins(strongroom):
     assert 'p0["app"] --> p0_0["file"]' in strongroom("graph").stdout
     from xml.etree import ElementTree as ET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from strongroom.spec.plan import PipelinePlan, Plan
 
 _ROW, _BOX, _GAP, _TOP = 70, 150, 40, 20
+_NOT_IN_LABELS = re.compile(r"[^\w \-./:,…]")
+_NOT_IN_XML = re.compile("[\ufffe\uffff]")
 
 
 @command("graph")
@@ -52,7 +55,8 @@ def _mermaid(plan: Plan) -> Iterator[str]:
         steps = [f'p{index}_{at}["{step}"]' for at, step in enumerate(_steps(pipeline))]
         yield f'  p{index}["{name}"] --> {" --> ".join(steps)}'
         for at, entry in enumerate(_entries(plan, name)):
-            yield f'  r{index}_{at}(["{entry}"]) --> p{index}'
+            label = _NOT_IN_LABELS.sub(lambda sign: f"#{ord(sign[0])};", entry)  # as Mermaid has its entities
+            yield f'  r{index}_{at}(["{label}"]) --> p{index}'
         if pipeline.fallback is not None:
             for order, member in enumerate(pipeline.fallback.pipelines, 1):
                 yield f"  p{index}_{len(_steps(pipeline)) - 1} -. {order} .-> p{numbers[member]}"
@@ -72,7 +76,8 @@ def _svg(plan: Plan) -> Iterator[str]:
             x = _GAP + column * (_BOX + _GAP)
             fill = "#eef" if column == 1 else "#fff"
             yield f'<rect x="{x}" y="{y}" width="{_BOX}" height="36" rx="6" fill="{fill}" stroke="#446"/>'
-            yield f'<text x="{x + _BOX // 2}" y="{y + 23}">{escape(text)}</text>'
+            shown = escape(_NOT_IN_XML.sub("\ufffd", text))
+            yield f'<text x="{x + _BOX // 2}" y="{y + 23}">{shown}</text>'
             if column:
                 yield f'<path d="M{x - _GAP} {y + 18}H{x - 4}" stroke="#446" fill="none"/>'
     yield "</svg>"
