@@ -198,6 +198,8 @@ def test_yaml_keeps_each_scalar_as_it_is_written(read):
         ("a: ~\n", "a is null"),
         ("a:\n", "a is null"),
         ("a: hunter2\nb: x\na: hunter2\n", ":3:1: a is there twice"),
+        ("a: {b: hunter2}\na: {c: x}\n", ":2:1: a is there twice"),
+        ("x:\n  a: {b: hunter2}\n  a: y\n", ":3:3: x/a is there twice"),
         ("a: {b: hunter2}\na/b: x\n", "a/b is there twice"),
         ("a: [hunter2]\n", "a is a list"),
         ("- hunter2\n", "names and values"),

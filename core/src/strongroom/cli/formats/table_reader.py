@@ -248,12 +248,17 @@ def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
 def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
     names.enter()
+    own: set[str] = set()
     for key, node in _merged(path, mapping, depth):
         where = f":{key.start_mark.line + 1}:{key.start_mark.column + 1}"
         if key.id != "scalar" or key.tag not in _PLAIN_TAGS:
             names.refuse("expected a name", where)
             continue
         name = before + key.value
+        if key.value in own:
+            names.refuse(f"{name} is there twice", where)
+            continue
+        own.add(key.value)
         if node.tag not in _PLAIN_TAGS:
             names.refuse(
                 f"{name} has the tag {node.tag.replace(_TEXT, '!!')}, which is not read",
