@@ -353,9 +353,9 @@ def test_many_values_quoted_for_a_shell_take_time_in_proportion():
 
 
 def test_what_docker_takes_as_it_is_comes_in_as_it_is(read, refused):
-    text = '# of the day\n\n  A=#frag\r\nB=x #y \nC="quoted"\nD=a=b\nE=\nF=$HOME\nPATH=/bin\n'
+    text = '# of the day\n\n  A=#frag\r\nB=x #y \nC="quoted"\nD=a=b\nE=\nF=$HOME\nPATH=/bin\nxpack.h-2=on\n'
     assert read("file.env", text, "docker") == {
-        "A": "#frag", "B": "x #y ", "C": '"quoted"', "D": "a=b", "E": "", "F": "$HOME",
+        "A": "#frag", "B": "x #y ", "C": '"quoted"', "D": "a=b", "E": "", "F": "$HOME", "xpack.h-2": "on",
     }  # fmt: skip
     assert len(read.warned) == 1
     assert "PATH is left out" in read.warned[0]

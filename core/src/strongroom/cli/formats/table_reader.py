@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "read_dotenv", "read_table"]
 
 FORMATS: Final = ("env", "json", "yaml", "docker", "keepass")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME_FOR_DOCKER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # containers have `discovery.type`, too
 _BY_ENDING: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _MAX_BYTES: Final = 64 << 20
 _MAX_VALUES: Final = 100_000
@@ -202,7 +202,7 @@ def _docker(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]
         if not line or line.startswith("#"):
             continue
         name, is_given, value = line.partition("=")
-        if not _VARIABLE.fullmatch(name):
+        if not _NAME_FOR_DOCKER.fullmatch(name):
             # Nor is it shown, which may be a line of a key.
             names.refuse("the text before = is not a valid name of a variable", where)
         elif not is_given:
