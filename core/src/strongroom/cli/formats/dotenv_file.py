@@ -52,13 +52,14 @@ class _Value(NamedTuple):
     """A value, where it ends in the file, and whether `sh` might read it otherwise.
 
     `has_bare`: it has a `$NAME` without braces. `has_pair`: it has two backslashes in single quotes, which
-    are read as one.
+    are read as one. `kept`: the names of each `${NAME}` in single quotes, which python-dotenv would fill in.
     """
 
     parts: tuple[str, ...]
     end: int
     has_bare: bool
     has_pair: bool = False
+    kept: frozenset[str] = frozenset()
 
 
 def read_assignments(
@@ -92,6 +93,7 @@ def read_assignments(
     lines: dict[str, list[int]] = {}
     bare: dict[str, int] = {}
     pairs: dict[str, int] = {}
+    kept: dict[str, frozenset[str]] = {}
     problems: list[tuple[int, str]] = []
     for line, name, value, problem in _bindings(text):
         if problem is None and variables and not _VARIABLE.fullmatch(name):
@@ -102,6 +104,7 @@ def read_assignments(
             continue
         lines.setdefault(name, []).append(line)
         assignments[name] = Assignment(line, value.parts)
+        kept[name] = value.kept
         for marked, is_so in ((bare, value.has_bare), (pairs, value.has_pair)):
             marked.pop(name, None)
             if is_so:
@@ -110,7 +113,8 @@ def read_assignments(
     problems += [_as_problem([assignments[name].line for name in one.names], one.what) for one in sealed]
     if problems:
         raise _refused(path, sorted(problems), hint=advice(sealed, path, "env") or None)
-    _warn(path, assignments, lines, (bare, pairs), warn)
+    filled = {name: assignments[name].line for name, names in kept.items() if names & assignments.keys()}
+    _warn(path, assignments, lines, (bare, pairs, filled), warn)
     if left_out is not None:
         assignments = _without(path, assignments, left_out, warn)
     return _settled(path, assignments, warn)
@@ -197,7 +201,9 @@ def _value(said: str, value: str, end: int) -> _Value:
     rest = said[before.end() :] if before is not None else ""
     if rest.startswith("'"):
         single = _SINGLE.match(rest)
-        return _Value((value,), end, has_bare=False, has_pair=single is not None and "\\\\" in single[1])
+        kept = frozenset(match[2] for match in _IN_TEXT.finditer(value) if match[2])
+        has_pair = single is not None and "\\\\" in single[1]
+        return _Value((value,), end, has_bare=False, has_pair=has_pair, kept=kept)
     double = _DOUBLE.match(rest)
     if double is not None:
         return _of_double(double[1], _IN_DOUBLE, end)
@@ -356,14 +362,14 @@ def _warn(
     path: Path,
     assignments: Mapping[str, Assignment],
     lines: Mapping[str, list[int]],
-    marked: tuple[Mapping[str, int], Mapping[str, int]],
+    marked: tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]],
     warn: Callable[[str], object],
 ) -> None:
     for name, numbers in lines.items():
         if len(numbers) > 1:
             listed = ", ".join(map(str, numbers))
             warn(f"{path}: {name} occurs {len(numbers)} times (lines {listed}): the last one counts")
-    bare, pairs = (
+    bare, pairs, filled = (
         ", ".join(f"{name} (line {line})" for name, line in one.items() if name in assignments)
         for one in marked
     )
@@ -372,6 +378,8 @@ def _warn(
     if pairs:
         readers = "are read as one, as by python-dotenv; sh keeps both"
         warn(f"{path}: two backslashes in single quotes in {pairs} {readers}")
+    if filled:
+        warn(f"{path}: a ${{…}} in single quotes in {filled} is text, as for sh; python-dotenv fills it in")
 
 
 def _as_problem(lines: Sequence[int], what: str) -> tuple[int, str]:
