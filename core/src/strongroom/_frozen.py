@@ -7,33 +7,96 @@ made then.
 
 from __future__ import annotations
 
-from collections import namedtuple
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, dataclass_transform
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
 __all__ = ["NamedTuple", "frozen", "member", "replaced"]
 
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
+    from collections import _tuplegetter
+
+    class _Signature:
+        """What `inspect` and `help` say of the arguments, made when they ask."""
+
+        def __get__(self, instance: object, owner: type[_Row]) -> Any:
+            from inspect import Parameter, Signature
+
+            defaults, kind = owner._field_defaults, Parameter.POSITIONAL_OR_KEYWORD
+            return Signature(
+                [Parameter(one, kind, default=defaults.get(one, Parameter.empty)) for one in owner._fields]
+            )
+
+    class _Row(tuple):
+        """What all named tuples have: what `collections.namedtuple` gives each by itself, and compiles."""
+
+        __slots__ = _fields = ()
+        _field_defaults: ClassVar = {}
+        __signature__ = _Signature()
+
+        def __new__(cls, *values: Any, **named: Any) -> Any:
+            missing = len(cls._fields) - len(values)
+            if named or missing:
+                values = _completed(cls, values, named, missing)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _make(cls, values: Iterable[Any]) -> Any:
+            return cls(*values)
+
+        def _replace(self, **changes: Any) -> Any:
+            made = tuple.__new__(type(self), map(changes.pop, self._fields, self))
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no {', '.join(changes)}")
+            return made
+
+        def _asdict(self) -> dict[str, Any]:
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self) -> str:
+            members = ", ".join([f"{name}={value!r}" for name, value in self._asdict().items()])
+            return f"{type(self).__name__}({members})"
+
+        def __getnewargs__(self) -> tuple[Any, ...]:
+            return tuple(self)
+
+    def _completed(
+        cls: type[_Row], values: tuple[Any, ...], named: dict[str, Any], missing: int
+    ) -> tuple[Any, ...]:
+        """Return `values` and, for the `missing` other fields, what `named` or the defaults have."""
+        defaults = cls._field_defaults
+        if not named and 0 < missing <= len(defaults):
+            return values + (*defaults.values(),)[-missing:]
+        rest = cls._fields[len(values) :]
+        absent = [one for one in rest if one not in named and one not in defaults]
+        more = [named.pop(one, defaults.get(one)) for one in rest]
+        if absent or named or missing < 0:
+            raise TypeError(
+                f"{cls.__name__} takes {', '.join(cls._fields)}; missing: {absent}, unknown: {[*named]}"
+            )
+        return (*values, *more)
 
     class _NamedTuple(type):
         def __new__(cls, name: str, _: tuple[type, ...], namespace: dict[str, Any]) -> type:
-            hints = namespace.get("__annotations__", {})
-            defaults = [namespace[one] for one in hints if one in namespace]
-            tuple_class = namedtuple(name, hints, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024  # which is the slow one
-            tuple_class.__annotations__ = hints
-            for attribute, value in namespace.items():
-                if attribute not in {"__module__", "__annotations__", "__qualname__", *hints}:
-                    setattr(tuple_class, attribute, value)
-            return tuple_class
+            fields = (*namespace.get("__annotations__", ()),)
+            defaults = {one: namespace[one] for one in fields if one in namespace}
+            getters = {one: _tuplegetter(at, None) for at, one in enumerate(fields)}
+            attributes = {
+                "__slots__": (),
+                "__match_args__": fields,
+                "_fields": fields,
+                "_field_defaults": defaults,
+            }
+            return type(name, (_Row,), namespace | getters | attributes)
 
     class _Entry:
         def __mro_entries__(self, _: tuple[type, ...]) -> tuple[type, ...]:
             return (type.__new__(_NamedTuple, "NamedTuple", (), {}),)
 
     NamedTuple = _Entry()
-    """The one of `typing` calls the compiler, whose first call takes as long as ten imports."""
+    """That of `typing` compiles a text for each class, which takes as long as importing two modules."""
 
 T = TypeVar("T")
 _MISSING: Any = object()
@@ -50,6 +113,14 @@ class _Member:
         converter: Callable[[Any], Any] | None = None,
     ) -> None:
         self.default, self.factory, self.shown, self.converter = default, factory, shown, converter
+
+    @property
+    def is_needed(self) -> bool:
+        return self.default is _MISSING and self.factory is None
+
+    def missing(self) -> Any:
+        """Return what an object has if its maker gives nothing."""
+        return self.default if self.factory is None else self.factory()
 
 
 def member(
@@ -84,8 +155,9 @@ def frozen(cls: type[T]) -> type[T]:
     }
     rebuilt: Any = type(cls.__name__, cls.__bases__, namespace)
     rebuilt.__qualname__ = cls.__qualname__
-    for name, source in (("__init__", _init_source), ("__eq__", _eq_source), ("__hash__", _hash_source)):
-        setattr(rebuilt, name, _CompiledAtUse(rebuilt, name, members, source))
+    rebuilt.__init__ = _CompiledLater(rebuilt, "__init__", members, _init_source)
+    rebuilt.__eq__ = _CompiledAtUse(rebuilt, "__eq__", members, _eq_source)
+    rebuilt.__hash__ = _CompiledAtUse(rebuilt, "__hash__", members, _hash_source)
     return rebuilt  # type: ignore[no-any-return]  # `cls` again, with slots
 
 
@@ -109,6 +181,34 @@ class _CompiledAtUse:
         function.__module__ = self._owner.__module__
         setattr(self._owner, self._name, function)
         return function if instance is None else function.__get__(instance, owner)
+
+
+class _CompiledLater(_CompiledAtUse):
+    """Stands for `__init__` until the class has a few objects: most classes of a plan never have more."""
+
+    _left = 8
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None or self._left <= 0:
+            return super().__get__(instance, owner)
+        self._left -= 1
+        return partial(self._fill, instance)
+
+    def _fill(self, instance: object, *values: Any, **named: Any) -> None:
+        arguments = dict(zip(self._members, values, strict=False)) | named
+        missing = {name: one for name, one in self._members.items() if name not in arguments}
+        known = len(arguments) + len(missing) == len(self._members)
+        if (
+            not known
+            or len(arguments) < len(values) + len(named)
+            or any(one.is_needed for one in missing.values())
+        ):
+            super().__get__(instance, type(instance))(*values, **named)  # it says what is wrong
+        for name, declared in self._members.items():
+            value = arguments[name] if name in arguments else declared.missing()
+            object.__setattr__(
+                instance, name, value if declared.converter is None else declared.converter(value)
+            )
 
 
 def replaced(thing: T, **changes: Any) -> T:

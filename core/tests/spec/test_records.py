@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from strongroom import SecretProviderRegistry
-from strongroom._frozen import frozen, member
+from strongroom._frozen import NamedTuple, frozen, member
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.plugins import finder
 from strongroom.plugins.factories import load_factory, takes_text_paths
@@ -605,7 +605,7 @@ def test_frozen_classes_are_dataclasses_to_others():
         _Sample()
 
 
-def test_a_frozen_class_compiles_no_method_before_it_is_used_and_each_only_once():
+def test_a_frozen_class_compiles_no_method_before_it_is_used_much_and_each_only_once():
     import inspect
 
     @frozen
@@ -618,8 +618,10 @@ def test_a_frozen_class_compiles_no_method_before_it_is_used_and_each_only_once(
     def compiled():
         return {name for name in ("__init__", "__eq__", "__hash__") if inspect.isfunction(vars(Late)[name])}
 
-    assert compiled() == set()
     one = Heir("n")
+    assert [one.name, Late(name="m").name] == ["n", "m"]
+    assert compiled() == set()
+    assert [Heir("n").name for _ in range(20)] == ["n"] * 20
     assert compiled() == {"__init__"}  # where it was found, not in the class that was asked
     assert "__init__" not in vars(Heir)
     kept = vars(Late)["__init__"]
@@ -628,6 +630,114 @@ def test_a_frozen_class_compiles_no_method_before_it_is_used_and_each_only_once(
     assert compiled() == {"__init__", "__eq__", "__hash__"}
     assert vars(Late)["__init__"] is kept
     assert list(inspect.signature(Late).parameters) == ["name"]
+
+
+@pytest.mark.parametrize("made_before", [0, 20], ids=["its-first-objects", "its-later-objects"])
+def test_a_frozen_class_takes_the_same_arguments_from_its_first_object_on(made_before):
+    def sample():
+        @frozen
+        class Sample:
+            name: str
+            more: list = member(default_factory=list)
+            kept: tuple = member(default=(), converter=tuple)
+
+        for _ in range(made_before):
+            Sample("n")
+        return Sample
+
+    made = sample()
+    assert repr(made("n")) == repr(made(name="n")) == f"{made.__qualname__}(name='n', more=[], kept=())"
+    assert made("n").more is not made("n").more
+    assert made("n", [1], kept=[2]).kept == (2,)
+    for values, named in [
+        ((), {}),
+        ((), {"more": []}),
+        (("n",), {"name": "m"}),
+        (("n",), {"nane": 1}),
+        ((1, [], (), 4), {}),
+    ]:
+        with pytest.raises(TypeError, match=r"__init__\(\)"):
+            sample()(*values, **named)
+
+
+class _Pair(NamedTuple):
+    """Two of a kind."""
+
+    first: int
+    second: str = "x"
+
+    def doubled(self):
+        return self._replace(first=2 * self.first)
+
+
+class _Empty(NamedTuple):
+    pass
+
+
+def test_a_named_tuple_does_what_one_of_the_standard_library_does():
+    import collections
+    import copy
+    import inspect
+    import pickle
+
+    theirs = collections.namedtuple("_Pair", "first second", defaults=["x"])  # noqa: PYI024  # it is compared with
+    for values, named in [
+        ((1,), {}),
+        ((1, "y"), {}),
+        ((), {"first": 1}),
+        ((1,), {"second": "y"}),
+        ((), {"second": 1, "first": 2}),
+    ]:
+        one, other = _Pair(*values, **named), theirs(*values, **named)
+        assert (one, hash(one), repr(one), one._asdict()) == (
+            other,
+            hash(other),
+            repr(other),
+            other._asdict(),
+        )
+        assert (one.first, one.second, *one) == (other.first, other.second, *other)
+        assert one._replace(second="z") == other._replace(second="z")
+        assert copy.copy(one) == copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
+        assert type(one.doubled()) is type(copy.copy(one)) is type(pickle.loads(pickle.dumps(one))) is _Pair
+    for values, named in [
+        ((), {}),
+        ((), {"second": "y"}),
+        ((1, "y", 2), {}),
+        ((1,), {"first": 1}),
+        ((1,), {"third": 1}),
+    ]:
+        for kind in (_Pair, theirs):
+            with pytest.raises(TypeError):
+                kind(*values, **named)
+    assert (_Pair._fields, _Pair._field_defaults, _Pair.__match_args__) == (
+        theirs._fields,
+        theirs._field_defaults,
+        theirs.__match_args__,
+    )
+    assert inspect.signature(_Pair) == inspect.signature(theirs)
+    assert (_Pair._make([1, "y"]), _Pair.__doc__, _Empty()) == ((1, "y"), "Two of a kind.", ())
+    with pytest.raises(TypeError, match="third"):
+        _Pair(1)._replace(third=1)
+    with pytest.raises(AttributeError):
+        _Pair(1).first = 2
+    with pytest.raises(AttributeError):
+        _Pair(1).third = 2
+    match _Pair(1):
+        case _Pair(first, second):
+            assert (first, second) == (1, "x")
+
+
+def test_no_error_of_a_named_tuple_or_a_frozen_class_shows_a_value():
+    for call in (
+        lambda: _Pair(1, "hunter2", "hunter2"),
+        lambda: _Pair(second="hunter2"),
+        lambda: _Pair(1, other="hunter2"),
+        lambda: _Pair(1)._replace(other="hunter2"),
+        lambda: _Sample("n", other="hunter2"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert "hunter2" not in str(caught.value)
 
 
 def test_the_samples_are_specs(folder):
