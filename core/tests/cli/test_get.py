@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,77 @@ def test_what_middleware_and_hooks_do_is_done_on_the_remembered_way_too(strongro
     Path("strongroom.yaml").write_text(spec.replace("9", "4"))
     for _ in range(2):
         assert strongroom("get", "a/b").returncode == 2
+
+
+HOOKS = "\n    hooks: [{type: audit, path: a.jsonl}]"
+
+
+@pytest.mark.parametrize("hooks", ["", HOOKS], ids=["plain", "with-hooks"])
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [
+        ("ttl_seconds: 60, stale_if_error_seconds: 60", False),
+        ("fetch_timeout_seconds: null", False),
+        ("fetch_timeout_seconds: 90", False),
+        ("fetch_timeout_seconds: 5", True),
+        ('fetch_timeout_seconds: "${env:WAIT_SECONDS:-90}"', True),
+        (
+            "l2: {type: file.cache, path: cache.db}, encryption: {type: aes-gcm, key: 0123456789abcdef0123}",
+            True,
+        ),
+    ],
+    ids=["usual", "without-end", "longer", "shorter", "by-a-variable", "second-level"],
+)
+def test_a_process_that_reads_once_has_a_cache_only_for_what_that_changes(strongroom, options, loaded, hooks):
+    spec = SPEC.replace("[{type: retry}]", f"[{{type: caching, {options}}}]{hooks}")
+    Path("strongroom.yaml").write_text(spec)
+    for _ in range(2):
+        value, modules = modules_of_a_get("a/b")
+        assert value == "value"
+        assert ("strongroom.cache.secret_cache" in modules) == loaded
+    if hooks and not loaded:
+        (first, second) = map(json.loads, Path("a.jsonl").read_text().splitlines())
+        assert (
+            (first["source"], first["outcome"]) == (second["source"], second["outcome"]) == ("backend", "ok")
+        )
+
+
+def test_a_pipeline_from_which_options_come_keeps_its_cache(strongroom):
+    assert strongroom("set", "ttl", stdin="60").returncode == 0
+    other = (
+        "other: {provider: {type: memory}, middleware: [{type: caching, ttl_seconds: '${secret:app:ttl}'}]}"
+    )
+    caching = "[{type: caching}, {type: validation, max_length: 9}]"
+    Path("strongroom.yaml").write_text(f"{SPEC.replace('[{type: retry}]', caching)}  {other}\ndefault: app\n")
+    for _ in range(2):
+        value, modules = modules_of_a_get("a/b")
+        assert (value, "strongroom.cache.secret_cache" in modules) == ("value", True)
+
+
+def test_a_variable_of_a_cache_is_kept_from_the_program(strongroom):
+    Path("strongroom.yaml").write_text(
+        SPEC.replace("[{type: retry}]", f'[{{type: caching, ttl_seconds: "${{env:TTL}}"}}]{HOOKS}')
+        + "secrets: {VALUE: {key: a/b}}\n"
+    )
+    for _ in range(2):
+        done = strongroom("run", "--no-mask", "--", "sh", "-c", "echo $VALUE ${TTL-unset}", TTL="60")
+        assert done.stdout == "value unset\n"
+
+
+@pytest.mark.parametrize("hooks", ["", HOOKS], ids=["plain", "with-hooks"])
+def test_a_cache_that_gives_up_early_does_so_in_each_call(tmp_path, monkeypatch, warm_strongroom, hooks):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        backend = f'{{type: vault, url: "http://127.0.0.1:{silent.getsockname()[1]}", token: t, timeout: 50}}'
+        caching = "[{type: caching, fetch_timeout_seconds: 0.1}]"
+        Path("strongroom.yaml").write_text(
+            f"version: 1\npipelines:\n  app:\n    provider: {backend}\n    middleware: {caching}{hooks}\n"
+        )
+        Path("strongroom.yaml").chmod(0o600)
+        for _ in range(2):
+            done = warm_command.run([warm_strongroom, "get", "a/b"])
+            assert (done.returncode, done.stdout) == (5, "")
+            assert "did not end within 0.1 s" in done.stderr
 
 
 def test_settings_in_the_environment_take_the_whole_way(strongroom):

@@ -48,11 +48,14 @@ class GlobalOptions:
         """The spec that was found when a hook of git was installed; it is treated as if it was found now."""
         self.spec_shown = False
 
-    def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
+    def registry(
+        self, pipelines: Sequence[str] = (), *, change: Callable[[Plan, str | None], Plan] | None = None
+    ) -> SecretProviderRegistry:
         """Return the registry for these options; the caller closes it.
 
         Args:
             pipelines: Those that the command itself uses.
+            change: Returns the plan to use instead of the spec's, given that and the chosen pipeline.
 
         Raises:
             UsageError: A tenant is given, and no component of the pipelines uses it.
@@ -60,7 +63,10 @@ class GlobalOptions:
         from strongroom.registry import SecretProviderRegistry
 
         self._leave_warnings_out_of_the_log()
-        spec: Any = self.spec if self.found is None else self.found  # the public signature has no found ones
+        # The public signature has neither found specs nor plans.
+        spec: Any = self.spec if self.found is None else self.found
+        if change is not None:
+            spec = change(self.plan(look_up=True), self.pipeline)
         registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
         self.tell_spec(registry.plan.origin, registry.plan.source)
         if self.tenant is not None:

@@ -11,6 +11,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from strongroom._frozen import replaced
 from strongroom.errors import ConfigurationError, SecretNotFoundError
 from strongroom.spec.found import find_spec
 from strongroom.spec.records import recall as recall_spec
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from strongroom.cli.context import GlobalOptions
+    from strongroom.spec.plan import ComponentPlan, Plan
     from strongroom.spec.records import Recalled
     from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["CachedSpec", "recall"]
+__all__ = ["CachedSpec", "recall", "without_caches"]
 
 _SAME_READS = frozenset({"caching", "read-only", "retry"})
 """Middleware of core that, without parts of its own, changes no first read that succeeds."""
+_CACHING = "strongroom.middleware.caching:make_caching_middleware"
+_USUAL_WAIT_SECONDS = 60
+"""How long a cache waits for a read unless the spec says otherwise, and longer than backends take."""
 
 
 class CachedSpec:
@@ -160,9 +165,45 @@ def _plain(data: Mapping[str, Any], only: str | None) -> Mapping[str, Any] | Non
         return None
     for one in pipeline["middleware"]:
         ours = one["factory"].startswith("strongroom.middleware.")
-        if one["type"] not in _SAME_READS or one["parts"] or not ours:
+        if one["type"] not in _SAME_READS or one["parts"] or not ours or _waits_less(one):
             return None
     return pipeline
+
+
+def _waits_less(record: Mapping[str, Any]) -> bool:
+    """Return whether a recorded middleware may give up a read that takes long."""
+    kind, seconds, *_ = (record["options"] or {}).get("fetch_timeout_seconds", ("constant", None))
+    return kind != "constant" or _is_short(seconds)
+
+
+def _is_short(seconds: float | None) -> bool:
+    return seconds is not None and seconds < _USUAL_WAIT_SECONDS
+
+
+def without_caches(plan: Plan, only: str | None) -> Plan:
+    """Return the plan for a process that reads each secret once, in which a cache in memory is only work.
+
+    A read through it takes another thread. A cache that gives up sooner than usual stays, and so do all if
+    options are secrets of a pipeline, which may be read several times.
+
+    Args:
+        plan: A plan whose references were looked up, except those of pipelines that `only` does not use.
+        only: The pipeline that answers, if it was chosen.
+    """
+    if any(one.reads for one in plan.components()):
+        return plan
+    used = plan.pipelines.keys() if only is None else plan.used_by(only)
+    changed = {
+        name: replaced(one, middleware=tuple(part for part in one.middleware if not _only_caches(part)))
+        for name in used
+        if (one := plan.pipelines[name]).middleware
+    }
+    return replaced(plan, pipelines={**plan.pipelines, **changed})
+
+
+def _only_caches(part: ComponentPlan) -> bool:
+    plain = part.type == "caching" and part.factory == _CACHING and not part.parts and not part.environment
+    return plain and not _is_short(part.resolved().get("fetch_timeout_seconds"))
 
 
 def _refuse(*_: object) -> NoReturn:

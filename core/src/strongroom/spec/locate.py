@@ -26,13 +26,17 @@ OWN_PROVIDER: Final = "strongroom_file.provider:FileSecretProvider"
 
 
 def find_plan(
-    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundSpec | None,
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundSpec | Plan | None,
     *,
     profile: str | None = None,
     pipeline: str | None = None,
     look_up: bool = True,
 ) -> Plan:
-    """Return the plan of `spec`, or of the one that applies if none is given."""
+    """Return the plan of `spec`, or of the one that applies if none is given; a plan as it is."""
+    from strongroom.spec.plan import Plan
+
+    if isinstance(spec, Plan):
+        return spec
     if spec is None:
         spec = os.environ.get("STRONGROOM_SPEC") or None
     if profile is None:

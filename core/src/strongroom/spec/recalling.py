@@ -175,8 +175,12 @@ class Options:
 
     def prepare(self, record: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
         """Return the arguments of a component's factory."""
-        # `pathlib` takes long, and not every factory needs it.
-        as_path = str if takes_text_paths(record["factory"]) else _as_path
+        factory = record["factory"]
+
+        def as_path(text: str) -> Any:
+            # `pathlib` takes long, and not every factory needs it.
+            return text if takes_text_paths(factory) else _as_path(text)
+
         try:
             return self.filled(record, read_secret, as_path)
         except _unfit():

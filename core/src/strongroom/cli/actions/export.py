@@ -14,6 +14,7 @@ from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.declared.selection import nothing_declared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.export import FORMATS, as_env, variables
+from strongroom.cli.spec_cache import without_caches
 from strongroom.masking.limits import MIN_CHARACTERS, UNMASKED_TYPES
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def export(
     if exported and form != "env":
         raise UsageError("--exported is for --format env")
     open_ones: set[str] = set()
-    with settings.registry() as registry:
+    with settings.registry(change=without_caches) as registry:
         if prefix is None:
             chosen = select_secrets(registry.plan, group=group)
             if not chosen:

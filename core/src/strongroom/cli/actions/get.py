@@ -25,7 +25,9 @@ def one(
 ) -> None:
     result = _from_spec_cache(settings, key, as_key=as_key) if version is None else None
     if result is None:
-        with settings.registry() as registry:
+        from strongroom.cli.spec_cache import without_caches
+
+        with settings.registry(change=without_caches) as registry:
             result = _from_registry(settings, registry, key, version, as_key=as_key)
             settings.warn_of_leases(registry)
     key, value, pipeline = result
@@ -91,11 +93,12 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
     """Print the values of all `texts`, or nothing if one is missing."""
     from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
     from strongroom.cli.formats.export import as_env, variables
+    from strongroom.cli.spec_cache import without_caches
     from strongroom.errors import SecretNotFoundError, show_key
 
     results: dict[str, tuple[str, str, str]] = {}
     missing: list[SecretNotFoundError] = []
-    with settings.registry() as registry:
+    with settings.registry(change=without_caches) as registry:
         declared = set() if as_key else {*registry.plan.secrets}
         for text in dict.fromkeys(texts):
             try:

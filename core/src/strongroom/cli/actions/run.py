@@ -85,9 +85,10 @@ def _from_registry(
     replace: bool,
 ) -> Chosen:
     from strongroom.cli.declared.sightings import note_resolved
+    from strongroom.cli.spec_cache import without_caches
 
     with ExitStack() as own:
-        registry = own.enter_context(settings.registry())
+        registry = own.enter_context(settings.registry(change=without_caches))
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
                 "there is no spec here, so it is not known what the program needs: no strongroom.yaml in "
