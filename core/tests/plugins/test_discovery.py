@@ -193,6 +193,32 @@ def test_the_metadata_of_a_distribution_are_read_once(monkeypatch):
     assert max(counts) == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (
+            "METADATA",
+            "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\nLicense: MIT\n\nName: other\n\nVersion: 7\n",
+        ),
+        ("METADATA", "Metadata-Version: 2.1\r\nName: acme\r\nVersion: 1.0 \r\n\r\nName: other\r\n"),
+        ("METADATA", "Name: acme\nName: other\nVersion: 1.0\nVersion: 2.0\nSummary: Name: a: b\n"),
+        ("METADATA", "Version: 1.0\nDescription: Name: other\n        |Version: 7\nname:acme\n"),
+        ("PKG-INFO", "Metadata-Version: 1.1\nName: acme\nVersion: 1.0\n"),
+    ],
+    ids=["plain", "of-windows", "twice", "unusual", "an-egg"],
+)
+def test_name_and_version_are_those_of_the_metadata(tmp_path, monkeypatch, file, text):
+    info = tmp_path / ("acme-0.dist-info" if file == "METADATA" else "acme-0.egg-info")
+    info.mkdir()
+    (info / file).write_bytes(text.encode())
+    (info / "entry_points.txt").write_text("[strongroom.names]\none = acme\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (point,), unreadable = entry_points("strongroom.names")
+    assert (point.distribution, point.version, unreadable) == ("acme", "1.0", [])
+    owner = importlib_metadata.PathDistribution(info)
+    assert (owner.metadata["Name"], owner.metadata["Version"].strip()) == ("acme", "1.0")
+
+
 def test_where_pydantic_does_not_go_on_the_folder_is_named(run_cold, tmp_path):
     """Should its search fail again and again, the error says because of what, and how to go without."""
     info = tmp_path / "stranger-1.0.dist-info"

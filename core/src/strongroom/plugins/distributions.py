@@ -68,8 +68,13 @@ def _name_and_version(owner: Any) -> tuple[Any, Any]:
     if owner is None:
         return "unknown", "0"
     try:
-        metadata = owner.metadata  # parsed at each look
-        return metadata["Name"], metadata["Version"]
+        # Not `owner.metadata`, which parses them as a mail: that takes as long as the search. The first of
+        # several lines of one name counts.
+        header = (owner.read_text("METADATA") or "").partition("\n\n")[0]
+        members = dict(line.split(": ", 1) for line in reversed(header.splitlines()) if ": " in line)
+        if not {"Name", "Version"} <= members.keys():
+            members = owner.metadata
+        return members["Name"].strip(), members["Version"].strip()
     except Exception:  # noqa: BLE001  # broken files may cause any error
         return None, None
 
