@@ -7,7 +7,7 @@ made then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 else:
     from collections import _tuplegetter
+
+    _new_tuple = tuple.__new__
 
     class _Signature:
         """What `inspect` and `help` say of the arguments, made when they ask."""
@@ -37,17 +39,14 @@ else:
         __signature__ = _Signature()
 
         def __new__(cls, *values: Any, **named: Any) -> Any:
-            missing = len(cls._fields) - len(values)
-            if named or missing:
-                values = _completed(cls, values, named, missing)
-            return tuple.__new__(cls, values)
+            if named or len(values) != len(cls._fields):
+                values = _completed(cls, values, named)
+            return _new_tuple(cls, values)
 
-        @classmethod
-        def _make(cls, values: Iterable[Any]) -> Any:
-            return cls(*values)
+        _make = classmethod(tuple.__new__)  # as fast as a plain tuple, and as unchecked
 
         def _replace(self, **changes: Any) -> Any:
-            made = tuple.__new__(type(self), map(changes.pop, self._fields, self))
+            made = self._make(map(changes.pop, self._fields, self))
             if changes:
                 raise TypeError(f"{type(self).__name__} has no {', '.join(changes)}")
             return made
@@ -62,11 +61,9 @@ else:
         def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)
 
-    def _completed(
-        cls: type[_Row], values: tuple[Any, ...], named: dict[str, Any], missing: int
-    ) -> tuple[Any, ...]:
-        """Return `values` and, for the `missing` other fields, what `named` or the defaults have."""
-        defaults = cls._field_defaults
+    def _completed(cls: type[_Row], values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Return `values` and, for the other fields, what `named` or the defaults have."""
+        defaults, missing = cls._field_defaults, len(cls._fields) - len(values)
         if not named and 0 < missing <= len(defaults):
             return values + (*defaults.values(),)[-missing:]
         rest = cls._fields[len(values) :]

@@ -65,7 +65,7 @@ class Record(NamedTuple):
 
     def kept(self) -> Iterator[Version]:
         """Yield the versions, oldest first."""
-        return (Version(*fields) for fields in _VERSION.iter_unpack(self.versions))
+        return map(Version._make, _VERSION.iter_unpack(self.versions))
 
     def version_id(self, number: int) -> str:
         """Return the text by which callers know a version."""

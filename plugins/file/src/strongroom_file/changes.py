@@ -21,7 +21,7 @@ from strongroom.providers import SecretChange, Subscribers
 
 from strongroom_file.integrity import TYPE_NAME
 from strongroom_file.notices import Waiting, waiting_for
-from strongroom_file.store.format import ENTRY, Link, Node, version_id
+from strongroom_file.store.format import ENTRY, Node, version_id
 
 if TYPE_CHECKING:
     from strongroom.providers import Closeable
@@ -74,7 +74,7 @@ class Picture:
                 picture.leaves[link.tag] = _versions(node)
             else:
                 picture.inner[link.tag] = node
-                links += [Link(*one) for one in node.links()]
+                links += node.links()
         return picture
 
     def changes_since(self, before: Picture, view: Snapshot) -> list[SecretChange]:

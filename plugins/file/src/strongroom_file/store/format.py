@@ -95,7 +95,7 @@ class Entry(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> Entry:
-        return cls(*ENTRY.unpack(data))
+        return cls._make(ENTRY.unpack(data))
 
 
 EMPTY_ENTRY: Final = Entry(0, 0, bytes(16), 0, 0, 0, 0, bytes(16))
@@ -116,7 +116,7 @@ def pack_history(versions: list[StoredVersion]) -> bytes:
 
 
 def unpack_history(data: bytes) -> list[StoredVersion]:
-    return [StoredVersion(*fields) for fields in VERSION.iter_unpack(data)]
+    return list(map(StoredVersion._make, VERSION.iter_unpack(data)))
 
 
 def version_id(epoch: int, value: int) -> str:
@@ -166,10 +166,10 @@ class Node:
         return self.items[place * width : place * width + width]
 
     def link(self, place: int) -> Link:
-        return Link(*LINK.unpack_from(self.items, place * LINK.size))
+        return Link._make(LINK.unpack_from(self.items, place * LINK.size))
 
     def links(self) -> list[Link]:
-        return [Link(*fields) for fields in LINK.iter_unpack(self.items)]
+        return list(map(Link._make, LINK.iter_unpack(self.items)))
 
     def inserted(self, place: int, name: bytes, item: bytes) -> Node:
         names = self.names.copy()

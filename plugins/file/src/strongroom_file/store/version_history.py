@@ -20,7 +20,7 @@ _SIZE: Final = VERSION.size
 
 def versions(packed: bytes) -> list[StoredVersion]:
     """Return them, oldest first."""
-    return [StoredVersion(*fields) for fields in VERSION.iter_unpack(packed)]
+    return list(map(StoredVersion._make, VERSION.iter_unpack(packed)))
 
 
 def added(packed: bytes, version: StoredVersion) -> bytes:
