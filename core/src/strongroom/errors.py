@@ -71,6 +71,15 @@ def show_error(error: BaseException) -> str:
     return f"{kind}: {error}" if isinstance(error, StrongroomError) else kind
 
 
+def raised_at(error: BaseException) -> str:
+    """Return file and line where `error` was raised, without a text of it."""
+    trace, at = error.__traceback__, "an unknown place"
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+        at, trace = f"{name}:{trace.tb_lineno}", trace.tb_next
+    return at
+
+
 def raisable_again(error: E) -> E:
     """Return a copy of an error of ours that several callers get: each adds to its own."""
     if not isinstance(error, StrongroomError):

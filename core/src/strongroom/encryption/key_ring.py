@@ -6,6 +6,7 @@ from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
 from strongroom.encryption.keys import HoldsKey
+from strongroom.encryption.strangers import decrypted, encrypted
 from strongroom.encryption.tokens import as_text, refused
 from strongroom.errors import DecryptionError
 
@@ -26,7 +27,7 @@ class KeyRing(HoldsKey):
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
         """Return a token of `plaintext`, made with the first key."""
-        return self.primary.encrypt(plaintext, context=context)
+        return encrypted(self.primary, plaintext, context)
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
         """Return the plaintext of `token`, by the key that the token names.
@@ -40,7 +41,7 @@ class KeyRing(HoldsKey):
             if _says_no(cipher, token):
                 continue
             try:
-                return cipher.decrypt(token, context=context)
+                return decrypted(cipher, token, context)
             except DecryptionError as error:
                 failures.append(error)
         raise failures[-1] if failures else refused()

@@ -16,6 +16,13 @@ from strongroom.encryption.ciphers import (
     TokenEncryption,
 )
 from strongroom.encryption.key_ring import KeyRing
+from strongroom.encryption.strangers import (
+    decrypted,
+    decrypted_many,
+    encrypted,
+    encrypted_many,
+    rewrapped,
+)
 from strongroom.encryption.tokens import encoded, looks_encrypted
 from strongroom.errors import (
     ConfigurationError,
@@ -83,20 +90,20 @@ class EncryptionMiddleware(Middleware):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         tokens = self.inner.get_secrets(keys)
         # A cipher that is a server has a batch; if that fails, each value is decrypted by itself.
-        many = getattr(self._cipher, "decrypt_many", None)
-        if many is not None and tokens and not self._migrate:
+        if hasattr(self._cipher, "decrypt_many") and tokens and not self._migrate:
             with suppress(DecryptionError):
-                opened = many([(token, _context(key)) for key, token in tokens.items()])
+                pairs = [(token, _context(key)) for key, token in tokens.items()]
+                opened = decrypted_many(self._cipher, pairs)
                 return dict(zip(tokens, opened, strict=True))
         return {key: self._opened(key, token) for key, token in tokens.items()}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        many = getattr(self._cipher, "encrypt_many", None)
-        if many is None:
+        if not hasattr(self._cipher, "encrypt_many"):
             self.inner.set_secrets({key: self._sealed(key, value) for key, value in values.items()})
             return
         pairs = [(check_value(value, check_key(key)), _context(key)) for key, value in values.items()]
-        self.inner.set_secrets(dict(zip(values, many(pairs) if pairs else [], strict=True)))
+        sealed = encrypted_many(self._cipher, pairs) if pairs else []
+        self.inner.set_secrets(dict(zip(values, sealed, strict=True)))
 
     def get_secret_version(self, key: str, version: str) -> str:
         return self._opened(key, self.inner.get_secret_version(key, version))
@@ -181,11 +188,10 @@ class EncryptionMiddleware(Middleware):
         plain = self._migrate and not looks_encrypted(stored)
         if not plain and not KeyRing(self._cipher).needs_rekey(stored):
             return False
-        rewrap = getattr(self._cipher, "rewrap", None)
-        if plain or rewrap is None:
+        if plain or not hasattr(self._cipher, "rewrap"):
             token = self._sealed(key, self._opened(key, stored))
         else:
-            token = rewrap(stored, context=_context(key))
+            token = rewrapped(self._cipher, stored, _context(key))
         if version is not None and isinstance(self.inner, ConditionalWriter):
             try:
                 self.inner.set_secret_if(key, token, version)
@@ -202,13 +208,13 @@ class EncryptionMiddleware(Middleware):
         super().close()
 
     def _sealed(self, key: str, value: str) -> str:
-        return self._cipher.encrypt(check_value(value, check_key(key)), context=_context(key))
+        return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))
 
     def _opened(self, key: str, stored: str) -> str:
         if self._migrate and not looks_encrypted(stored):
             return stored
         try:
-            return self._cipher.decrypt(stored, context=_context(key))
+            return decrypted(self._cipher, stored, _context(key))
         except DecryptionError as error:
             if error.key is None:  # a cipher does not know whose value it is
                 error.key, error.message = key, f"{show_key(key)}: {error.message}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-__all__ = ["chain_of", "discloses", "raised_at"]
+__all__ = ["chain_of", "discloses"]
 
 _LEAST: Final = 4
 """Characters: shorter texts are in everything."""
@@ -72,15 +72,6 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
         if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
     return False
-
-
-def raised_at(error: BaseException) -> str:
-    """Return file and line where `error` was raised, without a text of it."""
-    trace, at = error.__traceback__, "an unknown place"
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
-        at, trace = f"{name}:{trace.tb_lineno}", trace.tb_next
-    return at
 
 
 def _texts(error: BaseException, known: Iterable[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from strongroom.errors import (
     SecretTooLargeError,
     SpecError,
     StrongroomError,
+    raised_at,
 )
 from strongroom.keys import check_key, check_keys, check_value, is_key, visible_keys
 from strongroom.providers.base import BaseProvider
@@ -141,7 +142,7 @@ class GuardedProvider(BaseProvider):
         try:
             return method(*args, **kwargs)
         except Exception as raised:  # a third party's provider may raise anything at all
-            from strongroom.providers.disclosure import chain_of, discloses, raised_at
+            from strongroom.providers.disclosure import chain_of, discloses
 
             forms = _forms(written)
             holds = any(_shows(error, forms) for error in chain_of(raised))
