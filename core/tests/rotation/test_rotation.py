@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 import warnings
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Target, backend, leftovers, memory_with, states
@@ -97,6 +99,34 @@ def test_a_value_that_is_no_text_is_refused_and_nothing_begins():
     with pytest.raises(TypeError):
         SecretRotation(memory, generator=lambda key, old: 5).rotate(KEY)
     assert not leftovers(memory)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        lambda _key, old: str(int(old) + 1),
+        lambda _key, old: {}[old],
+        lambda _key, old: json.loads(old)["password"],
+        lambda _key, old: Path(old).read_text(),
+        lambda _key, old: memory_with().get_secret(old),
+    ],
+)
+def test_an_error_of_a_generator_holds_no_value_and_nothing_begins(generator):
+    memory = memory_with()
+    with pytest.raises(RotationError, match="generator failed") as caught:
+        SecretRotation(memory, generator=generator).rotate(KEY)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert OLD not in shown
+    assert memory.get_secret(KEY) == OLD
+    assert not leftovers(memory)
+
+
+def test_an_error_of_ours_that_a_generator_raises_is_raised_as_it_is():
+    def refuse(_key, _old):
+        raise ConfigurationError("the generator is not set up")
+
+    with pytest.raises(ConfigurationError, match="not set up"):
+        SecretRotation(memory_with(), generator=refuse).rotate(KEY)
 
 
 def test_what_is_not_there_is_not_rotated(abilities):
@@ -572,6 +602,45 @@ def test_what_is_due_is_rotated_once_however_many_runs_were_missed():
     assert [(one.key, one.state) for one in rotation.rotate_due()] == [("a", "current"), ("c/d", "current")]
     assert rotation.rotate_due() == []
     assert memory.get_secret("b") == "young"
+
+
+class Refusing(SecretHook):
+    """Vetoes all operations on one key, with an error of its own."""
+
+    def before(self, event):
+        if event.operation == "rotate" and event.key == "a":
+            raise LookupError("not during office hours")
+
+
+def test_rotate_due_goes_on_past_a_veto_and_raises_it_at_the_end():
+    clock = Clock()
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"m": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        registry.set_secrets({"a": OLD, "b": OLD})
+        registry.add_hook(Refusing())
+        clock.pass_by(days=40)
+        with pytest.raises(LookupError, match="office hours"):
+            SecretRotation(registry, 30, clock=clock).rotate_due()
+        assert registry.get_secret("a") == OLD
+        assert registry.get_secret("b") != OLD
+
+
+@pytest.mark.parametrize("made", [KeyError("b"), SecretNotFoundError("b"), None])
+def test_rotate_due_goes_on_past_a_generator_that_fails_and_says_so(made):
+    clock, memory = Clock(), MemorySecretProvider(secrets={"a": OLD, "b": OLD})
+
+    def generator(key, _old):
+        if key == "a":
+            if made is not None:
+                raise made
+            return None
+        return NEW
+
+    clock.pass_by(days=40)
+    with pytest.raises((RotationError, TypeError)):
+        SecretRotation(memory, 30, generator=generator, clock=clock).rotate_due()
+    assert (memory.get_secret("a"), memory.get_secret("b")) == (OLD, NEW)
 
 
 def test_rotate_due_takes_a_prefix():

@@ -202,7 +202,7 @@ class SecretRotation(ProcessBound):
         Raises:
             ConflictError: A rotation of it is in flight, or it was changed at the same time.
             RotationError: `apply` or `verify` failed. Readers get the old value, and the rotation stays in
-                flight until `resume` or `rollback`.
+                flight until `resume` or `rollback`. Or the generator failed, and nothing is in flight.
             SecretNotFoundError: There is no such secret.
             ValidationError, SecretTooLargeError: The new value is refused; nothing is in flight.
         """
@@ -214,9 +214,27 @@ class SecretRotation(ProcessBound):
 
     def _new_value(self, key: str, old: str, given: str | None = None) -> str:
         def make(before: str) -> str:
-            return check_value(self._generator(key, before) if given is None else given, key)
+            return check_value(self._generated(key, before) if given is None else given, key)
 
         return check_value(make_for(self._rotator, key, old, make), key)
+
+    def _generated(self, key: str, old: str) -> str:
+        """Return what the generator makes of `old`.
+
+        Raises:
+            RotationError: It raised. An error of ours that does not show `old` is raised as it is.
+        """
+        try:
+            return self._generator(key, old)
+        except Exception as error:  # a third party's function may raise anything at all
+            ours = isinstance(error, StrongroomError) and not isinstance(error, SecretNotFoundError)
+            if ours and not (old and old in str(error)):
+                raise
+            reason = redacted_error(error, (old,))
+        # Outside the `except` block: the error may hold the old value, and must not be the context of ours.
+        raise RotationError(
+            f"the rotation of {show_key(key)} did not begin: its generator failed: {reason}", key=key
+        )
 
     def rehearse(self, key: str) -> None:
         """Do everything that a rotation of `key` would do at the target system, on a temporary user.
@@ -316,16 +334,17 @@ class SecretRotation(ProcessBound):
             UnsupportedOperationError: The backend does not tell how old some secret is.
             ConflictError: A secret was changed while its rotation was in flight, or has a version that
                 another tool has staged. A key that another process is at is reported as in flight.
-            StrongroomError: Another error, the first one; in any case all keys were tried.
+            StrongroomError: Another error, the first one; in any case all keys were tried. A hook's veto is
+                raised in its place.
         """
         results: list[RotationResult] = []
-        failed: list[StrongroomError] = []
+        failed: list[Exception] = []
         for key in self._keys(prefix):
             try:
                 result = self.rotate_if_due(key)
             except SecretNotFoundError:
                 continue  # deleted since it was listed
-            except StrongroomError as error:
+            except Exception as error:  # noqa: BLE001  # a hook may veto with any; it is raised at the end
                 result = self._state_after(key, error)
                 if result is None:
                     failed.append(error)
@@ -374,7 +393,7 @@ class SecretRotation(ProcessBound):
             return "wait" if waits else "resume"
         return "rotate" if self.needs_rotation(key) else None
 
-    def _state_after(self, key: str, error: StrongroomError) -> RotationResult | None:
+    def _state_after(self, key: str, error: Exception) -> RotationResult | None:
         """Return the rotation in flight that `error` left; None if the error has to be raised."""
         if not isinstance(error, RotationError | ConflictError):
             return None
