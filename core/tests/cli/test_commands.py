@@ -574,6 +574,20 @@ def test_plugins_that_are_not_installed_are_named(monkeypatch, capsys):
     assert "acme" not in {row["name"] for row in report["plugins"]}
 
 
+def test_plugins_that_are_shut_out_are_not_called_absent(monkeypatch, capsys):
+    monkeypatch.setitem(KNOWN_TYPES["provider"], "acme", "strongroom-acme")
+    monkeypatch.setenv("STRONGROOM_PLUGINS", "strongroom-memory")
+    assert main(["plugins"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "file provider strongroom-file shut out by STRONGROOM_PLUGINS: add strongroom-file to it" in shown
+    assert "not installed: pip install strongroom-acme" in shown
+    assert "pip install strongroom-file" not in shown
+    assert main(["plugins", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["available"] == [{"name": "acme", "kind": "provider", "distribution": "strongroom-acme"}]
+    assert {"name": "file", "kind": "provider", "distribution": "strongroom-file"} in report["shut_out"]
+
+
 def test_plugins_new(strongroom):
     strongroom("plugins", "new", "acme")
     assert Path("strongroom-acme/pyproject.toml").is_file()

@@ -36,6 +36,13 @@ def test_one_that_is_not_allowed_is_named_and_not_imported(package, monkeypatch,
     assert command_of("answer", "strongroom-answer") == 42
 
 
+def test_one_that_is_installed_and_shut_out_need_not_be_installed(monkeypatch):
+    monkeypatch.setenv("STRONGROOM_PLUGINS", "strongroom-file")
+    with pytest.raises(PluginError) as raised:
+        command_of("answer", "strongroom-memory")
+    assert raised.value.hint == "STRONGROOM_PLUGINS shuts it out: add strongroom-memory to it"
+
+
 def test_one_that_is_not_installed_is_named():
     with pytest.raises(PluginError, match="distribution strongroom-absent") as raised:
         command_of("answer", "strongroom-absent")

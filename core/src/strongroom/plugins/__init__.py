@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PluginFinder,
         UnknownTypeError,
         finder,
+        is_shut_out,
     )
     from strongroom.plugins.suggestions import (
         did_you_mean,
@@ -42,6 +43,7 @@ __all__ = [
     "command_of",
     "did_you_mean",
     "finder",
+    "is_shut_out",
     "lazy_exports",
     "nearest",
 ]
@@ -59,6 +61,7 @@ _HOMES = {
     "command_of": "commands",
     "did_you_mean": "suggestions",
     "finder": "discovery",
+    "is_shut_out": "discovery",
     "nearest": "suggestions",
 }
 

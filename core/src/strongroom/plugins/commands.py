@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
-from strongroom.plugins.discovery import allowed_distributions
+from strongroom.plugins.discovery import allowed_distributions, is_shut_out
 from strongroom.plugins.factories import describe_error
 
 __all__ = ["command_of"]
@@ -34,7 +34,9 @@ def command_of(name: str, distribution: str) -> Any:
             why = error
     if why is None or (isinstance(why, ModuleNotFoundError) and why.name == module):
         hint = f"install it: pip install {distribution}"
-        if allowed is not None:
+        if is_shut_out(distribution):
+            hint = f"STRONGROOM_PLUGINS shuts it out: add {distribution} to it"
+        elif allowed is not None:
             hint += ", and name it in STRONGROOM_PLUGINS"
         raise PluginError(f"`strongroom {name}` is in the distribution {distribution}", hint=hint)
     raise PluginError(

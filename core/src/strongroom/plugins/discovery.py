@@ -83,6 +83,20 @@ def allowed_distributions() -> frozenset[str] | None:
     return frozenset(normalized(name.strip()) for name in listed.split(",") if name.strip())
 
 
+def is_shut_out(distribution: str) -> bool:
+    """Return whether `distribution` is installed, and `STRONGROOM_PLUGINS` does not name it."""
+    import importlib_metadata
+
+    allowed = allowed_distributions()
+    if allowed is None or distribution in allowed:
+        return False
+    try:
+        importlib_metadata.distribution(distribution)
+    except importlib_metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 class PluginFinder:
     """Finds components among the installed distributions; thread-safe, and lazy throughout."""
 
@@ -208,8 +222,7 @@ class PluginFinder:
         known = KNOWN_TYPES.get(kind, {})
         distribution = known.get(type_name) or known.get(stem)
         if distribution is not None:
-            allowed = allowed_distributions()
-            if allowed is not None and distribution not in allowed and self._is_installed(distribution):
+            if is_shut_out(distribution):
                 return UnknownTypeError(
                     f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS",
                     hint=f"add {distribution} to it",
@@ -238,16 +251,6 @@ class PluginFinder:
             elif entry.name not in ours:
                 here.add(entry.name)
         return here
-
-    @staticmethod
-    def _is_installed(distribution: str) -> bool:
-        import importlib_metadata
-
-        try:
-            importlib_metadata.distribution(distribution)
-        except importlib_metadata.PackageNotFoundError:
-            return False
-        return True
 
     def _load(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin] | str:
         """Return the components of `entry`'s module, or what is wrong with it."""

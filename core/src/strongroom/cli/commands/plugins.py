@@ -36,15 +36,22 @@ def plugins_command(
         raise errors.UsageError("--into is for `plugins new`")
     if action == "kit-exec":
         return _kit(settings, words)
-    from strongroom.plugins import finder
+    from strongroom.plugins import finder, is_shut_out
 
     rows = finder.list_components()
-    absent = _absent({(row.kind, row.name) for row in rows})
+    unused = _unused({(row.kind, row.name) for row in rows})
+    shut_out = {one for one in {distribution for _, _, distribution in unused} if is_shut_out(one)}
     if settings.json:
         members = ("name", "kind", "distribution", "version", "error")
         installed = [{member: getattr(row, member) for member in members} for row in rows]
-        available = [dict(zip(members, one, strict=False)) for one in absent]
-        output.as_json({"plugins": installed, "available": available})
+        others = [dict(zip(members, one, strict=False)) for one in unused]
+        output.as_json(
+            {
+                "plugins": installed,
+                "available": [one for one in others if one["distribution"] not in shut_out],
+                "shut_out": [one for one in others if one["distribution"] in shut_out],
+            }
+        )
         return 0
     output.table(
         ["name", "kind", "distribution", "version", "about"],
@@ -59,14 +66,20 @@ def plugins_command(
                 ]
                 for row in rows
             ),
-            *([*one, "", f"not installed: pip install {one[2]}"] for one in absent),
+            *([*one, "", _why_unused(one[2], shut_out)] for one in unused),
         ],
     )
     return 0
 
 
-def _absent(present: Collection[tuple[str | None, str]]) -> list[tuple[str, str, str]]:
-    """Return name, kind and distribution of strongroom's own types that are not installed."""
+def _why_unused(distribution: str, shut_out: Collection[str]) -> str:
+    if distribution in shut_out:
+        return f"shut out by STRONGROOM_PLUGINS: add {distribution} to it"
+    return f"not installed: pip install {distribution}"
+
+
+def _unused(present: Collection[tuple[str | None, str]]) -> list[tuple[str, str, str]]:
+    """Return name, kind and distribution of strongroom's own types that are not installed, or shut out."""
     from strongroom.plugins.known import KNOWN_TYPES
 
     return sorted(
