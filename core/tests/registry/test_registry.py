@@ -149,6 +149,34 @@ def test_what_after_raises_is_dropped_unless_it_is_an_audit_error(caplog):
         registry.get_secret("k")
 
 
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize(
+    ("operation", "outcome"),
+    [
+        (lambda registry: registry.set_secret("k", "v2"), "ok"),
+        (lambda registry: registry.set_secrets({"k": "v2"}), "ok"),
+        (lambda registry: registry.get_secret("k"), "ok"),
+        (lambda registry: registry.get_secrets(["k"]), "ok"),
+        (lambda registry: registry.delete_secret("none"), "not_found"),
+    ],
+)
+def test_an_interrupt_in_after_is_raised_once_the_audit_is_told(interrupt, operation, outcome):
+    registry = SecretProviderRegistry(spec())
+    registry.set_secret("k", "v")
+    log = []
+    registry.add_hook(First(log, "audit"))
+    registry.add_hook(Recorder(log, "interrupted", after_error=interrupt))
+    registry.add_hook(Recorder(log, "refusing", after_error=AuditError("the log is full")))
+    with pytest.raises(type(interrupt)) as caught:
+        operation(registry)
+    assert caught.value is interrupt
+    assert [(name, step, result) for name, step, _, _, result in log[-3:]] == [
+        ("refusing", "after", outcome),
+        ("interrupted", "after", outcome),
+        ("audit", "after", outcome),
+    ]
+
+
 def test_events_tell_outcome_tenant_actor_source_and_error(monkeypatch):
     monkeypatch.setenv("STRONGROOM_ACTOR", "deploy-bot")
     registry = SecretProviderRegistry(spec())

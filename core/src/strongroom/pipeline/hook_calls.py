@@ -49,7 +49,11 @@ class HookCalls:
             raise
 
     def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
-        """Call `after` for every `before` that was called; of their errors only an `AuditError` is raised."""
+        """Call `after` for every `before` that was called, and raise what must not be lost of their errors.
+
+        That is what is not an `Exception`, such as an interrupt: an audit hook is told last, and has to be
+        told all the same. Then an `AuditError`; all others are logged.
+        """
         if self.token is not None:
             observation.reset(self.token)
             outer = observation.get()
@@ -58,6 +62,7 @@ class HookCalls:
                 outer.sources.update(self.seen.sources)
         duration = time.perf_counter() - self.started
         refused: AuditError | None = None
+        interrupted: BaseException | None = None
         after = [self._ended(event, outcomes, error, duration) for event in self.events]
         for hook, at in reversed(self.entered):
             try:
@@ -75,6 +80,10 @@ class HookCalls:
                     after[at].operation,
                     type(failed).__name__,
                 )
+            except BaseException as failed:  # noqa: BLE001  # such as Ctrl-C: it is raised at the end
+                interrupted = failed
+        if interrupted is not None:
+            raise interrupted
         if refused is not None:
             raise refused
 
