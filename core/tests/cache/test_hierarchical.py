@@ -367,6 +367,41 @@ class TestInvalidation:
         assert cache.get_or_fetch("one", backend) == "1"
         assert cache.read_many(["third"], load) == {"third": "2"}
 
+    @pytest.mark.parametrize("tells", ["nothing", "an error", "no subscription"])
+    def test_a_subscription_that_does_not_tell_whether_it_works_holds_up_no_read(self, backend, clock, tells):
+        """The contract asks for a `Closeable` alone; then its store is taken for heard while it answers."""
+
+        class Ending:
+            def __init__(self, close):
+                self.close = close
+
+        class Mute(Ending):
+            @property
+            def alive(self):
+                raise RuntimeError("who knows")
+
+        class Plain(OnlyTheContract):
+            def subscribe(self, callback):
+                subscription = inner.subscribe(callback)
+                return {
+                    "nothing": Ending(subscription.close),
+                    "an error": Mute(subscription.close),
+                    "no subscription": None,
+                }[tells]
+
+        inner = MemoryCacheStore(clock=clock)
+        store = Plain()
+        store.get, store.set, store.delete = inner.get, inner.set, inner.delete
+        cache = HierarchicalSecretCache(60, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        assert cache.get_or_fetch("key", backend) == "value"
+        assert cache.read_many(["other"], lambda _: {"other": FetchResult("1")}) == {"other": "1"}
+        with pytest.raises(SecretNotFoundError):
+            cache.get_or_fetch("none", backend)
+        clock.pass_by(50)
+        heard = tells == "nothing"
+        assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == ("l1" if heard else "l2")
+        cache.close()
+
     def test_a_store_that_cannot_be_listened_to_fails_no_read(self, backend, clock, caplog):
         """As if nothing was heard, until it can."""
 

@@ -29,6 +29,31 @@ def down() -> Exception:
     return BackendUnavailableError("down")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("found", ["value", SecretNotFoundError("key")])
+def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found):
+    """Here the clock fails, which is the caller's; they would wait for a minute, and get an error."""
+    broken = threading.Event()
+
+    def clock():
+        if broken.is_set():
+            raise RuntimeError("no clock")
+        return 0.0
+
+    def fetch(_):
+        broken.set()
+        if isinstance(found, str):
+            return found
+        raise found
+
+    cache = SecretCache(clock=clock, negative_ttl_seconds=1)
+    if isinstance(found, str):
+        assert cache.get_or_fetch("key", fetch) == found
+    else:
+        with pytest.raises(SecretNotFoundError):
+            cache.get_or_fetch("key", fetch)
+
+
 class TestTimes:
     def test_a_value_is_fetched_once_while_it_is_fresh(self, backend, clock):
         cache = SecretCache(300, clock=clock)

@@ -27,7 +27,7 @@ from strongroom.cache.secret_cache import (
 )
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
-from strongroom.cache.store import CacheStore, Subscription, WatchableStore
+from strongroom.cache.store import CacheStore, WatchableStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, show_key
 from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
@@ -133,7 +133,7 @@ class HierarchicalSecretCache(ProcessBound):
         self._max_age = (
             l2_ttl_seconds + stale_if_error_seconds if max_age_seconds is None else max_age_seconds
         )
-        self._subscription: Subscription | None = None
+        self._subscription: Closeable | None = None
         self.fresh = self._l1.fresh
         """See `SecretCache.fresh`: the store is not asked."""
         self._begin_again()
@@ -235,12 +235,14 @@ class HierarchicalSecretCache(ProcessBound):
             self._listens = True  # so that no later read begins to
         subscription = self._subscription
         self._subscription = None
-        if subscription is not None:
-            subscription.close()
-        self._l1.close()
-        self._store.close()
-        if isinstance(self._store.store, Closeable):
-            self._store.store.close()
+        try:
+            if subscription is not None:
+                subscription.close()
+        finally:
+            self._l1.close()
+            self._store.close()
+            if isinstance(self._store.store, Closeable):
+                self._store.store.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self._store.store!r}>"
@@ -373,9 +375,17 @@ class HierarchicalSecretCache(ProcessBound):
 
     def _heard_seconds(self) -> float:
         """Return how long the first level keeps things: a second where changes elsewhere are not heard."""
+        return math.inf if self._hears() and self._level.has_names() else _DEAF_SECONDS
+
+    def _hears(self) -> bool:
         subscription = self._subscription
-        heard = subscription.alive if subscription is not None else not self._is_watched()
-        return math.inf if heard and self._level.has_names() else _DEAF_SECONDS
+        if subscription is None:
+            return not self._is_watched()
+        try:
+            alive = getattr(subscription, "alive", None)
+        except Exception:  # noqa: BLE001  # a third party's property
+            return False
+        return self._store.is_open() if alive is None else bool(alive)
 
     def _is_watched(self) -> bool:
         return isinstance(self._store.store, WatchableStore)
@@ -403,6 +413,8 @@ class HierarchicalSecretCache(ProcessBound):
                 self._store.failed(error)
                 self._listens = False
                 return
+            if subscription is None:
+                return
             # One that is dropped without `close` must not leave a thread and a connection behind.
             weakref.finalize(self, _unsubscribe, subscription, self._store).atexit = False
 
@@ -419,11 +431,16 @@ def _for_a_second(fetched: FetchResult) -> FetchResult:
     return replaced(fetched, life=min(_DEAF_SECONDS if fetched.life is None else fetched.life, _DEAF_SECONDS))
 
 
-def _unsubscribe(subscription: Subscription, store: ResilientStore) -> None:
+def _unsubscribe(subscription: Closeable, store: ResilientStore) -> None:
     """End the subscription of a cache that is gone; on another thread, as that may take a moment."""
+
+    def end() -> None:
+        with contextlib.suppress(Exception):  # a third party's; nobody is left to be told
+            subscription.close()
+
     store.close()
     with contextlib.suppress(RuntimeError):  # the interpreter is on its way out
-        threading.Thread(target=subscription.close, name="strongroom-cache-end", daemon=True).start()
+        threading.Thread(target=end, name="strongroom-cache-end", daemon=True).start()
 
 
 def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:

@@ -497,15 +497,17 @@ class SecretCache(ProcessBound):
             self._failed(flight, error if key == named else UnansweredError(error, named=named in flights))
 
     def _store_result(self, flight: Flight, fetched: FetchResult) -> None:
-        with self._lock:
-            now = self._remove_flight(flight)
-            if fetched.source == "stale":
-                self._outage.failed(now, now - flight.started)
-            else:
-                self._outage.over()
-            if flight.kept:
-                self._keep(flight, fetched, now)
-        flight.future.set_result(fetched)
+        try:
+            with self._lock:
+                now = self._remove_flight(flight)
+                if fetched.source == "stale":
+                    self._outage.failed(now, now - flight.started)
+                else:
+                    self._outage.over()
+                if flight.kept:
+                    self._keep(flight, fetched, now)
+        finally:
+            flight.future.set_result(fetched)  # whatever happens: others wait for it
 
     def _keep(self, flight: Flight, fetched: FetchResult, now: float) -> None:
         # Without `random`, whose import costs more than the whole cache in a process that reads one value.
@@ -523,19 +525,21 @@ class SecretCache(ProcessBound):
         entry.version = fetched.version if fetched.version is not None else flight.version
 
     def _failed(self, flight: Flight, error: BaseException) -> None:
-        with self._lock:
-            now = self._remove_flight(flight)
-            if not isinstance(error, SecretNotFoundError | UnansweredError):
-                self._counts["errors"] += 1
-            if isinstance(error, BackendUnavailableError):
-                self._outage.failed(now, now - flight.started, error)
-            elif isinstance(error, REFUSALS):
-                # An answer of the backend: what was remembered is no longer true, even as a stale value.
-                self._outage.over()
-                if flight.kept:
-                    self._entries.drop(flight.tenant, flight.key)
-                    self._keep_missing(flight, error, now)
-        flight.future.set_exception(error)
+        try:
+            with self._lock:
+                now = self._remove_flight(flight)
+                if not isinstance(error, SecretNotFoundError | UnansweredError):
+                    self._counts["errors"] += 1
+                if isinstance(error, BackendUnavailableError):
+                    self._outage.failed(now, now - flight.started, error)
+                elif isinstance(error, REFUSALS):
+                    # An answer of the backend: what was remembered is no longer true, even as a stale value.
+                    self._outage.over()
+                    if flight.kept:
+                        self._entries.drop(flight.tenant, flight.key)
+                        self._keep_missing(flight, error, now)
+        finally:
+            flight.future.set_exception(error)
 
     def _keep_missing(self, flight: Flight, error: StrongroomError, now: float) -> None:
         if (

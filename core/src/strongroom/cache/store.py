@@ -68,7 +68,10 @@ class TimedStore(Protocol):
 
 
 class Subscription(Closeable, Protocol):
-    """Ends at `close()`."""
+    """Ends at `close()`, and tells whether it works.
+
+    One that does not tell is taken for alive while the store answers.
+    """
 
     @property
     def alive(self) -> bool:
@@ -79,9 +82,9 @@ class Subscription(Closeable, Protocol):
 class WatchableStore(Protocol):
     """A store that reports what others drop."""
 
-    def subscribe(self, callback: Callable[[str | None], object]) -> Subscription:
+    def subscribe(self, callback: Callable[[str | None], object]) -> Closeable:
         """Call `callback` with each name that somebody dropped, from a thread of the store's own.
 
         It is called with None if any name may have been dropped: after `clear`, and when the channel is lost
-        and when it is back. A channel that is silent for a second counts as lost.
+        and when it is back. A channel that is silent for a second counts as lost; a `Subscription` says so.
         """
