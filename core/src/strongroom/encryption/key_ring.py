@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
@@ -57,6 +58,13 @@ class KeyRing(HoldsKey):
     def wrote(self, token: str) -> bool:
         """Return whether a key of the ring made `token`, as far as its ciphers can tell."""
         return any(not _says_no(cipher, token) for cipher in (self.primary, *self.older))
+
+    def close(self) -> None:
+        """Close the ciphers that hold something open, such as a connection."""
+        with ExitStack() as all_are_closed:
+            for cipher in (self.primary, *self.older):
+                if hasattr(cipher, "close"):
+                    all_are_closed.callback(cipher.close)
 
     def __repr__(self) -> str:
         return f"<KeyRing of {1 + len(self.older)} keys>"

@@ -276,8 +276,10 @@ class CachingMiddleware(WriteObserver):
 
     def close(self) -> None:
         """Forget everything, and close the second level and the inner provider."""
-        self.cache.close()
-        super().close()
+        try:
+            self.cache.close()
+        finally:
+            super().close()
 
     def _load(self, key: str) -> FetchResult:
         self._sources(key)

@@ -203,9 +203,11 @@ class EncryptionMiddleware(Middleware):
 
     def close(self) -> None:
         """Close the cipher, if it holds something open, and the inner provider."""
-        if isinstance(self._cipher, Closeable):
-            self._cipher.close()
-        super().close()
+        try:
+            if isinstance(self._cipher, Closeable):
+                self._cipher.close()
+        finally:
+            super().close()
 
     def _sealed(self, key: str, value: str) -> str:
         return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))

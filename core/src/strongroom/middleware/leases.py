@@ -72,8 +72,10 @@ class LeaseMiddleware(Middleware):
 
     def close(self) -> None:
         """Revoke the leases, and close the inner provider."""
-        self.leases.close()
-        super().close()
+        try:
+            self.leases.close()
+        finally:
+            super().close()
 
 
 def _separates_tenants(chain: Any) -> bool:
