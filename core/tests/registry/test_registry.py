@@ -553,6 +553,49 @@ def test_absent_behind_one_that_is_down_is_told_as_down(plain, failing):
             provider.list_secrets()
 
 
+@pytest.mark.parametrize("when", [{"unavailable"}, {"unavailable", "not_found"}])
+@pytest.mark.parametrize("reason", ["absent", "deleted"])
+def test_what_one_behind_an_outage_does_not_have_is_told_as_down(plain, when, reason):
+    """The first may have it: a default must not take its place."""
+    from strongroom.pipeline.fallback import FallbackProvider
+    from strongroom.providers import guard
+
+    down, last = Failing(BackendUnavailableError("down")), guard(plain({"other": "1"}))
+    if reason == "deleted":
+        last = guard(Failing(SecretNotFoundError("k", reason=reason)))
+    provider = FallbackProvider(down, others=[last], when=frozenset(when))
+    with pytest.raises(BackendUnavailableError):
+        provider.get_secret("k")
+
+
+@pytest.mark.parametrize("when", [{"unavailable"}, {"unavailable", "not_found"}])
+def test_a_batch_tells_what_is_missing_behind_an_outage_as_down(when):
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    class Down(MemorySecretProvider):
+        def get_secrets(self, keys):
+            raise BackendUnavailableError("down")
+
+    last = MemorySecretProvider(secrets={"other": "1"})
+    provider = FallbackProvider(Down(), others=[last], when=frozenset(when))
+    assert provider.get_secrets(["other"]) == {"other": "1"}
+    with pytest.raises(BackendUnavailableError):
+        provider.get_secrets(["other", "k"])
+
+
+def test_a_batch_through_a_fallback_raises_for_what_is_not_just_absent():
+    """Though the batch of a third party leaves it out."""
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    gone = SecretNotFoundError("gone", reason="disabled")
+    first = Shrinking({"k": "first"}, then=gone)
+    last = MemorySecretProvider(secrets={"gone": "an older value", "z": "z"})
+    provider = FallbackProvider(first, others=[last], when=frozenset({"not_found"}))
+    with pytest.raises(SecretNotFoundError) as caught:
+        provider.get_secrets(["k", "gone"])
+    assert caught.value.reason == "disabled"
+
+
 class Shrinking(MemorySecretProvider):
     """Answers a batch; single reads that come after it raise, or find what was written meanwhile."""
 

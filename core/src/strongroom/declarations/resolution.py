@@ -92,7 +92,10 @@ class ResolvedSecrets(Mapping[str, Any]):
         return len(self._found)
 
     def as_env(self) -> dict[str, str]:
-        """Return the text of every secret that is there, by name: an environment's variables."""
+        """Return the text of every secret that is there, by name: an environment's variables.
+
+        One that is declared `as_file` has its text here, too: only `run` writes it into a file.
+        """
         return {name: found.text for name, found in self._found.items() if found.text is not None}
 
     def plans(self) -> dict[str, SecretPlan]:

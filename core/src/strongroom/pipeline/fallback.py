@@ -46,11 +46,11 @@ class FallbackProvider(Middleware):
                 with observing_versions(None):  # versions are those of the first
                     return member.get_secret(key)
             except (SecretNotFoundError, BackendUnavailableError) as error:
-                if not self._goes_on(error):
-                    raise
                 # If one of several was down, it is not known whether the secret is absent.
                 if failure is None or isinstance(failure, SecretNotFoundError):
                     failure = error
+                if not self._goes_on(error):
+                    break
         assert failure is not None  # noqa: S101  # the model demands at least one member
         raise failure
 
@@ -59,7 +59,7 @@ class FallbackProvider(Middleware):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         values: dict[str, str] = {}
-        missing = distinct(keys)
+        missing = asked = distinct(keys)
         down: BackendUnavailableError | None = None
         seen = observation.get()
         for member in self.members:
@@ -79,14 +79,17 @@ class FallbackProvider(Middleware):
                 down = down or error
             if not missing:
                 break
-        if missing and down is not None:
+        if down is not None and len(values) < len(asked):  # as in `get_secret`
             raise down
         return values
 
     def _may_be_elsewhere(self, member: SecretProvider, key: str, values: dict[str, str]) -> bool:
-        """Return whether a key that a batch left out is absent, and not deleted, destroyed or disabled.
+        """Return whether a key that a batch left out may be in the next member.
 
         The value of one that was written meanwhile is added to `values`.
+
+        Raises:
+            SecretNotFoundError: It is not absent, but deleted, destroyed or disabled.
         """
         if "not_found" not in self.when:
             return False
@@ -95,7 +98,9 @@ class FallbackProvider(Middleware):
         try:
             values[key] = member.get_secret(key)
         except SecretNotFoundError as error:
-            return self._goes_on(error)
+            if not self._goes_on(error):
+                raise
+            return True
         return False
 
     def close(self) -> None:
