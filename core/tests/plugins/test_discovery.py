@@ -309,6 +309,7 @@ def test_the_allow_list_counts_from_when_it_is_set(install, run):
     """)
     assert out[0] == "k:3"
     assert out[1][0] == "SpecError"
+    assert "provider 'acme' is shut out by STRONGROOM_PLUGINS; add acme-strong to it" in out[1][1]
     assert out[2] == []
 
 
@@ -384,6 +385,76 @@ def test_a_factory_that_cannot_be_imported_or_fails_is_told_without_its_options(
     assert "no_such_module" in out[0][1]
     assert out[1][0] == "PluginError"
     assert "987654" not in out[1][1]
+
+
+EMPTY = """
+import strongroom
+from pydantic import BaseModel
+from strongroom.plugins import CachePlugin, RotatorPlugin
+
+class Config(BaseModel):
+    pass
+
+def nothing(*inner):
+    return RETURNED
+
+def part(kind):
+    return kind(name="NAME", summary="Returns nothing.", config=Config, factory=nothing)
+
+@strongroom.hookimpl
+def strongroom_providers(): return [part(strongroom.Plugin), part(RotatorPlugin)]
+
+@strongroom.hookimpl
+def strongroom_middleware(): return [part(strongroom.Plugin), part(CachePlugin)]
+
+@strongroom.hookimpl
+def strongroom_hooks(): return [part(strongroom.Plugin)]
+
+@strongroom.hookimpl
+def strongroom_encryption(): return [part(strongroom.Plugin)]
+"""
+PLACES = {
+    "app.provider": {"provider": {"type": "acme"}},
+    "app.middleware[0]": {"provider": {"type": "memory"}, "middleware": [{"type": "acme"}]},
+    "app.hooks[0]": {"provider": {"type": "memory"}, "hooks": [{"type": "acme"}]},
+}
+
+
+@pytest.mark.parametrize("returned", ["None", "object()"])
+def test_a_factory_that_returns_no_component_is_told_by_its_place(install, run, returned):
+    """Nothing else takes its place: not a cipher of our own under the key of the environment, either."""
+    install("acme-strong", "acme", EMPTY.replace("RETURNED", returned))
+    memory, inside = {"provider": {"type": "memory"}}, {"type": "acme"}
+    pipelines = [
+        *PLACES.values(),
+        memory | {"middleware": [{"type": "encryption", "cipher": inside}]},
+        memory | {"middleware": [{"type": "caching", "l2": inside}]},
+        memory | {"middleware": [{"type": "caching", "l2": {"type": "redis"}, "encryption": inside}]},
+    ]
+    pipelines[-1]["middleware"][0]["l2"]["url"] = "redis://127.0.0.1:1"
+    out = run(
+        f"""
+        def told(call):
+            try:
+                return [call()]
+            except Exception as error:
+                return [type(error).__name__, str(error)]
+
+        outcomes = []
+        for pipeline in {pipelines!r}:
+            spec = {{"version": 1, "pipelines": {{"app": pipeline}}}}
+            outcomes.append(told(lambda: SecretProviderRegistry(spec).set_secret("k", "v")))
+        declared = {{"A": {{"key": "a", "rotate": {{"rotator": {{"type": "acme"}}}}}}}}
+        spec = {{"version": 1, "pipelines": {{"app": {memory!r}}}, "secrets": declared}}
+        outcomes.append(told(lambda: SecretProviderRegistry(spec).rotator("A")))
+        print(json.dumps(outcomes))
+        """,
+        STRONGROOM_ENCRYPTION_KEY="a passphrase of the environment",
+    )
+    assert [kind for kind, _ in out] == ["PluginError"] * 7
+    assert all("its factory returned a " in message for _, message in out)
+    for place, (_, message) in zip(PLACES, out, strict=False):
+        assert f"pipelines.{place}: its factory" in message
 
 
 def test_a_plugins_validator_cannot_put_a_value_into_an_error(install, run):

@@ -382,8 +382,8 @@ def make_caching_middleware(
         }
     middleware = CachingMiddleware(
         inner,
-        l2=l2.make() if l2 is not None else None,
-        encryption=encryption.make() if encryption is not None else None,
+        l2=l2.make("cache") if l2 is not None else None,
+        encryption=encryption.make("encryption") if encryption is not None else None,
         **options,
     )
     if context is not None:

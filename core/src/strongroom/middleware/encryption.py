@@ -246,7 +246,7 @@ def make_encryption_middleware(
 ) -> EncryptionMiddleware:
     """Return the middleware that a spec describes: by algorithm and keys, or by a cipher plugin."""
     if cipher is not None:
-        return EncryptionMiddleware(inner, cipher.make(), migrate=migrate)
+        return EncryptionMiddleware(inner, cipher.make("encryption"), migrate=migrate)
     cipher_class = CIPHERS[algorithm]
     primary = cipher_class(key if key is not None else _key_of_settings())
     older = [cipher_class(one, older=True) for one in older_keys]

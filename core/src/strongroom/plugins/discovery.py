@@ -231,6 +231,11 @@ class PluginFinder:
             if getattr(sys, "frozen", False):
                 hint = f"it is not in this packed program: {hint} where it is built, with its metadata"
             return UnknownTypeError(f"{kind} {type_name!r} is not installed", hint=hint)
+        shut_out = sorted(one.distribution for one in self._entries or () if one.name in {type_name, stem})
+        if shut_out:  # else `_candidates` had found it
+            return UnknownTypeError(
+                f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS", hint=f"add {shut_out[0]} to it"
+            )
         here = sorted(self._named_here(kind))
         return UnknownTypeError(
             f"unknown {kind} {type_name!r}",

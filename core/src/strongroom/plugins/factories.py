@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from strongroom.errors import PluginError
 
-__all__ = ["describe_error", "load_factory", "takes_text_paths"]
+__all__ = ["check_made", "describe_error", "load_factory", "takes_text_paths"]
+
+_PROVIDER: Final = ("get_secret", "set_secret", "delete_secret", "list_secrets")
+_METHODS: Final = {
+    "provider": _PROVIDER,
+    "middleware": _PROVIDER,
+    "hook": ("before", "after"),
+    "encryption": ("encrypt", "decrypt"),
+    "cache": ("get", "set", "delete", "clear", "lock"),
+    "rotator": ("apply", "verify"),
+}
+"""What a component of each kind has at least."""
+
+
+def check_made(made: Any, kind: str) -> Any:
+    """Return `made`, which a factory returned.
+
+    Raises:
+        PluginError: It is not a component of `kind`, such as None from a factory without `return`.
+    """
+    missing = [name for name in _METHODS[kind] if not callable(getattr(made, name, None))]
+    if missing:
+        raise PluginError(
+            f"its factory returned a {type(made).__name__}, which lacks {', '.join(missing)}",
+            hint="the plugin is broken: install a newer version of it",
+        )
+    return made
 
 
 def load_factory(path: str, type_name: str) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundErr
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
-from strongroom.plugins.factories import load_factory
+from strongroom.plugins.factories import check_made, load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
@@ -262,7 +262,7 @@ class Assembly:
             options = {**options, "context": self._pipeline_context(plan, inside)}
         failure: StrongroomError
         try:
-            return factory(*inner, **options)
+            return check_made(factory(*inner, **options), component.kind)
         except StrongroomError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom._frozen import NamedTuple, frozen, member
-from strongroom.plugins.factories import load_factory
+from strongroom.plugins.factories import check_made, load_factory
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.secret_plan import Position, SecretPlan
 
@@ -89,12 +89,16 @@ class Part(NamedTuple):
     decides: frozenset[str] | None = None
     """The names of options that decide which secret is meant, as its plugin says."""
 
-    def make(self) -> Any:
-        """Return the component."""
+    def make(self, kind: str) -> Any:
+        """Return the component, which is of `kind`.
+
+        Raises:
+            PluginError: Its factory returned something else.
+        """
         factory = self.factory
         if isinstance(factory, str):
             factory = load_factory(factory, self.type)
-        return factory(**self.options)
+        return check_made(factory(**self.options), kind)
 
     def __repr__(self) -> str:
         return f"<Part {self.type}>"
