@@ -30,6 +30,7 @@ from strongroom.errors import (
     AuthenticationError,
     ConfigurationError,
     RotationError,
+    SecretNotFoundError,
     SpecError,
     UnsupportedOperationError,
     ValidationError,
@@ -367,6 +368,22 @@ def test_what_fails_in_one_is_told_without_values():
     assert OLD not in str(caught.value)
     assert NEW not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("raised", [ValueError, KeyError, SecretNotFoundError])
+def test_an_error_of_one_that_composes_holds_no_value_and_nothing_begins(raised):
+    class Composing(Passwords):
+        def compose(self, key, old, new):
+            raise raised(f"{old} {new}")
+
+    memory, rotator = memory_with(), Composing()
+    rotation = SecretRotation(memory, rotator=rotator, generator=lambda *_: NEW)
+    with pytest.raises(RotationError, match="its rotator failed") as caught:
+        rotation.rotate(KEY)
+    assert OLD not in repr(vars(caught.value))
+    assert NEW not in repr(vars(caught.value))
+    assert caught.value.__context__ is None
+    assert (rotator.steps, leftovers(memory)) == ([], [])
 
 
 def test_without_a_rotator_there_is_none():

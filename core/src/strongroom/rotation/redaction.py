@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import RotationError, SecretNotFoundError, StrongroomError, show_key
 from strongroom.masking import Masker
 from strongroom.masking.parts import parts
 
-__all__ = ["redact", "redacted_error"]
+__all__ = ["redact", "redacted_error", "value_of"]
 
 _SHOWN: Final = 200
 """Characters of a program's output."""
@@ -41,3 +41,26 @@ def redacted_error(error: Exception, values: Iterable[str]) -> str:
     if isinstance(error, StrongroomError):
         return text or name
     return f"{name}: {text}" if text else name
+
+
+def value_of(make: Callable[[], str], who: str, key: str, values: Iterable[str]) -> str:
+    """Return the new value of `key` that `make` returns, which is a third party's.
+
+    Args:
+        make: Returns it.
+        who: What makes it: the generator or the rotator.
+        key: The secret.
+        values: The values that `make` knows.
+
+    Raises:
+        RotationError: It raised. An error of ours that does not show one of `values` is raised as it is.
+    """
+    try:
+        return make()
+    except Exception as error:
+        ours = isinstance(error, StrongroomError) and not isinstance(error, SecretNotFoundError)
+        if ours and not any(value and value in str(error) for value in values):
+            raise
+        reason = redacted_error(error, values)
+    # Outside the `except` block: the error may hold a value, and must not be the context of ours.
+    raise RotationError(f"the rotation of {show_key(key)} did not begin: its {who} failed: {reason}", key=key)

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from strongroom.errors import UnsupportedOperationError, ValidationError, show_key
+from strongroom.rotation.redaction import value_of
 
 __all__ = [
     "DeferredRotator",
@@ -185,7 +186,9 @@ def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) ->
     """Return the new value that `make` returns for `old`, in the form that `rotator` needs."""
     made = make(old)
     composer: ValueComposer | None = able(rotator, ValueComposer)
-    return made if composer is None else composer.compose(key, old, made)
+    if composer is None:
+        return made
+    return value_of(lambda: composer.compose(key, old, made), "rotator", key, (old, made))
 
 
 def _verified(rotator: Rotator, key: str, value: str) -> None:

@@ -34,7 +34,7 @@ from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.providers.metadata import due_at
 from strongroom.rotation.attempts import attempting
 from strongroom.rotation.ledger import Record
-from strongroom.rotation.redaction import redacted_error
+from strongroom.rotation.redaction import redacted_error, value_of
 from strongroom.rotation.results import RotationResult, RotationStatus
 from strongroom.rotation.rotators import Rotator, make_for, rehearse
 from strongroom.rotation.settings import Apply, RotationSettings, Verify
@@ -214,27 +214,12 @@ class SecretRotation(ProcessBound):
 
     def _new_value(self, key: str, old: str, given: str | None = None) -> str:
         def make(before: str) -> str:
-            return check_value(self._generated(key, before) if given is None else given, key)
+            return check_value(given if given is not None else self._generated(key, before), key)
 
         return check_value(make_for(self._rotator, key, old, make), key)
 
     def _generated(self, key: str, old: str) -> str:
-        """Return what the generator makes of `old`.
-
-        Raises:
-            RotationError: It raised. An error of ours that does not show `old` is raised as it is.
-        """
-        try:
-            return self._generator(key, old)
-        except Exception as error:  # a third party's function may raise anything at all
-            ours = isinstance(error, StrongroomError) and not isinstance(error, SecretNotFoundError)
-            if ours and not (old and old in str(error)):
-                raise
-            reason = redacted_error(error, (old,))
-        # Outside the `except` block: the error may hold the old value, and must not be the context of ours.
-        raise RotationError(
-            f"the rotation of {show_key(key)} did not begin: its generator failed: {reason}", key=key
-        )
+        return value_of(lambda: self._generator(key, old), "generator", key, (old,))
 
     def rehearse(self, key: str) -> None:
         """Do everything that a rotation of `key` would do at the target system, on a temporary user.
