@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from strongroom._coroutines import is_async
 from strongroom.errors import PluginError
 
 __all__ = ["check_made", "describe_error", "load_factory", "takes_text_paths"]
@@ -32,6 +33,12 @@ def check_made(made: Any, kind: str) -> Any:
     if missing:
         raise PluginError(
             f"its factory returned a {type(made).__name__}, which lacks {', '.join(missing)}",
+            hint="the plugin is broken: install a newer version of it",
+        )
+    unusable = [name for name in _METHODS[kind] if is_async(getattr(made, name))]
+    if unusable:
+        raise PluginError(
+            f"its factory returned a {type(made).__name__}, of which {', '.join(unusable)} must not be async",
             hint="the plugin is broken: install a newer version of it",
         )
     return made

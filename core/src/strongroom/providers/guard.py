@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, get_args
 
+from strongroom._coroutines import refuse_async
 from strongroom._frozen import replaced
 from strongroom.errors import (
     BackendUnavailableError,
@@ -280,7 +281,7 @@ def guard(provider: Any) -> Any:
     """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
 
     Raises:
-        TypeError: It lacks one of the four methods.
+        TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
     """
     if isinstance(provider, BaseProvider):
         return provider
@@ -293,5 +294,7 @@ def guard(provider: Any) -> Any:
         message = f"{type(provider).__name__} is not a secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
     methods = capability_methods(provider)
+    called = ("get_secret", "set_secret", "delete_secret", "list_secrets", *methods)
+    refuse_async(type(provider).__name__, **{name: getattr(provider, name) for name in called})
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
     return type("GuardedProvider", (GuardedProvider,), namespace)(provider)

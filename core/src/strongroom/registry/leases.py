@@ -7,6 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from strongroom._coroutines import refuse_async
 from strongroom._pickling import ProcessBound
 from strongroom.errors import UnsupportedOperationError, show_key
 from strongroom.leases.calls import LeaseName
@@ -86,7 +87,12 @@ class LiveLease(ProcessBound):
         self._leases.check(self._name)
 
     def subscribe(self, callback: Callable[[Lease], object]) -> Subscription:
-        """Call `callback` with each `Lease` that replaces another, until the returned handle is closed."""
+        """Call `callback` with each `Lease` that replaces another, until the returned handle is closed.
+
+        Raises:
+            TypeError: `callback` is a coroutine function.
+        """
+        refuse_async("lease", callback=callback)
         made = Subscription(self._leases.subscribe(self._name, callback))
         self._ends.append(made.close)
         return made

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from strongroom._coroutines import refuse_async
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
@@ -298,10 +299,11 @@ class RoutedPipelines(BaseProvider):
         """Let `hook` see every operation of every pipeline from now on.
 
         Raises:
-            TypeError: It lacks `before` or `after`.
+            TypeError: It lacks `before` or `after`, or one of them is a coroutine function.
         """
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
             raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
+        refuse_async(type(hook).__name__, before=hook.before, after=hook.after)
         self._introduce([hook])
         with self._lock:
             self._hooks.append(hook)

@@ -24,6 +24,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+from strongroom._coroutines import refuse_async
 from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     BackendUnavailableError,
@@ -90,6 +91,7 @@ class Watch(ProcessBound):
             raise ConfigurationError(f"poll_seconds must be above 0, got {poll_seconds}")
         if not callable(callback):
             raise TypeError(f"a {type(callback).__name__} is not a callback")
+        refuse_async("watch", callback=callback)
         names = dict.fromkeys([keys] if isinstance(keys, str) else keys)
         if not names:
             raise ValueError("watch: no keys were given")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from strongroom._coroutines import refuse_async
 from strongroom._pickling import ProcessBound
 from strongroom.cache.addresses import issues_leases
 from strongroom.errors import (
@@ -116,6 +117,7 @@ class SecretRotation(ProcessBound):
             if apply is not None or verify is not None:
                 raise ConfigurationError("rotation: a rotator replaces apply and verify")
             apply, verify = rotator.apply, rotator.verify
+        refuse_async("rotation", generator=generator, apply=apply, verify=verify, on_event=on_event)
         self._provider = guard(provider)
         try:
             self._interval = timedelta(days=rotation_interval_days)

@@ -66,9 +66,12 @@ class TargetSystem:
         except Exception as error:  # noqa: BLE001  # a third party's function may raise anything at all
             reason = self._reason_of(error, record, values)
         else:
-            if step != "verify" or outcome is not False:
+            if hasattr(outcome, "__await__"):  # it has done nothing yet
+                reason = f"it returned a {type(outcome).__name__}, which nobody awaits"
+            elif step != "verify" or outcome is not False:
                 return
-            reason = "it returned False"
+            else:
+                reason = "it returned False"
         # Outside the `except` block: the error may hold a value, and must not be the context of ours.
         if not record.in_flight:
             raise RotationError(f"{show_key(self._key)}: {step} failed: {reason}", key=self._key, hint=hint)
@@ -110,9 +113,10 @@ class TargetSystem:
             step = stepping(self._step(record, "verify", (value,), first=False))
         try:
             with step:
-                return self._settings.verify(self._key, value) is not False
+                outcome = self._settings.verify(self._key, value)
         except Exception:  # noqa: BLE001  # a third party's function may raise anything at all
             return False
+        return outcome is not False and not hasattr(outcome, "__await__")
 
     def retirer(self) -> Retirer | None:
         """Return the rotator if it can retire values, else None."""

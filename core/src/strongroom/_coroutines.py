@@ -1,0 +1,31 @@
+"""Functions that are called for what they do must not be coroutine functions: calling one does nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+__all__ = ["is_async", "refuse_async"]
+
+_CO_COROUTINE: Final = 0x80
+"""`inspect.CO_COROUTINE`; `inspect` takes long to import."""
+
+
+def is_async(function: Any) -> bool:
+    """Return whether calling `function` gives a coroutine, which somebody would have to await."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None and callable(function):  # an object that can be called
+        code = getattr(type(function).__call__, "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
+
+
+def refuse_async(owner: str, **functions: Any) -> None:
+    """Raise `TypeError` if one of `functions`, by their names, is a coroutine function."""
+    for name, function in functions.items():
+        if is_async(function):
+            raise TypeError(
+                f"{owner}: {name} is a coroutine function, which nobody would await; give a plain function, "
+                "which may run its own event loop"
+            )

@@ -1,0 +1,103 @@
+"""A coroutine function where a plain one is called would do nothing, and nobody would hear of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from strongroom import Lease, SecretHook, SecretProviderRegistry, SecretRotation
+from strongroom._coroutines import is_async
+from strongroom.backends import MemorySecretProvider
+from strongroom.errors import PermissionDeniedError, RotationError
+
+
+async def asynchronous(*_):
+    return False
+
+
+class Callable:
+    async def __call__(self, *_):
+        return False
+
+
+FORMS = [asynchronous, partial(asynchronous, 1), Callable(), Callable().__call__]
+
+
+@pytest.fixture
+def registry():
+    with SecretProviderRegistry({"version": 1, "pipelines": {"m": {"provider": {"type": "memory"}}}}) as made:
+        yield made
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_one_is_known(form):
+    assert is_async(form)
+
+
+@pytest.mark.parametrize(
+    "form", [print, lambda: None, partial(print), len, MemorySecretProvider, object(), None]
+)
+def test_what_is_none_is_not_taken_for_one(form):
+    assert not is_async(form)
+
+
+def test_a_hook_that_would_veto_nothing_is_refused(registry):
+    class Hook(SecretHook):
+        async def before(self, event):
+            raise PermissionDeniedError("no")
+
+    with pytest.raises(TypeError, match="Hook: before is a coroutine function"):
+        registry.add_hook(Hook())
+    registry.set_secret("k", "v")  # it is not there in part
+
+
+@pytest.mark.parametrize(
+    "method", ["get_secret", "set_secret", "delete_secret", "list_secrets", "set_secrets"]
+)
+def test_a_provider_that_would_store_nothing_is_refused(registry, method):
+    kept = {"get_secret": dict.get, "set_secret": dict.__setitem__, "delete_secret": dict.pop}
+    methods = {**kept, "list_secrets": dict.keys, "set_secrets": dict.update, method: asynchronous}
+    with pytest.raises(TypeError, match=f"Own: {method} is a coroutine function"):
+        registry.register("own", type("Own", (dict,), methods)())
+
+
+def test_a_watch_and_a_lease_that_would_tell_nobody_are_refused(registry):
+    with pytest.raises(TypeError, match="watch: callback is a coroutine function"):
+        registry.watch("k", asynchronous)
+
+    class Leasing(dict):
+        get_secret = set_secret = delete_secret = list_secrets = dict.get
+        renew_lease = revoke_lease = dict.get
+
+        def issue_lease(self, key):
+            now = datetime.now(UTC)
+            return Lease("1", key, {"password": "p"}, now, now + timedelta(hours=1), renewable=False)
+
+    registry.register("leasing", Leasing(), prefix="l/")
+    with pytest.raises(TypeError, match="lease: callback is a coroutine function"):
+        registry.lease("l/x").subscribe(asynchronous)
+
+
+@pytest.mark.parametrize("name", ["generator", "apply", "verify", "on_event"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_rotation_that_would_change_nothing_is_refused(name, form):
+    with pytest.raises(TypeError, match=f"rotation: {name} is a coroutine function"):
+        SecretRotation(MemorySecretProvider(), **{name: form})
+
+
+class Awaited:
+    """What a plain function may return that calls a coroutine function."""
+
+    def __await__(self):
+        yield
+
+
+@pytest.mark.parametrize("name", ["apply", "verify"])
+def test_a_step_whose_result_nobody_awaits_has_not_been_done(name):
+    memory = MemorySecretProvider(secrets={"k": "old"})
+    rotation = SecretRotation(memory, **{name: lambda *_: Awaited()})
+    with pytest.raises(RotationError, match=f"{name} failed: it returned a Awaited, which nobody awaits"):
+        rotation.rotate("k", "new")
+    assert memory.get_secret("k") == "old"
+    assert rotation.rollback("k").state == "rolled_back" if name == "apply" else True
