@@ -7,7 +7,7 @@ from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
 from strongroom.encryption.keys import HoldsKey
-from strongroom.encryption.strangers import decrypted, encrypted
+from strongroom.encryption.third_party import decrypted, encrypted
 from strongroom.encryption.tokens import as_text, refused
 from strongroom.errors import DecryptionError
 

@@ -16,7 +16,7 @@ from strongroom.encryption.ciphers import (
     TokenEncryption,
 )
 from strongroom.encryption.key_ring import KeyRing
-from strongroom.encryption.strangers import (
+from strongroom.encryption.third_party import (
     decrypted,
     decrypted_many,
     encrypted,

@@ -51,8 +51,8 @@ class HookCalls:
     def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
         """Call `after` for every `before` that was called, and raise what must not be lost of their errors.
 
-        That is what is not an `Exception`, such as an interrupt: an audit hook is told last, and has to be
-        told all the same. Then an `AuditError`; all others are logged.
+        That is what is not an `Exception`, such as an interrupt: the audit hooks come last, and must be
+        called all the same. Then an `AuditError`; all others are logged.
         """
         if self.token is not None:
             observation.reset(self.token)

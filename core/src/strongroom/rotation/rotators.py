@@ -184,11 +184,11 @@ def rehearse(
 
 def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) -> str:
     """Return the new value that `make` returns for `old`, in the form that `rotator` needs."""
-    made = make(old)
+    generated = make(old)
     composer: ValueComposer | None = able(rotator, ValueComposer)
     if composer is None:
-        return made
-    return value_of(lambda: composer.compose(key, old, made), "rotator", key, (old, made))
+        return generated
+    return value_of(lambda: composer.compose(key, old, generated), "rotator", key, (old, generated))
 
 
 def _verified(rotator: Rotator, key: str, value: str) -> None:
