@@ -129,6 +129,20 @@ def test_an_error_of_ours_that_a_generator_raises_is_raised_as_it_is():
         SecretRotation(memory_with(), generator=refuse).rotate(KEY)
 
 
+def test_a_registry_within_is_named_as_what_keeps_no_state():
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"m": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        rotation = SecretRotation(RetryMiddleware(registry))
+        registry.set_secret(KEY, OLD)
+        with pytest.raises(InvalidKeyError, match="cannot keep its state") as refused:
+            rotation.rotate(KEY)
+        assert refused.value.key == KEY
+        assert "SecretRotation(registry)" in refused.value.hint
+        assert registry.get_secret(KEY) == OLD
+        assert SecretRotation(registry).rotate(KEY).state == "current"
+
+
 def test_what_is_not_there_is_not_rotated(abilities):
     rotation = rotation_of(backend(memory_with(), abilities))
     with pytest.raises(SecretNotFoundError):

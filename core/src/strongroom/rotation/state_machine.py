@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
+    InvalidKeyError,
     RotationError,
     SecretNotFoundError,
     StrongroomError,
@@ -131,7 +132,10 @@ class RotationRun:
         """Make `error` name the secret instead of the record, and say if a rotation is in flight."""
         name, key = show_key(self._held.ledger.name), show_key(self._key)
         text = error.message.replace(name, key)
-        if isinstance(error, RotationError | ConflictError):
+        if isinstance(error, InvalidKeyError) and error.key == self._held.ledger.name:
+            text = f"the rotation of {key} cannot keep its state: what it goes through refuses reserved names"
+            error.hint = "if that is a registry, rotate through it directly: `SecretRotation(registry)`"
+        elif isinstance(error, RotationError | ConflictError):
             pass
         elif self._effect is not None:
             text = f"{self._effect}, but could not be ended: {text}"
