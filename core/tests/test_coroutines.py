@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from strongroom import Lease, SecretHook, SecretProviderRegistry, SecretRotation
+from strongroom import BaseProvider, Lease, SecretHook, SecretProviderRegistry, SecretRotation
 from strongroom._coroutines import is_async
 from strongroom.backends import MemorySecretProvider
 from strongroom.errors import PermissionDeniedError, RotationError
@@ -55,11 +55,12 @@ def test_a_hook_that_would_veto_nothing_is_refused(registry):
 @pytest.mark.parametrize(
     "method", ["get_secret", "set_secret", "delete_secret", "list_secrets", "set_secrets"]
 )
-def test_a_provider_that_would_store_nothing_is_refused(registry, method):
+@pytest.mark.parametrize("bases", [(dict,), (dict, BaseProvider)])
+def test_a_provider_that_would_store_nothing_is_refused(registry, method, bases):
     kept = {"get_secret": dict.get, "set_secret": dict.__setitem__, "delete_secret": dict.pop}
     methods = {**kept, "list_secrets": dict.keys, "set_secrets": dict.update, method: asynchronous}
     with pytest.raises(TypeError, match=f"Own: {method} is a coroutine function"):
-        registry.register("own", type("Own", (dict,), methods)())
+        registry.register("own", type("Own", bases, methods)())
 
 
 def test_a_watch_and_a_lease_that_would_tell_nobody_are_refused(registry):

@@ -24,7 +24,7 @@ from strongroom.errors import (
 from strongroom.keys import check_key, check_keys, check_value, is_key, visible_keys
 from strongroom.providers.base import BaseProvider
 from strongroom.providers.metadata import Lease, SecretMetadata, SecretVersion
-from strongroom.providers.protocols import SecretProvider, capability_methods
+from strongroom.providers.protocols import CAPABILITIES, SecretProvider, capability_methods
 
 __all__ = ["guard"]
 
@@ -277,6 +277,10 @@ _BATCHES: Mapping[str, Callable[..., Any]] = {
 }
 
 
+_ALWAYS = ("get_secret", "set_secret", "delete_secret", "list_secrets")
+_ALL = (*_ALWAYS, *(name for methods in CAPABILITIES.values() for name in methods))
+
+
 def guard(provider: Any) -> Any:
     """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
 
@@ -284,17 +288,17 @@ def guard(provider: Any) -> Any:
         TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
     """
     if isinstance(provider, BaseProvider):
+        _refuse_async(provider)
         return provider
     if not isinstance(provider, SecretProvider):
-        missing = [
-            name
-            for name in ("get_secret", "set_secret", "delete_secret", "list_secrets")
-            if not callable(getattr(provider, name, None))
-        ]
+        missing = [name for name in _ALWAYS if not callable(getattr(provider, name, None))]
         message = f"{type(provider).__name__} is not a secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
     methods = capability_methods(provider)
-    called = ("get_secret", "set_secret", "delete_secret", "list_secrets", *methods)
-    refuse_async(type(provider).__name__, **{name: getattr(provider, name) for name in called})
+    _refuse_async(provider)
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
     return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
+
+
+def _refuse_async(provider: Any) -> None:
+    refuse_async(type(provider).__name__, **{name: getattr(provider, name, None) for name in _ALL})
