@@ -12,7 +12,7 @@ import pytest
 from cache_support import Backend, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strongroom import CacheStats, SecretCache, TenantContext
+from strongroom import CacheStats, HierarchicalSecretCache, SecretCache, TenantContext
 from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, turn
 from strongroom.errors import (
     BackendUnavailableError,
@@ -52,6 +52,33 @@ def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found):
     else:
         with pytest.raises(SecretNotFoundError):
             cache.get_or_fetch("key", fetch)
+
+
+@pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])
+@pytest.mark.parametrize("between", [[], ["other"]])
+def test_a_fetch_that_asks_for_its_own_key_waits_for_nothing(kind, between):
+    """It would be told after a minute that the backend does not answer."""
+    cache = kind()
+
+    def fetch(key):
+        path = ["key", *between, "key"]
+        return cache.get_or_fetch(path[path.index(key) + 1], fetch)
+
+    with pytest.raises(ConfigurationError, match="'key' leads back to itself"):
+        cache.get_or_fetch("key", fetch)
+    assert cache.get_or_fetch("key", lambda _: "value") == "value"
+
+
+def test_a_batch_that_asks_for_its_own_key_waits_for_nothing():
+    cache = SecretCache()
+
+    def load(keys):
+        return {key: FetchResult(cache.get_or_fetch(key, lambda _: "value")) for key in keys}
+
+    with pytest.raises(ConfigurationError, match="leads back to itself"):
+        cache.read_many(["a", "b"], load)
+    with pytest.raises(ConfigurationError, match="leads back to itself"):
+        cache.read_many(["a"], lambda keys: {"a": FetchResult(cache.read_many(keys, load)["a"])})
 
 
 class TestTimes:

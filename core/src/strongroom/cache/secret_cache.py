@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +50,8 @@ _OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, Configuration
 MOST_FETCHES: Final = 128
 """Fetches of one cache at a time; the others wait for their turn."""
 _MOST_DESCRIBED: Final = 10_000
+_within: ContextVar[tuple[Flight, ...]] = ContextVar("strongroom_within", default=())
+"""The fetches that the code at hand is a part of: it would wait for itself."""
 
 
 class SecretCache(ProcessBound):
@@ -346,6 +348,7 @@ class SecretCache(ProcessBound):
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
+            _refuse_own(flight)
             try:
                 values[key] = self._outcome(flight, self._timeout)
             except SecretNotFoundError as error:
@@ -406,6 +409,7 @@ class SecretCache(ProcessBound):
                 assert flight is not None  # noqa: S101  # there is an answer or a flight
                 if current_turn is not None:
                     raise WouldBlock(flight, self._timeout)
+            _refuse_own(flight)
             try:
                 return self._outcome(flight, self._timeout if current_turn is None else 0)
             except UnansweredError:
@@ -466,6 +470,7 @@ class SecretCache(ProcessBound):
 
     def _run_fetch(self, flight: Flight, load: Load) -> None:
         turn.set(None)  # this thread may wait
+        _within.set((*_within.get(), flight))
         try:
             fetched = checked(load(flight.key))
         except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
@@ -475,6 +480,7 @@ class SecretCache(ProcessBound):
 
     def _fetch_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
         turn.set(None)
+        _within.set((*_within.get(), *flights.values()))
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
         except BaseException as error:  # noqa: BLE001  # as above
@@ -605,6 +611,16 @@ class SecretCache(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._entries)} entries>"
+
+
+def _refuse_own(flight: Flight) -> None:
+    """Raise `ConfigurationError` if the code at hand is a part of `flight`, and would wait for itself."""
+    if flight in _within.get():
+        raise ConfigurationError(
+            f"reading {show_key(flight.key)} leads back to itself: its fetch asks the same cache for it",
+            key=flight.key,
+            hint="let the provider read what it wraps, past the registry or cache in which it is",
+        )
 
 
 def concerns_all(error: BaseException) -> bool:
