@@ -29,9 +29,8 @@ def down() -> Exception:
     return BackendUnavailableError("down")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("found", ["value", SecretNotFoundError("key")])
-def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found):
+def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found, caplog):
     """Here the clock fails, which is the caller's; they would wait for a minute, and get an error."""
     broken = threading.Event()
 
@@ -52,6 +51,8 @@ def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found):
     else:
         with pytest.raises(SecretNotFoundError):
             cache.get_or_fetch("key", fetch)
+    assert "could not be remembered: RuntimeError" in caplog.text
+    assert "no clock" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])

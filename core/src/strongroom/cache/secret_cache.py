@@ -13,6 +13,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from strongroom._logs import logger
 from strongroom._pickling import ProcessBound
 from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
@@ -50,6 +51,7 @@ _OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, Configuration
 MOST_FETCHES: Final = 128
 """Fetches of one cache at a time; the others wait for their turn."""
 _MOST_DESCRIBED: Final = 10_000
+_log = logger("strongroom.cache")
 _within: ContextVar[tuple[Flight, ...]] = ContextVar("strongroom_within", default=())
 """The fetches that the code at hand is a part of: it would wait for itself."""
 
@@ -512,6 +514,8 @@ class SecretCache(ProcessBound):
                     self._outage.over()
                 if flight.kept:
                     self._keep(flight, fetched, now)
+        except Exception as error:  # noqa: BLE001  # of a third party's clock or subscription
+            _not_kept(error)
         finally:
             flight.future.set_result(fetched)  # whatever happens: others wait for it
 
@@ -544,6 +548,8 @@ class SecretCache(ProcessBound):
                     if flight.kept:
                         self._entries.drop(flight.tenant, flight.key)
                         self._keep_missing(flight, error, now)
+        except Exception as failure:  # noqa: BLE001  # as above
+            _not_kept(failure)
         finally:
             flight.future.set_exception(error)
 
@@ -611,6 +617,10 @@ class SecretCache(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._entries)} entries>"
+
+
+def _not_kept(error: Exception) -> None:
+    _log.warning("the result of a fetch could not be remembered: %s", type(error).__name__)
 
 
 def _refuse_own(flight: Flight) -> None:
