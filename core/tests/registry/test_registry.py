@@ -555,14 +555,14 @@ def test_absent_behind_one_that_is_down_is_told_as_down(plain, failing):
 
 @pytest.mark.parametrize("when", [{"unavailable"}, {"unavailable", "not_found"}])
 @pytest.mark.parametrize("reason", ["absent", "deleted"])
-def test_what_one_behind_an_outage_does_not_have_is_told_as_down(plain, when, reason):
+def test_what_one_behind_an_outage_does_not_have_is_told_as_down(plain, when, reason, failing):
     """The first may have it: a default must not take its place."""
     from strongroom.pipeline.fallback import FallbackProvider
     from strongroom.providers import guard
 
-    down, last = Failing(BackendUnavailableError("down")), guard(plain({"other": "1"}))
+    down, last = failing(BackendUnavailableError("down")), guard(plain({"other": "1"}))
     if reason == "deleted":
-        last = guard(Failing(SecretNotFoundError("k", reason=reason)))
+        last = guard(failing(SecretNotFoundError("k", reason=reason)))
     provider = FallbackProvider(down, others=[last], when=frozenset(when))
     with pytest.raises(BackendUnavailableError):
         provider.get_secret("k")
