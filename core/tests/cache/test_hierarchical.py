@@ -695,6 +695,24 @@ class TestAStoreThatFails:
         assert "OSError" in caplog.text
         assert "hunter22" not in caplog.text
 
+    @pytest.mark.parametrize("method", ["get", "lock"])
+    def test_a_panic_is_a_failure_too(self, method, backend, caplog, monkeypatch):
+        """Of an extension in Rust: no `Exception`, so it would end a thread that others wait for."""
+
+        class Panic(BaseException):
+            pass
+
+        def panics(*_, **__):
+            raise Panic("hunter22")
+
+        store = MemoryCacheStore()
+        monkeypatch.setattr(store, method, panics)
+        cache = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=60)
+        assert cache.get_or_fetch("key", backend) == "value"
+        assert cache.stats().errors == 1
+        assert "Panic" in caplog.text
+        assert "hunter22" not in caplog.text
+
     def test_it_is_asked_again_after_a_pause_that_doubles(self, backend, clock, caplog):
         def raises():
             raise OSError

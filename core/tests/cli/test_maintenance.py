@@ -240,8 +240,7 @@ def test_a_crash_at_any_step_of_rekey_all(shared, run, monkeypatch, step, nth, a
     with monkeypatch.context() as patched:
         for home, name in homes[step]:
             patched.setattr(home, name, crashing(getattr(home, name), after=after))
-        with pytest.raises(Crash):
-            run_app(["rekey", "--all"])
+        assert run_app(["rekey", "--all"]) == 1
     keys = {one.read_bytes() for one in shared.glob("app.key*")}
     assert old in keys
     for profile, pipeline, value in VALUES:

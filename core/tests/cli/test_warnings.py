@@ -1,4 +1,4 @@
-"""What is meant for users comes as one line, without the place in the code that found it."""
+"""What is meant for users comes as one line, without the place in the code that found or raised it."""
 
 from __future__ import annotations
 
@@ -65,3 +65,15 @@ def test_what_is_meant_for_programmers_keeps_its_place(monkeypatch):
         (DeprecationWarning, __file__),
         (OfAnSdkWarning, __file__),
     ]
+
+
+@pytest.mark.parametrize("error", [SystemExit, type("PanicException", (BaseException,), {})])
+def test_what_a_plugin_raises_that_is_no_exception_is_a_line_without_its_text(capsys, error):
+    """A text of `sys.exit` and the message of a panic in Rust may hold a value."""
+
+    def fails():
+        raise error("hunter22")
+
+    assert run_guarded(GlobalOptions(), fails) == 1
+    line = f"error: unexpected {error.__name__}; run it again with --debug to see where\n"
+    assert capsys.readouterr().err == line

@@ -171,9 +171,11 @@ class ResilientStore:
                 ) as token:
                     entered.set_result(token)
                     leave.wait()
-            except Exception as error:  # noqa: BLE001  # of a third party's store
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # of a third party's store
                 if not entered.done():
-                    entered.set_exception(error)
+                    entered.set_exception(_as_failure(error))
             finally:
                 left.set()
 
@@ -301,8 +303,10 @@ class ResilientStore:
         def run() -> None:
             try:
                 result = call()
-            except Exception as error:  # noqa: BLE001  # as above
-                done.set_exception(error)
+            except KeyboardInterrupt:  # where no thread could be had, and this is the caller's
+                raise
+            except BaseException as error:  # noqa: BLE001  # as above
+                done.set_exception(_as_failure(error))
             else:
                 done.set_result(result)
 
@@ -333,3 +337,8 @@ class ResilientStore:
             "the second level of the cache%s failed (%s%s); it is left alone for %g s",
             self.whose, type(error).__name__, said, self._pause,
         )  # fmt: skip
+
+
+def _as_failure(error: BaseException) -> Exception:
+    """Return what a caller that tolerates failures gets: an exit or a panic would end the caller, too."""
+    return error if isinstance(error, Exception) else BackendUnavailableError(type(error).__name__)

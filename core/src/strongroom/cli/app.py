@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import keyword
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -227,6 +228,10 @@ def _run(args: Sequence[str], settings: GlobalOptions) -> int:
         _refuse(error)
     except click.Abort:
         return INTERRUPTED
+    except SystemExit as ended:
+        if "_STRONGROOM_COMPLETE" not in os.environ:  # as the scripts of `strongroom completion` set it
+            raise  # a plugin's
+        code = ended.code  # click ends an answer to a shell that completes a command
     return code if isinstance(code, int) else 0
 
 

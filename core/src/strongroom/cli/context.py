@@ -159,7 +159,7 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
         if output_was_closed(error):  # nobody hears it, as of a reader that is gone
             return errors.UNEXPECTED
         return errors.print_error(error, as_json=settings.json, debug=settings.debug)
-    except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
+    except BaseException as error:  # noqa: BLE001  # a plugin's exit, or a panic of its extension in Rust, too
         return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     finally:
         warnings.showwarning = shown
