@@ -21,8 +21,10 @@ from typing import Any, get_args, get_origin
 import click
 import strongroom
 from strongroom import errors, hooks
+from strongroom.cache import CacheStore, FencedStore, TimedStore, WatchableStore
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.errors import exit_code
+from strongroom.encryption import Encryption
 from strongroom.masking.limits import ENOUGH
 from strongroom.masking.looks import LOOKS
 from strongroom.masking.parts import HARMLESS
@@ -198,14 +200,18 @@ def plugins_page() -> Iterator[str]:
     yield f"## `CachePlugin`\n\n{_described(CachePlugin)}\n"
     yield f"## `RotatorPlugin`\n\n{_described(RotatorPlugin)}\n"
     yield "## Rotators\n\nA rotator has the two methods of `Rotator`, and the others where it can do more.\n"
-    for protocol in (Rotator, ValueComposer, Retirer, Rehearser):
-        yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
-        for method, function in vars(protocol).items():
-            if not method.startswith("_") and callable(function):
-                yield f"- `{method}{inspect.signature(function)}`: {_first_line(function)}"
-        yield ""
+    yield from _protocols(Rotator, ValueComposer, Retirer, Rehearser)
+    yield "## Ciphers\n\nA cipher has the two methods of `Encryption`.\n"
+    yield from _protocols(Encryption)
+    yield "## Cache stores\n\nA store has the methods of `CacheStore`, and the others where it can do more.\n"
+    yield from _protocols(CacheStore, FencedStore, TimedStore, WatchableStore)
     yield "## Capabilities of a provider\n\nA provider has one by having its methods.\n"
-    for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
+    yield from _protocols(protocols.SecretProvider, *protocols.CAPABILITIES)
+
+
+def _protocols(*those: type) -> Iterator[str]:
+    """Yield what each protocol is, and its methods with exact signatures."""
+    for protocol in those:
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
         for method, function in vars(protocol).items():
             if not method.startswith("_") and callable(function):

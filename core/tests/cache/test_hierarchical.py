@@ -713,6 +713,25 @@ class TestAStoreThatFails:
         assert "Panic" in caplog.text
         assert "hunter22" not in caplog.text
 
+    def test_what_a_third_partys_cipher_does_not_decrypt_is_rubbish_and_no_failure_of_the_store(
+        self, monkeypatch, backend, caplog
+    ):
+        """Its own exception of a wrong key, of whatever class: the store answers all the same."""
+
+        class Picky(Remote):
+            def decrypt(self, token, *, context=b""):
+                raise LookupError("no key for hunter22")
+
+        monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
+        store = MemoryCacheStore()
+        for cipher in (Remote(), Picky(), Remote()):
+            cache = HierarchicalSecretCache(l2=store, encryption=cipher, namespace="n")
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert len(backend.calls) == 2
+        assert "unreadable" in caplog.text
+        assert "left alone" not in caplog.text
+        assert "hunter22" not in caplog.text
+
     def test_it_is_asked_again_after_a_pause_that_doubles(self, backend, clock, caplog):
         def raises():
             raise OSError

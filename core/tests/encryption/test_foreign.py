@@ -11,7 +11,12 @@ from cryptography.fernet import Fernet
 from strongroom import AESGCMEncryption, ChaCha20Encryption, FernetEncryption, KeyRing, generate_key
 from strongroom.backends import MemorySecretProvider
 from strongroom.encryption import ciphers
-from strongroom.errors import ConfigurationError, DecryptionError, EncryptionError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    DecryptionError,
+    EncryptionError,
+)
 from strongroom.middleware import EncryptionMiddleware
 from strongroom.middleware.encryption import make_encryption_middleware
 
@@ -131,3 +136,103 @@ def test_rekeying_leads_away_from_a_weak_key():
     key = generate_key()
     assert make_encryption_middleware(store, key=key, older_keys=[weak]).rekey() == 1
     assert make_encryption_middleware(store, key=key).get_secret("k") == "value"
+
+
+class Reversing:
+    """A third party's cipher, whose `fails` raises or answers wrongly."""
+
+    fails = None
+
+    def encrypt(self, plaintext, *, context=b""):
+        return self.fails(plaintext) if self.fails else f"acme:{plaintext[::-1]}"
+
+    def decrypt(self, token, *, context=b""):
+        plaintext = token.removeprefix("acme:")[::-1]
+        return self.fails(plaintext) if self.fails else plaintext
+
+    def failing(self, fails):
+        self.fails = fails
+        return self
+
+
+class Telling(Reversing):
+    """It tells its tokens from other texts."""
+
+    def wrote(self, token):
+        return token.startswith("acme:")
+
+
+def shows(value):
+    raise ValueError(f"cannot take {value}")
+
+
+def shows_as_its_cause(value):
+    try:
+        shows(value)
+    except ValueError as error:
+        raise RuntimeError from error
+
+
+def is_down(value):
+    raise ConnectionError(f"no answer about {value}")
+
+
+@pytest.mark.parametrize("around", [lambda one: one, KeyRing], ids=["alone", "in a ring"])
+@pytest.mark.parametrize(
+    ("fails", "writing", "reading"),
+    [
+        (shows, EncryptionError, DecryptionError),
+        (shows_as_its_cause, EncryptionError, DecryptionError),
+        (is_down, BackendUnavailableError, BackendUnavailableError),
+        (str.encode, EncryptionError, DecryptionError),
+        (lambda _: None, EncryptionError, DecryptionError),
+    ],
+)
+def test_what_goes_wrong_in_a_third_partys_cipher_names_it_and_shows_no_value(
+    fails, writing, reading, around
+):
+    cipher = Telling()
+    provider = EncryptionMiddleware(MemorySecretProvider(), around(cipher))
+    provider.set_secret("a", "hunter2")
+    assert provider.get_secrets(["a"]) == {"a": "hunter2"}
+    cipher.failing(fails)
+    for call, expected in (
+        (lambda: provider.set_secret("b", "hunter2"), writing),
+        (lambda: provider.get_secret("a"), reading),
+        (lambda: provider.get_secrets(["a"]), reading),
+    ):
+        with pytest.raises(expected) as caught:
+            call()
+        assert type(caught.value) is expected
+        assert "Telling: " in str(caught.value)
+        assert "hunter2" not in chain_of(caught.value)
+
+
+def test_migrating_tells_a_third_partys_tokens_from_values_in_clear():
+    """Their tokens begin with anything, so they were read as values."""
+    inner = MemorySecretProvider(secrets={"old": "in clear"})
+    provider = EncryptionMiddleware(inner, Telling(), migrate=True)
+    provider.set_secret("new", "hunter2")
+    assert inner.get_secret("new") == "acme:2retnuh"
+    assert provider.get_secrets(["old", "new"]) == {"old": "in clear", "new": "hunter2"}
+    assert provider.rekey() == 1
+    assert inner.get_secret("old") == "acme:raelc ni"
+
+
+@pytest.mark.parametrize("around", [lambda one: one, KeyRing, lambda one: KeyRing(Telling(), one)])
+def test_migrating_refuses_a_cipher_that_cannot_tell_its_tokens(around):
+    with pytest.raises(ConfigurationError, match="lacks the method wrote"):
+        EncryptionMiddleware(MemorySecretProvider(), around(Reversing()), migrate=True)
+
+
+def test_a_third_partys_cipher_is_closed_with_its_pipeline():
+    closed = []
+
+    class Held(Reversing):
+        def close(self):
+            closed.append(self)
+
+    for cipher in (Held(), Reversing()):
+        with EncryptionMiddleware(MemorySecretProvider(), cipher):
+            pass
+    assert len(closed) == 1

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from strongroom._frozen import frozen, member
 from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
+from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded
 from strongroom.errors import DecryptionError
@@ -125,9 +126,8 @@ def codec_of(cipher: Encryption, namespace: str) -> EntryCodec:
         made = [type(one)(one.derived(b"cache data")) for one in able]
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
         return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
-    return EntryCodec(
-        cipher, [_cipher_of_settings(_NO_KEY_FOR_NAMES, None).derived(b"cache names")], namespace
-    )
+    names = _cipher_of_settings(_NO_KEY_FOR_NAMES, None).derived(b"cache names")
+    return EntryCodec(guard_cipher(cipher), [names], namespace)
 
 
 def shared_codec(encryption: Encryption | None, namespace: str) -> EntryCodec:

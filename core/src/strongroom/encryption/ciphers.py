@@ -45,7 +45,13 @@ _KEPT: Final = 1024
 
 @runtime_checkable
 class Encryption(Protocol):
-    """Encrypts text to text that can be stored anywhere text can."""
+    """Encrypts text to text that can be stored anywhere text can.
+
+    It may also have `wrote(token) -> bool`, which returns whether it made a text: the option `migrate` needs
+    it, and a `KeyRing` asks only the ciphers that say yes. If it has `close()`, its pipeline calls that. A
+    token that does not decrypt is a `DecryptionError`; any other exception than those of `strongroom.errors`
+    is kept back, since it may hold the value, and told by its class and place.
+    """
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
         """Return a token of `plaintext`, which decrypts only with the same `context`."""

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
+from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.keys import HoldsKey
 from strongroom.encryption.third_party import decrypted, encrypted
 from strongroom.encryption.tokens import as_text, refused
@@ -23,8 +24,8 @@ class KeyRing(HoldsKey):
     """
 
     def __init__(self, primary: Encryption, *older: Encryption) -> None:
-        self.primary = primary
-        self.older = older
+        self.primary: Encryption = guard_cipher(primary)
+        self.older: tuple[Encryption, ...] = tuple(map(guard_cipher, older))
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
         """Return a token of `plaintext`, made with the first key."""

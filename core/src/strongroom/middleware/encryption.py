@@ -15,6 +15,7 @@ from strongroom.encryption.ciphers import (
     FernetEncryption,
     TokenEncryption,
 )
+from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.third_party import (
     decrypted,
@@ -58,7 +59,8 @@ class EncryptionMiddleware(Middleware):
             looks like a token and does not decrypt is still an error.
 
     Raises:
-        ConfigurationError: There is no cipher, and no key in the environment.
+        ConfigurationError: There is no cipher, and no key in the environment. With `migrate`: the cipher does
+            not tell its tokens from other texts.
     """
 
     type_name = "encryption"
@@ -72,8 +74,11 @@ class EncryptionMiddleware(Middleware):
                 "encryption: the values of leases are issued by a server, and nobody encrypted them",
                 hint="remove the encryption from this pipeline",
             )
-        self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
+        given = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
+        self._cipher: Encryption = guard_cipher(given)
         self._migrate = migrate
+        if migrate:
+            _refuse_to_guess(self._cipher)
         self._get = self.inner.get_secret
         _warn_if_rules_see_ciphertext(inner)
 
@@ -167,7 +172,7 @@ class EncryptionMiddleware(Middleware):
             tokens = [inner.get_secret_version(key, version) for version in staged]
         except (SecretNotFoundError, UnsupportedOperationError):
             return False
-        encrypted = [one for one in tokens if not self._migrate or looks_encrypted(one)]
+        encrypted = [one for one in tokens if not self._in_clear(one)]
         return any(map(KeyRing(self._cipher).needs_rekey, encrypted))
 
     @property
@@ -177,7 +182,7 @@ class EncryptionMiddleware(Middleware):
 
     def change_cipher(self, cipher: Encryption) -> None:
         """Encrypt and decrypt with another cipher from now on."""
-        self._cipher = cipher
+        self._cipher = guard_cipher(cipher)
 
     def _rekeyed(self, key: str) -> bool:
         try:
@@ -185,7 +190,7 @@ class EncryptionMiddleware(Middleware):
             stored = self.inner.get_secret(key)
         except (SecretNotFoundError, UnsupportedOperationError):
             return False
-        plain = self._migrate and not looks_encrypted(stored)
+        plain = self._in_clear(stored)
         if not plain and not KeyRing(self._cipher).needs_rekey(stored):
             return False
         if plain or not hasattr(self._cipher, "rewrap"):
@@ -209,11 +214,18 @@ class EncryptionMiddleware(Middleware):
         finally:
             super().close()
 
+    def _in_clear(self, stored: str) -> bool:
+        """Return whether `stored` was written before encryption, and may be read."""
+        if not self._migrate or looks_encrypted(stored):
+            return False
+        wrote = getattr(self._cipher, "wrote", None)  # a third party's tokens may begin with anything
+        return wrote is None or not wrote(stored)
+
     def _sealed(self, key: str, value: str) -> str:
         return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))
 
     def _opened(self, key: str, stored: str) -> str:
-        if self._migrate and not looks_encrypted(stored):
+        if self._in_clear(stored):
             return stored
         try:
             return decrypted(self._cipher, stored, _context(key))
@@ -222,6 +234,17 @@ class EncryptionMiddleware(Middleware):
                 error.key, error.message = key, f"{show_key(key)}: {error.message}"
                 error.args = (error.message,)
             raise
+
+
+def _refuse_to_guess(cipher: Any) -> None:
+    """Refuse a cipher whose tokens would be taken for values that were stored in clear."""
+    for one in [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]:
+        if not callable(getattr(one, "wrote", None)):
+            raise ConfigurationError(
+                "encryption: migrate has to know tokens from values that were stored in clear, "
+                "and this cipher cannot tell: it lacks the method wrote",
+                hint="leave migrate out, or let the cipher's `wrote(token)` return whether it made a text",
+            )
 
 
 def _refuse_staged(keys: Sequence[str], done: str) -> None:
