@@ -23,11 +23,13 @@ from strongroom.providers import (
     SecretVersion,
     capability_methods,
     guard,
+    guarded_method,
 )
 
 __all__ = ["Middleware"]
 
 # `close` is in every middleware: closing the outermost closes what is inside.
+_REQUIRED = ("get_secret", "set_secret", "delete_secret", "list_secrets")
 _OPTIONAL = frozenset(name for names in CAPABILITIES.values() for name in names) - {"close"}
 
 
@@ -81,6 +83,10 @@ class _PassThrough:
 
 class Middleware(BaseProvider):
     """A layer around a provider; itself a provider.
+
+    A third party's methods are guarded as those of its providers are: exceptions other than those of
+    `strongroom.errors` are translated, without a value in them, and an answer of a wrong type is an error.
+    What the inner provider raises is passed on as it is.
 
     Args:
         inner: The provider that this one is layered around: any object with the four methods.
@@ -150,6 +156,11 @@ class Middleware(BaseProvider):
 
 @lru_cache(maxsize=512)
 def _class_for(cls: Any, methods: frozenset[str]) -> Any:
-    namespace = {name: cls._capability_methods[name] for name in methods}
+    namespace = {name: guarded_method(name, cls._capability_methods[name]) for name in methods}
+    for name in _REQUIRED:
+        method = getattr(cls, name)
+        guarded = guarded_method(name, method)
+        if guarded is not method:
+            namespace[name] = guarded
     namespace |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), namespace, chosen=True)

@@ -172,7 +172,7 @@ class EncryptionMiddleware(Middleware):
             tokens = [inner.get_secret_version(key, version) for version in staged]
         except (SecretNotFoundError, UnsupportedOperationError):
             return False
-        encrypted = [one for one in tokens if not self._in_clear(one)]
+        encrypted = [one for one in tokens if not self._is_plain(one)]
         return any(map(KeyRing(self._cipher).needs_rekey, encrypted))
 
     @property
@@ -190,7 +190,7 @@ class EncryptionMiddleware(Middleware):
             stored = self.inner.get_secret(key)
         except (SecretNotFoundError, UnsupportedOperationError):
             return False
-        plain = self._in_clear(stored)
+        plain = self._is_plain(stored)
         if not plain and not KeyRing(self._cipher).needs_rekey(stored):
             return False
         if plain or not hasattr(self._cipher, "rewrap"):
@@ -214,7 +214,7 @@ class EncryptionMiddleware(Middleware):
         finally:
             super().close()
 
-    def _in_clear(self, stored: str) -> bool:
+    def _is_plain(self, stored: str) -> bool:
         """Return whether `stored` was written before encryption, and may be read."""
         if not self._migrate or looks_encrypted(stored):
             return False
@@ -225,7 +225,7 @@ class EncryptionMiddleware(Middleware):
         return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))
 
     def _opened(self, key: str, stored: str) -> str:
-        if self._in_clear(stored):
+        if self._is_plain(stored):
             return stored
         try:
             return decrypted(self._cipher, stored, _context(key))
@@ -237,11 +237,11 @@ class EncryptionMiddleware(Middleware):
 
 
 def _refuse_to_guess(cipher: Any) -> None:
-    """Refuse a cipher whose tokens would be taken for values that were stored in clear."""
+    """Refuse a cipher whose tokens would be taken for values that were stored unencrypted."""
     for one in [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]:
         if not callable(getattr(one, "wrote", None)):
             raise ConfigurationError(
-                "encryption: migrate has to know tokens from values that were stored in clear, "
+                "encryption: migrate has to know tokens from values that were stored unencrypted, "
                 "and this cipher cannot tell: it lacks the method wrote",
                 hint="leave migrate out, or let the cipher's `wrote(token)` return whether it made a text",
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from strongroom.providers.guard import (
         guard,
+        guarded_method,
     )
     from strongroom.providers.metadata import (
         ChangeKind,
@@ -75,6 +76,7 @@ __all__ = [
     "capabilities",
     "capability_methods",
     "guard",
+    "guarded_method",
     "innermost",
     "may_defer_durability",
     "observing_versions",
@@ -108,6 +110,7 @@ _HOMES = {
     "capabilities": "protocols",
     "capability_methods": "protocols",
     "guard": "guard",
+    "guarded_method": "guard",
     "innermost": "base",
     "may_defer_durability": "call_hints",
     "observing_versions": "version_observers",

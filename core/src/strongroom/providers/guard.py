@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
+from functools import partial, wraps
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, TypeVar, get_args
 
 from strongroom._coroutines import refuse_async
@@ -26,7 +27,7 @@ from strongroom.providers.base import BaseProvider
 from strongroom.providers.metadata import Lease, SecretMetadata, SecretVersion
 from strongroom.providers.protocols import CAPABILITIES, SecretProvider, capability_methods
 
-__all__ = ["guard"]
+__all__ = ["guard", "guarded_method"]
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class GuardedProvider(BaseProvider):
     """
 
     def __init__(self, wrapped: Any) -> None:
-        self.wrapped = wrapped
+        self.wrapped = self.owner = wrapped
         self.type_name = getattr(wrapped, "type_name", "") or type(wrapped).__name__  # type: ignore[misc]  # per object
 
     def get_secret(self, key: str) -> str:
@@ -128,6 +129,9 @@ class GuardedProvider(BaseProvider):
                 hint="times are aware and in UTC, as of datetime.now(UTC)",
             )
 
+    def _is_from_inside(self, error: Exception) -> bool:  # noqa: ARG002  # nothing is inside of a provider
+        return False
+
     def __repr__(self) -> str:
         return f"<GuardedProvider of {type(self.wrapped).__name__}>"
 
@@ -143,12 +147,14 @@ class GuardedProvider(BaseProvider):
         try:
             return method(*args, **kwargs)
         except Exception as raised:  # a third party's provider may raise anything at all
+            if self._is_from_inside(raised):
+                raise
             from strongroom.providers.disclosure import chain_of, discloses
 
             forms = _forms(written)
             holds = any(_shows(error, forms) for error in chain_of(raised))
             # The value of a read is not known here, nor what a write or a list had read before it failed.
-            holds = holds or discloses(raised, [*keys, *([asked] if asked else ())], self.wrapped)
+            holds = holds or discloses(raised, [*keys, *([asked] if asked else ())], self.owner)
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
             error = raised
@@ -279,6 +285,40 @@ _BATCHES: Mapping[str, Callable[..., Any]] = {
 
 _ALWAYS = ("get_secret", "set_secret", "delete_secret", "list_secrets")
 _ALL = (*_ALWAYS, *(name for methods in CAPABILITIES.values() for name in methods))
+
+
+class _GuardedMethod(GuardedProvider):
+    """The guard around one method of a third party's middleware."""
+
+    def __init__(self, owner: Any, name: str, method: FunctionType) -> None:
+        super().__init__(owner)
+        self.wrapped = SimpleNamespace(**{name: MethodType(method, owner)})
+
+    def _is_from_inside(self, error: Exception) -> bool:
+        """Return whether `error` is strongroom's, and what the middleware is around has raised it."""
+        trace = error.__traceback__ if isinstance(error, StrongroomError) else None
+        if trace is None:
+            return False
+        while trace.tb_next is not None:
+            trace = trace.tb_next
+        return _package(trace.tb_frame.f_globals.get("__name__")) != _package(type(self.owner).__module__)
+
+
+def _package(module: object) -> str:
+    return str(module).partition(".")[0]
+
+
+def guarded_method(name: str, method: Any) -> Any:
+    """Return the method `name` of a middleware, with a guard around it if a third party wrote it."""
+    if not isinstance(method, FunctionType) or _package(method.__module__) == "strongroom":
+        return method
+    guarded: Any = vars(GuardedProvider).get(name) or _BATCHES.get(name) or _guarded_method(name)
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return guarded(_GuardedMethod(self, name, method), *args, **kwargs)
+
+    return call
 
 
 def guard(provider: Any) -> Any:
