@@ -128,7 +128,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
         factory = _factory(component["factory"])
         options = Options(recalled, _refuse)
         options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
-        provider = factory(**options.prepare(component, _refuse)) if factory is not None else None
+        provider = _guarded(factory(**options.prepare(component, _refuse))) if factory is not None else None
     except _OUTDATED:
         return None  # a variable is missing, or does not fit its option: a full load reports it
     if provider is None or hasattr(provider, "issue_lease"):  # only a registry can keep leases
@@ -144,6 +144,16 @@ def _own_store() -> CachedSpec | None:
     if factory is None:
         return None
     return CachedSpec(factory(file_path=store, key_file=key), OWN_PIPELINE, None)
+
+
+def _guarded(provider: Any) -> Any:
+    from strongroom.providers.base import BaseProvider
+
+    if isinstance(provider, BaseProvider):
+        return provider
+    from strongroom.providers import guard
+
+    return guard(provider)
 
 
 def _factory(place: str) -> Any:
