@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import traceback
 from pathlib import Path
 
 import pytest
 import strongroom
 from strongroom import SecretHook, SecretProviderRegistry, TenantContext
+from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     AuditError,
     BackendUnavailableError,
@@ -818,6 +821,38 @@ def test_what_fails_to_close_keeps_nothing_else_open(plain):
     with pytest.raises(RuntimeError, match="hook"):
         registry.close()
     assert told == ["hook", "p", "q"]
+
+
+def test_a_component_that_does_not_close_is_named_without_its_text(monkeypatch):
+    def fails(_):
+        raise ValueError("hunter2")
+
+    monkeypatch.setattr(strongroom.backends.MemorySecretProvider, "close", fails)
+    registry = SecretProviderRegistry(spec())
+    with pytest.raises(StrongroomError) as caught:
+        registry.close()
+    assert "MemorySecretProvider failed with ValueError as it was closed" in str(caught.value)
+    assert "test_registry.py:" in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_does_not_close_hides_no_error_of_the_block(monkeypatch, caplog):
+    """A command's exit code, for one, follows from the error of its block."""
+
+    def fails(_):
+        raise RuntimeError("hunter2")
+
+    async def awaited():
+        async with AsyncSecretRegistry(spec()) as registry:
+            await registry.get_secret("absent")
+
+    monkeypatch.setattr(strongroom.backends.MemorySecretProvider, "close", fails)
+    with pytest.raises(SecretNotFoundError), SecretProviderRegistry(spec()) as registry:
+        registry.get_secret("absent")
+    with pytest.raises(SecretNotFoundError):
+        asyncio.run(awaited())
+    assert caplog.text.count("the registry did not close: MemorySecretProvider failed with RuntimeError") == 2
+    assert "hunter2" not in caplog.text
 
 
 def test_registering_a_taken_name_or_what_is_no_provider_is_refused(plain):

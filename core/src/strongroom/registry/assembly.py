@@ -12,7 +12,7 @@ from typing import Any, Final
 from strongroom._frozen import frozen
 from strongroom._logs import logger
 from strongroom.cache.addresses import as_place, component_address
-from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
+from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError, raised_at
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
@@ -193,7 +193,7 @@ class Assembly:
                 try:
                     made.close()
                 except Exception as error:  # noqa: BLE001  # the others must be closed too; it is raised below
-                    errors.append(error)
+                    errors.append(error if isinstance(error, StrongroomError) else _close_failed(made, error))
         if errors:
             raise errors[0]
 
@@ -335,3 +335,11 @@ class Assembly:
                 pipeline=source,
                 hint=hint,
             ) from error
+
+
+def _close_failed(made: Any, error: Exception) -> StrongroomError:
+    """Return the error for a component that could not be closed; a third party's text may hold anything."""
+    return StrongroomError(
+        f"{type(made).__name__} failed with {type(error).__name__} as it was closed",
+        hint=f"the cause is in the component itself; it was raised at {raised_at(error)}",
+    )

@@ -22,6 +22,7 @@ from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
+from strongroom.registry.routing import warn_of_closing
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import ResolvedSecrets
@@ -247,7 +248,12 @@ class AsyncSecretRegistry(ProcessBound):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except Exception as failed:
+            if error is None:
+                raise
+            warn_of_closing(failed)
 
     def __repr__(self) -> str:
         return f"<AsyncSecretRegistry of {self._registry!r}>"

@@ -6,11 +6,13 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from strongroom._coroutines import refuse_async
+from strongroom._logs import logger
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
-from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
+from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.parallel import renew_after_fork
@@ -23,7 +25,9 @@ from strongroom.spec.plan import Plan, RoutePlan
 if TYPE_CHECKING:
     from strongroom.registry.watch import Watch
 
-__all__ = ["RoutedPipelines", "Routes", "no_default"]
+__all__ = ["RoutedPipelines", "Routes", "no_default", "warn_of_closing"]
+
+_log = logger("strongroom.registry")
 
 
 class Routes:
@@ -420,6 +424,16 @@ class RoutedPipelines(BaseProvider):
         self._lock = threading.RLock()
         self.wake_watches()  # by the next read, which takes the slow path
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except Exception as failed:
+            if error is None:
+                raise
+            warn_of_closing(failed)
+
     def close(self) -> None:
         """Close every provider; a second call is harmless. The first error is raised after all are closed."""
         hooks = [*self._hooks, *self._assembly.hooks_made()]
@@ -438,3 +452,9 @@ class RoutedPipelines(BaseProvider):
                 errors.append(error)
         if errors:
             raise errors[0]
+
+
+def warn_of_closing(error: Exception) -> None:
+    """Log why a registry did not close after another error, which is the one that its caller handles."""
+    said = error if isinstance(error, StrongroomError) else type(error).__name__
+    _log.warning("the registry did not close: %s", said)
