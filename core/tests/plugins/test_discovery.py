@@ -484,3 +484,29 @@ def test_a_plugins_validator_cannot_put_a_value_into_an_error(install, run):
     assert kind == "SpecError"
     assert "bad token" in message
     assert "hunter2" not in message
+
+
+def test_what_two_distributions_provide_is_no_reason_to_reinstall_one(install, run):
+    install("acme-strong", "acme", GOOD)
+    install("other-strong", "acme", GOOD)
+    hints = run("""
+        print(json.dumps([row.hint for row in finder.list_components() if row.name == "acme"]))
+    """)
+    assert hints == ["uninstall one, or name the one that counts in STRONGROOM_PLUGINS"] * 2
+
+
+def test_an_option_that_no_spec_could_set_is_told(install, run):
+    install("acme-strong", "acme", GOOD.replace("size: int", "type: str = 'a'; size: int"))
+    expected = "its config has a field 'type', which names the component itself in a spec"
+    _, message = run('print(json.dumps(failure(type="acme")))')
+    assert expected in message
+
+
+def test_a_factory_that_fails_is_told_with_the_place_and_without_its_text(install, run):
+    install("acme-strong", "acme", GOOD.replace("self.size = size", "raise ValueError('hunter2')"))
+    install("other-strong", "other", GOOD.replace("__init__(self, size)", "__init__(self, length)"))
+    failures = run('print(json.dumps([failure(type="acme"), failure(type="other")]))')
+    assert [kind for kind, _ in failures] == ["PluginError", "PluginError"]
+    assert "its factory failed with ValueError; it was raised at acme_strong.py:10" in failures[0][1]
+    assert "hunter2" not in failures[0][1]
+    assert "has to take every option of its config as a keyword argument" in failures[1][1]

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._forks import forks_wait, renew_after_fork
 from strongroom._version import __version__
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["ComponentInfo", "PluginFinder", "UnknownTypeError", "finder"]
 
 
+_CHOOSE: Final = "uninstall one, or name the one that counts in STRONGROOM_PLUGINS"
 BUILTINS = "strongroom.plugins.builtins"
 BUILT_IN_NAMES = (
     *("aes-gcm", "audit", "caching", "chacha20", "encryption", "fernet"),
@@ -61,6 +62,7 @@ class ComponentInfo:
     summary: str = ""
     error: str | None = None
     plugin: Plugin | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class PluginFinder:
                         if other.distribution != entry.distribution
                     )
                     error = f"also provided by {', '.join(twins)}" if twins else None
-                    rows.append(ComponentInfo(name, kind, *owner, plugin.summary, error, plugin))
+                    hint = _CHOOSE if twins else None
+                    rows.append(ComponentInfo(name, kind, *owner, plugin.summary, error, plugin, hint))
                 rows += [
                     ComponentInfo(name, kind, *owner, error=why)
                     for kind, name, why in self._bad_names.get(entry, ())
@@ -211,7 +214,7 @@ class PluginFinder:
             owners = " and ".join(sorted(entry.owner for entry in candidates))
             raise PluginError(
                 f"{kind} {type_name!r} is provided by {owners}",
-                hint="uninstall one, or name the one that counts in STRONGROOM_PLUGINS",
+                hint=_CHOOSE,
             )
         if len(candidates) > 1:
             raise PluginError(f"{candidates[0].owner} has two entry points named {candidates[0].name!r}")
@@ -281,6 +284,9 @@ class PluginFinder:
                 raise TypeError(message)
             if not (isinstance(plugin.config, type) and issubclass(plugin.config, BaseModel)):
                 bad.append((kind, plugin.name, "its config is not a pydantic model"))
+            elif "type" in plugin.config.model_fields:
+                why = "its config has a field 'type', which names the component itself in a spec"
+                bad.append((kind, plugin.name, why))
             elif (kind, plugin.name) in components:
                 bad.append((kind, plugin.name, f"{KINDS[kind]}() gives it twice"))
                 del components[kind, plugin.name]

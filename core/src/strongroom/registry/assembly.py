@@ -266,7 +266,7 @@ class Assembly:
         except StrongroomError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
-            failure = PluginError(f"its factory failed with {type(error).__name__}")
+            failure = _factory_failed(error)
         # Outside the `except` block: a third party's error may hold an option's value.
         failure.message = f"{component.position}: {component.path}: {failure.message}"
         failure.__context__ = None
@@ -335,6 +335,14 @@ class Assembly:
                 pipeline=source,
                 hint=hint,
             ) from error
+
+
+def _factory_failed(error: Exception) -> PluginError:
+    trace = error.__traceback__
+    hint = f"it was raised at {raised_at(error)}"
+    if isinstance(error, TypeError) and trace is not None and trace.tb_next is None:  # the call itself failed
+        hint = "it has to take every option of its config as a keyword argument"
+    return PluginError(f"its factory failed with {type(error).__name__}", hint=hint)
 
 
 def _close_failed(made: Any, error: Exception) -> StrongroomError:

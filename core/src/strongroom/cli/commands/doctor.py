@@ -81,7 +81,8 @@ def _plugins() -> Iterator[Check]:
     for row in rows:
         if row.error is not None:
             problem = f"{row.distribution} {row.version}: {row.error}"
-            yield Check(f"plugin {row.name}", False, problem, f"reinstall or upgrade {row.distribution}")
+            hint = row.hint or f"reinstall or upgrade {row.distribution}"
+            yield Check(f"plugin {row.name}", False, problem, hint)
     usable = sum(row.error is None for row in rows)
     yield Check("plugins", True, f"{counted(usable, 'component')} can be used")
 
