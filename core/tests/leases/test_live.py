@@ -547,6 +547,7 @@ def test_a_lease_is_not_rotated(state):
     ("changes", "expected"),
     [
         ({"expires_at": datetime(2126, 1, 1)}, "times without a zone"),  # noqa: DTZ001  # it is the test
+        ({"expires_at": "soon"}, "times that are not of datetime"),
         ({"values": {"password": b"s3cret"}}, "values that are not text"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -141,7 +142,10 @@ class LeaseCalls:
 
     def _check(self, lease: Lease, key: str) -> None:
         """Raise if a lease breaks the promises of `Lease`: a third party may have made it."""
-        if lease.issued_at.tzinfo is None or lease.expires_at.tzinfo is None:
+        times: list[Any] = [lease.issued_at, lease.expires_at]
+        if not all(isinstance(one, datetime) for one in times):
+            wrong = "has times that are not of datetime"
+        elif any(one.tzinfo is None for one in times):
             wrong = "has times without a zone"
         elif not all(isinstance(one, str) for pair in lease.values.items() for one in pair):
             wrong = "has values that are not text"
