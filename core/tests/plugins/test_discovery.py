@@ -510,3 +510,61 @@ def test_a_factory_that_fails_is_told_with_the_place_and_without_its_text(instal
     assert "its factory failed with ValueError; it was raised at acme_strong.py:10" in failures[0][1]
     assert "hunter2" not in failures[0][1]
     assert "has to take every option of its config as a keyword argument" in failures[1][1]
+
+
+PATHS = """
+import strongroom
+from pathlib import Path
+from typing import NamedTuple
+from pydantic import BaseModel, Field
+
+class Pair(NamedTuple):
+    one: Path
+    two: Path
+
+class Config(BaseModel):
+    named: dict[str, Path]
+    some: set[Path] = set()
+    pair: Pair | None = None
+    longest: int = Field(alias="max-length", default=1)
+
+class Provider(dict):
+    def __init__(self, named, some, pair, **more): self.parts = [named["a"], *some, *(pair or [])]
+    def get_secret(self, key): return " ".join(map(str, self.parts))
+    def set_secret(self, key, value): self[key] = value
+    def delete_secret(self, key): del self[key]
+    def list_secrets(self, prefix=""): return []
+
+@strongroom.hookimpl
+def strongroom_providers():
+    yield strongroom.Plugin(name="NAME", summary="One.", config=Config, factory="MODULE:Provider")
+"""
+
+
+def test_every_path_of_an_option_is_relative_to_the_spec_and_a_remembered_spec_is_the_same(
+    install, run, tmp_path
+):
+    install("acme-strong", "acme", PATHS)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    spec = folder / "strongroom.yaml"
+    for more in ("", ", some: [b], pair: [c, /d]"):
+        spec.write_text(
+            f"version: 1\npipelines: {{app: {{provider: {{type: acme, max-length: 3, named: {{a: x}}{more}}}}}}}\n"
+        )
+        reads = [
+            run(f"""
+                with SecretProviderRegistry({str(spec)!r}) as registry:
+                    public = registry.plan.pipelines["app"].provider.public
+                    print(json.dumps([registry.get_secret("k"), sorted(public)]))
+            """)
+            for _ in range(3)
+        ]
+        values = [folder / "x", folder / "b", folder / "c", "/d"] if more else [folder / "x"]
+        assert reads == [[" ".join(map(str, values)), ["max-length", "named", "pair", "some"]]] * 3
+
+
+def test_a_path_that_is_empty_is_refused_wherever_it_stands(install, run):
+    install("acme-strong", "acme", PATHS)
+    _, message = run('print(json.dumps(failure(type="acme", named={"a": ""})))')
+    assert "the path is empty" in message

@@ -47,7 +47,8 @@ hookimpl = pluggy.HookimplMarker("strongroom")
 def strongroom_providers() -> Iterable[Plugin]:
     """Return descriptors of providers; the factory takes the config's fields as keyword arguments.
 
-    It also returns descriptors of rotators (`strongroom.plugins.RotatorPlugin`).
+    Each has its name in the spec there: its alias, if it has one. The hook
+    also returns descriptors of rotators (`strongroom.plugins.RotatorPlugin`).
     """
     return ()
 

@@ -188,12 +188,14 @@ class Assembly:
         """Close everything that was made, the last first; the first error is raised after all are closed."""
         errors: list[Exception] = []
         while self._made:
-            made = self._made.pop()
-            if isinstance(made, Closeable):
+            component = self._made.pop()
+            if isinstance(component, Closeable):
                 try:
-                    made.close()
+                    component.close()
                 except Exception as error:  # noqa: BLE001  # the others must be closed too; it is raised below
-                    errors.append(error if isinstance(error, StrongroomError) else _close_failed(made, error))
+                    errors.append(
+                        error if isinstance(error, StrongroomError) else _close_failed(component, error)
+                    )
         if errors:
             raise errors[0]
 
@@ -345,9 +347,11 @@ def _factory_failed(error: Exception) -> PluginError:
     return PluginError(f"its factory failed with {type(error).__name__}", hint=hint)
 
 
-def _close_failed(made: Any, error: Exception) -> StrongroomError:
+def _close_failed(component: Any, error: Exception) -> StrongroomError:
     """Return the error for a component that could not be closed; a third party's text may hold anything."""
+    if isinstance(error, StrongroomError):
+        return error
     return StrongroomError(
-        f"{type(made).__name__} failed with {type(error).__name__} as it was closed",
+        f"{type(component).__name__} failed with {type(error).__name__} as it was closed",
         hint=f"the cause is in the component itself; it was raised at {raised_at(error)}",
     )

@@ -11,7 +11,13 @@ from strongroom.paths.user_home import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
-from strongroom.spec.options import OptionsError, check_options, parts_of, prepare_options
+from strongroom.spec.options import (
+    OptionsError,
+    check_options,
+    parts_of,
+    prepare_options,
+    public_options,
+)
 from strongroom.spec.plan import ComponentPlan
 from strongroom.spec.problems import Problems, entries, references_in, spec_error
 from strongroom.spec.references import Reference, ReferenceSources, no_secret
@@ -133,9 +139,7 @@ class ComponentLoader:
                 for reference in references_in(scalar.value)
                 if reference.kind == "file"
             ),
-            public=frozenset(
-                field.alias or name for name, field in plugin.config.model_fields.items() if field.repr
-            ),
+            public=public_options(plugin),
             address=plugin.address,
             parts=frozenset(name for name, _ in parts_of(plugin, node)),
         )

@@ -170,8 +170,8 @@ def _prepared_part(
 
 
 def public_options(plugin: Plugin) -> frozenset[str]:
-    """Return the names of the options that hold no secrets."""
-    return frozenset(name for name, field in plugin.config.model_fields.items() if field.repr)
+    """Return the names that the options which hold no secrets have in a spec."""
+    return frozenset(field.alias or name for name, field in plugin.config.model_fields.items() if field.repr)
 
 
 class InnerPart(NamedTuple):
@@ -243,7 +243,10 @@ def _empty_paths(config: type[BaseModel], data: Mapping[str, Any]) -> ModelError
     for field, info in config.model_fields.items():
         name = info.alias or field
         given = data.get(name)
-        if _holds_path(info.annotation) and (given == "" or (isinstance(given, list) and "" in given)):
+        among: Any = (
+            given.values() if isinstance(given, dict) else given if isinstance(given, list) else [given]
+        )
+        if _holds_path(info.annotation) and "" in among:
             empty.append(((name,), "asked_for", "the path is empty; the spec's folder is '.'"))
     return empty
 
@@ -286,8 +289,11 @@ def _placed(value: Any, folder: str | os.PathLike[str]) -> Any:
     """Return `value` with the paths in it made absolute, from the spec's folder."""
     if isinstance(value, Path):
         return Path(os.path.normpath(Path(folder, expanded(value))))
-    if isinstance(value, list | tuple):
-        return type(value)(_placed(item, folder) for item in value)
+    if isinstance(value, list | tuple | set | frozenset):
+        made: Any = getattr(type(value), "_make", type(value))  # a named tuple takes its members one by one
+        return made(_placed(item, folder) for item in value)
+    if isinstance(value, dict):
+        return {name: _placed(item, folder) for name, item in value.items()}
     if isinstance(value, BaseModel):
         placed = {name: _placed(getattr(value, name), folder) for name in type(value).model_fields}
         return value.model_copy(update=placed)
