@@ -101,15 +101,6 @@ def show_key(key: object) -> str:
     return shown
 
 
-def raised_at(error: BaseException) -> str:
-    """Return file and line where `error` was raised, without a text of it."""
-    trace, at = error.__traceback__, "an unknown place"
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
-        at, trace = f"{name}:{trace.tb_lineno}", trace.tb_next
-    return at
-
-
 class StrongroomError(Exception):
     """The base class of strongroom's errors.
 

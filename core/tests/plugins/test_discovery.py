@@ -568,3 +568,76 @@ def test_a_path_that_is_empty_is_refused_wherever_it_stands(install, run):
     install("acme-strong", "acme", PATHS)
     _, message = run('print(json.dumps(failure(type="acme", named={"a": ""})))')
     assert "the path is empty" in message
+
+
+WRONG = """
+import strongroom
+from pydantic import BaseModel
+from strongroom.plugins import CachePlugin, RotatorPlugin
+
+class Config(BaseModel):
+    a_class: bool = False
+
+def wrong(*inner, a_class):
+    return dict if a_class else None
+
+@strongroom.hookimpl
+def strongroom_providers():
+    yield strongroom.Plugin(name="NAME", summary="One.", config=Config, factory=wrong)
+    yield RotatorPlugin(name="NAME.rotator", summary="One.", config=Config, factory=wrong)
+
+@strongroom.hookimpl
+def strongroom_middleware():
+    yield strongroom.Plugin(name="NAME.middleware", summary="One.", config=Config, factory=wrong)
+    yield CachePlugin(name="NAME.cache", summary="One.", config=Config, factory=wrong)
+
+@strongroom.hookimpl
+def strongroom_hooks():
+    yield strongroom.Plugin(name="NAME.hook", summary="One.", config=Config, factory=wrong)
+
+@strongroom.hookimpl
+def strongroom_encryption():
+    yield strongroom.Plugin(name="NAME.cipher", summary="One.", config=Config, factory=wrong)
+"""
+
+
+def test_what_a_factory_returns_has_to_be_a_component(install, run):
+    """None instead of a cipher was the cipher of STRONGROOM_ENCRYPTION_KEY, instead of a lock no lock."""
+    install("acme-strong", "acme", WRONG)
+    told = run("""
+        memory = {"type": "memory", "secrets": {"k": "v"}}
+        def tried(a_class, provider=memory, **more):
+            spec = {"version": 1, "pipelines": {"app": {"provider": provider, **more}}}
+            lock = more.pop("lock", None)
+            if lock is not None:
+                spec = {"version": 1, "rotation_lock": lock, "pipelines": {"app": {"provider": memory}}}
+            rotated = more.pop("rotated", None)
+            if rotated is not None:
+                declared = {"K": {"key": "k", "rotate_days": 1, "rotate": {"rotator": rotated}}}
+                spec = {"version": 1, "secrets": declared, "pipelines": {"app": {"provider": memory}}}
+            try:
+                with SecretProviderRegistry(spec) as registry:
+                    registry.rotation_lock()
+                    if rotated is not None:
+                        registry.rotator("K")
+                    registry.get_secret("k")
+            except errors.PluginError as error:
+                return str(error)
+        def all_kinds(a_class):
+            def of(part):
+                return {"type": f"acme{part}", "a_class": a_class}
+            yield tried(a_class, provider=of(""))
+            yield tried(a_class, middleware=[of(".middleware")])
+            yield tried(a_class, hooks=[of(".hook")])
+            yield tried(a_class, middleware=[{"type": "encryption", "cipher": of(".cipher")}])
+            yield tried(a_class, middleware=[{"type": "caching", "l2": of(".cache")}])
+            yield tried(a_class, middleware=[{"type": "caching", "encryption": of(".cipher"), "l2": of(".cache")}])
+            yield tried(a_class, lock=of(".cache"))
+            yield tried(a_class, rotated=of(".rotator"))
+        print(json.dumps([list(all_kinds(False)), list(all_kinds(True))]))
+    """)
+    for what, errors in zip(("a NoneType", "the class dict, not an object of it"), told, strict=True):
+        assert len(errors) == 8
+        for error in errors:
+            assert f" returned {what}; a component of the kind " in error
+            assert error.startswith("spec: ")

@@ -29,11 +29,13 @@ def check_made(made: Any, kind: str) -> Any:
     Raises:
         PluginError: It is not a component of `kind`, such as None from a factory without `return`.
     """
-    missing = [name for name in _METHODS[kind] if not callable(getattr(made, name, None))]
-    if missing:
+    is_class = isinstance(made, type)
+    what = f"the class {made.__name__}, not an object of it" if is_class else f"a {type(made).__name__}"
+    lacking = [name for name in _METHODS[kind] if is_class or not callable(getattr(made, name, None))]
+    if lacking:
         raise PluginError(
-            f"its factory returned a {type(made).__name__}, which lacks {', '.join(missing)}",
-            hint="the plugin is broken: install a newer version of it",
+            f"its factory returned {what}",
+            hint=f"a component of the kind {kind} has the methods {', '.join(lacking)}",
         )
     unusable = [name for name in _METHODS[kind] if is_async(getattr(made, name))]
     if unusable:
