@@ -192,6 +192,22 @@ def test_key_error_of_the_asked_key_is_not_found():
     assert (caught.value.key, caught.value.provider) == ("absent", "Stranger")
 
 
+def test_a_guard_around_a_middleware_passes_on_the_error_of_what_is_inside():
+    """It was kept back, since its text has what the middleware could reach: the name of the provider inside."""
+
+    class Plain(Careless):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def get_secret(self, key):
+            return self.inner.get_secret(key)
+
+    inner = guard(Careless())
+    with pytest.raises(SecretNotFoundError) as caught:
+        guard(Plain(inner), is_middleware=True).get_secret("absent")
+    assert (str(caught.value), caught.value.provider) == ("secret 'absent' not found", "Careless")
+
+
 @pytest.mark.parametrize("error", [KeyError("other"), KeyError(), KeyError("absent", 1)], ids=repr)
 def test_any_other_key_error_is_a_failure(error):
     """A bug within a stranger's provider is not told as "not found"."""

@@ -287,12 +287,8 @@ _ALWAYS = ("get_secret", "set_secret", "delete_secret", "list_secrets")
 _ALL = (*_ALWAYS, *(name for methods in CAPABILITIES.values() for name in methods))
 
 
-class _GuardedMethod(GuardedProvider):
-    """The guard around one method of a third party's middleware."""
-
-    def __init__(self, owner: Any, name: str, method: FunctionType) -> None:
-        super().__init__(owner)
-        self.wrapped = SimpleNamespace(**{name: MethodType(method, owner)})
+class _GuardedMiddleware(GuardedProvider):
+    """The guard around a third party's middleware; what that is around has its own guard, or needs none."""
 
     def _is_from_inside(self, error: Exception) -> bool:
         """Return whether `error` is strongroom's, and what the middleware is around has raised it."""
@@ -302,6 +298,14 @@ class _GuardedMethod(GuardedProvider):
         while trace.tb_next is not None:
             trace = trace.tb_next
         return _package(trace.tb_frame.f_globals.get("__name__")) != _package(type(self.owner).__module__)
+
+
+class _GuardedMethod(_GuardedMiddleware):
+    """The guard around one method of a middleware."""
+
+    def __init__(self, owner: Any, name: str, method: FunctionType) -> None:
+        super().__init__(owner)
+        self.wrapped = SimpleNamespace(**{name: MethodType(method, owner)})
 
 
 def _package(module: object) -> str:
@@ -321,8 +325,12 @@ def guarded_method(name: str, method: Any) -> Any:
     return call
 
 
-def guard(provider: Any) -> Any:
+def guard(provider: Any, *, is_middleware: bool = False) -> Any:
     """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
+
+    Args:
+        provider: Any object with the four methods.
+        is_middleware: Whether it is around another one, whose errors it passes on.
 
     Raises:
         TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
@@ -337,7 +345,8 @@ def guard(provider: Any) -> Any:
     methods = capability_methods(provider)
     _refuse_async(provider)
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
-    return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
+    base = _GuardedMiddleware if is_middleware else GuardedProvider
+    return type("GuardedProvider", (base,), namespace)(provider)
 
 
 def _refuse_async(provider: Any) -> None:

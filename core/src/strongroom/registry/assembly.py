@@ -216,7 +216,8 @@ class Assembly:
                 # A guard, or a provider of our own base: both take attributes.
                 chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
         for at in reversed(range(len(plan.middleware))):
-            chain = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
+            layer = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
+            chain = guard(layer, is_middleware=True)
         self._own_hooks[plan.name] = hooks
         leasing = self.with_leases(chain, plan.name)
         if leasing is not chain:
