@@ -110,3 +110,84 @@ def test_the_allow_list_shuts_it_out(strongroom):
     refused = strongroom("get", "greeting", STRONGROOM_PLUGINS="strongroom-memory")
     assert refused.returncode == 2
     assert "acme" in refused.stderr
+
+
+PLAIN = """\
+class Plain:
+    def __init__(self, inner):
+        self._inside = inner
+
+    def get_secret(self, key):
+        return self._inside.get_secret(key)
+
+    def set_secret(self, key, value):
+        self._inside.set_secret(key, value)
+
+    def delete_secret(self, key):
+        self._inside.delete_secret(key)
+
+    def list_secrets(self, prefix=""):
+        return self._inside.list_secrets(prefix)
+"""
+AROUND = """\
+import strongroom
+from pydantic import BaseModel
+
+class Options(BaseModel):
+    pass
+
+@strongroom.hookimpl
+def strongroom_middleware():
+    yield strongroom.Plugin(name="plain", summary="Plain.", config=Options, factory="plain_parts:Plain")
+"""
+USE = """\
+import json
+from strongroom import SecretProviderRegistry, errors
+store = {"type": "file", "file_path": "s.enc", "encryption_key": "a passphrase for the tests"}
+cached = {"type": "caching", "ttl_seconds": 3600}
+spec = {"version": 1, "default": "one", "pipelines": {
+    "one": {"provider": store, "middleware": [cached]},
+    "two": {"provider": store, "middleware": [cached, {"type": "plain"}]},
+}}
+with SecretProviderRegistry(spec) as registry:
+    reads = []
+    for writer in ("one", "two", "one"):
+        registry.pipeline(writer).set_secret("k", f"by {writer}")
+        reads += [[registry.pipeline(name).get_secret("k") for name in ("one", "two")]]
+with SecretProviderRegistry(spec, pipeline="two") as registry:
+    try:
+        registry.list_versions("k")
+    except errors.UnsupportedOperationError as error:
+        reads.append(str(error))
+print(json.dumps(reads))
+"""
+
+
+def test_a_plain_middleware_hides_no_store_from_caches_and_commands(strongroom, tmp_path, monkeypatch):
+    """One with four methods, which knows nothing of `Middleware`: writes of other pipelines were missed."""
+    info = tmp_path / "plain-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plain\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[strongroom]\nplain = plain_plugin\n")
+    (tmp_path / "plain_plugin.py").write_text(AROUND)
+    (tmp_path / "plain_parts.py").write_text(PLAIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *reads, refused = json.loads(done.stdout)
+    assert reads == [["by one"] * 2, ["by two"] * 2, ["by one"] * 2]
+    assert refused.startswith("Plain has no history for 'k'")
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        "version: 1\npipelines: {app: {provider: {type: file, file_path: s.enc, "
+        "encryption_key: a passphrase for the tests}, middleware: [{type: plain}, {type: tenant}]}}\n"
+    )
+    kept = strongroom("--spec", "strongroom.yaml", "backup", "kept.enc", PYTHONPATH=str(tmp_path))
+    assert kept.returncode == 4
+    assert "--all-tenants" in kept.stderr
+    given = strongroom(
+        "--spec", "strongroom.yaml", "backup", "--all-tenants", "kept.enc", PYTHONPATH=str(tmp_path)
+    )
+    assert given.returncode == 0, given.stderr

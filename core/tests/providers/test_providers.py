@@ -204,7 +204,7 @@ def test_a_guard_around_a_middleware_passes_on_the_error_of_what_is_inside():
 
     inner = guard(Careless())
     with pytest.raises(SecretNotFoundError) as caught:
-        guard(Plain(inner), is_middleware=True).get_secret("absent")
+        guard(Plain(inner), around=inner).get_secret("absent")
     assert (str(caught.value), caught.value.provider) == ("secret 'absent' not found", "Careless")
 
 

@@ -325,12 +325,13 @@ def guarded_method(name: str, method: Any) -> Any:
     return call
 
 
-def guard(provider: Any, *, is_middleware: bool = False) -> Any:
+def guard(provider: Any, *, around: Any = None) -> Any:
     """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
 
     Args:
         provider: Any object with the four methods.
-        is_middleware: Whether it is around another one, whose errors it passes on.
+        around: What it is around, if it is a middleware: there caches, tenants and stores are found, and its
+            errors are passed on.
 
     Raises:
         TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
@@ -345,8 +346,11 @@ def guard(provider: Any, *, is_middleware: bool = False) -> Any:
     methods = capability_methods(provider)
     _refuse_async(provider)
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
-    base = _GuardedMiddleware if is_middleware else GuardedProvider
-    return type("GuardedProvider", (base,), namespace)(provider)
+    if around is None:
+        return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
+    guarded: Any = type("GuardedProvider", (_GuardedMiddleware,), namespace)(provider)
+    guarded.inner = around
+    return guarded
 
 
 def _refuse_async(provider: Any) -> None:

@@ -217,7 +217,7 @@ class Assembly:
                 chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
         for at in reversed(range(len(plan.middleware))):
             layer = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
-            chain = guard(layer, is_middleware=True)
+            chain = guard(layer, around=chain)
         self._own_hooks[plan.name] = hooks
         leasing = self.with_leases(chain, plan.name)
         if leasing is not chain:

@@ -25,7 +25,7 @@ from strongroom.providers import (
     VersionReader,
     unsupported,
 )
-from strongroom.providers.base import innermost
+from strongroom.providers.base import innermost, layers
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan
@@ -398,7 +398,9 @@ class SecretProviderRegistry(RoutedPipelines):
     def _require(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
         provider = self._route(key)
         if not isinstance(provider, protocol):
-            error = unsupported(operation, innermost(provider), key)
+            # A third party's middleware may lack what the provider inside of it has.
+            lacking = [layer for layer in layers(provider) if not isinstance(layer, protocol)]
+            error = unsupported(operation, lacking[-1], key)
             error.pipeline = provider.name
             raise error
         able: Any = provider  # it has what the protocol asks for, and the caller uses no more
