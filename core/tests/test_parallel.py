@@ -14,7 +14,7 @@ import weakref
 import pytest
 from strongroom import _forks
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
-from strongroom.errors import BackendUnavailableError
+from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.parallel import (
     BackgroundPool,
     SingleEntryLock,
@@ -353,6 +353,16 @@ def test_the_first_failure_is_raised_and_reads_that_have_not_begun_are_dropped()
     with pytest.raises(KeyError):
         in_parallel(read, list(range(1000)), 2)
     assert len(begun) < 1000
+
+
+def test_an_exit_on_a_thread_is_an_error_of_the_caller():
+    """It is not meant for the caller, whose process it would end."""
+
+    def read(key):
+        raise SystemExit(key)
+
+    with pytest.raises(StrongroomError, match="SystemExit was raised on a thread"):
+        in_parallel(read, list(range(10)), 2)
 
 
 def test_reads_go_on_after_the_main_thread_has_ended():

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from strongroom._forks import Lock, forks_wait, never_collect, renew_after_fork
-from strongroom.errors import ConfigurationError, StrongroomError, show_key
+from strongroom.errors import ConfigurationError, StrongroomError, of_thread, show_key
 
 __all__ = [
     "Deadline",
@@ -140,7 +140,7 @@ class _Job:
         try:
             self.result = self.call()
         except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that asked
-            self.error = error
+            self.error = of_thread(error)
 
     def end(self) -> None:
         """Free the slot for the next call, and wake the thread that waits for this one."""

@@ -56,6 +56,8 @@ __all__ = [
     "UnsupportedOperationError",
     "UntrustedSpecError",
     "ValidationError",
+    "of_thread",
+    "raised_at",
     "show_key",
 ]
 
@@ -99,6 +101,18 @@ def show_key(key: object) -> str:
     if len(shown) > _SHOWN_KEY_CHARACTERS:
         return f"{shown[:_SHOWN_KEY_CHARACTERS]}… ({len(key)} characters)"
     return shown
+
+
+def of_thread(error: BaseException) -> BaseException:
+    """Return what those get who wait for a thread in which `error` was raised.
+
+    An exit, or a panic of an extension in Rust, would end them as well, such as the event loop of a server.
+    """
+    if isinstance(error, Exception | KeyboardInterrupt):
+        return error
+    return StrongroomError(
+        f"{type(error).__name__} was raised on a thread", hint=f"it was raised at {raised_at(error)}"
+    )
 
 
 class StrongroomError(Exception):

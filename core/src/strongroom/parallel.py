@@ -16,7 +16,7 @@ from contextvars import copy_context
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
-from strongroom.errors import BackendUnavailableError, SecretNotFoundError
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
 
 __all__ = [
     "BackgroundPool",
@@ -138,7 +138,7 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
                     answer = (at, read(key), None)
                 except BaseException as error:  # noqa: BLE001  # it is raised again by the caller
                     waiting.clear()
-                    done.put((at, None, error))
+                    done.put((at, None, of_thread(error)))
                 else:
                     done.put(answer)
                     del answer  # a thread that waits must not keep a value alive

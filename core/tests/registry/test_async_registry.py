@@ -19,7 +19,13 @@ from strongroom import (
     ValidationMiddleware,
 )
 from strongroom.aio import AsyncSecretRegistry
-from strongroom.errors import BackendUnavailableError, ConflictError, InvalidKeyError, SecretNotFoundError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    StrongroomError,
+)
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom_memory import MemorySecretProvider
 
@@ -244,6 +250,31 @@ def test_an_error_that_no_future_takes_ends_the_call(remembered):
         with pytest.raises(RuntimeError) as caught:
             await asyncio.wait_for(own.get_secret("a"), 300)
         assert isinstance(caught.value.__cause__, StopIteration)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("raised", [SystemExit, type("PanicException", (BaseException,), {})])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_an_exit_or_a_panic_on_a_thread_ends_no_event_loop(raised, remembered):
+    """A provider's own `sys.exit` ended a whole server."""
+
+    class Odd(MemorySecretProvider):
+        def get_secret(self, key):
+            raise raised("hunter2")
+
+        def get_secrets(self, keys):
+            raise raised("hunter2")
+
+    async def main():
+        own = registry_of(CachingMiddleware(Odd()) if remembered else Odd())
+        for call in (own.get_secret("a"), own.get_secrets(["a", "b"])):
+            with pytest.raises(StrongroomError) as caught:
+                await call
+            assert f"{raised.__name__} was raised on a thread" in str(caught.value)
+            assert "test_async_registry.py:" in str(caught.value)
+            assert "hunter2" not in str(caught.value)
+            assert caught.value.__context__ is None
 
     asyncio.run(main())
 

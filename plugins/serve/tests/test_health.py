@@ -7,6 +7,7 @@ import shutil
 import pytest
 from pages import BOSS
 from served import ADMIN, spec_of
+from strongroom.backends import MemorySecretProvider
 from strongroom.registry import SecretProviderRegistry
 from strongroom_serve.doctor import findings
 from strongroom_serve.health import Health
@@ -75,3 +76,20 @@ def test_a_trail_that_need_not_be_written_ends_no_answers(served, tmp_path, audi
     shutil.rmtree(looked.trail)
     assert looked.server.get("k").status == 404
     assert looked.health().status == 200
+
+
+def test_a_plugin_that_exits_ends_no_server(served, monkeypatch):
+    """`sys.exit` on a thread reached the event loop."""
+
+    def exits(*_):
+        raise SystemExit("hunter2")
+
+    monkeypatch.setattr(MemorySecretProvider, "list_secrets", exits)
+    monkeypatch.setattr(MemorySecretProvider, "get_secret", exits)
+    server = served()
+    for _ in range(2):
+        for path in ("/v1/secret/data/k", "/v1/secret/metadata/?list=true"):
+            reply = server.ask("GET", path)
+            assert reply.status == 500
+            assert b"hunter2" not in reply.body
+        assert server.ask("GET", "/healthz", token=None).status == 503

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from strongroom._logs import logger
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore, TimedStore
-from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError
+from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, of_thread
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 
 __all__ = ["ResilientStore"]
@@ -171,11 +171,9 @@ class ResilientStore:
                 ) as token:
                     entered.set_result(token)
                     leave.wait()
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # noqa: BLE001  # of a third party's store
                 if not entered.done():
-                    entered.set_exception(_as_failure(error))
+                    entered.set_exception(of_thread(error))
             finally:
                 left.set()
 
@@ -303,10 +301,8 @@ class ResilientStore:
         def run() -> None:
             try:
                 result = call()
-            except KeyboardInterrupt:  # where no thread could be had, and this is the caller's
-                raise
             except BaseException as error:  # noqa: BLE001  # as above
-                done.set_exception(_as_failure(error))
+                done.set_exception(of_thread(error))
             else:
                 done.set_result(result)
 
@@ -337,8 +333,3 @@ class ResilientStore:
             "the second level of the cache%s failed (%s%s); it is left alone for %g s",
             self.whose, type(error).__name__, said, self._pause,
         )  # fmt: skip
-
-
-def _as_failure(error: BaseException) -> Exception:
-    """Return what a caller that tolerates failures gets: an exit or a panic would end the caller, too."""
-    return error if isinstance(error, Exception) else BackendUnavailableError(type(error).__name__)

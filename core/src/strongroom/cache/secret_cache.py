@@ -25,6 +25,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    of_thread,
     raisable_again,
     show_key,
 )
@@ -476,7 +477,7 @@ class SecretCache(ProcessBound):
         try:
             fetched = checked(load(flight.key))
         except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
-            self._failed(flight, error)
+            self._failed(flight, of_thread(error))
         else:
             self._store_result(flight, fetched)
 
@@ -486,7 +487,7 @@ class SecretCache(ProcessBound):
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
         except BaseException as error:  # noqa: BLE001  # as above
-            self._failed_together(flights, error)
+            self._failed_together(flights, of_thread(error))
             return
         for key, flight in flights.items():
             if key in fetched:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
 from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
+from strongroom.errors import of_thread
 from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
@@ -291,7 +292,7 @@ class AsyncSecretRegistry(ProcessBound):
             try:
                 ended = [method(*args, **kwargs)], None
             except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
-                ended = [], raised
+                ended = [], of_thread(raised)
             with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
                 loop.call_soon_threadsafe(settle, ended)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from strongroom import TenantContext
 from strongroom.aio import AsyncSecretRegistry
-from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError
+from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError, of_thread
 from strongroom.hooks import acting_as
 from strongroom.keys import ROTATION_SEGMENT, is_reserved
 from strongroom.providers import SecretMetadata, SecretVersion
@@ -67,12 +67,21 @@ class Backend:
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run `call` on a thread, in the context of the caller."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, copy_context().run, call)
+        return await loop.run_in_executor(self._threads, copy_context().run, without_exits, call)
 
     def close(self) -> None:
         """Close the registry; nothing may be under way."""
         self._threads.shutdown()
         self.sync.close()
+
+
+def without_exits(call: Callable[..., T], *args: Any) -> T:
+    """Return what `call` returns, on a thread; an exit or a panic in it must not end the server."""
+    try:
+        return call(*args)
+    except BaseException as error:  # noqa: BLE001  # raised below, where it is no longer its context
+        failure = of_thread(error)
+    raise failure
 
 
 @dataclass(frozen=True, slots=True)

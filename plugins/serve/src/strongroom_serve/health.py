@@ -81,6 +81,6 @@ def _asked(registry: Any, name: str) -> str | None:
         return None  # it knows the caller and answers: those who only read by name need no more
     except StrongroomError as error:
         return f"{type(error).__name__}: {error.message}"
-    except Exception as error:  # noqa: BLE001  # a third party's provider; its text could hold a value
+    except BaseException as error:  # noqa: BLE001  # a third party's provider; its text could hold a value
         return type(error).__name__
     return None

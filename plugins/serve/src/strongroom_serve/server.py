@@ -17,7 +17,7 @@ from strongroom.errors import ConfigurationError, StrongroomError
 
 from strongroom_serve import systemd
 from strongroom_serve.app import App
-from strongroom_serve.asking import Backend
+from strongroom_serve.asking import Backend, without_exits
 from strongroom_serve.config import ServeConfig, address_of, config_of
 from strongroom_serve.http import Connections
 from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
@@ -229,7 +229,8 @@ class _Server:
         systemd.reloading()
         outcome = "ok"
         try:
-            backend = await asyncio.to_thread(_read, self._open, self._app.backend.sync.plan.source)
+            source = self._app.backend.sync.plan.source
+            backend = await asyncio.to_thread(without_exits, _read, self._open, source)
             try:
                 if self._tls is not None:
                     _load_certificate(self._tls, backend.config)
