@@ -319,6 +319,34 @@ def test_one_takes_the_place_of_both_functions():
         SecretRotation(memory_with(), rotator=Passwords(), apply=lambda *_: None)
 
 
+@pytest.mark.parametrize(
+    ("composed", "expected"),
+    [
+        (lambda old, new: None, "returned a NoneType, not text"),
+        (lambda old, new: new.encode(), "returned a bytes, not text"),
+        (lambda old, new: old, "returned the old value"),
+        (lambda old, new: {}[f"{old} {new}"], r"failed: KeyError: '\*+ \*+'"),
+    ],
+)
+def test_what_goes_wrong_in_compose_names_the_rotator_and_changes_nothing(composed, expected):
+    """The values of a rotation are in no chain of the error."""
+
+    class Composing(Passwords):
+        def compose(self, key, old, new):
+            return composed(old, new)
+
+    memory = memory_with()
+    rotation = rotation_with(memory, Composing())
+    for attempt in (lambda: rotation.rotate(KEY, NEW), lambda: rotation.rotate(KEY)):
+        with pytest.raises(RotationError, match=f"compose of Composing {expected}") as caught:
+            attempt()
+        assert caught.value.__context__ is None
+        assert OLD not in str(caught.value)
+        assert NEW not in str(caught.value)
+    assert memory.get_secret(KEY) == OLD
+    assert rotation.status_of(KEY).state == "current"
+
+
 def test_one_that_is_deferred_is_not_made_by_a_look():
     made = []
 
