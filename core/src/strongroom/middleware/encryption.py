@@ -225,7 +225,7 @@ class EncryptionMiddleware(Middleware):
         return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))
 
     def _opened(self, key: str, stored: str) -> str:
-        if self._is_plain(stored):
+        if self._migrate and self._is_plain(stored):
             return stored
         try:
             return decrypted(self._cipher, stored, _context(key))
