@@ -338,7 +338,7 @@ def test_what_goes_wrong_in_compose_names_the_rotator_and_changes_nothing(compos
     memory = memory_with()
     rotation = rotation_with(memory, Composing())
     for attempt in (lambda: rotation.rotate(KEY, NEW), lambda: rotation.rotate(KEY)):
-        with pytest.raises(RotationError, match=f"compose of Composing {expected}") as caught:
+        with pytest.raises(RotationError, match=f"its rotator Composing {expected}") as caught:
             attempt()
         assert caught.value.__context__ is None
         assert OLD not in str(caught.value)
@@ -406,7 +406,7 @@ def test_an_error_of_one_that_composes_holds_no_value_and_nothing_begins(raised)
 
     memory, rotator = memory_with(), Composing()
     rotation = SecretRotation(memory, rotator=rotator, generator=lambda *_: NEW)
-    with pytest.raises(RotationError, match="its rotator failed") as caught:
+    with pytest.raises(RotationError, match="its rotator Composing failed") as caught:
         rotation.rotate(KEY)
     assert OLD not in repr(vars(caught.value))
     assert NEW not in repr(vars(caught.value))

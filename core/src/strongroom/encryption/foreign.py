@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from strongroom.encryption.keys import HoldsKey
@@ -10,6 +12,7 @@ from strongroom.errors import (
     DecryptionError,
     EncryptionError,
     PermissionDeniedError,
+    SecretNotFoundError,
     StrongroomError,
     raised_at,
 )
@@ -18,16 +21,21 @@ __all__ = ["guard_cipher"]
 
 
 class GuardedCipher(HoldsKey):
-    """A third party's cipher, its errors translated to `strongroom.errors`; what it answers is text."""
+    """A third party's cipher, its errors translated to `strongroom.errors`; what it answers is text.
+
+    It may raise anything at all, and its error may well quote the text that it was about. A `KeyError` or
+    `SecretNotFoundError` would say that the secret is not there. Other errors of our own classes pass,
+    since their author has read what they may hold.
+    """
 
     def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
-        return self._text("encrypt", EncryptionError, plaintext, context)
+        return self._text("encrypt", self._asked("encrypt", plaintext, context=context))
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
-        return self._text("decrypt", DecryptionError, token, context)
+        return self._text("decrypt", self._asked("decrypt", token, context=context))
 
     def close(self) -> None:
         """Close the cipher, if it can be closed."""
@@ -36,34 +44,52 @@ class GuardedCipher(HoldsKey):
             close()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else the cipher has, such as `wrote`."""
-        return getattr(self.wrapped, name)
+        """Return what else the cipher has, such as `wrote`; methods that return texts are guarded, too."""
+        method = getattr(self.wrapped, name)
+        if name in {"encrypt_many", "decrypt_many"}:
+            return partial(self._many, name)
+        return self._rewrap if name == "rewrap" else method
 
     def __repr__(self) -> str:
         return f"<GuardedCipher of {type(self.wrapped).__name__}>"
 
-    def _text(self, method: str, fallback: type[EncryptionError], text: str, context: bytes) -> str:
-        name = type(self.wrapped).__name__
+    def _rewrap(self, token: str, *, context: bytes = b"") -> str:
+        return self._text("rewrap", self._asked("rewrap", token, context=context))
+
+    def _many(self, method: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        texts = self._asked(method, items)
+        if not isinstance(texts, list) or len(texts) != len(items):
+            raise _kind(None, method)(f"{self._name()}: {method} returned no list of {len(items)} texts")
+        return [self._text(method, one) for one in texts]
+
+    def _asked(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            result = getattr(self.wrapped, method)(text, context=context)
-        except StrongroomError:
-            raise
-        except Exception as raised:  # noqa: BLE001  # a third party's cipher may raise anything at all
+            return getattr(self.wrapped, method)(*args, **kwargs)
+        except Exception as raised:
+            if isinstance(raised, StrongroomError) and not isinstance(raised, SecretNotFoundError):
+                raise
             error = raised
-        else:
-            if isinstance(result, str):
-                return result
-            raise fallback(f"{name}: {method} returned a {type(result).__name__}, not text")
         # Outside the `except` block: its error may hold the value, and must not even be the context.
-        kind: type[StrongroomError] = fallback
-        if isinstance(error, PermissionError):
-            kind = PermissionDeniedError
-        elif isinstance(error, ConnectionError | TimeoutError):
-            kind = BackendUnavailableError
-        raise kind(
-            f"{name}: {method} failed with {type(error).__name__}",
+        raise _kind(error, method)(
+            f"{self._name()}: {method} failed with {type(error).__name__}",
             hint=f"its own error may hold a value and is kept back; it was raised at {raised_at(error)}",
         )
+
+    def _text(self, method: str, result: Any) -> str:
+        if isinstance(result, str):
+            return result
+        raise _kind(None, method)(f"{self._name()}: {method} returned a {type(result).__name__}, not text")
+
+    def _name(self) -> str:
+        return type(self.wrapped).__name__
+
+
+def _kind(error: Exception | None, method: str) -> type[StrongroomError]:
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError
+    if isinstance(error, ConnectionError | TimeoutError):
+        return BackendUnavailableError
+    return DecryptionError if method.startswith("decrypt") else EncryptionError
 
 
 def guard_cipher(cipher: Any) -> Any:

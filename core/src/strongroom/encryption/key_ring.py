@@ -8,7 +8,6 @@ from typing import Any
 from strongroom.encryption.ciphers import Encryption
 from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.keys import HoldsKey
-from strongroom.encryption.third_party import decrypted, encrypted
 from strongroom.encryption.tokens import as_text, refused
 from strongroom.errors import DecryptionError
 
@@ -29,7 +28,7 @@ class KeyRing(HoldsKey):
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
         """Return a token of `plaintext`, made with the first key."""
-        return encrypted(self.primary, plaintext, context)
+        return self.primary.encrypt(plaintext, context=context)
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
         """Return the plaintext of `token`, by the key that the token names.
@@ -43,7 +42,7 @@ class KeyRing(HoldsKey):
             if _says_no(cipher, token):
                 continue
             try:
-                return decrypted(cipher, token, context)
+                return cipher.decrypt(token, context=context)
             except DecryptionError as error:
                 failures.append(error)
         raise failures[-1] if failures else refused()

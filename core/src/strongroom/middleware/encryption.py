@@ -17,13 +17,6 @@ from strongroom.encryption.ciphers import (
 )
 from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.key_ring import KeyRing
-from strongroom.encryption.third_party import (
-    decrypted,
-    decrypted_many,
-    encrypted,
-    encrypted_many,
-    rewrapped,
-)
 from strongroom.encryption.tokens import encoded, looks_encrypted
 from strongroom.errors import (
     ConfigurationError,
@@ -98,7 +91,7 @@ class EncryptionMiddleware(Middleware):
         if hasattr(self._cipher, "decrypt_many") and tokens and not self._migrate:
             with suppress(DecryptionError):
                 pairs = [(token, _context(key)) for key, token in tokens.items()]
-                opened = decrypted_many(self._cipher, pairs)
+                opened = self._cipher.decrypt_many(pairs)
                 return dict(zip(tokens, opened, strict=True))
         return {key: self._opened(key, token) for key, token in tokens.items()}
 
@@ -107,7 +100,7 @@ class EncryptionMiddleware(Middleware):
             self.inner.set_secrets({key: self._sealed(key, value) for key, value in values.items()})
             return
         pairs = [(check_value(value, check_key(key)), _context(key)) for key, value in values.items()]
-        sealed = encrypted_many(self._cipher, pairs) if pairs else []
+        sealed = self._cipher.encrypt_many(pairs) if pairs else []
         self.inner.set_secrets(dict(zip(values, sealed, strict=True)))
 
     def get_secret_version(self, key: str, version: str) -> str:
@@ -196,7 +189,7 @@ class EncryptionMiddleware(Middleware):
         if plain or not hasattr(self._cipher, "rewrap"):
             token = self._sealed(key, self._opened(key, stored))
         else:
-            token = rewrapped(self._cipher, stored, _context(key))
+            token = self._cipher.rewrap(stored, context=_context(key))
         if version is not None and isinstance(self.inner, ConditionalWriter):
             try:
                 self.inner.set_secret_if(key, token, version)
@@ -222,13 +215,13 @@ class EncryptionMiddleware(Middleware):
         return wrote is None or not wrote(stored)
 
     def _sealed(self, key: str, value: str) -> str:
-        return encrypted(self._cipher, check_value(value, check_key(key)), _context(key))
+        return self._cipher.encrypt(check_value(value, check_key(key)), context=_context(key))
 
     def _opened(self, key: str, stored: str) -> str:
         if self._migrate and self._is_plain(stored):
             return stored
         try:
-            return decrypted(self._cipher, stored, _context(key))
+            return self._cipher.decrypt(stored, context=_context(key))
         except DecryptionError as error:
             if error.key is None:  # a cipher does not know whose value it is
                 error.key, error.message = key, f"{show_key(key)}: {error.message}"

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from strongroom.errors import UnsupportedOperationError, ValidationError, show_key
+from strongroom.errors import RotationError, UnsupportedOperationError, ValidationError, show_key
 from strongroom.rotation.redaction import value_of
 
 __all__ = [
@@ -183,12 +183,21 @@ def rehearse(
 
 
 def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) -> str:
-    """Return the new value that `make` returns for `old`, in the form that `rotator` needs."""
+    """Return the new value that `make` returns for `old`, in the form that `rotator` needs.
+
+    Raises:
+        RotationError: `compose` failed, or returned no other text. The error holds no value.
+    """
     generated = make(old)
     composer: ValueComposer | None = able(rotator, ValueComposer)
     if composer is None:
         return generated
-    return value_of(lambda: composer.compose(key, old, generated), "rotator", key, (old, generated))
+    who = f"rotator {type(composer).__name__}"
+    composed: object = value_of(lambda: composer.compose(key, old, generated), who, key, (old, generated))
+    if isinstance(composed, str) and (composed != old or generated == old):
+        return composed
+    what = "the old value" if isinstance(composed, str) else f"a {type(composed).__name__}, not text"
+    raise RotationError(f"the rotation of {show_key(key)} did not begin: its {who} returned {what}", key=key)
 
 
 def _verified(rotator: Rotator, key: str, value: str) -> None:

@@ -11,8 +11,8 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.masked import masked_texts
 from strongroom.cli.child.relay import Relay
-from strongroom.cli.declared.leased import without_leases
 from strongroom.cli.declared.selection import select_secrets
+from strongroom.cli.scanning.leased import without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.masking import Masker
 from strongroom.masking.limits import MIN_CHARACTERS

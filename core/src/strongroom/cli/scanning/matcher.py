@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
-from strongroom.cli.declared.leased import is_leased, without_leases
+from strongroom.cli.scanning.leased import is_leased, without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError, ValidationError
 from strongroom.masking import Masker
