@@ -93,6 +93,8 @@ def locks(*roots):
         if id(one) in seen:
             continue
         seen.add(id(one))
+        if type(one).__module__.startswith("django."):
+            continue  # its settings would want to be configured, whatever they are asked
         kind = one if isinstance(one, type) else type(one)
         ours = is_ours(kind.__module__)
         if not isinstance(one, type) and hasattr(one, "acquire") and hasattr(one, "release"):

@@ -56,8 +56,6 @@ __all__ = [
     "UnsupportedOperationError",
     "UntrustedSpecError",
     "ValidationError",
-    "of_thread",
-    "raised_at",
     "show_key",
 ]
 

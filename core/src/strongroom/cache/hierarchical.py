@@ -435,7 +435,7 @@ def _unsubscribe(subscription: Closeable, store: ResilientStore) -> None:
     """End the subscription of a cache that is gone; on another thread, as that may take a moment."""
 
     def end() -> None:
-        with contextlib.suppress(Exception):  # a third party's; nobody is left to be told
+        with contextlib.suppress(Exception):  # a third party's; nobody waits for it
             subscription.close()
 
     store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import keyword
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -229,10 +228,18 @@ def _run(args: Sequence[str], settings: GlobalOptions) -> int:
     except click.Abort:
         return INTERRUPTED
     except SystemExit as ended:
-        if "_STRONGROOM_COMPLETE" not in os.environ:  # as the scripts of `strongroom completion` set it
+        if not _is_clicks(ended):
             raise  # a plugin's
-        code = ended.code  # click ends an answer to a shell that completes a command
+        code = ended.code
     return code if isinstance(code, int) else 0
+
+
+def _is_clicks(ended: SystemExit) -> bool:
+    """Return whether click ends itself: it has answered a shell that completes, or nobody reads on."""
+    trace = ended.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("click.")
 
 
 def _refuse(error: click.UsageError) -> NoReturn:
