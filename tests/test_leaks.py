@@ -450,7 +450,7 @@ AWS = {
     "access_key_id": "AKIAOFTHISTEST000001",
     "secret_access_key": ACCESS,
     "session_token": SESSION,
-    "timeout": 1,
+    "timeout": 0.5,
 }
 
 
@@ -512,7 +512,9 @@ def gcp_over_grpc(port):
     login = grpc.composite_channel_credentials(grpc.local_channel_credentials(), token)
     own = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.secure_channel(f"127.0.0.1:{port}", login, own) as channel:
-        yield GCPSecretProvider("p", transport=SecretManagerServiceGrpcTransport(channel=channel), timeout=1)
+        yield GCPSecretProvider(
+            "p", transport=SecretManagerServiceGrpcTransport(channel=channel), timeout=0.5
+        )
 
 
 class Given:
@@ -530,7 +532,7 @@ def azure(port):
 
     # The SDK remembers challenges by address, and a later stranger may get an earlier one's port.
     http_challenge_cache.clear()
-    options = {"client_options": {"verify_challenge_resource": False}, "timeout": 1}
+    options = {"client_options": {"verify_challenge_resource": False}, "timeout": 0.5}
     yield AzureSecretProvider(f"https://127.0.0.1:{port}", credential=Given(), **options)
     # For ADFS alone the SDK does not ask Microsoft first whether there is such an authority.
     login = {"method": "client_secret", "tenant_id": "adfs", "client_id": "c", "client_secret": PASSWORD}
@@ -554,8 +556,8 @@ def etcd(port):
     made = {
         "username": "u",
         "password": PASSWORD,
-        "encryption_key": "a passphrase of this test",
-        "timeout": 1,
+        "encryption_key": generate_key(),
+        "timeout": 0.5,
     }
     yield EtcdSecretProvider(f"http://127.0.0.1:{port}", **made)
 
@@ -563,7 +565,7 @@ def etcd(port):
 def postgresql(port):
     from strongroom_postgresql import PostgreSQLSecretProvider
 
-    key = {"encryption_key": "a passphrase of this test", "timeout": 1}
+    key = {"encryption_key": generate_key(), "timeout": 0.5}
     yield PostgreSQLSecretProvider(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d?sslmode=disable", **key)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "forks_wait",
     "in_parallel",
     "never_collect",
+    "of_thread",
     "present_in_parallel",
     "renew_after_fork",
 ]

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from strongroom import TenantContext
 from strongroom.aio import AsyncSecretRegistry
-from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError, of_thread
+from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError
 from strongroom.hooks import acting_as
 from strongroom.keys import ROTATION_SEGMENT, is_reserved
+from strongroom.parallel import of_thread
 from strongroom.providers import SecretMetadata, SecretVersion
 from strongroom.rotation import without_value_middleware
 
