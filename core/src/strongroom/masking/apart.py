@@ -51,7 +51,7 @@ def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
     if offset < 0:
         return
     for separator in (*SEPARATORS, OF_CELLS):
-        yield _pattern(raw, offset, separator), Spread(offset, separator)
+        yield _pattern(raw, offset, separator), Spread._make((offset, separator))
     other = _next_run(raw, offset + _SHOWN)  # as the first may be where a row ends
     if other >= 0:
         yield _pattern(raw, other, OF_CELLS), Spread(other, OF_CELLS)
@@ -64,7 +64,9 @@ def _next_run(raw: bytes, begin: int, besides: bytes = b"") -> int:
     """
     for offset in range(begin, len(raw) - _SHOWN):
         chars = raw[offset : offset + _SHOWN]
-        if all(byte in besides or bytes([byte]).isalnum() for byte in chars):
+        if chars.isalnum() and chars.isascii():
+            return offset
+        if besides and all(byte in besides or bytes([byte]).isalnum() for byte in chars):
             return offset
     return -1
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.masking.origins import LEAST
 
 __all__ = ["base32_forms", "forms", "in_base64_alphabets", "json_texts", "members"]
 
@@ -117,14 +118,11 @@ def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
     raw = text.encode(errors="surrogatepass")
     yield "plain", raw
     yield from (("base64", form) for form in _base64_forms(raw))
-    once = binascii.b2a_base64(raw, newline=False)
-    yield from (("base64", form) for form in _base64_forms(once))
-    yield from (("base32", form) for form in base32_forms(raw))
+    yield from ((name, form) for name, form in _rare_forms(raw) if len(form) < LEAST)
     if _FEWEST_LISTED <= len(raw) < _LEAST_LISTED and not raw.isdigit():  # 1 2 3 4 is an ordinary list
         yield from (("apart", form) for form in _listed(raw))
-    for digits in (raw.hex(), raw.hex(" ", -2)):
-        yield "hex", digits.encode()
-        yield "hex", digits.upper().encode()
+    yield "hex", raw.hex().encode()
+    yield "hex", raw.hex().upper().encode()
     if _NEVER_ESCAPED.fullmatch(text):
         return
     if not text.isascii():
@@ -140,6 +138,16 @@ def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
     ):
         for form in escaped:
             yield kind, form.encode(errors="surrogatepass")
+
+
+def _rare_forms(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield what programs print less often; where it is long, it is found as text that is decoded."""
+    once = binascii.b2a_base64(raw, newline=False)
+    yield from (("base64", form) for form in _base64_forms(once))
+    yield from (("base32", form) for form in base32_forms(raw))
+    pairs = raw.hex(" ", -2)
+    yield "hex", pairs.encode()
+    yield "hex", pairs.upper().encode()
 
 
 def _base64_forms(raw: bytes) -> Iterator[bytes]:
@@ -173,10 +181,11 @@ def _listed(raw: bytes) -> Iterator[bytes]:
 def in_base64_alphabets(form: bytes) -> Iterator[bytes]:
     """Yield `form`, which is base64, in both alphabets, and with its `+` and `/` escaped."""
     yield form
-    yield form.translate(_TO_URL_ALPHABET)
-    yield form.replace(b"/", b"\\/")
-    yield form.replace(b"+", b"%2B").replace(b"/", b"%2F")
-    yield form.replace(b"+", b"%2b").replace(b"/", b"%2f")
+    if b"+" in form or b"/" in form:
+        yield form.translate(_TO_URL_ALPHABET)
+        yield form.replace(b"/", b"\\/")
+        yield form.replace(b"+", b"%2B").replace(b"/", b"%2F")
+        yield form.replace(b"+", b"%2b").replace(b"/", b"%2f")
 
 
 def base32_forms(raw: bytes) -> Iterator[bytes]:

@@ -84,7 +84,7 @@ class Starts(NamedTuple):
     @classmethod
     def of(cls, texts: Iterable[bytes]) -> Starts:
         """Return `texts` in order, with their first characters and the length of the longest."""
-        ordered = sorted(texts)
+        ordered = sorted(set(texts))
         heads = frozenset(text[:size] for text in ordered for size in range(1, _HEAD + 1))
         return cls(ordered, heads, max(map(len, ordered), default=0))
 
