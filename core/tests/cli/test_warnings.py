@@ -36,7 +36,7 @@ def test_quiet_leaves_it_out(capsys):
 
 @pytest.mark.parametrize("command", [["list"], ["get", "a"], ["rotate", "--status"]], ids=lambda one: one[0])
 def test_quiet_leaves_out_what_is_logged(tmp_path, command):
-    """As of a second level that does not answer; what is no warning is answered all the same."""
+    """For example of a second level that does not answer; whatever is not a warning is printed all the same."""
     key = generate_key()
     cache = {"type": "file.cache", "path": "strongroom.yaml/cache"}
     caching = {"type": "caching", "l2": cache, "encryption": {"type": "aes-gcm", "key": key}}

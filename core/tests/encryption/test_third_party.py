@@ -9,6 +9,7 @@ from strongroom import AESGCMEncryption, EncryptionMiddleware, KeyRing, SecretPr
 from strongroom.backends import MemorySecretProvider
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     DecryptionError,
     EncryptionError,
     PermissionDeniedError,
@@ -127,3 +128,104 @@ def test_a_key_ring_asks_the_next_cipher_whatever_one_raises(fails):
 def test_a_key_ring_does_not_call_a_token_wrong_while_a_cipher_cannot_be_asked(fails):
     with pytest.raises(BackendUnavailableError):
         KeyRing(Reversing(fails), AESGCMEncryption(generate_key())).decrypt(Reversing().encrypt(VALUE))
+
+
+class Acme:
+    """A third party's cipher, whose `fails` raises or answers wrongly."""
+
+    fails = None
+
+    def encrypt(self, plaintext, *, context=b""):
+        return self.fails(plaintext) if self.fails else f"acme:{plaintext[::-1]}"
+
+    def decrypt(self, token, *, context=b""):
+        plaintext = token.removeprefix("acme:")[::-1]
+        return self.fails(plaintext) if self.fails else plaintext
+
+    def failing(self, fails):
+        self.fails = fails
+        return self
+
+
+class Telling(Acme):
+    """It tells its tokens from other texts."""
+
+    def wrote(self, token):
+        return token.startswith("acme:")
+
+
+def shows(value):
+    raise ValueError(f"cannot take {value}")
+
+
+def shows_as_its_cause(value):
+    try:
+        shows(value)
+    except ValueError as error:
+        raise RuntimeError from error
+
+
+def is_down(value):
+    raise ConnectionError(f"no answer about {value}")
+
+
+@pytest.mark.parametrize("around", [lambda one: one, KeyRing], ids=["alone", "in a ring"])
+@pytest.mark.parametrize(
+    ("fails", "writing", "reading"),
+    [
+        (shows, EncryptionError, DecryptionError),
+        (shows_as_its_cause, EncryptionError, DecryptionError),
+        (is_down, BackendUnavailableError, BackendUnavailableError),
+        (str.encode, EncryptionError, DecryptionError),
+        (lambda _: None, EncryptionError, DecryptionError),
+    ],
+)
+def test_what_goes_wrong_in_a_third_partys_cipher_names_it_and_shows_no_value(
+    fails, writing, reading, around
+):
+    cipher = Telling()
+    provider = EncryptionMiddleware(MemorySecretProvider(), around(cipher))
+    provider.set_secret("a", VALUE)
+    assert provider.get_secrets(["a"]) == {"a": VALUE}
+    cipher.failing(fails)
+    for call, expected in (
+        (lambda: provider.set_secret("b", VALUE), writing),
+        (lambda: provider.get_secret("a"), reading),
+        (lambda: provider.get_secrets(["a"]), reading),
+    ):
+        with pytest.raises(expected) as caught:
+            call()
+        assert type(caught.value) is expected
+        assert "Telling: " in str(caught.value)
+        assert VALUE not in shown(caught.value)
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_migrating_tells_a_third_partys_tokens_from_values_in_clear():
+    """Their tokens begin with anything, so they were read as values."""
+    inner = MemorySecretProvider(secrets={"old": "in clear"})
+    provider = EncryptionMiddleware(inner, Telling(), migrate=True)
+    provider.set_secret("new", "hunter2")
+    assert inner.get_secret("new") == "acme:2retnuh"
+    assert provider.get_secrets(["old", "new"]) == {"old": "in clear", "new": "hunter2"}
+    assert provider.rekey() == 1
+    assert inner.get_secret("old") == "acme:raelc ni"
+
+
+@pytest.mark.parametrize("around", [lambda one: one, KeyRing, lambda one: KeyRing(Telling(), one)])
+def test_migrating_refuses_a_cipher_that_cannot_tell_its_tokens(around):
+    with pytest.raises(ConfigurationError, match="lacks the method wrote"):
+        EncryptionMiddleware(MemorySecretProvider(), around(Acme()), migrate=True)
+
+
+def test_a_third_partys_cipher_is_closed_with_its_pipeline():
+    closed = []
+
+    class Held(Acme):
+        def close(self):
+            closed.append(self)
+
+    for cipher in (Held(), Acme()):
+        with EncryptionMiddleware(MemorySecretProvider(), cipher):
+            pass
+    assert len(closed) == 1

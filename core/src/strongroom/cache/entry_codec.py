@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 from strongroom._frozen import frozen, member
 from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
-from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.key_ring import KeyRing
+from strongroom.encryption.third_party import guard_cipher
 from strongroom.encryption.tokens import encoded
 from strongroom.errors import DecryptionError
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
-from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.keys import HoldsKey
+from strongroom.encryption.third_party import guard_cipher
 from strongroom.encryption.tokens import as_text, refused
 from strongroom.errors import DecryptionError
 

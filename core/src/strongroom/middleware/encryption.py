@@ -15,8 +15,8 @@ from strongroom.encryption.ciphers import (
     FernetEncryption,
     TokenEncryption,
 )
-from strongroom.encryption.foreign import guard_cipher
 from strongroom.encryption.key_ring import KeyRing
+from strongroom.encryption.third_party import guard_cipher
 from strongroom.encryption.tokens import encoded, looks_encrypted
 from strongroom.errors import (
     ConfigurationError,
