@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import resource
@@ -139,9 +140,13 @@ LIMITED = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("limit", [4096, 5000, 9999])
+@pytest.mark.parametrize("limit", [4096, 5000, *range(9600, 10600, 100)])
 def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
-    """The disk takes part of a line: it is taken back, and no write takes effect that is not recorded."""
+    """The disk takes part of a line: it is taken back, and no write takes effect that is not recorded.
+
+    A write is refused while there is room for its line but not for what may follow: that it was refused is
+    recorded then, at some limits.
+    """
     path = tmp_path / "audit.jsonl"
     ended = warm_command.run([warm_python, "-c", LIMITED, str(path), str(limit)], check=True)
     done, refused = map(int, ended.stdout.split())
@@ -149,7 +154,10 @@ def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
     from strongroom import verify_audit_log
 
     report = verify_audit_log(path)
-    assert (report.ok, report.anchored, report.entries) == (True, True, done)
+    outcomes = [json.loads(line)["outcome"] for line in path.read_text().splitlines()]
+    assert (report.ok, report.anchored, report.entries) == (True, True, len(outcomes))
+    assert outcomes.count("ok") == done
+    assert len(outcomes) - done == outcomes.count("vetoed") <= refused
     assert path.stat().st_size <= limit
 
 
