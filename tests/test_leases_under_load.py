@@ -59,7 +59,7 @@ def work(query):
 def look():
     leases = registry.pipeline("db").inner.leases
     while time.monotonic() < end:
-        for lease in leases.current():
+        for lease in leases.current().values():
             lives.setdefault(lease.id, [time.time(), 0])[1] = lease.expires_at.timestamp()
         time.sleep(0.01)
 

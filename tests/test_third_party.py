@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from strongroom_file import FileSecretProvider
 
 PAGE = Path(__file__).parent.parent / "docs" / "tutorials" / "write-a-plugin.md"
 _FILE = re.compile(r'^```\w+ title="(?P<name>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -163,13 +165,18 @@ print(json.dumps(reads))
 """
 
 
+def make_distribution(folder, name, module):
+    """Write a distribution that is found in `folder`, whose entry point is the text `module`."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[strongroom]\n{name} = {name}_plugin\n")
+    (folder / f"{name}_plugin.py").write_text(module)
+
+
 def test_a_plain_middleware_hides_no_store_from_caches_and_commands(strongroom, tmp_path, monkeypatch):
     """One with four methods, which knows nothing of `Middleware`: writes of other pipelines were missed."""
-    info = tmp_path / "plain-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plain\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[strongroom]\nplain = plain_plugin\n")
-    (tmp_path / "plain_plugin.py").write_text(AROUND)
+    make_distribution(tmp_path, "plain", AROUND)
     (tmp_path / "plain_parts.py").write_text(PLAIN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = subprocess.run(
@@ -191,3 +198,50 @@ def test_a_plain_middleware_hides_no_store_from_caches_and_commands(strongroom, 
         "--spec", "strongroom.yaml", "backup", "--all-tenants", "kept.enc", PYTHONPATH=str(tmp_path)
     )
     assert given.returncode == 0, given.stderr
+
+
+STRICT = """\
+import strongroom
+from pydantic import BaseModel
+
+class Options(BaseModel):
+    pass
+
+def refuse(event):
+    if event.key == "first" and event.operation == "rotate":
+        raise ValueError(f"{event.key} must not be hunter2-hunter2")
+
+class Strict:
+    before = staticmethod(refuse)
+
+    def after(self, event):
+        pass
+
+@strongroom.hookimpl
+def strongroom_hooks():
+    yield strongroom.Plugin(name="strict", summary="Strict.", config=Options, factory=Strict)
+"""
+
+
+def test_what_a_hook_refuses_with_an_error_of_its_own_stops_no_other_rotation(strongroom, tmp_path):
+    """Nor is its text shown, which may hold a value."""
+    make_distribution(tmp_path, "strict", STRICT)
+    key = tmp_path / "app.key"
+    old = datetime.now(UTC) - timedelta(days=100)
+    with FileSecretProvider(str(tmp_path / "s.enc"), key_file=str(key), clock=lambda: old) as store:
+        store.set_secrets({"first": "the-old-value", "second": "the-old-value"})
+    rotated = "rotate_days: 1, rotate: {}, generate: {length: 40}"
+    (tmp_path / "strongroom.yaml").write_text(
+        "version: 1\n"
+        "pipelines: {app: {provider: {type: file, file_path: s.enc, key_file: app.key}, hooks: [{type: strict}]}}\n"
+        f"secrets:\n  FIRST: {{key: first, {rotated}}}\n  SECOND: {{key: second, {rotated}}}\n"
+    )
+    done = strongroom("rotate", "--due", "--json", PYTHONPATH=str(tmp_path))
+    outcomes = {one["key"]: one for one in json.loads(done.stdout)["rotations"]}
+    assert outcomes["second"] == {"key": "second", "state": "current", "error": None}
+    assert outcomes["first"]["error"] == "unexpected ValueError"
+    assert done.returncode != 0
+    assert "hunter2" not in done.stdout + done.stderr
+    with FileSecretProvider(str(tmp_path / "s.enc"), key_file=str(key)) as store:
+        assert store.get_secret("first") == "the-old-value"
+        assert store.get_secret("second") != "the-old-value"

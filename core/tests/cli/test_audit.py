@@ -350,6 +350,22 @@ def test_following_a_log_that_is_cut_and_one_that_comes_later(tmp_path):
     assert [next(found)["key"] for _ in range(3)] == ["b", "c", "d"]
 
 
+def test_the_last_lines_that_are_followed_are_of_what_is_asked_for(tmp_path):
+    """What is chosen is counted, not what lies between."""
+    log = tmp_path / "audit.jsonl"
+    lines = [
+        f'{{"key":"{key}","outcome":"{outcome}"}}\n' for key, outcome in zip("abcdef", "dodooo", strict=True)
+    ]
+    log.write_text("".join(lines))
+
+    def more(_seconds):
+        with log.open("a") as file:
+            file.write('{"key":"g","outcome":"o"}\n{"key":"h","outcome":"d"}\n')
+
+    found = follow(str(log), 1, lambda entry: entry["outcome"] == "d", sleep=more)
+    assert [next(found)["key"] for _ in range(2)] == ["c", "h"]
+
+
 def test_never_read_asks_for_the_tenants_own_reads(audited):
     Path("strongroom.yaml").write_text(
         SPEC.replace("    hooks:", "    middleware: [{type: tenant}]\n    hooks:")

@@ -682,8 +682,10 @@ def test_a_forked_child_has_leases_of_its_own(state):
 
 
 def test_each_tenant_has_leases_of_its_own_where_tenants_are_heeded(state):
-    """And else one for all."""
+    """And else one for all. The overview says whose each is."""
     from strongroom import TenantMiddleware
+    from strongroom.cli.actions.overview import Overview
+    from strongroom.cli.context import GlobalOptions
 
     server = Server(Wall(), ttl=3600.0)
     registry = registry_over(TenantMiddleware(server))
@@ -693,6 +695,8 @@ def test_each_tenant_has_leases_of_its_own_where_tenants_are_heeded(state):
             users.setdefault(tenant, set()).add(registry.get_field("app", "username"))
     assert users == {"a": {"u1"}, "b": {"u2"}}
     assert server.alive() == ["tenants/a/app/1", "tenants/b/app/2"]
+    shown = Overview(GlobalOptions()).leases(registry)
+    assert [(one["tenant"], one["key"]) for one in shown] == [("a", "app"), ("b", "app")]
     registry.close()
     assert server.alive() == []
     with registry_over(server) as plain:

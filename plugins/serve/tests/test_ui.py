@@ -227,7 +227,13 @@ def test_the_real_overview_of_a_spec_with_a_trail(tmp_path, served):
 
 
 class OfTenants(Fixed):
-    """A trail with entries of two tenants, and of none."""
+    """Leases, and a trail with entries, of two tenants, and of none."""
+
+    def leases(self, registry):
+        (lease,) = super().leases(registry)
+        return [
+            lease | {"key": f"lease-of-{tenant}", "tenant": tenant} for tenant in ("acme", "globex", None)
+        ]
 
     def audit(self):
         (log,) = super().audit()
@@ -248,7 +254,7 @@ class OfTenants(Fixed):
     ],
 )
 def test_an_admin_of_some_tenants_sees_no_keys_of_others(served, tenants, seen):
-    """Two admins who load the page one after the other each see the entries of their own tenants."""
+    """Two admins who load the page one after the other each see the entries and leases of their own tenants."""
     spec = spec_with_pages()
     some = {"name": "some", "token": "some-token-0123456789", "allow": [], "admin": True, "tenants": tenants}
     spec["serve"]["clients"].append(some)
@@ -256,6 +262,7 @@ def test_an_admin_of_some_tenants_sees_no_keys_of_others(served, tenants, seen):
     assert "key-of-globex" in server.ask("GET", "/ui/", token=BOSS).body.decode()
     text = server.ask("GET", "/ui/", token=some["token"]).body.decode()
     assert re.findall(r"key-of-(\w+)", text) == seen
+    assert re.findall(r"lease-of-(\w+)", text) == seen
 
 
 def test_a_long_trail_is_not_verified_for_each_page(tmp_path):

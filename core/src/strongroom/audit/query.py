@@ -136,13 +136,19 @@ def last_entries(path: str, count: int) -> list[Entry]:
 
 
 def follow(
-    path: str, last: int, *, pause: float = 0.2, sleep: Callable[[float], object] = time.sleep
+    path: str,
+    last: int,
+    chosen: Callable[[Entry], bool] = bool,
+    *,
+    pause: float = 0.2,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Entry]:
-    """Yield the `last` lines of a log, and then each that is added, also after a rotation; it never ends.
+    """Yield the `last` entries of a log, and then each that is added, also after a rotation; it never ends.
 
     Args:
         path: The log; where it is not there yet, it is waited for.
-        last: How many of the lines that are there come first.
+        last: How many of the entries that are there come first.
+        chosen: Tells which entries are meant; the others are passed over.
         pause: Seconds between two looks.
         sleep: What waits.
     """
@@ -156,13 +162,15 @@ def follow(
         with file:
             rest, gone = b"", False
             while True:
-                lines = list(deque(file, maxlen=None if wanted is None else wanted + 1))
-                if lines:
-                    lines[0] = rest + lines[0]
-                    rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
-                shown = lines if wanted is None else lines[len(lines) - min(wanted, len(lines)) :]
+                added: deque[Entry] = deque(maxlen=wanted)
+                for line in file:
+                    rest += line
+                    if rest.endswith(b"\n"):
+                        entry, rest = _parsed(rest), b""
+                        if entry is not None and chosen(entry):
+                            added.append(entry)
                 wanted = None  # from now on all of them
-                yield from (entry for entry in map(_parsed, shown) if entry is not None)
+                yield from added
                 if gone:
                     break
                 gone = _is_gone(path, file)  # if so, read once more: it may have been written to before

@@ -207,10 +207,10 @@ class LiveLeases:
         left = held.ends - self._clock() if held is not None else 0.0
         return (left, held.life) if held is not None and left > 0 else None
 
-    def current(self, *, revocable: bool = False) -> list[Lease]:
+    def current(self, *, revocable: bool = False) -> dict[LeaseName, Lease]:
         """Return the leases that are held now; with `revocable`, those that do not only end by themselves."""
-        held = [one.lease for one in list(self._held.values())]
-        return [lease for lease in held if self._calls.ends(lease)] if revocable else held
+        held = {name: one.lease for name, one in list(self._held.items())}
+        return {name: one for name, one in held.items() if self._calls.ends(one)} if revocable else held
 
     def subscribe(self, name: LeaseName, callback: Callable[[Lease], object]) -> Callable[[], None]:
         """Call `callback` with each lease that replaces another; the returned handle ends that."""

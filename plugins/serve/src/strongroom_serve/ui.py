@@ -164,7 +164,13 @@ class Pages:
         problems_first = sorted(state.pipelines.items(), key=lambda one: one[1] is None)
         page = _templates().get_template("overview.html")
         html = page.render(
-            looked | {"audit": [_of_own_tenants(client, log) for log in looked["audit"]]},
+            looked
+            | {
+                "leases": _of_own_tenants(client, looked["leases"]),
+                "audit": [
+                    log | {"entries": _of_own_tenants(client, log["entries"])} for log in looked["audit"]
+                ],
+            },
             source=backend.sync.plan.source,
             client=client.name,
             now=datetime.now(UTC),
@@ -222,12 +228,11 @@ def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
     return sections
 
 
-def _of_own_tenants(client: Client, log: dict[str, Any]) -> dict[str, Any]:
-    """Return what of an audit log a client sees: with tenants of its own, nothing of others' keys."""
-    entries = log["entries"]
-    if client.tenants:
-        entries = [one for one in entries if one.get("tenant") is None or client.has_tenant(one["tenant"])]
-    return log | {"entries": entries}
+def _of_own_tenants(client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return which of `rows` a client sees: with tenants of its own, none of others'."""
+    if not client.tenants:
+        return rows
+    return [one for one in rows if one.get("tenant") is None or client.has_tenant(one["tenant"])]
 
 
 def _is_good(row: dict[str, Any]) -> bool:

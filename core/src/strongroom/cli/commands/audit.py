@@ -237,7 +237,7 @@ def tail_command(
     chosen = _filter(**given)
     selected: Iterator[Entry]
     if following:
-        selected = filter(chosen, follow(logs[0].path, last))
+        selected = follow(logs[0].path, last, chosen)
     else:
         selected = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
     for entry in selected:

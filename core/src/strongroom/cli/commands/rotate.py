@@ -176,7 +176,14 @@ class _Done:
 
     key: str
     state: str
-    error: StrongroomError | None = None
+    error: Exception | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What went wrong; of an error of a third party's only its kind, since its text may hold a value."""
+        if isinstance(self.error, StrongroomError):
+            return str(self.error)
+        return None if self.error is None else f"unexpected {type(self.error).__name__}"
 
 
 def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: bool) -> int:
@@ -195,17 +202,12 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
     done = [one for one in outcomes.values() if isinstance(one, _Done)]
     if settings.json:
         output.as_json(
-            {
-                "rotations": [
-                    {"key": one.key, "state": one.state, "error": str(one.error) if one.error else None}
-                    for one in done
-                ]
-            }
+            {"rotations": [{"key": one.key, "state": one.state, "error": one.problem} for one in done]}
         )
     else:
         _print_due(
             ["key", "state", "error"],
-            [(one.key, one.state, str(one.error) if one.error else "") for one in done],
+            [(one.key, one.state, one.problem or "") for one in done],
             [key for key, one in outcomes.items() if one == "wait"],
         )
     return next((errors.exit_code(one.error) for one in done if one.error is not None), 0)
@@ -252,7 +254,7 @@ def _rotated(
         return _Done(key, "in flight", error)
     except SecretNotFoundError as error:
         return _Done(key, "absent", error) if secret.required and secret.default is None else None
-    except StrongroomError as error:
+    except Exception as error:  # noqa: BLE001  # a hook may veto with any
         return _Done(key, _state(registry, key), error)
     return None if result is None else _Done(key, result.state)
 
