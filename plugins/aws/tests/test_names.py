@@ -11,7 +11,7 @@ from strongroom.keys import check_key
 from strongroom_aws.names import description_of, key_of, name_filter, name_of
 from strongroom_aws.parameter_names import MAX_LEVELS, folder_of, parameter_key_of, parameter_name_of
 
-SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
+SECRET_NAME = re.compile(r"(?:rds!|events!)?[A-Za-z0-9/_+=.@-]{1,512}")
 PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 
 
@@ -24,6 +24,12 @@ PARAMETER_NAME = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
         ("with space", "with=_20space"),
         ("a=_20b", "a==_5f20b"),
         ("ü", "=_c3=_bc"),
+        ("rds!cluster-1a96bebc", "rds!cluster-1a96bebc"),
+        ("events!connection/a=_20b", "events!connection/a=_20b"),
+        ("rds!", "rds=_21"),
+        ("rds!a!b", "rds=_21a=_21b"),
+        ("mine!a", "mine=_21a"),
+        ("my/rds!a", "my/rds=_21a"),
     ],
 )
 def test_names_of_secrets(key, name):
@@ -51,7 +57,9 @@ def test_names_of_parameters(key, name):
 def _keys(count, seed=4):
     chosen = random.Random(seed)
     pieces = [
-        *"aA09-_.=+@/ é€😀h",
+        *"aA09-_.=+@/ é€😀h!",
+        "rds!",
+        "events!",
         "=_",
         "-.",
         "=_20",
@@ -100,7 +108,11 @@ def test_a_filter_and_a_folder_leave_out_no_key_with_the_prefix():
 
 
 @pytest.mark.parametrize(
-    "name", ["/leading", "a//b", "a/../b", "trailing/", "a=_2fb", "a=_ff", "=_h" + "0" * 64]
+    "name",
+    [
+        *("/leading", "a//b", "a/../b", "trailing/", "a=_2fb", "a=_ff", "=_h" + "0" * 64),
+        *("rds!a//b", "rds=_21a", "mine!a"),
+    ],
 )
 def test_odd_names_of_other_tools_have_no_key(name):
     assert key_of(name, None) is None

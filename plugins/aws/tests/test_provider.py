@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
 
 import aws_rules
+import boto3
 import pytest
 from aws_front import Front, refusal, success, value
 from strongroom import SecretProviderRegistry
@@ -394,6 +396,30 @@ def test_secrets_of_other_tools_are_read_and_ours_by_them(make, bare):
     assert bare.get_secret_value(SecretId="prod/ours")["SecretString"] == "value"
     provider.set_secret("empty", "")
     assert bare.get_secret_value(SecretId="empty")["SecretString"] == "strongroom:text:"
+
+
+def test_the_password_that_another_service_manages_is_read_by_its_name(make, moto):
+    """As RDS names it, with a sign that is in no name of anybody else."""
+    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    rds = boto3.client("rds", region_name="us-east-1", endpoint_url=moto, **credentials)
+    made = rds.create_db_instance(
+        DBInstanceIdentifier="db",
+        DBInstanceClass="db.t3.micro",
+        Engine="postgres",
+        MasterUsername="admin",
+        ManageMasterUserPassword=True,
+    )
+    rds.close()
+    name = made["DBInstance"]["MasterUserSecret"]["SecretArn"].rpartition(":secret:")[2][: -len("-AbCdEf")]
+    store = make()
+    store.set_secret("mine!a", "2")
+    assert name.startswith("rds!db-")
+    value = store.get_secret(name)
+    assert json.loads(value)["username"] == "admin"
+    assert store.get_secrets([name, "mine!a"]) == {name: value, "mine!a": "2"}
+    assert store.describe_secret(name).key == name
+    assert store.list_secrets("rds") == store.list_secrets("rds!") == store.list_secrets("rds!d") == [name]
+    assert store.list_secrets("mine!") == ["mine!a"]
 
 
 def test_values_that_are_too_long_are_refused_before_any_request():
