@@ -51,6 +51,7 @@ def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found, c
     else:
         with pytest.raises(SecretNotFoundError):
             cache.get_or_fetch("key", fetch)
+    broken.clear()  # forks of later tests ask it, as long as the cache is not collected
     assert "could not be remembered: RuntimeError" in caplog.text
     assert "no clock" not in caplog.text
 
