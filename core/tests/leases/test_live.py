@@ -360,6 +360,120 @@ def test_a_lease_that_comes_after_the_close_is_revoked():
     assert driven.server.alive() == []
 
 
+def test_a_renewal_that_comes_after_the_close_starts_nothing():
+    """The lease was revoked meanwhile: no thread waits for its next renewal, and none is told of it."""
+    driven = Driven()
+    renew = driven.server.renew_lease
+    heard = []
+    driven.leases.subscribe((None, "app"), lambda lease: heard.append(lease.id))
+    driven.user()
+
+    def closing(lease):
+        renewed = renew(lease)
+        driven.leases.close()
+        return renewed
+
+    driven.server.renew_lease = closing
+    driven.pass_seconds(9)
+    assert driven.server.alive() == []
+    assert driven.leases._thread is None
+    assert driven.leases.start_due(lambda call: call()) is None
+    assert driven.user() == "u2"
+    assert heard == []
+    driven.leases.close()
+
+
+def test_a_renewal_that_comes_after_the_end_leaves_the_lease_that_a_reader_got_meanwhile():
+    """And ends what it renewed: nobody uses that any more, and nobody would revoke it."""
+    driven = Driven()
+    renew = driven.server.renew_lease
+    heard = []
+    driven.leases.subscribe((None, "app"), lambda lease: heard.append(lease.values["username"]))
+    driven.user()
+
+    def slowly(lease):
+        driven.server.renew_lease = renew
+        renewed = renew(lease)
+        driven.clock.seconds += 6  # the values have ended, as far as this side knows
+        assert driven.user() == "u2"
+        return renewed
+
+    driven.server.renew_lease = slowly
+    driven.pass_seconds(8.5)
+    assert driven.user() == "u2"
+    assert heard == ["u2"]
+    assert driven.server.alive() == ["app/2"]
+    driven.leases.close()
+
+
+def test_a_lease_that_is_over_by_this_clock_is_an_error_and_is_not_issued_again_and_again():
+    """As of a server that gives both times, whose clock is behind this one."""
+    driven = Driven(renewable=False)
+    issue = driven.server.issue_lease
+    driven.user()
+
+    def behind(key):
+        if driven.server.issued > 50:
+            pytest.fail("one is issued after the other")
+        lease = issue(key)
+        past = timedelta(hours=1)
+        return dataclasses.replace(
+            lease, issued_at=lease.issued_at - past, expires_at=lease.expires_at - past
+        )
+
+    driven.server.issue_lease = behind
+    driven.pass_seconds(12)
+    assert driven.server.issued < 20
+    with pytest.raises(BackendUnavailableError, match="has ended") as ended:
+        driven.user()
+    assert "compare the clocks" in ended.value.hint
+    assert driven.server.alive() == []
+
+
+def test_an_interrupt_as_the_thread_starts_leaves_nobody_waiting(monkeypatch):
+    """As Ctrl-C or a time limit by a signal: who asks next, in this thread too, gets the lease."""
+    driven = Driven()
+
+    def interrupted(thread):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driven.user()
+    assert driven.leases._flights == {}
+    driven.clock.seconds += 20
+    assert driven.user() == "u2"
+    driven.leases.close()
+
+
+def test_what_a_renewal_gives_anew_is_shown_to_be_masked():
+    """A server may change a value as it renews."""
+    driven = Driven()
+    renew = driven.server.renew_lease
+    seen = []
+
+    class Observer:
+        name = "app"
+
+        def run_with_hooks(self, operation, key, call):
+            return call()
+
+        def observed(self, value):
+            seen.append(value)
+            return value
+
+    driven.leases._calls._observer = Observer
+    driven.user()
+    driven.server.renew_lease = lambda lease: dataclasses.replace(
+        renew(lease), values={"username": "u1", "password": "other"}
+    )
+    driven.pass_seconds(9)
+    assert json.loads(driven.leases.text("app"))["password"] == "other"
+    assert "other" in seen
+    driven.leases.close()
+
+
 class LeaseMachine(RuleBasedStateMachine):
     """What is given is good, or it is an error, whatever the server does."""
 

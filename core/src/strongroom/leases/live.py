@@ -94,11 +94,16 @@ class _Held:
 
 
 class _Flight(Future["_Held"]):
-    """A lease that is being issued; a signal handler that interrupts that must not wait for it."""
+    """A lease that is being issued; a signal handler that interrupts that must not wait for it.
 
-    def __init__(self) -> None:
+    Args:
+        generation: Counts the ends of all leases so far: what comes after the next one is late.
+    """
+
+    def __init__(self, generation: int) -> None:
         super().__init__()
         self.thread = threading.get_ident()
+        self.generation = generation
 
 
 class _FetchInterruptedError(Exception):
@@ -258,7 +263,7 @@ class LiveLeases:
                 raise self._lapse(name, error)
             flight, mine = self._flight(name)
         if mine:
-            self._run_fetch(name, flight, self._generation)
+            self._run_fetch(name, flight)
         try:
             return flight.result(_PATIENCE_SECONDS)
         except TimeoutError:
@@ -288,26 +293,32 @@ class LiveLeases:
             if under_way.thread == threading.get_ident():
                 raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
             return under_way, False
-        made = _Flight()
+        made = _Flight(self._generation)
         self._flights[name] = made
         return made, True
 
-    def _run_fetch(self, name: LeaseName, flight: _Flight, generation: int) -> bool:
+    def _run_fetch(self, name: LeaseName, flight: _Flight) -> bool:
         """Issue a lease for all callers that wait for `flight`, and return whether that succeeded."""
         try:
+            return self._fetch_for(name, flight)
+        finally:
+            if not flight.done():  # Ctrl-C, an exit, an error of a signal handler: for this thread alone
+                with self._changed:
+                    self._flights.pop(name, None)
+                flight.set_exception(_FetchInterruptedError())
+
+    def _fetch_for(self, name: LeaseName, flight: _Flight) -> bool:
+        try:
             held = self._issued(name)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # those who wait for it get it
             with self._changed:
                 self._flights.pop(name, None)
                 if isinstance(error, StrongroomError) and name in self._held:
                     self._lapsed[name] = (self._clock() + _LAPSED_SECONDS, error)
-            if not isinstance(error, Exception):  # Ctrl-C, or an exit: meant for this thread alone
-                flight.set_exception(_FetchInterruptedError())
-                raise
             flight.set_exception(error)
             return False
         with self._changed:
-            late = generation != self._generation
+            late = flight.generation != self._generation
             if not late:
                 before = self._held.get(name)
                 if before is not None:  # even one that has ended: the ledger does not know that yet
@@ -331,10 +342,15 @@ class LiveLeases:
         started = self._clock()
         lease = self._calls.issue(name)
         life = (lease.expires_at - lease.issued_at).total_seconds()
-        if not life > 0:
+        left = (lease.expires_at - self._now()).total_seconds()
+        if not (life > 0 and left > 0):  # else one would be issued after the other, without a pause
             self._calls.revoke(name, lease)
-            raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
-        ends = self._clock() + (lease.expires_at - self._now()).total_seconds()
+            raise BackendUnavailableError(
+                f"the lease of {show_key(key)} had ended as it was issued",
+                key=key,
+                hint="compare the clocks of this machine and of the server",
+            )
+        ends = self._clock() + left
         held = _Held(name, lease, lease.as_json(), ends, life, 0.0, not lease.renewable)
         held.act_at = held.ends - self._margin(held)
         held.checked = started
@@ -426,17 +442,23 @@ class LiveLeases:
     def _renewed(self, held: _Held, renewed: Lease) -> None:
         started = held.checked
         life = (renewed.expires_at - self._now()).total_seconds() + (self._clock() - started)
+        self._calls.show_values(renewed)
         with self._changed:
-            held.lease, held.pause = renewed, 0.0
-            held.ends = started + life
-            # A lease that gets less than before is near its greatest age, and is replaced next.
-            held.last = not renewed.renewable or life < held.life * _SHORTENED
-            held.act_at = max(held.ends - self._margin(held), started)
-            held.text = renewed.as_json()
-            subscribers = self._note_text(held.name, held.text)
-            self._schedule(held)
-        self._calls.note_renewal(renewed)
-        self._call_all(subscribers, renewed)
+            current = self._held.get(held.name)
+            if current is held:
+                held.lease, held.pause = renewed, 0.0
+                held.ends = started + life
+                # A lease that gets less than before is near its greatest age, and is replaced next.
+                held.last = not renewed.renewable or life < held.life * _SHORTENED
+                held.act_at = max(held.ends - self._margin(held), started)
+                held.text = renewed.as_json()
+                subscribers = self._note_text(held.name, held.text)
+                self._schedule(held)
+        if current is held:
+            self._calls.note_renewal(renewed)
+            self._call_all(subscribers, renewed)
+        elif current is not None:  # it had ended before the answer came, and a reader has another one
+            self._calls.revoke(held.name, renewed)
 
     def _replace(self, held: _Held) -> None:
         with self._changed:
@@ -447,7 +469,7 @@ class LiveLeases:
                 held.act_at = self._clock() + _LAPSED_SECONDS
                 self._schedule(held)
                 return
-        if not self._run_fetch(held.name, flight, self._generation):
+        if not self._run_fetch(held.name, flight):
             error = flight.exception()
             if not held.pause:
                 _log.warning(
