@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 import json
 import os
 import pickle
@@ -980,6 +981,45 @@ def test_a_ledger_that_cannot_be_written_is_told_of_once(tmp_path, caplog):
     for _ in range(3):
         ledger.issued(Lease("id", "k", {}, now, now, True), None, "app")
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_file_of_the_ledger_that_cannot_be_locked_leaves_nothing_behind(tmp_path, monkeypatch, caplog):
+    """As on a file system without locks, for each lease: neither a file nor a descriptor."""
+    made, open_, close = set(), os.open, os.close
+
+    def noting(path, *flags):
+        descriptor = open_(path, *flags)
+        if str(path).endswith(".new"):
+            assert descriptor not in made
+            made.add(descriptor)
+        return descriptor
+
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(ledger.fcntl, "flock", without_locks)
+    monkeypatch.setattr(ledger.os, "open", noting)
+    monkeypatch.setattr(ledger.os, "close", lambda one: made.discard(one) or close(one))
+    process = ProcessLedger("spec.yaml", tmp_path)
+    now = datetime.now(UTC)
+    for _ in range(3):
+        process.issued(Lease("id", "k", {}, now, now, True), None, "app")
+    assert "cannot be written" in caplog.text
+    assert made == set()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.key"]
+
+
+def test_what_is_over_is_noted_also_after_a_line_that_was_cut_short(state):
+    """The process that wrote it is dead: it does not begin the next line anew."""
+    process = ProcessLedger("spec.yaml")
+    now = datetime.now(UTC)
+    process.issued(Lease("id", "k", {}, now, now, True), None, "app")
+    [file] = LeaseLedger().files()
+    with file.path.open("ab") as more:
+        more.write(file.sealed({"id": "other", "over": True})[:40])
+    file.over("id")
+    assert file.entries() == []
+    process.ended(Lease("id", "k", {}, now, now, True))
 
 
 def test_lines_of_somebody_else_are_left_out(state):

@@ -225,7 +225,8 @@ class LeaseFile:
 
     def over(self, lease_id: str) -> None:
         """Note that a lease is over, also in the file of another process, unless that has removed it."""
-        line = self.sealed({"id": lease_id, "over": True})
+        # After a part of a line that a crash or a full disk has cut short, this one begins a line of its own.
+        line = b"\n" + self.sealed({"id": lease_id, "over": True})
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -259,8 +260,13 @@ class _OwnFile:
         unnamed = self.path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.descriptor = os.open(unnamed, flags, 0o600)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-        unnamed.rename(self.path)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            unnamed.rename(self.path)
+        except BaseException:  # a file system without locks, or an interrupt
+            unnamed.unlink(missing_ok=True)
+            os.close(self.descriptor)
+            raise
 
     def append(self, line: bytes) -> None:
         """Write a line.
@@ -344,7 +350,7 @@ class ProcessLedger:
             try:
                 for one in fresh.held.values():
                     fresh.append(fresh.file.sealed({"entry": one.to_json()}))
-            except OSError:
+            except BaseException:  # a full disk, or an interrupt
                 fresh.close()
                 raise
             _files[fresh.path.parent] = fresh
