@@ -300,6 +300,36 @@ def test_a_failure_of_an_abandoned_call_has_nothing_to_discard():
     assert discarded.empty()
 
 
+def test_an_interrupt_as_a_thread_of_a_runner_starts_loses_no_slot(monkeypatch):
+    """As Ctrl-C, or a time limit by a signal: the call is made, and what it returns is discarded."""
+    runner, discarded, start = DeadlineExecutor(1), queue.SimpleQueue(), threading.Thread.start
+
+    def interrupted(thread):
+        monkeypatch.undo()
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(lambda: "a connection", Deadline(60), discarded.put)
+    assert discarded.get(timeout=60) == "a connection"
+    assert runner.run(lambda: "the next", Deadline(60)) == "the next"
+
+
+def test_a_connection_that_cannot_be_closed_does_not_end_the_thread_of_later_calls():
+    runner, end, failed = DeadlineExecutor(1), threading.Event(), threading.Event()
+
+    def close(_):
+        failed.set()
+        raise OSError
+
+    with pytest.raises(DeadlineExceededError):
+        runner.run(lambda: end.wait(300), Deadline(0.01), close)
+    end.set()
+    assert failed.wait(300)
+    assert runner.run(lambda: "the next", Deadline(60)) == "the next"
+
+
 # --- locks ---
 
 

@@ -155,7 +155,8 @@ class _Job:
     def _settle(self) -> None:
         if self.settled.acquire(blocking=False) or self.discard is None or self.error is not None:
             return
-        self.discard(self.result)
+        with suppress(Exception):  # a connection that cannot be closed; the thread has other calls to make
+            self.discard(self.result)
 
 
 class DeadlineExecutor:
@@ -185,14 +186,15 @@ class DeadlineExecutor:
         Args:
             call: What is to be done.
             deadline: Until when this waits.
-            discard: Called with what an abandoned call returns in the end, such as a connection to be closed.
+            discard: Called with what an abandoned call returns in the end, such as a connection to be closed;
+                what it raises is ignored.
         """
         slots = self._slots
         slots.take(deadline)
         job = _Job(call, slots, discard)
-        self._hand_over(job)
         in_time = False
         try:
+            self._hand_over(job)
             in_time = job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
         finally:
             if not in_time:
@@ -214,14 +216,16 @@ class DeadlineExecutor:
             inbox = self._idle.pop()
         except IndexError:
             inbox = queue.SimpleQueue()
+            # Before the start, which waits: after an interrupt of that, no job would ever come.
+            inbox.put(job)
             worker = threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True)
             try:
                 worker.start()
             except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
                 job.run()
                 job.end()
-                return
-        inbox.put(job)
+        else:
+            inbox.put(job)
 
     def _work(self, inbox: queue.SimpleQueue[_Job | None]) -> None:
         idle = self._idle
