@@ -74,6 +74,7 @@ def start_program(
     provider: str,
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    merged: bool = False,
 ) -> Started:
     """Start a program in its own process group, with unbuffered pipes for its three streams.
 
@@ -82,6 +83,7 @@ def start_program(
         provider: The type name, for errors.
         environment: Its variables; by default what `environment_for_programs` returns.
         folder: Where it runs.
+        merged: Whether its standard error goes into its output.
 
     Raises:
         ConfigurationError: It cannot be started.
@@ -95,7 +97,7 @@ def start_program(
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
                 bufsize=0,
                 cwd=folder,
                 env=environment_for_programs() if environment is None else dict(environment),
@@ -131,6 +133,7 @@ def run_program(
     given: bytes = b"",
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    merged: bool = False,
 ) -> Ended:
     """Run a program to its end and return its result.
 
@@ -141,17 +144,18 @@ def run_program(
         given: What it reads on its standard input.
         environment: See `start_program`.
         folder: See `start_program`.
+        merged: See `start_program`; the result has no error output then.
 
     Raises:
         ConfigurationError: It cannot be started.
         DeadlineExceededError: It took too long.
     """
     remaining = deadline.remaining()
-    program = start_program(command, provider=provider, environment=environment, folder=folder)
+    program = start_program(command, provider=provider, environment=environment, folder=folder, merged=merged)
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):  # whose error holds what was printed
             out, err = program.communicate(given, timeout=min(remaining, 1e6))
-            return Ended(program.returncode, out, err)
+            return Ended(program.returncode, out, err or b"")
     finally:
         end_program(program)
     raise DeadlineExceededError

@@ -130,11 +130,36 @@ def test_a_program_that_reads_nothing_is_fine(tmp_path):
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(RotationError, match="cannot be started: No such file"):
+    with pytest.raises(RotationError, match="cannot be started: there is no such program"):
         CommandRotator(["./none"], folder=tmp_path).verify(KEY, NEW)
     (tmp_path / "plain").write_text("")
     with pytest.raises(RotationError, match="cannot be started: Permission denied"):
         CommandRotator(["./plain"], folder=tmp_path).verify(KEY, NEW)
+
+
+def test_a_child_that_is_forked_meanwhile_does_not_keep_the_program_waiting(tmp_path, monkeypatch):
+    """As a server's next worker: it would have the program's input open for as long as it lives."""
+    communicate, children = subprocess.Popen.communicate, []
+    release, done = os.pipe()
+
+    def beside_a_fork(process, *given, **more):
+        child = os.fork()
+        if child == 0:
+            os.close(done)
+            os.read(release, 1)  # until the test ends
+            os._exit(0)
+        children.append(child)
+        return communicate(process, *given, **more)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", beside_a_fork)
+    rotator = CommandRotator(program(tmp_path, "sys.stdin.read()"), folder=tmp_path)
+    try:
+        rotator.apply(KEY, OLD, NEW)
+    finally:
+        os.close(done)
+        os.close(release)
+        for child in children:
+            os.waitpid(child, 0)
 
 
 def gone(pid):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.programs import end_program
+from strongroom.programs import run_program
 from strongroom.rotation.attempts import marking
 from strongroom.rotation.redaction import redact
 
@@ -69,42 +69,29 @@ class CommandRotator:
 
     def _run(self, message: Mapping[str, str]) -> None:
         name = self._command[0]
+        hint = None
         try:
-            process = subprocess.Popen(  # noqa: S603  # running what the spec names is the purpose
+            ended = run_program(
                 self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env={**(os.environ if self._environment is None else self._environment), **marking()},
-                start_new_session=True,
+                Deadline(self._timeout),
+                provider="rotator",
+                given=json.dumps(message).encode() + b"\n",
+                environment={**(os.environ if self._environment is None else self._environment), **marking()},
+                folder=self._folder,
+                merged=True,
             )
-        except OSError as error:
-            problem = f"{name} cannot be started: {error.strerror}"
-            raise RotationError(problem) from None
-        try:
-            output = self._talk(process, json.dumps(message).encode() + b"\n")
-        except BaseException:
-            end_program(process)
-            raise
-        if output is None:
-            raise RotationError(f"{name} took longer than {self._timeout:g} s")
-        if process.returncode != 0:
-            values = [message[name] for name in ("old", "new") if name in message]
-            output_text = redact(values, output.decode(errors="replace"))
-            how = (
-                f"exit code {process.returncode}"
-                if process.returncode > 0
-                else f"signal {-process.returncode}"
+        except DeadlineExceededError:
+            problem = f"{name} took longer than {self._timeout:g} s"
+        except ConfigurationError as error:
+            problem, hint = error.message, error.hint
+        else:
+            if ended.code == 0:
+                return
+            how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
+            problem = f"{name} ended with {how}"
+            said = redact(
+                (message[one] for one in ("old", "new") if one in message), ended.out.decode(errors="replace")
             )
-            raise RotationError(
-                f"{name} ended with {how}: {output_text}" if output_text else f"{name} ended with {how}"
-            )
-
-    def _talk(self, process: subprocess.Popen[bytes], message: bytes) -> bytes | None:
-        try:
-            return process.communicate(message, timeout=self._timeout)[0]
-        except subprocess.TimeoutExpired:
-            pass  # handled below: the context of an error there would hold what the program has printed
-        end_program(process)
-        return None
+            if said:
+                problem += f": {said}"
+        raise RotationError(problem, hint=hint)
