@@ -263,6 +263,23 @@ def test_an_attempt_of_another_process_with_the_same_number_is_over(monkeypatch)
     assert rotation.rollback(KEY).state == "rolled_back"
 
 
+def test_an_attempt_of_another_user_is_not_over_where_nothing_of_its_process_is_shown(monkeypatch):
+    """By `hidepid` of /proc: the process lives, for it cannot be signalled; when it began is not known."""
+
+    def refused(pid, signal):
+        raise PermissionError
+
+    memory, target = held_by(os.getppid())
+    monkeypatch.setattr(attempts, "_started", lambda pid: None)
+    monkeypatch.setattr(attempts.os, "kill", refused)
+    monkeypatch.setattr(attempts.os, "access", lambda path, mode: False)
+    rotation = SecretRotation(memory, apply=target.apply)
+    with pytest.raises(ConflictError, match="some host is at its apply"):
+        rotation.rollback(KEY)
+    monkeypatch.setattr(attempts.os, "access", lambda path, mode: True)  # a zombie's is shown
+    assert rotation.rollback(KEY).state == "rolled_back"
+
+
 def test_of_an_attempt_on_another_machine_nothing_is_known_but_its_time(monkeypatch):
     memory, target = held_by(1)
     monkeypatch.setattr(attempts, "_machine", lambda: "another")

@@ -84,8 +84,8 @@ def _has_ended(attempt: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         ended = True
-    except OSError:
-        pass  # it is another user's
+    except OSError:  # it is another user's, of whose processes /proc may show nothing: `hidepid`
+        ended = ended and os.access(f"/proc/{pid}/stat", os.R_OK)
     return ended and not _has_program(attempt)
 
 
