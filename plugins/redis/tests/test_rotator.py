@@ -207,6 +207,25 @@ def test_a_server_that_saves_nowhere_is_warned_of(tmp_path):
         running.stop()
 
 
+def test_a_configuration_that_is_rewritten_in_place_of_the_acl_file_is_warned_of(tmp_path):
+    """Users are not part of it: an administrator who may not save the file loses them by a restart."""
+    (tmp_path / "users.acl").write_text(f"user default on >{ADMIN} ~* +@all\n")
+    (tmp_path / "server.conf").write_text(f"aclfile {tmp_path / 'users.acl'}\n")
+    running = Server("valkey", tmp_path, str(tmp_path / "server.conf"))
+    try:
+        running.reset()
+        running.set("reset", "on", ">of-the-keeper", "+acl", "-acl|save", "+config|rewrite", user="keeper")
+        running.admin.execute_command("ACL SAVE")
+        keeper = RedisRotator(running.admin_url("keeper", "of-the-keeper"), "app")
+        memory, rotation = rotated(FIRST, keeper, grace_seconds=3600)
+        with pytest.warns(UserWarning, match="forgets .* the administrator may not ACL SAVE"):
+            rotation.rotate(KEY)
+        running.restart()
+        assert not running.logs_in(memory.get_secret(KEY))
+    finally:
+        running.stop()
+
+
 def test_every_server_that_is_named_is_changed(acl, tmp_path):
     second = with_file("valkey", tmp_path)
     try:

@@ -239,7 +239,9 @@ class RedisRotator(UserRotator):
                 reasons.append(f"{command} failed")
                 break
             else:
-                return
+                if not reasons:
+                    return
+                # The configuration is written, but where there is an ACL file, users are not part of it.
         why = " and ".join(reasons) or "it has no file to save them to"
         warnings.warn(
             f"redis: a restart of {server.address()} forgets the passwords of {self._user!r}: {why}",
