@@ -178,6 +178,21 @@ def test_a_look_that_cannot_take_it_away_warns_and_the_next_one_does(abilities, 
     assert rotator.good == {NEW}
 
 
+def test_a_rotation_mends_a_value_that_somebody_set_and_the_target_system_does_not_take(abilities, caplog):
+    """No earlier value is taken away before; that must not keep the rotation from beginning."""
+    memory, rotator, clock = memory_with(), Passwords(), Clock()
+    provider = backend(memory, abilities)
+    rotation = rotation_with(provider, rotator, clock, grace_seconds=60)
+    rotation.rotate(KEY, NEW)
+    provider.set_secret(KEY, "set by hand")
+    clock.pass_by(seconds=61)
+    assert rotation.rotate(KEY, "third").state == "current"
+    assert "an earlier value could not be revoked" in caplog.text
+    assert OLD not in caplog.text
+    assert "third" in rotator.good
+    assert OLD not in rotator.good
+
+
 def test_who_has_no_rotator_leaves_it_to_the_others(abilities):
     memory, rotator, clock = memory_with(), Passwords(), Clock()
     provider = backend(memory, abilities)

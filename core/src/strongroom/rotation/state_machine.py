@@ -168,7 +168,7 @@ class RotationRun:
         stale: tuple[tuple[str, str], ...] = ()
         if earlier is not None:
             self._held.refuse_others(earlier)
-            stale = self._system.left_of(earlier)
+            stale = self._left_now(earlier)
         look = self._secret.look()
         if look.pending:
             raise ConflictError(
@@ -499,6 +499,18 @@ class RotationRun:
     def _still_stale(self, record: Record) -> tuple[tuple[str, str], ...]:
         """Retire the values of a rotation that took effect whose time is over, and return the others."""
         return self._system.left_of(record, self._secret.new(record)) if record.stale else ()
+
+    def _left_now(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Return what `left_of` does; or all, if one cannot be retired: the rotation that begins does it.
+
+        It may be what makes that possible: if somebody has set a value that the target system does not take,
+        none is retired before it takes the one that readers get.
+        """
+        try:
+            return self._system.left_of(record)
+        except RotationError as error:
+            self._warn_of_stale(record, error)
+        return record.stale
 
     def _without_expired(self, record: Record) -> Record:
         """Return `record`, which is settled, after retiring the values whose time is over, if possible."""
