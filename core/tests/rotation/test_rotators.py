@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from rotation_support import (
 )
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
+from strongroom.deadlines import Deadline, DeadlineExecutor
 from strongroom.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -640,6 +642,43 @@ def test_an_answer_that_trickles_in_ends_at_the_time_out(service):
     service.answers = [("trickle", {}, b"")]
     with pytest.raises(RotationError, match=r"no answer within 0\.3 s"):
         HttpRotator(service.url, "plain key", timeout_seconds=0.3).verify(KEY, NEW)
+
+
+def test_nothing_is_sent_after_the_time_out(service, monkeypatch):
+    """As where a name service hangs, or the first of two addresses: the step has failed by then."""
+    go, connect = threading.Event(), socket.create_connection
+
+    def late(*args, **options):
+        assert go.wait(300)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    rotator = HttpRotator(service.url, "plain key", timeout_seconds=0.3)
+    rotator._runner = DeadlineExecutor(1)
+    with pytest.raises(RotationError, match=r"no answer within 0\.3 s"):
+        rotator.apply(KEY, OLD, NEW)
+    go.set()
+    rotator._runner.run(lambda: None, Deadline(300))  # the only thread is free again
+    HttpRotator(service.url, "plain key").verify(KEY, NEW)
+    assert [json.loads(body)["step"] for _, _, body in service.seen] == ["verify"]
+
+
+def test_an_interrupt_ends_the_request(service):
+    """What it was about to change is not changed later, behind a rollback."""
+    rotator = HttpRotator(service.url, "plain key")
+    ends = []
+
+    class Interrupted(DeadlineExecutor):
+        def run(self, call, deadline, discard=None):
+            ends.append(call)
+            raise KeyboardInterrupt
+
+    rotator._runner = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        rotator.apply(KEY, OLD, NEW)
+    with pytest.raises(TimeoutError):
+        ends[0]()
+    assert service.seen == []
 
 
 def test_nobody_there_is_told():

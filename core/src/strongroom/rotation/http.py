@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -19,6 +20,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.plugins.webhook_key import signing_key
 from strongroom.rotation.redaction import redact
@@ -36,8 +38,7 @@ class HttpRotator:
     `step` is `apply`, `verify` or `rollback`, and `new` is the value that the target system must take: the
     previous one if a rotation is undone. A repeated step has the same `id`. Any status from 200 to 299 is
     success; a redirect is not followed, and is an error. If the key of the signature is itself the secret
-    that
-    is rotated, each request is signed by the old and by the new value: the service may have either.
+    that is rotated, each request is signed by the old and by the new value: the service may have either.
 
     Args:
         url: The address to post to.
@@ -78,6 +79,7 @@ class HttpRotator:
         self._hmac_key = hmac_key
         self._files = (ca_file, cert_file, key_file)
         self._timeout = timeout_seconds
+        self._runner = DeadlineExecutor()
         if self._tls:
             self._context()
 
@@ -126,35 +128,32 @@ class HttpRotator:
         return [_signing_key(one) for one in dict.fromkeys([self._hmac_key, *itself])]
 
     def _failure(self, body: bytes, headers: dict[str, str], values: list[str]) -> str | None:
-        """Send the request, and return what went wrong."""
+        """Send the request, and return what went wrong; afterwards nothing is sent any more."""
         connection = self._connection()
         late = threading.Event()
 
-        def cut() -> None:
-            late.set()
-            if connection.sock is not None:
-                with suppress(OSError):
-                    connection.sock.shutdown(2)
+        def exchange() -> tuple[int, bytes]:
+            try:
+                connection.connect()
+                if late.is_set():  # a name service that hung, or an address before this one
+                    raise TimeoutError
+                connection.request("POST", self._target, body, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read(_READ)
+            finally:
+                connection.close()
 
-        # The timeout of a socket is for one of its calls: an answer that trickles in could take for ever.
-        timer = threading.Timer(self._timeout, cut)
-        timer.daemon = True
-        timer.start()
         try:
-            connection.request("POST", self._target, body, headers)
-            answer = connection.getresponse()
-            status, reply = answer.status, answer.read(_READ)
-        except TimeoutError:
+            # The timeout of a socket is for one of its calls: an answer that trickles in could take for ever.
+            status, reply = self._runner.run(exchange, Deadline(self._timeout))
+        except (DeadlineExceededError, TimeoutError):
             return f"no answer within {self._timeout:g} s"
         except (OSError, http.client.HTTPException) as error:
             # Its text may hold what the server has sent; its kind says enough.
-            why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            return f"no answer within {self._timeout:g} s" if late.is_set() else str(why)
+            return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         finally:
-            timer.cancel()
-            connection.close()
-        if late.is_set():  # an answer that was cut off may look whole
-            return f"no answer within {self._timeout:g} s"
+            late.set()
+            _cut(connection)
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
         text = redact(values, reply.decode(errors="replace"))
@@ -180,6 +179,14 @@ class HttpRotator:
         else:
             return context
         raise ConfigurationError(f"rotator http: the certificate files cannot be used: {failure}")
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    """End what another thread sends or reads there."""
+    opened = connection.sock
+    if opened is not None:
+        with suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
 
 
 def _parts(url: str) -> Any:
