@@ -16,6 +16,7 @@ from psycopg import sql
 from strongroom import SecretProviderRegistry, SecretRotation, generate_password
 from strongroom.errors import ConfigurationError, RotationError, SpecError, ValidationError
 from strongroom.testing import RotatorConformance
+from strongroom.testing.faults import FaultProxy
 from strongroom_memory import MemorySecretProvider
 from strongroom_postgresql.rotator import PostgreSQLRotator
 from strongroom_postgresql.userlist import remove_user, write_user
@@ -373,6 +374,30 @@ def test_an_address_that_does_not_answer_ends_at_the_time_out(postgres, roles):
         rotator = PostgreSQLRotator(postgres.url(), "app", login=[login], timeout_seconds=1)
         with pytest.raises(RotationError, match="timeout"):
             rotator.verify(KEY, roles.first)
+
+
+@pytest.mark.parametrize("step", ["apply", "verify", "prepare_rehearsal"])
+def test_a_server_that_falls_silent_after_the_log_in_ends_at_the_time_out(postgres, roles, step):
+    """As one whose host is gone, or behind a firewall that drops: libpq would wait for ever."""
+    with FaultProxy(postgres.port) as proxy:
+        url = postgres.url().replace(f":{postgres.port}/", f":{proxy.port}/")
+        rotator = PostgreSQLRotator(url, "app", timeout_seconds=1)
+        connected, logs_in = rotator._connected, rotator._logs_in
+
+        def and_then_silent(password):
+            connection = connected(password)
+            proxy.mode = "black_hole"
+            return connection
+
+        rotator._connected = and_then_silent
+        rotator._logs_in = lambda *given: logs_in(*given) and False  # so that it looks at the verifier
+        more = {
+            "apply": (roles.first, "another"),
+            "verify": (roles.first,),
+            "prepare_rehearsal": (roles.first,),
+        }
+        with pytest.raises(RotationError, match="no answer within 1 s"):
+            getattr(rotator, step)(KEY, *more[step])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import base64
 import hashlib
 import hmac
 import logging
+import os
 import secrets
 import select
+import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +36,8 @@ __all__ = ["PostgreSQLRotator"]
 _log = logging.getLogger("strongroom.rotation")
 _THROWAWAY_LIFE: Final = timedelta(hours=1)
 _SHOWN: Final = 300
+_MARGIN: Final = 1.0
+"""Seconds that an answer may take beyond the time in which the server itself ends a statement."""
 _SCRAM_ITERATIONS: Final = 4096
 _ROLE: Final = """
     SELECT rolcanlogin, rolvaliduntil <= now(), rolvaliduntil::text, {} FROM pg_catalog.{} WHERE rolname = %s
@@ -251,13 +256,17 @@ class PostgreSQLRotator(UserRotator):
         *values: object,
         hidden: str | None = None,
     ) -> psycopg.Cursor[Any]:
+        late = threading.Event()
         try:
-            return connection.execute(statement, values or None, prepare=False)
+            with _cut_after(connection, self._timeout + _MARGIN, late):
+                return connection.execute(statement, values or None, prepare=False)
         except psycopg.Error as error:
             # Not its whole text, which may show the statement; another server may quote more.
             code, primary = error.sqlstate or "", error.diag.message_primary or ""
             known = [one for one in (self._admin.get("password"), connection.info.password, hidden) if one]
             words = redact(known, primary, shown=_SHOWN) or type(error).__name__
+        if late.is_set():
+            raise RotationError(f"postgresql: {doing}: no answer within {self._timeout:g} s")
         raise RotationError(f"postgresql: {doing} was refused: {words} {code}".rstrip())
 
     def _reload(self) -> None:
@@ -326,6 +335,28 @@ class PostgreSQLRotator(UserRotator):
     def _said(self, error: BaseException, settings: dict[str, Any]) -> str:
         known = [str(one) for one in (settings.get("password"), self._admin.get("password")) if one]
         return redact(known, str(error), shown=_SHOWN) or type(error).__name__
+
+
+@contextmanager
+def _cut_after(connection: psycopg.Connection[Any], seconds: float, late: threading.Event) -> Iterator[None]:
+    """Cut the connection, and set `late`, if the block takes longer: its statement ends with an error then.
+
+    libpq itself waits as long as nothing comes, as from a host that is gone or behind a firewall that drops.
+    """
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(fileno=os.dup(connection.fileno())) as opened:
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def _settings(url: str) -> dict[str, Any]:
