@@ -366,6 +366,19 @@ def test_one_that_fails_leaves_nothing_either(postgres, roles):
     assert roles.names() == ["app", "app_b", "keeper", "postgres"]
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_password_of_any_characters_works_whatever_the_encoding_of_the_database(postgres, roles, encoding):
+    """Who logs in sends it in UTF-8; a session's encoding decides about statements alone."""
+    roles.run(f"CREATE DATABASE old ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    try:
+        rotator = PostgreSQLRotator(postgres.url(database="old"), "app")
+        memory, rotation = rotated(roles.first, rotator)
+        assert rotation.rotate(KEY, "größer-als-zehn").state == "current"
+        assert roles.logs_in(memory.get_secret(KEY))
+    finally:
+        roles.run("DROP DATABASE old WITH (FORCE)")
+
+
 def test_an_address_that_does_not_answer_ends_at_the_time_out(postgres, roles):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -389,10 +389,10 @@ def _shown(settings: dict[str, Any]) -> str:
 def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) -> str:
     """Return a new SCRAM verifier of a password. Source: RFC 5802, in the form that PostgreSQL keeps."""
     if not password.isascii():  # libpq normalises it first, and has the same answer more slowly
-        encoding = connection.info.encoding
-        return connection.pgconn.encrypt_password(
-            password.encode(encoding), role.encode(encoding), b"scram-sha-256"
-        ).decode("ascii")
+        # In UTF-8, as it is sent by whoever logs in, whatever the encoding of this session.
+        return connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode(
+            "ascii"
+        )
     count = int(connection.info.parameter_status("scram_iterations") or _SCRAM_ITERATIONS)
     salt = secrets.token_bytes(16)
     client, server = _scram_keys(password, salt, count)
