@@ -379,6 +379,16 @@ def test_one_that_is_deferred_is_not_made_by_a_look():
     assert made == [1]
 
 
+@pytest.mark.parametrize("step", ["apply", "verify"])
+def test_an_error_of_an_encoding_shows_no_character_of_a_value(step):
+    """Python's own shows the first one that it cannot encode, and where."""
+    rotator = Passwords()
+    setattr(rotator, step, lambda *values: values[-1].encode("ascii"))
+    with pytest.raises(RotationError, match="UnicodeEncodeError") as caught:
+        rotation_with(memory_with(), rotator).rotate(KEY, "gr\u00fcn")
+    assert "xfc" not in str(caught.value)
+
+
 # --- rehearsals ---
 
 

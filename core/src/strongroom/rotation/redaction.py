@@ -34,6 +34,8 @@ def redact(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
 def redacted_error(error: Exception, values: Iterable[str]) -> str:
     """Return what `error` says, without `values`."""
     name = type(error).__name__
+    if isinstance(error, UnicodeError):  # it shows a character of what was to be encoded
+        return name
     try:
         text = redact(values, str(error), shown=_SHOWN_OF_ERROR)
     except Exception:  # noqa: BLE001  # a third party's method
