@@ -427,6 +427,20 @@ def test_of_two_passwords_the_first_is_what_set_password_changes(accounts):
 
 
 @pytest.mark.torture
+@pytest.mark.parametrize("password", ["gr\u00f6\u00dfer", "gr\u00f6\u00dfer als 10 \u20ac"])
+def test_a_password_of_any_characters_is_sent_as_the_server_keeps_it(accounts, one, password):
+    """In UTF-8; PyMySQL, given text, sends Latin-1, with which nobody else logs in."""
+    _, rotation = rotated(accounts.first, one)
+    assert rotation.rotate(KEY, password).state == "current"
+    accounts.server.login("app", password.encode()).close()
+    [[ours]] = accounts.run("SELECT Priv FROM mysql.global_priv WHERE User = 'app'")
+    accounts.run(f"ALTER USER app@'%' IDENTIFIED BY '{password}'")
+    [[theirs]] = accounts.run("SELECT Priv FROM mysql.global_priv WHERE User = 'app'")
+    stored = [json.loads(one)["authentication_string"] for one in (ours, theirs)]
+    assert stored[0] == stored[1]
+
+
+@pytest.mark.torture
 def test_the_same_password_again_has_the_same_hash(accounts):
     def kept():
         return accounts.run("SELECT Priv FROM mysql.global_priv WHERE User = 'app'")

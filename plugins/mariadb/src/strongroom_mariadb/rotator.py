@@ -249,15 +249,16 @@ class MariaDBRotator(UserRotator):
                 reason = "the answer is not one to that statement"
         except Exception as error:  # noqa: BLE001  # as for a login
             # A server's words on a statement show parts of it, and may show more.
-            reason = self._said(error, bytes(connection.password).decode("latin-1"), *hidden)
+            reason = self._said(error, bytes(connection.password).decode(), *hidden)
         raise RotationError(f"mariadb: {doing} was refused: {reason}")
 
     # --- connections ---
 
     def _connected(self, settings: dict[str, Any]) -> Any:
         is_trusted = self._is_verified or "unix_socket" in settings
+        # Of text, PyMySQL would send Latin-1; the server keeps, and other clients send, UTF-8.
         connection = pymysql.connect(
-            **settings,
+            **settings | {"password": (settings.get("password") or "").encode()},
             **self._tls,
             auth_plugin_map={} if is_trusted else _REFUSED,
             autocommit=True,
@@ -273,8 +274,6 @@ class MariaDBRotator(UserRotator):
 
     def _said(self, error: BaseException, *hidden: str) -> str:
         """Return the message of the server or system, without the administrator's password and `hidden`."""
-        if isinstance(error, UnicodeEncodeError):
-            return "the client can send no character outside of Latin-1 in user and password"
         if not isinstance(error, (pymysql.MySQLError, OSError)):
             return f"the answer is not MariaDB's ({type(error).__name__})"
         known = [one for one in (*hidden, self._admin.get("password", "")) if one]
