@@ -345,6 +345,10 @@ def test_a_server_that_asks_for_no_password_is_compared_with(postgres, roles, on
         blind = PostgreSQLRotator(postgres.url(), "app", username="keeper", password="keeper-of-the-roles")
         blind.verify(KEY, "some other password")
         assert "lets app in without its password" in caplog.text
+        caplog.clear()
+        one.apply(KEY, roles.first, "gr\u00f6\u00dfer")  # a password that this side cannot compare
+        one.verify(KEY, "gr\u00f6\u00dfer")
+        assert "lets app in without its password" in caplog.text
     finally:
         reload(before, until=False)
 

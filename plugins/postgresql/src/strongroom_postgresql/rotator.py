@@ -302,7 +302,7 @@ class PostgreSQLRotator(UserRotator):
         """Compare the password with the server's verifier, if the role logs in without its password."""
         with self._administrator(key, new) as connection:
             verifier = self._verifier_of(connection, role)
-        if verifier is None:
+        if verifier is None or not password.isascii():  # which libpq alone can compare
             _log.warning(
                 "postgresql: %s lets %s in without its password: whether that is the new one was not tried",
                 _shown(address),
