@@ -1016,7 +1016,22 @@ def test_a_fallback_rotates_the_first_only():
             rotation.rotate("only")
 
 
-@pytest.mark.parametrize("text", ["{}", "[" * 100_000], ids=["empty", "nested"])
+def with_time(**member):
+    return json.dumps({"format": 1, "key": KEY, "state": "current", **member})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[" * 100_000,
+        with_time(until="soon"),
+        with_time(retry_at=1),
+        with_time(held_until="2100-01-01T00:00:00"),
+        with_time(stale=[["value", "never"]]),
+    ],
+    ids=["empty", "nested", "no time", "a number", "a time without a zone", "a value's time"],
+)
 def test_a_record_that_cannot_be_understood_is_told_and_left_alone(text):
     memory = memory_with()
     memory.set_secret(record_key(KEY), text)

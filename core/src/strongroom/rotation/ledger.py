@@ -9,6 +9,7 @@ import secrets
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
@@ -234,6 +235,10 @@ def _parsed(text: str) -> Record | None:
         if members.pop("format") != _FORMAT:
             return None
         members["stale"] = tuple((str(value), str(until)) for value, until in members.get("stale", ()))
-        return Record(**members)
+        record = Record(**members)
+        times = [record.retry_at, record.rotated_at, record.until, record.held_until]
+        times += [until for _, until in record.stale]
+        aware = all(datetime.fromisoformat(one).tzinfo is not None for one in times if one is not None)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
+    return record if aware else None
