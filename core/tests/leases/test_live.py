@@ -164,6 +164,24 @@ def test_a_server_that_forgot_leads_to_another_lease():
     assert driven.server.issued == 3
 
 
+def test_checks_without_end_make_few_leases():
+    """As of an application that lacks a right, and is refused by each query, though its lease is good."""
+    driven = Driven(ttl=3600.0, renewable=False)
+    driven.user()
+    for _ in range(300):
+        driven.clock.seconds += 1
+        driven.leases.check((None, "app"))
+    assert driven.server.issued == 6
+    last = Driven(ttl=12.0, most=13.0)
+    last.user()
+    last.pass_seconds(8.25)  # renewed, for the last time
+    assert last.server.renewals == 1
+    last.leases._held[(None, "app")].act_at += 60  # nothing but checks
+    last.clock.seconds += 1.5
+    last.leases.check((None, "app"))
+    assert (last.server.issued, last.server.renewals) == (1, 2)
+
+
 @pytest.mark.parametrize("error", [BackendUnavailableError("down"), PermissionDeniedError("no")])
 def test_values_are_given_until_they_end_and_then_unavailable(error):
     """Whatever keeps the lease from being renewed or replaced."""

@@ -49,6 +49,9 @@ _LAPSED_SECONDS: Final = 0.5
 """How long readers of a lease that has ended get the error of the last try."""
 _PATIENCE_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 1.0
+_UNASKED_SECONDS: Final = 60.0
+_UNASKED_PART: Final = 1 / 12
+"""How long, and for which part of its life, a lease that cannot be renewed is not replaced by a check."""
 _WORKERS: Final = 4
 _LONGEST_WAIT: Final = 60.0
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
@@ -234,14 +237,18 @@ class LiveLeases:
         """Ask the server whether the lease still lives, and replace it if it does not.
 
         For a caller whose login with its values was refused. The server is asked at most once a second for
-        each lease; callers that come meanwhile wait for its answer.
+        each lease; callers that come meanwhile wait for its answer. Nothing can be asked about a lease that
+        is not renewable: it is replaced, but less often, for it may not be the reason.
         """
         held = self._held.get(name)
         if held is None or not held.lock.acquire(timeout=_CHECK_SECONDS):
             return
         try:
-            if self._held.get(name) is held and self._clock() - held.checked >= _CHECK_SECONDS:
-                self._act(held)
+            pause = _CHECK_SECONDS
+            if not held.lease.renewable:
+                pause = max(pause, min(held.life * _UNASKED_PART, _UNASKED_SECONDS))
+            if self._held.get(name) is held and self._clock() - held.checked >= pause:
+                self._act(held, asked=True)
         finally:
             held.lock.release()
 
@@ -413,10 +420,14 @@ class LiveLeases:
                     _log.warning("leases: %s", type(error).__name__)
                     self._later(held)
 
-    def _act(self, held: _Held) -> None:
-        """Renew a lease; replace it if it cannot be renewed, or not for long."""
+    def _act(self, held: _Held, *, asked: bool = False) -> None:
+        """Renew a lease; replace it if it cannot be renewed, or not for long.
+
+        `asked` is whether somebody doubts that it lives: the server then says so, also of one that is to be
+        replaced next.
+        """
         held.checked = self._clock()
-        if held.last or held.ends <= held.checked:
+        if (not held.lease.renewable if asked else held.last) or held.ends <= held.checked:
             self._replace(held)
             return
         try:
