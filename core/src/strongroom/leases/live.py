@@ -245,7 +245,7 @@ class LiveLeases:
             return
         try:
             pause = _CHECK_SECONDS
-            if not held.lease.renewable:
+            if held.lease.id and not held.lease.renewable:  # without an id, reading again makes nothing
                 pause = max(pause, min(held.life * _UNASKED_PART, _UNASKED_SECONDS))
             if self._held.get(name) is held and self._clock() - held.checked >= pause:
                 self._act(held, asked=True)
