@@ -466,6 +466,26 @@ def test_an_interrupt_as_the_thread_starts_leaves_nobody_waiting(monkeypatch):
     driven.leases.close()
 
 
+def test_a_renewal_without_a_thread_of_its_own_keeps_nobody_waiting():
+    """As where a machine has no more threads: it is made by the one that waits for what is due."""
+    driven = Driven()
+    renew = driven.server.renew_lease
+    driven.user()
+    others = []
+
+    def beside_another(lease):
+        other = threading.Thread(target=driven.user, args=("another",), daemon=True)
+        other.start()
+        other.join(60)
+        others.append(other.is_alive())
+        return renew(lease)
+
+    driven.server.renew_lease = beside_another
+    driven.pass_seconds(8.25)
+    assert others == [False]
+    driven.leases.close()
+
+
 def test_what_a_renewal_gives_anew_is_shown_to_be_masked():
     """A server may change a value as it renews."""
     driven = Driven()

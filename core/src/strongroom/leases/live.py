@@ -391,10 +391,11 @@ class LiveLeases:
     def _run(self) -> None:
         me = threading.current_thread()
         while True:
+            self.start_due(self._pool.start)
             with self._changed:
                 if self._thread is not me:
                     return
-                wait = self.start_due(self._pool.start)
+                wait = self._seconds_to_next()
                 if wait is None:
                     self._thread = None
                     return
@@ -403,13 +404,20 @@ class LiveLeases:
 
     def start_due(self, start: Callable[[Callable[[], object]], object]) -> float | None:
         """Run what is due by `start`, and return the seconds until something will be due; None for never."""
+        due = []
         with self._changed:
             now = self._clock()
             while self._due and self._due[0][0] <= now:
-                held = heapq.heappop(self._due)[2]
-                if self._held.get(held.name) is held:
-                    start(partial(self._act_if_due, held))
-            return min(max(self._due[0][0] - now, 0.0), threading.TIMEOUT_MAX) if self._due else None
+                due.append(heapq.heappop(self._due)[2])
+        # Without the lock: if there are no more threads, the call is made here, and others must not wait.
+        for held in due:
+            if self._held.get(held.name) is held:
+                start(partial(self._act_if_due, held))
+        with self._changed:
+            return self._seconds_to_next()
+
+    def _seconds_to_next(self) -> float | None:
+        return min(max(self._due[0][0] - self._clock(), 0.0), threading.TIMEOUT_MAX) if self._due else None
 
     def _act_if_due(self, held: _Held) -> None:
         with held.lock:
