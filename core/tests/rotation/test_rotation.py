@@ -494,9 +494,10 @@ def test_within_the_grace_the_value_before_is_put_back_as_a_new_version(abilitie
         rotation.rollback(KEY)
 
 
-def test_a_grace_beyond_all_dates_has_no_end(abilities):
+@pytest.mark.parametrize("options", [{"grace_seconds": 1e12}, {"grace_seconds": 60, "attempt_seconds": 1e12}])
+def test_a_time_beyond_all_dates_has_no_end(abilities, options):
     memory = memory_with()
-    rotation = rotation_of(backend(memory, abilities), grace_seconds=1e12)
+    rotation = rotation_of(backend(memory, abilities), **options)
     assert rotation.rotate(KEY, NEW).state == "current"
     assert rotation.rollback(KEY).state == "rolled_back"
     assert memory.get_secret(KEY) == OLD

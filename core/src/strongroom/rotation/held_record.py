@@ -118,7 +118,7 @@ class HeldRecord:
 
     def holder(self, step: str | None = None) -> dict[str, Any]:
         """Return the members that mark a record as held by this attempt, in the middle of `step`."""
-        until = self._settings.clock() + self._settings.patience
+        until = self._settings.after(self._settings.patience)
         return {
             "attempt": self._attempt.id,
             "host": self._attempt.host,

@@ -32,3 +32,11 @@ class RotationSettings:
     clock: Callable[[], datetime]
     patience: timedelta
     """How long one step of an attempt may take before others on other machines may count it as dead."""
+
+    def after(self, span: timedelta) -> datetime:
+        """Return the time `span` from now; the end of the calendar if that is beyond it."""
+        now = self.clock()
+        try:
+            return now + span
+        except OverflowError:
+            return datetime.max.replace(tzinfo=now.tzinfo)

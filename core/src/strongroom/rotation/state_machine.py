@@ -467,11 +467,7 @@ class RotationRun:
 
     def _settled(self, record: Record, grace: timedelta) -> Record:
         """Reduce the record to what a rollback within `grace` needs, and return it."""
-        now = self._settings.clock()
-        try:
-            until = now + grace
-        except OverflowError:  # raising would repeat at each resumption: the new value is already current
-            until = datetime.max.replace(tzinfo=now.tzinfo)
+        now, until = self._settings.clock(), self._settings.after(grace)
         new = self._secret.new(record) if record.new_version is None else None
         stale = self._still_stale(record)
         if record.old is not None and self._system.retirer() is not None:
