@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strongroom_file.store import version_history
-from strongroom_file.store.btree import TreeDraft, find, leaves
-from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
+from strongroom_file.store.btree import TreeDraft, find, find_known, leaves
+from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
 
 ENTRY_BYTES = ENTRY.size
 
@@ -56,11 +57,11 @@ class Store:
     def reachable(self, link, low=b"", high=None):
         node = self.load(*link)
         yield link.id
-        assert node.names == sorted(set(node.names))
-        assert all(low <= name and (high is None or name < high) for name in node.names)
+        names = node.names if node.leaf else [low, *node.names[1:]]
+        assert names == sorted(set(names))
+        assert all(low <= name and (high is None or name < high) for name in names)
         if not node.leaf:
-            assert node.names[0] == low
-            bounds = [*node.names, high]
+            bounds = [*names, high]
             for place, child in enumerate(node.links()):
                 yield from self.reachable(child, bounds[place], bounds[place + 1])
 
@@ -140,6 +141,40 @@ def test_it_stays_shallow_and_shrinks():
     store.commit(draft)
     assert len(store.rows) < full / 10
     assert len(store.names()) == 107
+
+
+LONG = "x" * 900
+"""So that a few hundred keys make a tree of several levels."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_keys_that_come_back_where_all_were_removed(seed):
+    """They are found again, among nodes that had other names only, and so are those around them."""
+    store, model, chance = Store(), {}, Random(seed)
+    every = [f"key/{number:03d}/{LONG}".encode() for number in range(300)]
+    for turn in range(60):
+        start = chance.randrange(len(every))
+        some = every[start : start + chance.randrange(len(every))]
+        back = sorted(chance.sample(some, len(some) // 9)) if turn else every
+        draft = store.draft()
+        for name in some:
+            if name in model:
+                draft.remove(name)
+                del model[name]
+        store.commit(draft)
+        draft = store.draft()
+        for name in back:
+            draft.put(name, entry(turn))
+        store.commit(draft)
+        model |= dict.fromkeys(back, entry(turn))
+        nodes = dict(store.rows.values())
+        for name in every:
+            found = model.get(name)
+            assert find(store.load, store.top, name) == found
+            place = ENTRY_VALUE.unpack_from(found) if found is not None else None
+            assert find_known(nodes, store.top.tag, name) == place
+        assert store.names() == sorted(model)
+        assert sorted(store.reachable(store.top)) == sorted(store.rows)
 
 
 @pytest.mark.parametrize("known", [0, 1, 3_000], ids=["none", "one", "many"])

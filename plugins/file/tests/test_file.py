@@ -298,6 +298,23 @@ def test_batches_are_one_transaction(provider):
     assert provider.get_secrets(["a", "b"]) == {"a": "old"}
 
 
+def test_keys_that_come_back_where_all_were_deleted(store):
+    """They are read and listed, and the store is whole: its keys can be backed up and put under a new one."""
+    keys = [f"{number:03d}/{'x' * 500}" for number in range(120)]
+    with FileSecretProvider(store, KEY) as provider:
+        provider.set_secrets(dict.fromkeys(keys, "old"))
+        for key in keys[:80]:
+            provider.delete_secret(key)
+        provider.set_secrets({**dict.fromkeys(keys[10:60], "new"), "000": "first"})
+        there = dict.fromkeys(keys[80:], "old") | dict.fromkeys(keys[10:60], "new") | {"000": "first"}
+        assert provider.get_secrets([*keys, "000"]) == there
+        assert provider.list_secrets() == sorted(there)
+        assert {key: provider.get_secret(key) for key in there} == there
+        assert provider.verify() == []
+        provider.rekey(generate_key())
+        assert provider.get_secrets([*keys, "000"]) == there
+
+
 def test_a_value_that_is_too_large(provider, monkeypatch):
     """Beyond the limit it is `SecretTooLargeError`, and the old value stays."""
     provider.set_secret("key", "old")

@@ -91,16 +91,17 @@ class Verification:
                 f"{error.message} (row {link.id} of node; the keys below it cannot be read)"
             )
             return
-        if node.names != sorted(set(node.names)) or not all(
-            low <= name and (high is None or name < high) for name in node.names
+        names = node.names if node.leaf else [low, *node.names[1:]]  # the first bound counts for nothing
+        if names != sorted(set(names)) or not all(
+            low <= name and (high is None or name < high) for name in names
         ):
             self._problems.append(f"row {link.id} of node: its names are out of order")
         if node.leaf:
             self._leaf(node)
             return
-        bounds = [*node.names[1:], high]
+        bounds = [*names, high]
         for place, child in enumerate(node.links()):
-            self._node(child, node.names[place], bounds[place])
+            self._node(child, bounds[place], bounds[place + 1])
 
     def _leaf(self, node: Node) -> None:
         for place, name in enumerate(node.names):

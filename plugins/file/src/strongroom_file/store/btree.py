@@ -21,15 +21,17 @@ _MIN_NODE_BYTES = MAX_NODE_BYTES // 4
 _MERGED_BYTES = MAX_NODE_BYTES * 3 // 4
 
 
-def _child(node: Node, name: bytes) -> int:
-    return max(bisect_right(node.names, name) - 1, 0)
+def _child(names: Sequence[bytes], name: bytes) -> int:
+    """Return the place of the child that `name` belongs to; the first bound counts for nothing."""
+    # A node whose left neighbours were emptied takes their names over, which are less than its first bound.
+    return bisect_right(names, name, 1) - 1
 
 
 def find(load: Load, root: Link, name: bytes) -> bytes | None:
     """Return the entry of `name`; None means absent, as every node on the way was verified."""
     node = load(*root)
     while not node.leaf:
-        place = bisect_right(node.names, name) - 1  # at least 0: the first name of the topmost node is empty
+        place = bisect_right(node.names, name, 1) - 1  # as `_child`
         node = load(*LINK.unpack_from(node.items, place * LINK.size))
     place = bisect_left(node.names, name)
     if place < len(node.names) and node.names[place] == name:
@@ -42,11 +44,11 @@ def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[in
     node = nodes.get(tag)
     while node is not None:
         names = node.names
-        place = bisect_right(names, name) - 1
         if node.leaf:
-            known = place >= 0 and names[place] == name
+            place = bisect_left(names, name)
+            known = place < len(names) and names[place] == name
             return ENTRY_VALUE.unpack_from(node.items, place * _ENTRY_SIZE) if known else None
-        end = place * _LINK_SIZE + _LINK_SIZE
+        end = bisect_right(names, name, 1) * _LINK_SIZE  # of the child's link
         node = nodes.get(node.items[end - 16 : end])
     return None
 
@@ -59,7 +61,7 @@ def leaves(load: Load, root: Link, prefix: bytes) -> Iterator[Node]:
         if node.leaf:
             yield node
             continue
-        first = _child(node, prefix)
+        first = _child(node.names, prefix)
         last = first
         while last + 1 < len(node.names) and _reaches(node.names[last + 1], prefix):
             last += 1
@@ -194,7 +196,7 @@ class TreeDraft:
         grown: list[tuple[int, list[tuple[bytes, Link]]]] = []
         start = 0
         while start < len(names):
-            place = _child(node, names[start])
+            place = _child(bounds, names[start])
             end = bisect_left(names, bounds[place + 1], start) if place + 1 < len(bounds) else len(names)
             more = self._update(node.link(place), names[start:end], change)
             if more:
@@ -213,7 +215,7 @@ class TreeDraft:
         if node.leaf:
             self.touched[link.id] = node.removed(bisect_left(node.names, name))
             return
-        place = _child(node, name)
+        place = _child(node.names, name)
         child = node.link(place)
         self._remove(child, name)
         shrunk = self.touched[child.id]
@@ -228,7 +230,7 @@ class TreeDraft:
         """Merge the child at `place` with a neighbour, if both together leave room for more."""
         left = place - 1 if place else place
         first, second = node.link(left), node.link(left + 1)
-        joined = self.node(*first).joined(self.node(*second))
+        joined = self.node(*first).joined(self.node(*second), node.names[left + 1])
         if joined.size > _MERGED_BYTES:
             return node
         self.touched[first.id] = joined

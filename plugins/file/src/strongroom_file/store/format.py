@@ -128,7 +128,8 @@ class Node:
     """A node of the tree, never changed: sorted names, and as many items of one size each.
 
     In a leaf a name is a key and its item an entry. In an inner node a name is the lower bound of a child
-    and its item the link to it. Names hold no NUL, so one `split` reads them all.
+    and its item the link to it; the first name counts for nothing, for the first child has all that is less
+    than the second name. Names hold no NUL, so one `split` reads them all.
     """
 
     __slots__ = ("_joined", "items", "leaf", "names", "width")
@@ -196,5 +197,7 @@ class Node:
     def part(self, start: int, end: int) -> Node:
         return Node(self.leaf, self.names[start:end], self.items[start * self.width : end * self.width])
 
-    def joined(self, right: Node) -> Node:
-        return Node(self.leaf, self.names + right.names, self.items + right.items)
+    def joined(self, right: Node, bound: bytes) -> Node:
+        """Return the node with the items of its right neighbour, whose lower bound is `bound`."""
+        names = right.names if self.leaf else [bound, *right.names[1:]]
+        return Node(self.leaf, self.names + names, self.items + right.items)
