@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom_file import FileSecretProvider
+from strongroom_file.cache import FileCacheStore
 from strongroom_file.errors import RESULT_CODES, translate
 
 KEY = generate_key()
@@ -300,6 +303,61 @@ def test_a_writer_waits_only_so_long(tmp_path):
         other.execute("ROLLBACK")
         other.close()
         provider.set_secret("key", "new")
+
+
+class InterruptedInTest(Exception):
+    """What the handler of a signal raises."""
+
+
+def _interrupt_and_let_go(holder, name):
+    """Send the main thread a signal while it waits in the function `name`, and only then let it go on."""
+    main = threading.main_thread().ident
+    end = time.monotonic() + 30
+    while sys._current_frames()[main].f_code.co_name != name and time.monotonic() < end:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGALRM)
+    holder.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("kind", ["store", "cache"])
+def test_a_signal_while_a_write_waits_for_another(tmp_path, kind):
+    """The handler's exception arrives as the wait is over: nothing is written, and nobody is locked out."""
+    made = [
+        FileSecretProvider(tmp_path / "file", KEY, timeout=60)
+        if kind == "store"
+        else FileCacheStore(tmp_path / "file", timeout_seconds=60)
+        for _ in range(2)
+    ]
+
+    def write(store, text):
+        if kind == "store":
+            store.set_secret("key", text)
+        else:
+            store.set("key", text.encode(), 60)
+
+    def interrupted(*_):
+        raise InterruptedInTest
+
+    write(made[0], "old")
+    holder = sqlite3.connect(tmp_path / "file", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    before = signal.signal(signal.SIGALRM, interrupted)
+    thread = threading.Thread(target=_interrupt_and_let_go, args=(holder, "transaction"))
+    try:
+        thread.start()
+        with pytest.raises(InterruptedInTest):
+            write(made[0], "new")
+    finally:
+        thread.join()
+        signal.signal(signal.SIGALRM, before)
+        holder.close()
+    read = made[0].get_secret if kind == "store" else made[0].get
+    assert read("key") in {"old", b"old"}
+    for one in reversed(made):
+        write(one, "newer")
+        one.close()
+    assert read("key") in {"newer", b"newer"}
+    made[0].close()
 
 
 def test_every_result_code_is_mapped():

@@ -134,8 +134,9 @@ def sync_commits(cursor: sqlite3.Cursor, *, each: bool) -> None:
 @contextmanager
 def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
     """Commit the changes of the block, as the only writer; any exception undoes them."""
-    cursor.execute("BEGIN IMMEDIATE")
     try:
+        # Within the block: what a signal handler raised meanwhile arrives when the wait for others is over.
+        cursor.execute("BEGIN IMMEDIATE")
         yield
         cursor.execute("COMMIT")
     except BaseException:

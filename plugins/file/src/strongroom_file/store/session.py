@@ -284,12 +284,13 @@ class Session:
             cursor = self._cursor
             floor = self._highest.seen  # before the snapshot: a writer may add to it meanwhile
             try:
-                cursor.execute("BEGIN")
                 try:
+                    cursor.execute("BEGIN")
                     self._refresh(cursor, floor)
                     return function(Snapshot(cursor, self.sealer, self.state))
                 finally:
-                    cursor.execute("ROLLBACK")
+                    if self.reader.in_transaction:
+                        cursor.execute("ROLLBACK")
             except SQLITE_ERRORS as error:
                 raise translate(error) from error
 
@@ -389,9 +390,10 @@ class Session:
     def _write_cursor(self) -> sqlite3.Cursor:
         if self._writer is None:
             self.look()  # another file in the store's place is opened by another session
-            self._writer = database.connect(self._place, self.timeout)
-            self._writing_cursor = self._writer.cursor()
+            writer = database.connect(self._place, self.timeout)
+            self._writing_cursor = writer.cursor()
             self._synced = True
+            self._writer = writer
         return self._writing_cursor
 
     def _publish(self, state: VerifiedState, keys: Iterable[str]) -> None:
