@@ -22,6 +22,13 @@ def test_they_are_those_that_all_lines_end_with(tmp_path, monkeypatch, block):
             assert last_entries(str(path), count) == whole[-count:]
 
 
+def test_blanks_by_which_a_writer_tests_the_disk_are_no_line(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    path.write_text('{"key":"a"}\n{"key":"b"}\n' + " " * 700)
+    assert [entry["key"] for entry in last_entries(str(path), 1)] == ["b"]
+    assert [entry["key"] for entry in last_entries(str(path), 2)] == ["a", "b"]
+
+
 def test_one_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(AuditError):
         last_entries(str(tmp_path), 1)

@@ -366,6 +366,22 @@ def test_the_last_lines_that_are_followed_are_of_what_is_asked_for(tmp_path):
     assert [next(found)["key"] for _ in range(2)] == ["c", "h"]
 
 
+@pytest.mark.parametrize("probe", [b" " * 700, b" "], ids=["longer than a line", "shorter"])
+def test_following_a_log_whose_writer_tests_the_disk_just_then(tmp_path, probe):
+    """Blanks that are taken away again hide no line behind them, and do not look like a log that was cut."""
+    log = tmp_path / "audit.jsonl"
+    steps = iter(
+        [
+            lambda: log.write_bytes(b'{"key":"a"}\n' + probe),
+            lambda: log.write_bytes(b'{"key":"a"}\n{"key":"b"}\n'),
+            lambda: log.write_bytes(b'{"key":"a"}\n{"key":"b"}\n{"key":"c"}\n' + probe),
+            lambda: log.write_bytes(b'{"key":"a"}\n{"key":"b"}\n{"key":"c"}\n{"key":"d"}\n'),
+        ]
+    )
+    found = follow(str(log), 5, sleep=lambda seconds: next(steps)())
+    assert [next(found)["key"] for _ in range(4)] == ["a", "b", "c", "d"]
+
+
 def test_never_read_asks_for_the_tenants_own_reads(audited):
     Path("strongroom.yaml").write_text(
         SPEC.replace("    hooks:", "    middleware: [{type: tenant}]\n    hooks:")

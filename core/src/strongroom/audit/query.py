@@ -131,7 +131,7 @@ def last_entries(path: str, count: int) -> list[Entry]:
                 end = file.read(before - start) + end
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    lines = end.splitlines(keepends=True)[-count:]
+    lines = end.rstrip(b" ").splitlines(keepends=True)[-count:]  # blanks: a writer makes sure of the disk
     return [entry for entry in map(_parsed, lines) if entry is not None]
 
 
@@ -160,32 +160,37 @@ def follow(
             sleep(pause)
             continue
         with file:
-            rest, gone = b"", False
+            seen, gone = 0, False
             while True:
+                # From the end of the last whole line on: what is behind it may be blanks, by which a writer
+                # makes sure of the disk, or a line that is being written. Seeking the end drops what was
+                # read ahead.
+                file.seek(0, os.SEEK_END)
+                file.seek(seen)
                 added: deque[Entry] = deque(maxlen=wanted)
                 for line in file:
-                    rest += line
-                    if rest.endswith(b"\n"):
-                        entry, rest = _parsed(rest), b""
+                    if line.endswith(b"\n"):
+                        seen += len(line)
+                        entry = _parsed(line)
                         if entry is not None and chosen(entry):
                             added.append(entry)
                 wanted = None  # from now on all of them
                 yield from added
                 if gone:
                     break
-                gone = _is_gone(path, file)  # if so, read once more: it may have been written to before
+                gone = _is_gone(path, file, seen)  # if so, read once more: it may have been written to before
                 if not gone:
                     sleep(pause)
 
 
-def _is_gone(path: str, file: BinaryIO) -> bool:
-    """Return whether `path` is no longer the file that is open, or was cut."""
+def _is_gone(path: str, file: BinaryIO, seen: int) -> bool:
+    """Return whether `path` is no longer the file that is open, or was cut before the place `seen`."""
     ours = os.fstat(file.fileno())
     try:
         there = os.stat(path)  # noqa: PTH116  # as above
     except FileNotFoundError:
         return True
-    return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev) or ours.st_size < file.tell()
+    return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev) or ours.st_size < seen
 
 
 @dataclass(slots=True)
