@@ -116,6 +116,30 @@ def test_a_writer_that_holds_the_log_and_does_not_go_on(make_trail):
     assert trail.verify().entries == 2
 
 
+def test_a_process_that_may_open_one_more_file(make_trail):
+    """The sync of a line needs two: it is refused, and does not keep the one that there was."""
+    trail = make_trail(fsync=True)
+    trail.read()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 40, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(taken[0]))
+        os.close(taken.pop())
+        for _ in range(3):
+            with pytest.raises(AuditError):
+                trail.read()
+        os.close(taken.pop())
+        trail.read()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+    assert trail.verify().ok
+
+
 LIMITED = textwrap.dedent("""
     import os, resource, sys
     from strongroom import AuditLoggingHook, SecretProviderRegistry

@@ -282,7 +282,12 @@ class FileSink:
         with self._mutex:
             if self._log_fd < 0:
                 return self._commit.last, -1, -1
-            return self._commit.last, os.dup(self._log_fd), os.dup(self._head_fd)
+            log = os.dup(self._log_fd)
+            try:
+                return self._commit.last, log, os.dup(self._head_fd)
+            except BaseException:  # the process may open no more files: that one is not lost as well
+                os.close(log)
+                raise
 
     def _close_log(self) -> None:
         if self._log_fd >= 0:
