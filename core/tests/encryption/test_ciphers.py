@@ -193,7 +193,8 @@ def test_what_is_no_key_is_refused_at_construction(cipher, bad):
         assert bad not in str(refused.value)
 
 
-def test_a_passphrase_is_derived_once_and_its_id_comes_from_the_derived_key(cipher, monkeypatch):
+def count_derivations(monkeypatch):
+    """Return a list that grows with each derivation."""
     derived = []
 
     def derive(*given):  # as Argon2id does, and cheaply; that it is Argon2id, others test
@@ -201,6 +202,11 @@ def test_a_passphrase_is_derived_once_and_its_id_comes_from_the_derived_key(ciph
         return hashlib.blake2b(repr(given).encode(), digest_size=32).digest()
 
     monkeypatch.setattr(keys, "_argon2id", derive)
+    return derived
+
+
+def test_a_passphrase_is_derived_once_and_its_id_comes_from_the_derived_key(cipher, monkeypatch):
+    derived = count_derivations(monkeypatch)
     made = cipher("a passphrase of the test")
     tokens = [made.encrypt(str(number), context=b"c") for number in range(5)]
     again = cipher("a passphrase of the test")
@@ -208,6 +214,16 @@ def test_a_passphrase_is_derived_once_and_its_id_comes_from_the_derived_key(ciph
     assert len(derived) == 1
     other = cipher("a passphrase of the test").encrypt("x", context=b"c")
     assert other.split(".")[2] != tokens[0].split(".")[2]  # another salt, another key, another id
+
+
+def test_a_passphrase_is_derived_once_for_each_of_many_writers_salts(cipher, monkeypatch):
+    """Also where more processes have written than derivations are remembered of a whole process."""
+    derived = count_derivations(monkeypatch)
+    tokens = [cipher("a passphrase of the test").encrypt(str(number)) for number in range(100)]
+    reader = cipher("a passphrase of the test")
+    for _ in range(2):
+        assert [reader.decrypt(token) for token in tokens] == [str(number) for number in range(100)]
+    assert len(derived) <= 200
 
 
 def forged(*, passes, mib, lanes):

@@ -228,9 +228,9 @@ class TokenEncryption(HoldsKey):
         if key is None and writing is not None and writing.head == token.head:
             key = writing
         if key is None and token.parameters is not None:
-            secret = derive_key(self._material.secret, token.kdf_salt, token.parameters)
             key = self._derived.get(token.head)
             if key is None:
+                secret = derive_key(self._material.secret, token.kdf_salt, token.parameters)
                 key = self._made(secret, token.head)
                 _keep(self._derived, token.head, key)
         return key if key is not None and key.id == token.key_id else None
