@@ -166,7 +166,10 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         raise self._tampered(key, f"the store at {self._shown()} is gone", "restore a backup")
 
     def _reopened(self, store: Store, error: Exception) -> Store:
-        """Open the store again if its header has changed; else raise `error`."""
+        """Open the store again if its header has changed; else raise `error`.
+
+        What was seen of its secrets counts on, unless it is another store: not after a rekey.
+        """
         try:
             header = self._backend.header(self._deadline())
         except StoreGoneError:
@@ -175,10 +178,11 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             raise error
         with self._lock:
             self._opened = None
-            self._seen.clear()
-        again = self._open()
-        if again is None:
-            raise error
+            again = self._open()
+            if again is None:
+                raise error
+            if again.sealer.store != store.sealer.store:
+                self._seen.clear()
         return again
 
     def _open(self) -> Store | None:
@@ -311,7 +315,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                 continue
             record = self._head(store, key, name, head)
             before = known[key]
-            if before is not None and record.number < before.record.number:
+            if before is not None and record.number <= before.record.number:
                 raise self._older(key)
             heads[key] = _Seen(record, head)
         return heads

@@ -359,7 +359,9 @@ class SealedSecretProvider(SealedEngine[B]):
         """
         with ExitStack() as stack:
             try:
-                sealed = self._created().sealer.name(f"lock/{name}").name
+                # Looked for first: a key file that is missing beside a store is not made anew.
+                store = self._open() or self._created()
+                sealed = store.sealer.name(f"lock/{name}").name
                 lock = self._backend.lock(sealed, ttl_seconds, self._deadline())
                 held = held_lock(lock, wait_seconds=wait_seconds, timeout=self._timeout)
                 token = stack.enter_context(held)

@@ -1,0 +1,151 @@
+"""What a sealed store's provider makes of what its server has; real servers are in the plugins' tests."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+from strongroom.encryption.keys import generate_key
+from strongroom.errors import ConfigurationError, TamperedError
+from strongroom.sealed import Found, SealedSecretProvider, StoreGoneError, StoreKeySource
+
+NAME = "app/key"
+
+
+class Server:
+    """What a server keeps: a header, heads, and rows by name and number."""
+
+    def __init__(self):
+        self.stored = {}
+        self.heads_of = {}
+        self.rows_of = {}
+
+    def state(self):
+        return dict(self.stored), dict(self.heads_of), dict(self.rows_of)
+
+    def put_back(self, state):
+        _, self.heads_of, self.rows_of = map(dict, state)
+
+
+class Backend:
+    """The calls of a `SealedBackend` on a `Server`, as far as these tests make them."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def header(self, _deadline):
+        if "header" not in self.server.stored:
+            raise StoreGoneError
+        return self.server.stored["header"]
+
+    def create(self, header, _deadline):
+        return self.server.stored.setdefault("header", header)
+
+    def replace_header(self, before, after, _deadline):
+        if self.server.stored["header"] != before:
+            return False
+        self.server.stored["header"] = after
+        return True
+
+    def read(self, names, _deadline):
+        heads, rows = self.server.heads_of, self.server.rows_of
+        return {
+            name: Found(heads[name], [max((row[1], body) for row, body in rows.items() if row[0] == name)])
+            for name in names
+            if name in heads
+        }
+
+    heads = read
+
+    def row(self, name, number, _deadline):
+        return self.server.rows_of.get((name, number))
+
+    def write(self, changes, _deadline):
+        heads = self.server.heads_of
+        conflicts = {one.name: heads.get(one.name) for one in changes if heads.get(one.name) != one.before}
+        if conflicts:
+            return conflicts
+        for one in changes:
+            heads[one.name] = one.head
+            self.server.rows_of[one.name, one.number] = one.body
+            for number in one.dropped:
+                del self.server.rows_of[one.name, number]
+        return None
+
+    def lock(self, _name, _ttl_seconds, _deadline):
+        return nullcontext()
+
+    def close(self):
+        pass
+
+
+class Provider(SealedSecretProvider[Backend]):
+    """A sealed store on a `Server`."""
+
+    type_name = "kept"
+
+    def __init__(self, server, **key):
+        super().__init__(
+            StoreKeySource("kept", key.get("encryption_key"), key.get("key_file"), ()), max_value_bytes=1000
+        )
+        self._server = server
+
+    def _connect_backend(self):
+        return Backend(self._server)
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+def test_a_lock_makes_no_key_beside_a_store_whose_key_file_is_missing(server, tmp_path):
+    path = tmp_path / "app.key"
+    Provider(server, key_file=path).set_secret(NAME, "value")
+    path.rename(tmp_path / "away")
+    with (
+        pytest.raises(ConfigurationError, match="is missing"),
+        Provider(server, key_file=path).lock("work", ttl_seconds=1, wait_seconds=0),
+    ):
+        pass
+    assert not path.exists()
+
+
+def test_an_older_state_is_found_after_a_rekey_too(server, tmp_path):
+    """A rekey changes how the store's key is wrapped, and nothing of what is known of its secrets."""
+    reader, writer = (Provider(server, key_file=tmp_path / "app.key") for _ in range(2))
+    writer.set_secret(NAME, "old")
+    before = server.state()
+    writer.set_secret(NAME, "new")
+    assert reader.get_secret(NAME) == "new"
+    writer.rekey()
+    server.put_back(before)
+    for _ in range(2):
+        with pytest.raises(TamperedError, match="older state"):
+            reader.get_secret(NAME)
+
+
+def test_another_store_in_its_place_is_read_as_such(server):
+    key = generate_key()
+    reader = Provider(server, encryption_key=key)
+    reader.set_secret(NAME, "first")
+    reader.set_secret(NAME, "second")
+    other = Server()
+    Provider(other, encryption_key=key).set_secret(NAME, "another")
+    server.stored, server.heads_of, server.rows_of = other.state()
+    assert reader.get_secret(NAME) == "another"
+
+
+def test_no_write_goes_on_top_of_a_state_that_others_made_of_an_older_one(server):
+    """As no read does: it has as many operations as this process has seen, and not the same ones."""
+    key = generate_key()
+    writer, other = (Provider(server, encryption_key=key) for _ in range(2))
+    writer.set_secret(NAME, "old")
+    before = server.state()
+    writer.set_secret(NAME, "new")
+    server.put_back(before)
+    other.set_secret(NAME, "on top of the old one")
+    for attempt in (lambda: writer.get_secret(NAME), lambda: writer.set_secret(NAME, "newer")):
+        with pytest.raises(TamperedError, match="older state"):
+            attempt()
+    assert other.get_secret(NAME) == "on top of the old one"
