@@ -520,6 +520,21 @@ def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_pa
     assert (tmp_path / "out").read_bytes() == b"x" * 50_000 + b"********"
 
 
+def test_a_value_that_is_half_printed_when_the_secrets_change_is_masked_whole(tmp_path):
+    reader, writer = os.pipe()
+    values = ["the-former-value"]
+    with (tmp_path / "out").open("wb") as out:
+        relay = Relay(reader, out.fileno(), lambda: Masker(values))
+        for part in (b"a: the-form", b"er-value, the-next", b"-value\n"):
+            os.write(writer, part)
+            relay.drain()
+            values.append("the-next-value")
+            relay.change_masker()
+        os.close(writer)
+        relay.drain()
+    assert (tmp_path / "out").read_bytes() == b"a: ********, ********\n"
+
+
 def test_all_that_a_terminal_holds_is_passed_on_though_it_counts_only_a_part(tmp_path):
     master, slave = os.openpty()
     tty.setraw(slave)

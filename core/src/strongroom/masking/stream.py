@@ -95,6 +95,10 @@ class MaskingStream:
         # Where a find near the end begins: the rest of its value may still come.
         self._goes_on_from = 0
 
+    def use(self, masker: Masker) -> None:
+        """Mask what is not given out yet, and what follows, by another `masker`."""
+        self._masker = masker
+
     def feed(self, data: bytes) -> bytes:
         """Take `data`, and return what can be shown by now, masked."""
         self._data += data

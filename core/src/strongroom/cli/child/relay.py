@@ -47,6 +47,7 @@ class Relay:
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._masker = masker
         self._made: MaskingStream | None = None
+        self._is_outdated = False
         self._release_at: float | None = None
 
     @property
@@ -61,6 +62,9 @@ class Relay:
             # our buffers are reused, and not made of new pages each time, which took an eighth of the time.
             bytes(_LARGEST)
             self._made = self._masker().stream()
+        elif self._is_outdated:
+            self._made.use(self._masker())
+        self._is_outdated = False
         return self._made
 
     def prepare(self) -> None:
@@ -69,10 +73,8 @@ class Relay:
             self._masker()
 
     def change_masker(self) -> None:
-        """Ask for the masker again before more is masked."""
-        if self._made is not None:
-            self._write(self._made.finish())
-            self._made, self._release_at = None, None
+        """Ask for the masker again before more is masked; a tail that may become a value stays held."""
+        self._is_outdated = True
 
     def forward(self) -> int:
         """Pass on what can be read now; return how many bytes it was."""
