@@ -99,6 +99,15 @@ def test_an_end_does_not_wait_for_an_outage(made):
     assert not control.take()
 
 
+def test_what_was_being_read_as_it_ended_reaches_nobody(made):
+    """Not as a file that nobody would remove, nor through a descriptor that is somebody else's by then."""
+    control, _, renewed = made()
+    read = control._read
+    control._read = lambda: control.stop() or read()
+    control.changed([])
+    assert (renewed, control.take()) == ([], False)
+
+
 def test_what_was_replaced_is_masked_for_a_bounded_number_of_changes(made):
     """A child that runs for months has thousands."""
     control, *_ = made()
@@ -179,4 +188,7 @@ def test_files_change_together(tmp_path):
             assert Path(path).lstat().st_mode & 0o777_777 == 0o100_600
         files.put({"KEY": "key-3", "CHAIN": "chain-3"})
         assert not before.exists()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):  # by the thread of the watch, which may still be at it
+        files.put({"KEY": "key-4"})
     assert list(tmp_path.iterdir()) == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
@@ -30,15 +32,19 @@ class SecretFiles:
         self._folder: Path | None = None
         self._lock = -1
         self._count = 0
+        self._using = threading.Lock()
+        self._ended = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
-            self._folder = None
+        with self._using:
+            self._ended = True
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                os.close(self._lock)
+                self._folder = None
 
     def put(self, texts: Mapping[str, str]) -> dict[str, str]:
         """Replace the content of all files by `texts`, in one step, and return their paths by name.
@@ -46,7 +52,16 @@ class SecretFiles:
         Only the user may read them. Paths do not change: `current` in them leads to the newest folder, so
         that a key is never beside the certificate of another one. The previous folder stays until the next
         call, for programs that are reading.
+
+        Raises:
+            OSError: They cannot be written, or the context was left: nobody would remove them.
         """
+        with self._using:
+            if self._ended:
+                raise FileNotFoundError(errno.ENOENT, "the program has ended")
+            return self._put(texts)
+
+    def _put(self, texts: Mapping[str, str]) -> dict[str, str]:
         if self._folder is None:
             sweep(self._base)
             self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._base))
