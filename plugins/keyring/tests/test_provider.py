@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from keyrings.alt.file import PlaintextKeyring
 from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
+    BackendUnavailableError,
     ConfigurationError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -69,6 +71,45 @@ def test_an_index_that_is_none_is_told(provider, file_backend, text):
     file_backend.set_password("strongroom", INDEX_NAME, text)
     with pytest.raises(ConfigurationError, match="not strongroom's index"):
         provider.list_secrets()
+
+
+class InterruptedKeyring(PlaintextKeyring):
+    """A keyring in the middle of whose work a signal comes."""
+
+    def get_password(self, service, name):
+        self.interrupt()
+        return super().get_password(service, name)
+
+    def interrupt(self):
+        pass
+
+
+def test_a_signal_handler_in_the_middle_of_a_call_does_not_wait_for_ever(file_backend):
+    """It may read beside a read; beside a write, which it interrupts, it is refused."""
+    backend = InterruptedKeyring()
+    backend.file_path = file_backend.file_path
+    provider = KeyringSecretProvider(backend=backend)
+    provider.set_secret("key", "value")
+    answers = []
+
+    def handle(*_):
+        del backend.interrupt  # once
+        for call in (lambda: provider.get_secret("key"), lambda: provider.delete_secret("key")):
+            try:
+                answers.append(call())
+            except BackendUnavailableError as error:
+                answers.append(error.message.partition("is in use by")[1])
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        backend.interrupt = lambda: signal.raise_signal(signal.SIGUSR1)
+        assert provider.get_secret("key") == "value"
+        backend.interrupt = lambda: signal.raise_signal(signal.SIGUSR1)
+        provider.set_secret("other", "value")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert answers == ["value", "is in use by", "is in use by", "is in use by"]
+    assert provider.list_secrets() == ["key", "other"]
 
 
 def test_threads_lose_no_key(provider):

@@ -10,12 +10,23 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from strongroom.errors import ConfigurationError
+from strongroom.errors import BackendUnavailableError, ConfigurationError
 
 __all__ = ["lock_file", "locked"]
+
+
+class _Held(threading.local):
+    """The services whose lock this thread holds, and whether alone."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, bool] = {}
+
+
+_held = _Held()
 
 
 def lock_file(service: str) -> str:
@@ -31,8 +42,29 @@ def locked(service: str, *, writing: bool, alone: bool = False) -> Iterator[None
     """Hold the lock of `service`: alone if `writing` or `alone`, else together with other readers.
 
     Raises:
+        BackendUnavailableError: This thread has it already: a signal handler would wait for ever.
         ConfigurationError: `writing`, and the lock file cannot be made.
     """
+    alone = alone or writing
+    services = _held.services
+    outer = services.get(service)
+    if outer is not None and (outer or alone):
+        raise BackendUnavailableError(
+            f"keyring: {service!r} is in use by the thread that calls it, as in a signal handler",
+            provider="keyring",
+            hint="set a flag in the handler, and do the work outside of it",
+        )
+    services[service] = alone
+    try:
+        with _locked(service, writing=writing, alone=alone):
+            yield
+    finally:
+        if outer is None:
+            del services[service]
+
+
+@contextmanager
+def _locked(service: str, *, writing: bool, alone: bool) -> Iterator[None]:
     descriptor = _opened(lock_file(service))
     if descriptor is None:
         if writing:
@@ -45,7 +77,7 @@ def locked(service: str, *, writing: bool, alone: bool = False) -> Iterator[None
         return
     try:
         # Each call has an open file of its own, so this holds threads apart as it does processes.
-        fcntl.flock(descriptor, fcntl.LOCK_EX if writing or alone else fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
     finally:
         # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock for ever.
