@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import html
 import http.server
@@ -251,6 +252,32 @@ def test_what_nobody_can_catch(masker, capsys, monkeypatch):
         Fails(text)
     gc.collect()
     check(capsys.readouterr().err.encode())
+
+
+class FullStream(io.StringIO):
+    """Standard error on a disk that is full for a moment."""
+
+    def write(self, _text):
+        raise OSError(errno.ENOSPC, "full")
+
+
+def test_a_stream_that_takes_not_every_text_gets_no_value_either():
+    """A hook that fails is the worst: Python shows the exception as it is, and its `repr`."""
+    code = (
+        "import io, sys\n"
+        "from strongroom.masking import install, remember\n"
+        "install(); remember('the-secret-value')\n"
+        "sys.stderr = io.TextIOWrapper(sys.stderr.buffer, encoding='ascii')\n"
+        "raise ValueError('the-secret-value \\xe4')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ValueError: ******** \\xe4" in ended.stderr
+    assert "the-secret" not in ended.stderr
+
+
+def test_a_stream_that_cannot_be_written_fails_no_hook(masker, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", FullStream())
+    masking_logs._print_uncaught(ValueError, ValueError("text"), None)
 
 
 DRIVER = """

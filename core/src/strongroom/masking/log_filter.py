@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -196,6 +197,14 @@ def _print_unraisable(failure: sys.UnraisableHookArgs) -> None:
 
 
 def _print_masked(text: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(known.mask_text(text))
-        sys.stderr.flush()
+    """Write `text` to standard error, masked, and never fail: Python would show the exception as it is."""
+    stream = sys.stderr
+    if stream is None:
+        return
+    with contextlib.suppress(Exception):  # a stream that is closed, or is a third party's
+        masked = known.mask_text(text)
+        try:
+            stream.write(masked)
+        except UnicodeError:  # its encoding has no such character
+            stream.write(masked.encode("ascii", "backslashreplace").decode("ascii"))
+        stream.flush()
