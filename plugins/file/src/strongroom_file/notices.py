@@ -82,7 +82,7 @@ class _Notices:
         real = os.path.realpath(path)
         self._libc: Any = ctypes.CDLL(None, use_errno=True)
         self._errno = ctypes.get_errno
-        self._using = threading.Lock()
+        self._using = threading.RLock()  # a signal handler may write in the middle of it
         self._files = [os.fsencode(one) for one in (real, f"{real}-wal")]
         self._names = {os.path.basename(one) for one in self._files}  # noqa: PTH119  # bytes, as the kernel's
         self._descriptors: list[int] = []
