@@ -144,6 +144,45 @@ def test_a_killed_rekey(paths):
     assert not waiting.exists()
 
 
+def _interrupted_before_the_key_file(paths, monkeypatch):
+    with _filled(paths) as provider, monkeypatch.context() as patched:
+        before = _picture(provider)
+        provider.close()
+        patched.setattr(key_source, "replace", _crash)
+        with pytest.raises(Crash):
+            provider.rekey()
+    return before
+
+
+def test_who_may_not_replace_the_key_file_reads_after_a_crash_all_the_same(
+    tmp_path, monkeypatch, make_read_only
+):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    paths = tmp_path / "store", keys / "app.key"
+    before = _interrupted_before_the_key_file(paths, monkeypatch)
+    make_read_only(keys)
+    with FileSecretProvider(paths[0], key_file=paths[1]) as again:
+        assert _picture(again) == before
+        again.set_secret("key/1", "third")
+        assert again.get_secret("key/1") == "third"
+
+
+def test_a_process_that_replaces_the_key_file_just_before_another_one_hurts_nobody(paths, monkeypatch):
+    """A reader that opens the store between the commit and the key file, or two readers after a crash."""
+
+    def twice(waiting, path):
+        keyfiles.replace(waiting, path)
+        keyfiles.replace(waiting, path)
+
+    before = _interrupted_before_the_key_file(paths, monkeypatch)
+    monkeypatch.setattr(key_source, "replace", twice)
+    with FileSecretProvider(paths[0], key_file=paths[1]) as again:
+        assert _picture(again) == before
+        again.rekey()
+        assert _picture(again) == before
+
+
 @pytest.mark.parametrize("new", ["a passphrase", format_key(bytes(range(32))), b"x" * 32, "A" * 43 + "="])
 def test_a_given_key(paths, new):
     """The key file holds the new key afterwards, whatever kind it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -122,16 +122,24 @@ class FileKey(HoldsKey):
         return made
 
     def opened_by(self, material: KeyMaterial) -> None:
-        """Finish a rekey that was interrupted: the key that opened the store takes the key file's place."""
+        """Finish a rekey that was interrupted: the key that opened the store takes the key file's place.
+
+        Who may not do that reads all the same, and leaves it to the next one.
+        """
         if read_key_file(self._place + NEXT) == material:
-            self.replace(material)
+            with suppress(StrongroomError):
+                self.replace(material)
 
     def replace(self, material: KeyMaterial) -> None:
         """Replace the key file by the next key, under which the store is now."""
         waiting = next_key_file(self.path)
         if read_key_file(waiting) == material:
-            with _of_the_store():
-                replace(waiting, self.path)
+            try:
+                with _of_the_store():
+                    replace(waiting, self.path)
+            except StrongroomError:
+                if read_key_file(self.path) != material:  # else another process has just done it
+                    raise
 
     def prepare(self, material: KeyMaterial | None, opened: KeyMaterial) -> KeyMaterial:
         """Write the next key beside the key file, and return it.
