@@ -125,6 +125,20 @@ def test_an_older_state_is_found_after_a_rekey_too(server, tmp_path):
             reader.get_secret(NAME)
 
 
+def test_a_rekey_between_the_header_and_the_key_file_is_no_wrong_key(server, tmp_path):
+    writer, reader = (Provider(server, key_file=tmp_path / "app.key") for _ in range(2))
+    writer.set_secret(NAME, "value")
+    candidates, rekeys = reader._source.candidates, iter([writer.rekey])
+
+    def after_a_rekey():
+        for rekey in rekeys:
+            rekey()
+        return candidates()
+
+    reader._source.candidates = after_a_rekey
+    assert reader.get_secret(NAME) == "value"
+
+
 def test_another_store_in_its_place_is_read_as_such(server):
     key = generate_key()
     reader = Provider(server, encryption_key=key)

@@ -183,6 +183,20 @@ def test_a_process_that_replaces_the_key_file_just_before_another_one_hurts_nobo
         assert _picture(again) == before
 
 
+def test_a_rekey_between_the_header_and_the_key_file_is_no_wrong_key(paths):
+    """Whoever opens the store then has read the old header, and reads the new key."""
+    with _filled(paths) as provider, FileSecretProvider(paths[0], key_file=paths[1]) as reader:
+        candidates, rekeys = reader._source.candidates, iter([provider.rekey])
+
+        def after_a_rekey():
+            for rekey in rekeys:
+                rekey()
+            return candidates()
+
+        reader._source.candidates = after_a_rekey
+        assert reader.get_secret("key/1") == "second"
+
+
 @pytest.mark.parametrize("new", ["a passphrase", format_key(bytes(range(32))), b"x" * 32, "A" * 43 + "="])
 def test_a_given_key(paths, new):
     """The key file holds the new key afterwards, whatever kind it is."""

@@ -187,12 +187,18 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _open(self) -> Store | None:
         with self._lock:
-            if self._opened is None:
+            refused = None
+            while self._opened is None:
                 try:
                     header = self._backend.header(self._deadline())
                 except StoreGoneError:
                     return None
-                self._opened = self._unlocked(header)
+                try:
+                    self._opened = self._unlocked(header)
+                except DecryptionError:
+                    if header == refused:  # else a rekey may just have replaced the header, then the key file
+                        raise
+                    refused = header
             return self._opened
 
     def _unlocked(self, header: bytes) -> Store:

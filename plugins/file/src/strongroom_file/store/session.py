@@ -193,17 +193,25 @@ class Session:
         return Path(self._place)
 
     def _unlock(self, source: KeySource) -> tuple[Header, bytes, RowCipher]:
+        body = self._header_row()
+        while True:
+            header = open_header(body)
+            for material in source.candidates():
+                if header.is_opened_by(material, body):
+                    if not self.read_only:
+                        source.opened_by(material)
+                    self.material = material
+                    return header, body, header.sealer(material)
+            before, body = body, self._header_row()
+            if body == before:  # else it was put under the keys that were just read
+                raise wrong_key(self._shown, header_id(body), source.path)
+
+    def _header_row(self) -> bytes:
         row = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
         if row is None:
             raise tampered("the header is gone")
-        header = open_header(row[0])
-        for material in source.candidates():
-            if header.is_opened_by(material, row[0]):
-                if not self.read_only:
-                    source.opened_by(material)
-                self.material = material
-                return header, row[0], header.sealer(material)
-        raise wrong_key(self._shown, header_id(row[0]), source.path)
+        body: bytes = row[0]
+        return body
 
     @property
     def key_id(self) -> str:
