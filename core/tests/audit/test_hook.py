@@ -352,6 +352,22 @@ def test_a_logger_that_takes_nothing_is_told_of_once(caplog):
     assert "go nowhere" in caplog.text
 
 
+@pytest.mark.parametrize("handler", [None, logging.NullHandler(), logging.StreamHandler()])
+def test_a_logger_whose_lines_no_handler_writes_is_told_of(handler, caplog, monkeypatch):
+    """As a program that set the level alone has it, or a handler for errors."""
+    silent = logging.getLogger("silent.audit")
+    silent.setLevel(logging.INFO)
+    monkeypatch.setattr(silent, "propagate", False)
+    if handler is not None:
+        handler.setLevel(logging.ERROR)
+        monkeypatch.setattr(silent, "handlers", [handler])
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(AuditLoggingHook(logger=silent))
+        registry.set_secret("a", "1")
+        registry.get_secret("a")
+    assert caplog.text.count("go nowhere") == 1
+
+
 def test_with_both_the_logger_gets_the_chained_line(make_trail, caplog):
     caplog.set_level(logging.INFO, logger="copies")
     trail = make_trail(logger="copies")

@@ -35,10 +35,10 @@ class LoggerSink:
         Raises:
             AuditError: A handler could not write one of them.
         """
-        if not self._logger.isEnabledFor(logging.INFO):
+        handlers = list(_handlers(self._logger)) if self._logger.isEnabledFor(logging.INFO) else []
+        if not any(map(_writes, handlers)):
             self._warn_once()
-            return
-        for handler in _handlers(self._logger):
+        for handler in handlers:
             _watch(handler)
         _failed.error = None
         for line in lines:
@@ -54,7 +54,8 @@ class LoggerSink:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "audit lines go nowhere: the logger %r does not take INFO; configure logging, or give a path",
+                "audit lines go nowhere: the logger %r does not take INFO, or has no handler that does; "
+                "configure logging, or give a path",
                 self._logger.name,
             )
 
@@ -67,6 +68,10 @@ def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
     while at is not None:
         yield from at.handlers
         at = at.parent if at.propagate else None
+
+
+def _writes(handler: logging.Handler) -> bool:
+    return handler.level <= logging.INFO and not isinstance(handler, logging.NullHandler)
 
 
 _watched: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
