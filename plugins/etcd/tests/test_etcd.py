@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 import ssl
 import threading
 import traceback
@@ -458,6 +459,75 @@ def test_another_member_is_asked_where_one_does_not_answer_any_more(make, server
         assert provider.get_secret("key") == "2"
         assert proxy.connections == opened
         assert len(provider.list_versions("key")) == 2
+
+
+def test_another_member_is_asked_where_a_kept_connection_died_and_a_new_one_hangs(make, server):
+    """A member that starts again takes connections before it answers on them."""
+    with FaultProxy(server.port) as proxy:
+        provider = make([f"http://127.0.0.1:{proxy.port}", server.url], timeout=6)
+        provider.set_secret("key", "1")
+        proxy.mode = "black_hole"
+        for kept in provider._backend._client._idle:
+            kept.socket.shutdown(socket.SHUT_RDWR)
+        assert provider.get_secret("key") == "1"
+
+
+def test_another_member_is_asked_where_one_hangs_at_the_log_in(make, guarded):
+    with FaultProxy(guarded.port) as proxy:
+        proxy.mode = "black_hole"
+        options = {"prefix": "app/hanging/", "username": "writer", "password": "pw-writer", "timeout": 6}
+        provider = make([f"http://127.0.0.1:{proxy.port}", guarded.url], **options)
+        provider.set_secret("key", "1")
+        assert provider.get_secret("key") == "1"
+
+
+@pytest.mark.parametrize("hangs", ["at once", "after its head"])
+def test_another_member_is_watched_where_one_hangs(make, server, hangs):
+    make().set_secret("key", "1")
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" if hangs == "after its head" else b""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        held = []
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(hanging.accept()[0])
+                    held[-1].sendall(head)
+
+        threading.Thread(target=accept, daemon=True).start()
+        port = hanging.getsockname()[1]
+        subscription, batches, waits = batches_of(make([f"http://127.0.0.1:{port}", server.url], timeout=6))
+        assert held
+        make().set_secret("key", "2")
+        assert waits()
+        assert batches == [[("key", "set")]]
+        subscription.close()
+        for one in held:
+            one.close()
+        hanging.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_watch_that_is_closed_while_it_connects_again_ends(make, server):
+    with FaultProxy(server.port) as proxy:
+        other = make()
+        other.set_secret("key", "1")
+        provider = make(f"http://127.0.0.1:{proxy.port}")
+        subscription, _, _ = batches_of(provider)
+        client, connected = provider._backend._client, threading.Event()
+        begin = client.stream
+
+        def begin_and_wait(*given):
+            begun = begin(*given)
+            connected.set()
+            subscription._ended.wait(300)
+            return begun
+
+        client.stream = begin_and_wait
+        proxy.cut_after = 0
+        other.set_secret("key", "2")  # the notice of it is the next byte
+        assert connected.wait(300)
+        subscription.close()
+        assert not subscription._thread.is_alive()
 
 
 def test_a_watch_that_was_cut_off_for_longer_than_revisions_are_kept(make, server):

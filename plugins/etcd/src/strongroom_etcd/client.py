@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -105,27 +107,46 @@ class Client:
 
     def stream(
         self, path: str, body: dict[str, Any], deadline: Deadline
-    ) -> tuple[HTTPConnection, Iterator[bytes]]:
-        """Begin a request with an endless answer; return its connection, and the lines of the answer."""
+    ) -> tuple[HTTPConnection, dict[str, Any], Iterator[dict[str, Any]]]:
+        """Begin a request with an endless answer; return its connection, the first message, and the others.
+
+        Raises:
+            ServerError: The server's error, which only the caller can judge.
+            StrongroomError: Any other failure.
+            DeadlineExceededError: No first message came in time.
+        """
         data = json.dumps(body).encode()
 
-        def begin() -> HTTPConnection:
-            connection = self._open(deadline)
-            try:
-                # Else the member would go on, cut off from all changes, and nobody would notice.
-                connection.send(path, data, self._logged_in(deadline), deadline, needs_leader=True)
-                status, length = connection.head(deadline)
-                whole = b"".join(connection.chunks(deadline)) if status != _OK and length is None else b""
-            except BaseException:
-                connection.close()
-                raise
-            if status == _OK:
-                return connection
-            connection.close()
-            raise self._refusal(status, whole)
+        def begin() -> tuple[HTTPConnection, dict[str, Any], Iterator[dict[str, Any]]]:
+            with self._asking_one_member(deadline) as share:
+                connection = self._open(deadline)
+                try:
+                    # Else the member would go on, cut off from all changes, and nobody would notice.
+                    connection.send(path, data, self._logged_in(deadline), share, needs_leader=True)
+                    return connection, *self._messages(connection, share)
+                except BaseException:
+                    connection.close()
+                    raise
 
-        connection = self._until_answered("watch", begin, deadline)
-        return connection, connection.chunks(Deadline(None))
+        begun: tuple[HTTPConnection, dict[str, Any], Iterator[dict[str, Any]]]
+        begun = self._until_answered("watch", begin, deadline)
+        return begun
+
+    def _messages(
+        self, connection: HTTPConnection, deadline: Deadline
+    ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+        """Return the first message of an endless answer, which is waited for until then, and the rest."""
+        status, length = connection.head(deadline)
+        if status != _OK:
+            whole = b"".join(connection.chunks(deadline)) if length is None else b""
+            raise self._refusal(status, whole)
+        limit = Deadline(None, deadline)
+        messages = _messages(connection.chunks(limit))
+        first = next(messages, None)
+        if first is None:
+            raise LostError("the answer ended before it began")
+        limit.end = math.inf  # for days nothing may happen
+        return first, messages
 
     def forget_login(self) -> bool:
         """Log in again before the next request; return whether there is a user to log in."""
@@ -171,22 +192,18 @@ class Client:
     def _post(self, path: str, data: bytes, deadline: Deadline) -> dict[str, Any]:
         token = self._logged_in(deadline)
         connection = self._take(deadline)
-        share = self._share(deadline)
         reused = False
         try:
-            try:
-                status, body = connection.post(path, data, token, share)
-            except LostError:
-                if connection.fresh:
-                    raise
-                # A kept connection that had died: at once on a new one.
-                connection.close()
-                connection = self._open(deadline)
-                status, body = connection.post(path, data, token, share)
-            except DeadlineExceededError:
-                if len(self._endpoints) == 1:
-                    raise
-                raise LostError("a member does not answer") from None
+            with self._asking_one_member(deadline) as share:
+                try:
+                    status, body = connection.post(path, data, token, share)
+                except LostError:
+                    if connection.fresh:
+                        raise
+                    # A kept connection that had died: at once on a new one.
+                    connection.close()
+                    connection = self._open(deadline)
+                    status, body = connection.post(path, data, token, share)
             reused = True
         finally:
             if reused:
@@ -230,6 +247,16 @@ class Client:
         """Return the time for one member: half of what is left, if there are others."""
         return Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
 
+    @contextmanager
+    def _asking_one_member(self, deadline: Deadline) -> Iterator[Deadline]:
+        """Give the block the time for one member; a member that lets it pass is lost, if there are others."""
+        try:
+            yield self._share(deadline)
+        except DeadlineExceededError:
+            if len(self._endpoints) == 1:
+                raise
+            raise LostError("a member does not answer") from None
+
     def _tls(self) -> ssl.SSLContext:
         """Return the TLS context, which is made again if one of its files has changed.
 
@@ -271,12 +298,13 @@ class Client:
 
     def _authenticated(self, username: str, password: str, deadline: Deadline) -> str:
         """Return a token; a refused login is tried again with the present values of its references."""
-        connection = self._open(deadline)
         body = json.dumps({"name": username, "password": password}).encode()
-        try:
-            status, answer = connection.post("/v3/auth/authenticate", body, None, deadline)
-        finally:
-            connection.close()
+        with self._asking_one_member(deadline) as share:
+            connection = self._open(deadline)
+            try:
+                status, answer = connection.post("/v3/auth/authenticate", body, None, share)
+            finally:
+                connection.close()
         if status == _OK:
             return str(_parsed(answer).get("token", ""))
         error = self._refusal(status, answer, username, password)
@@ -350,6 +378,28 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("header"), dict) or not _is_sound(answer):
         raise LostError("what answers is not etcd's gateway")
     return answer
+
+
+def _messages(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a stream: JSON, a line each, however they are cut into chunks."""
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        *lines, held = held.split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield _message(line)
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        message = None
+    result = message.get("result") if isinstance(message, dict) else None
+    if not isinstance(result, dict):
+        raise LostError("the watch was refused")
+    return result
 
 
 def _is_sound(answer: Any) -> bool:

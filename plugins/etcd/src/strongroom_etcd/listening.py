@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -63,7 +62,11 @@ class Listener:
         self._lines = self._begin(deadline)
         self._thread = threading.Thread(target=self._run, name="strongroom-etcd", daemon=True)
         renew_after_fork(self, Listener._after_fork)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the machine has no more threads
+            self._let_go()
+            raise
 
     def close(self) -> None:
         """End it; a second call is harmless."""
@@ -91,13 +94,11 @@ class Listener:
     def _ask(self, deadline: Deadline) -> tuple[dict[str, Any], Any]:
         """Return the first message, which says whether there is a watch, and those that follow."""
         asked = {"create_request": {**self._range, "start_revision": str(self._next)}}
-        connection, chunks = self._client.stream("/v3/watch", asked, deadline)
+        connection, first, messages = self._client.stream("/v3/watch", asked, deadline)
         self._connection = connection
-        messages = _messages(chunks)
-        first = next(messages, None)
-        if first is None or not first.get("created") or first.get("canceled"):
+        if not first.get("created") or first.get("canceled"):
             connection.close()
-        if first is None or not first.get("created"):
+        if not first.get("created"):
             raise LostError("no watch was begun")
         return first, messages
 
@@ -107,6 +108,8 @@ class Listener:
             try:
                 if self._connection is None:
                     self._lines = self._begin(Deadline(_CONNECT_SECONDS))
+                if self._ended.is_set():
+                    break  # `close` came while it began, and has not seen this connection
                 if self._refused:
                     self._refused = False
                     _log.warning("changes at %s are received again", self._client.address)
@@ -172,20 +175,6 @@ class Listener:
         if self._connection is not None:
             never_collect(self._connection.socket)
         self._connection = None
-
-
-def _messages(chunks: Any) -> Any:
-    """Yield the messages of a stream: JSON, a line each, however they are cut into chunks."""
-    held = b""
-    for chunk in chunks:
-        held += chunk
-        *lines, held = held.split(b"\n")
-        for line in lines:
-            if line.strip():
-                message = json.loads(line)
-                if "result" not in message:
-                    raise LostError("the watch was refused")
-                yield message["result"]
 
 
 def _shut(connection: HTTPConnection) -> None:
