@@ -10,10 +10,13 @@ import psycopg
 import pytest
 from heard_versions import PATIENCE, Heard
 from log_listener import listening
+from postgres_server import PostgresServer
 from strongroom import SecretProviderRegistry
+from strongroom.errors import BackendUnavailableError, UnsupportedOperationError
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
 
+KEY = os.urandom(32)
 KEYS = [f"app/{number}" for number in range(4)]
 
 
@@ -132,3 +135,69 @@ def test_a_subscription_ends_while_a_change_comes(server, schema, monkeypatch):
         subscription.close()
         assert written == [b"x"]
         assert not listener._thread.is_alive()
+
+
+def test_a_replica_is_watched_by_looking_at_it(server):
+    """It takes no LISTEN, and forwards no notification of its primary."""
+    heard = Heard(["app/key"])
+    primary = PostgresServer("max_wal_senders=4")
+    replica = primary.replica("hot_standby=on")
+    spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+    try:
+        with (
+            PostgreSQLSecretProvider(f"{primary.url()}?sslmode=disable", encryption_key=KEY) as writer,
+            PostgreSQLSecretProvider(f"{replica.url()}?sslmode=disable", encryption_key=KEY) as reader,
+            SecretProviderRegistry(spec) as registry,
+        ):
+            first = writer.set_secret_if("app/key", "1", None)
+            deadline = time.monotonic() + PATIENCE
+            while reader.list_secrets() != ["app/key"]:
+                assert time.monotonic() < deadline, "the replica does not follow"
+            with pytest.raises(UnsupportedOperationError, match="a replica tells of no changes"):
+                reader.subscribe_changes(print)
+            registry.register("app", reader, prefix="")
+            with registry.watch("app/key", heard, poll_seconds=0.05):
+                heard.wait_for({"app/key": writer.set_secret_if("app/key", "2", first)})
+    finally:
+        replica.stop()
+        primary.stop()
+
+
+def test_a_connection_that_is_lost_at_a_subscription_is_an_outage(server, schema):
+    url = f"postgresql://postgres:{server.password}@127.0.0.1:{{}}/postgres?sslmode=disable"
+    with (
+        FaultProxy(server.port) as proxy,
+        PostgreSQLSecretProvider(url.format(proxy.port), schema=schema, encryption_key=KEY) as provider,
+    ):
+        provider.set_secret("key", "1")
+        pool = provider._backend._pool
+        open_one = pool.open
+
+        def opened(deadline):
+            connection = open_one(deadline)
+            proxy.cut_after = 0
+            return connection
+
+        pool.open = opened
+        with pytest.raises(BackendUnavailableError, match=r"subscribe: the connection to .* was lost"):
+            provider.subscribe_changes(print)
+
+
+def test_a_subscription_that_gets_no_thread_leaves_nothing_behind(server, schema, monkeypatch):
+    url = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    def descriptors():
+        return len(os.listdir("/dev/fd"))
+
+    with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as provider:
+        provider.set_secret("key", "1")
+        provider.subscribe_changes(print).close()
+        before = descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError):
+                provider.subscribe_changes(print)
+        assert descriptors() == before

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import pack
 from typing import Final
 
+from strongroom.clients import redact_message
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
+    BackendUnavailableError,
     ConfigurationError,
     SecretTooLargeError,
+    StrongroomError,
     TamperedError,
     UnsupportedOperationError,
 )
@@ -22,6 +25,7 @@ from strongroom_postgresql.connection import (
     INT8,
     TEXT,
     Connection,
+    LostError,
     Pool,
     Rows,
     Statement,
@@ -29,7 +33,7 @@ from strongroom_postgresql.connection import (
     int8,
     number_of,
 )
-from strongroom_postgresql.errors import TYPE_NAME, UNDEFINED, UNIQUE, ServerError, translate
+from strongroom_postgresql.errors import READ_ONLY, TYPE_NAME, UNDEFINED, UNIQUE, ServerError, translate
 from strongroom_postgresql.listening import Listener, Written, payload
 from strongroom_postgresql.statements import FORMAT, MIGRATIONS, Statements
 
@@ -278,9 +282,17 @@ class PostgreSQLBackend:
                 provider=TYPE_NAME,
                 hint="give the server's own address, or let changes be polled for",
             )
-        listener = Listener(self._pool.open, self._channel, changed, connection)
-        self._listeners.append(listener)
-        return listener
+        try:
+            listener = Listener(self._pool.open, self._channel, changed, connection)
+        except ServerError as error:
+            failed = _not_heard() if error.sqlstate == READ_ONLY else translate(error, "subscribe")
+        except LostError as error:
+            said = f"the connection to {self._shown} was lost: {redact_message(str(error))}"
+            failed = BackendUnavailableError(f"{TYPE_NAME}: subscribe: {said}", provider=TYPE_NAME)
+        else:
+            self._listeners.append(listener)
+            return listener
+        raise failed
 
     def lock(self, name: bytes, ttl_seconds: float, _deadline: Deadline) -> PostgreSQLLock:
         """Return the lock of a sealed name, timed by the server's clock; this makes no request."""
@@ -347,6 +359,15 @@ class PostgreSQLBackend:
             "writes": "allowed" if number_of(may) and not number_of(replica) else "not allowed",
             "store": there,
         }
+
+
+def _not_heard() -> StrongroomError:
+    """Return the error of a server that takes no LISTEN, as it only follows another one."""
+    return UnsupportedOperationError(
+        f"{TYPE_NAME}: a replica tells of no changes",
+        provider=TYPE_NAME,
+        hint="give the address of the primary, or let changes be polled for",
+    )
 
 
 def _last(rows: Rows) -> list[tuple[bytes, Found]]:

@@ -69,7 +69,11 @@ class Listener:
         self._waking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="strongroom-postgresql", daemon=True)
         renew_after_fork(self, Listener._after_fork)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the machine has no more threads
+            self._end()
+            raise
 
     def close(self) -> None:
         """End it; a second call is harmless."""
@@ -105,7 +109,12 @@ class Listener:
             self._let_go()
             if not self._ended.wait(pause):
                 pause = min(pause * 2, _PAUSES[1])
-        self._let_go()  # of one that was closed before this thread began
+        self._end()
+
+    def _end(self) -> None:
+        """Give back what is held, also where it was closed before its thread began, or got none."""
+        self._ended.set()
+        self._let_go()
         with self._waking:
             os.close(self._wake_reader)
             os.close(self._wake)
