@@ -291,6 +291,39 @@ def test_telemetry_that_fails_stops_nothing(seen, registry, caplog):
     assert VALUE not in caplog.text
 
 
+def test_where_the_end_of_a_span_fails_the_rest_of_a_batch_is_noted(seen, registry, caplog):
+    class Broken(SpanProcessor):
+        def on_end(self, span):
+            raise RuntimeError(VALUE)
+
+    hook = seen.hook()
+    registry.add_hook(hook)
+    registry.set_secrets({f"a/{number}": VALUE for number in range(3)})
+    before = seen.metrics()["operation.duration"][labels(pipeline="app", operation="set", outcome="ok")]
+    seen.tracers.add_span_processor(Broken())
+    registry.set_secrets({f"a/{number}": VALUE for number in range(3)})
+    after = seen.metrics()["operation.duration"][labels(pipeline="app", operation="set", outcome="ok")]
+    assert (before, after) == (6, 12)  # by two hooks
+    assert len(seen.spans()) == 12
+    assert not hook._open
+    assert caplog.text.count("RuntimeError") == 2
+    assert VALUE not in caplog.text
+
+
+def test_where_a_duration_cannot_be_noted_its_span_ends_and_is_no_longer_current(seen, registry, monkeypatch):
+    def fail(*_):
+        raise RuntimeError(VALUE)
+
+    hook = seen.hook()
+    registry.add_hook(hook)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(hook._instruments.duration), "record", fail)
+        registry.set_secret(KEY, VALUE)
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert not hook._open
+    assert len(seen.spans()) == 2
+
+
 def test_a_closed_registry_is_not_asked_any_more(seen):
     """A server that reads its spec again closes the one before, which may stay in memory for a while."""
 

@@ -75,46 +75,59 @@ class TelemetryHook(BatchHook):
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Start a span for each of them; it never refuses one."""
-        try:
-            for event in events:
-                attributes = _attributes(event)
-                if self._hash_key is not None and event.key and isinstance(event.key, str):
-                    # Of any key that was asked for, also of one that is refused: half a character.
-                    name = event.key.encode(errors="surrogatepass")
-                    hashed = hmac.new(self._hash_key, name, hashlib.sha256).hexdigest()
-                    attributes["key"] = hashed[:_HASH_CHARACTERS]
-                span = self._tracer.start_span(f"strongroom {event.operation}", attributes=attributes)
-                token = context.attach(trace.set_span_in_context(span)) if len(events) == 1 else None
-                self._open[event.id, event.key] = span, token
-        except Exception as error:  # noqa: BLE001  # an SDK or exporter of anybody's; an operation goes on without it
-            _log.warning("telemetry: no span was begun: %s", type(error).__name__)
+        failed: Exception | None = None
+        for event in events:
+            try:
+                self._begin(event, is_current=len(events) == 1)
+            except Exception as error:  # noqa: BLE001  # an SDK or exporter of anybody's; an operation goes on without it
+                failed = error
+        if failed is not None:
+            _log.warning("telemetry: no span was begun: %s", type(failed).__name__)
 
     def after_all(self, events: Sequence[SecretEvent]) -> None:
         """End their spans, and note how long they took."""
-        try:
-            for event in events:
+        failed: Exception | None = None
+        for event in events:
+            try:
                 self._note(event)
-        except Exception as error:  # noqa: BLE001  # as above
-            _log.warning("telemetry: an operation was not noted: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001  # as above; the others of a batch are noted all the same
+                failed = error
+        if failed is not None:
+            _log.warning("telemetry: an operation was not noted: %s", type(failed).__name__)
 
     def __repr__(self) -> str:
         return "<TelemetryHook>"
 
-    def _note(self, event: SecretEvent) -> None:
+    def _begin(self, event: SecretEvent, *, is_current: bool) -> None:
         attributes = _attributes(event)
-        seconds = event.duration or 0.0
-        self._instruments.duration.record(seconds, attributes)
+        if self._hash_key is not None and event.key and isinstance(event.key, str):
+            # Of any key that was asked for, also of one that is refused: half a character.
+            name = event.key.encode(errors="surrogatepass")
+            attributes["key"] = hmac.new(self._hash_key, name, hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]
+        span = self._tracer.start_span(f"strongroom {event.operation}", attributes=attributes)
+        token = context.attach(trace.set_span_in_context(span)) if is_current else None
+        self._open[event.id, event.key] = span, token
+
+    def _note(self, event: SecretEvent) -> None:
+        # First of all: else a span would stay the current one of its thread where what follows fails.
         span, token = self._open.pop((event.id, event.key), (None, None))
         if token is not None:
             context.detach(token)
-        if span is None:
-            return
-        span.set_attributes(attributes)
-        if event.error_type is not None:
-            span.set_attribute("error.type", event.error_type)
-        if event.outcome in _FAILED:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        attributes = _attributes(event)
+        try:
+            self._instruments.duration.record(event.duration or 0.0, attributes)
+        finally:
+            if span is not None:
+                _end(span, event, attributes)
+
+
+def _end(span: Span, event: SecretEvent, attributes: dict[str, AttributeValue]) -> None:
+    span.set_attributes(attributes)
+    if event.error_type is not None:
+        span.set_attribute("error.type", event.error_type)
+    if event.outcome in _FAILED:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end()
 
 
 def _attributes(event: SecretEvent) -> dict[str, AttributeValue]:

@@ -130,10 +130,15 @@ class Instruments:
                 self._before.add(self._ended.popleft())
             total = _Counted()
             total.add(self._before)
-            for registry, (counted, *_) in list(self._registries.items()):
+            for registry, counted, _ in self._live():
                 counted.see(registry)
                 total.add(counted)
         return total
+
+    def _live(self) -> list[tuple[SecretProviderRegistry, _Counted, RotationsDue]]:
+        """Return what is asked; under the lock, for a registry may be opened or closed meanwhile."""
+        with self._guard.lock:
+            return [(registry, counted, due) for registry, (counted, due, _) in self._registries.items()]
 
     def _requests(self) -> Values:
         for (pipeline, result), count in self._counted().requests.items():
@@ -143,17 +148,17 @@ class Instruments:
         yield {}, self._counted().failures
 
     def _entries(self) -> Values:
-        for registry in list(self._registries):
+        for registry, *_ in self._live():
             for pipeline, stats in registry.figures().caches.items():
                 yield {"pipeline": pipeline}, stats.entries
 
     def _left(self) -> Values:
-        for registry in list(self._registries):
+        for registry, *_ in self._live():
             for pipeline, seconds in registry.figures().lease_seconds_left.items():
                 yield {"pipeline": pipeline}, seconds
 
     def _due(self) -> Values:
-        for registry, (_, due, _) in list(self._registries.items()):
+        for registry, _, due in self._live():
             for pipeline, count in due.of(registry).items():
                 yield {"pipeline": pipeline}, count
 
