@@ -520,6 +520,20 @@ class TestHearing:
             store.close()
             assert not subscription.alive
 
+    def test_it_is_alive_only_when_what_was_missed_has_been_told(self, server):
+        """A cache that trusts what it has in between would give what was dropped before."""
+        subscriptions, began, alive = [], threading.Event(), []
+
+        def heard(name):
+            began.wait(300)
+            alive.append((name, subscriptions[0].alive))
+
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            subscriptions.append(store.subscribe(heard))
+            began.set()
+            soon(lambda: subscriptions[0].alive)
+            assert alive == [(None, False)]
+
     def test_a_callback_that_fails_hears_what_follows(self, server, heard, caplog):
         def fail(name):
             heard.append(name)

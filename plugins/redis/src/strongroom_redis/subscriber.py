@@ -125,9 +125,10 @@ class Listener:
             # channel that falls behind has many.
             self._heard = self._asked
         if message["type"] == "subscribe":
-            # Nothing is missed from now on, but names may have been dropped before.
-            self._alive = True
+            # Nothing is missed from now on, but names may have been dropped before: who asks `alive` may
+            # trust what it has only when the subscriber has forgotten that.
             self._tell(None)
+            self._alive = True
         elif message["type"] == "message":
             name = message["data"]
             # What is not text names nothing, so that anything may be meant.
