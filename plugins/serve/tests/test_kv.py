@@ -547,6 +547,42 @@ def test_each_operation_is_an_event_whose_actor_is_the_client(served):
     ]
 
 
+class WithoutHistory(MemorySecretProvider):
+    """A backend whose versions cannot be asked for at present."""
+
+    def list_versions(self, key):
+        raise BackendUnavailableError("down")
+
+
+AGENT = {"X-Aws-Parameters-Secrets-Token": ADMIN}
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "status", "outcome"),
+    [
+        (MemorySecretProvider, "/v1/secret/data/own/k?version=7", 404, "not_found"),
+        (MemorySecretProvider, "/secretsmanager/get?secretId=own/k&versionId=7", 404, "not_found"),
+        (
+            MemorySecretProvider,
+            "/secretsmanager/get?secretId=own/k&versionStage=AWSPENDING",
+            404,
+            "not_found",
+        ),
+        (Four, "/v1/secret/data/own/k?version=7", 404, "not_found"),
+        (Four, "/secretsmanager/get?secretId=own/k&versionId=7", 404, "not_found"),
+        (WithoutHistory, "/v1/secret/data/own/k?version=7", 503, "error"),
+        (WithoutHistory, "/secretsmanager/get?secretId=own/k&versionId=7", 503, "error"),
+    ],
+)
+def test_a_version_that_is_not_given_is_an_event(served, provider, path, status, outcome):
+    server = served(of_provider(provider()))
+    server.put("own/k", "one")
+    server.recorder.events.clear()
+    assert server.ask("GET", path, headers=AGENT).status == status
+    events = [(one.operation, one.key, one.actor, one.outcome) for one in server.recorder.events]
+    assert events == [("get", "own/k", "all", outcome)]
+
+
 def test_a_value_is_in_no_event_and_not_in_the_memory_of_numbers(served):
     server = served()
     server.put("k", "value-that-must-not-stay")

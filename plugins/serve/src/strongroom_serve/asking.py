@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from strongroom import TenantContext
 from strongroom.aio import AsyncSecretRegistry
@@ -69,6 +69,16 @@ class Backend:
         """Run `call` on a thread, in the context of the caller."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, copy_context().run, without_exits, call)
+
+    async def fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
+        """Raise `error` as the outcome of an operation that hooks see."""
+        pipeline = await self.in_thread(lambda: self.sync.pipeline_for(key))
+
+        def fail() -> None:
+            raise error
+
+        await self.in_thread(lambda: pipeline.run_with_hooks(operation, key, fail))
+        raise error
 
     def close(self) -> None:
         """Close the registry; nothing may be under way."""

@@ -65,10 +65,13 @@ async def answer(backend: Backend, wanted: Asked) -> Answer:
     if wanted.refresh:
         await registry.invalidate(wanted.key)
     if wanted.is_old:
-        versions = await _versions(backend, wanted.key)
+        try:
+            versions = await _versions(backend, wanted.key)
+        except StrongroomError as error:
+            await backend.fail("get", wanted.key, error)
         one = next((one for one in versions if _is_asked(one, wanted)), None)
         if one is None:
-            raise SecretNotFoundError(wanted.key)
+            await backend.fail("get", wanted.key, SecretNotFoundError(wanted.key))
         value = await registry.get_secret_version(wanted.key, one.version)
     else:
         value = await registry.get_secret(wanted.key)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from strongroom.errors import (
     ConfigurationError,
@@ -81,14 +81,19 @@ class KeyValue:
 
     async def read_version(self, asker: Asker, key: str, number: int) -> Answer:
         """Answer `GET data/KEY?version=N`."""
-        history = await self._listed(asker, key)
+        try:
+            history = await self._listed(asker, key)
+        except StrongroomError as error:
+            await self._backend.fail("get", key, error)
         if history is None:  # a backend without versions has one of each
-            return await self.read(asker, key) if number == 1 else ABSENT
+            if number == 1:
+                return await self.read(asker, key)
+            await self._backend.fail("get", key, SecretNotFoundError(key))
         versions, known = history
         version = known.id_of(number)
         one = next((one for one in versions if one.version == version), None)
         if version is None or one is None or one.state == "pending":
-            await self._fail("get", key, SecretNotFoundError(key))
+            await self._backend.fail("get", key, SecretNotFoundError(key))
         try:
             value = await self._of(key).get_secret_version(key, version)
         except SecretNotFoundError as error:
@@ -306,16 +311,6 @@ class KeyValue:
 
         return await self._backend.in_thread(lambda: pipeline.run_with_hooks("describe", key, look))
 
-    async def _fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
-        """Raise `error` as the outcome of an operation that hooks see."""
-        pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
-
-        def fail() -> None:
-            raise error
-
-        await self._backend.in_thread(lambda: pipeline.run_with_hooks(operation, key, fail))
-        raise error
-
     async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:
         """Answer for a deleted secret, if the backend reports it as deleted."""
         versions: list[SecretVersion] = []
@@ -351,9 +346,9 @@ class KeyValue:
         if cas != 0 and not (known.gone == cas and not known.current):
             expected = known.id_of(cas)
             if expected is None:
-                await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+                await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
         if not isinstance(await self._backend.past_caches(key), ConditionalWriter):
-            await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+            await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
         try:
             version = await self._of(key).set_secret_if(key, text, expected)
         except UnsupportedOperationError:
