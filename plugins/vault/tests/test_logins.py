@@ -21,6 +21,8 @@ from strongroom.errors import AuthenticationError, BackendUnavailableError, Conf
 from strongroom.hooks import SecretHook
 from strongroom.testing.conformance.base import assert_harmless
 from strongroom_vault import VaultSecretProvider, refusals
+from strongroom_vault.login import Login
+from strongroom_vault.wire import Call
 
 VALUE = "a-value-that-no-message-may-tell"
 
@@ -328,6 +330,22 @@ def test_a_token_is_renewed_before_it_ends(server, mount, user, clock):
         renewed = looked_up(server, provider)
         assert renewed["accessor"] == first["accessor"]
         assert renewed["last_renewal_time"] > 0
+
+
+def test_a_renewed_token_ends_as_long_after_the_request_as_the_server_says(clock):
+    """The answer may be late, and a lease that is issued under the token ends with it."""
+
+    def send(method, path, **_):
+        clock.passed += 100
+        return {"auth": {"client_token": "t", "lease_duration": 600, "renewable": True}}
+
+    send.server = ("nowhere", None)
+    login = Login(None, {"method": "userpass", "username": "late", "password": "pass-word-1"})
+    for _ in ("a login", "a renewal"):
+        began = clock.monotonic()
+        login.token(send, Call(1000))
+        assert login.present()[1] == pytest.approx(began + 600, abs=50)
+        clock.passed += 350
 
 
 @pytest.mark.parametrize(
@@ -642,6 +660,34 @@ def test_a_dead_token_is_replaced_by_what_its_reference_brings_in(relay, server,
         now[0] = server.client.token
         provider.set_secret("k", VALUE)
         assert provider.get_secret("k") == VALUE
+
+
+@pytest.mark.parametrize("first", ["", "dead"])
+def test_a_token_whose_reference_is_empty_for_a_while_is_looked_for_again(server, mount, first):
+    """As where a file is written in two steps, or only after the process has started."""
+    now = [first]
+    token = ReferencedText(first, lambda: now[0])
+    with VaultSecretProvider(server.url, token, mount) as provider:
+        for now[0] in (first, "", ""):
+            with pytest.raises(AuthenticationError):
+                provider.get_secret("k")
+        with pytest.raises(AuthenticationError, match="no token"):
+            provider.get_secret("k")
+        now[0] = server.client.token
+        provider.set_secret("k", VALUE)
+        assert provider.get_secret("k") == VALUE
+
+
+def test_a_token_file_that_is_empty_is_told_as_that_and_read_again(server, mount, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("\n")
+    auth = {"method": "token_file", "path": str(file)}
+    with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
+        with pytest.raises(AuthenticationError, match="no token") as caught:
+            provider.get_secret("k")
+        assert "must not be empty" in caught.value.hint
+        file.write_text(server.client.token)
+        provider.set_secret("k", VALUE)
 
 
 def test_a_single_use_id_serves_sixteen_threads(relay, server, mount, role):

@@ -93,7 +93,9 @@ class Login:
         if token and self._uses is None and (self._renew_at is None or time.monotonic() < self._renew_at):
             return token
         if self._auth is None:
-            raise AuthenticationError("vault: no token", provider="vault", hint="give `token` or `auth`")
+            # There is none: what its reference names was empty at the last look.
+            self._log_in(send, call)
+            return self._in_use()
         if token and self._uses is None and self._is_good():
             if self._lock.acquire(blocking=False):  # else another thread is renewing it
                 try:
@@ -109,7 +111,7 @@ class Login:
                 self._log_in(send, call)
             if self._uses is not None and counts:
                 self._uses -= 1
-            return self._token or ""
+            return self._in_use()
 
     def replace(self, dead: str, send: Send, call: Any) -> str:
         """Return a token other than `dead`; the first thread that asks logs in for all."""
@@ -119,7 +121,17 @@ class Login:
                 self._log_in(send, call)
             if self._uses is not None:
                 self._uses -= 1
-            return self._token or ""
+            return self._in_use()
+
+    def _in_use(self) -> str:
+        token = self._token
+        if token:
+            return token
+        raise AuthenticationError(
+            "vault: no token",
+            provider="vault",
+            hint="give `token` or `auth`; a file or variable that one of them names must not be empty",
+        )
 
     def _is_good(self) -> bool:
         return self._ends_at is None or time.monotonic() < self._ends_at
@@ -152,6 +164,7 @@ class Login:
 
     def _not_renewed(self, send: Send) -> StrongroomError | None:
         """Return why the token was not renewed; None if it was, for more than a moment."""
+        began = time.monotonic()
         try:
             # A quarter of the time, so that the request itself still has time if no answer comes.
             reply = send(
@@ -166,7 +179,7 @@ class Login:
                 # 204: the user who had logged in with it is gone.
                 return AuthenticationError("vault: renew the token: the server has nothing to renew")
             before, self._uses = self._uses, None
-            seconds = self._keep(reply, time.monotonic())
+            seconds = self._keep(reply, began)
             self._uses = before
         except StrongroomError as error:
             return error
@@ -176,7 +189,7 @@ class Login:
 
     def _log_in(self, send: Send, call: Any) -> None:
         if self._auth is None:
-            self._token = newest(self._given)
+            self._token, self.lasts = newest(self._given), False
             return
         # The newest credentials: a login with outdated ones counts towards the lock of the role or user.
         auth = newest(self._auth)
