@@ -33,7 +33,7 @@ from strongroom.errors import (
 from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger
 from strongroom.testing.faults import FaultProxy
-from strongroom_vault import VaultLeaseProvider, leases
+from strongroom_vault import VaultLeaseProvider, client, leases
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "plugins" / "redis" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode keeps test folders off the path
@@ -110,6 +110,25 @@ def test_renewal_gives_what_is_left_of_the_greatest_age(servers):
     provider.close()
 
 
+def test_a_renewed_lease_lives_as_long_as_a_new_one_however_old_it_is(servers):
+    """It is renewed at two thirds of its life: by all that it has had so far, it would grow to its greatest age."""
+    servers.role("brief", 60, 3600)
+    with provider_of(servers) as provider:
+        lease = provider.issue_lease("brief")
+        for age in (40, 400):
+            old = Lease(
+                lease.id,
+                lease.key,
+                lease.values,
+                lease.issued_at - timedelta(seconds=age),
+                lease.expires_at,
+                True,
+            )
+            renewed = provider.renew_lease(old)
+            assert renewed.expires_at - datetime.now(UTC) <= timedelta(seconds=61)
+        provider.revoke_lease(lease)
+
+
 def test_a_lease_does_not_outlive_the_token_that_it_was_issued_under(servers):
     """Although the server says so."""
     provider = provider_of(servers, token=servers.token(ttl="100s", explicit_max_ttl="100s"))
@@ -117,6 +136,22 @@ def test_a_lease_does_not_outlive_the_token_that_it_was_issued_under(servers):
     assert lease.expires_at - datetime.now(UTC) <= timedelta(seconds=100)
     provider.revoke_lease(lease)
     provider.close()
+
+
+def test_a_lease_and_the_look_at_its_token_share_one_deadline(servers, monkeypatch):
+    """Else each of the requests could take the whole of `timeout`."""
+    deadlines = []
+
+    class Counted(client.Call):
+        def __init__(self, timeout):
+            super().__init__(timeout)
+            deadlines.append(timeout)
+
+    monkeypatch.setattr(client, "Call", Counted)
+    with provider_of(servers, token=servers.token(ttl="1000s"), timeout=300) as provider:
+        lease = provider.issue_lease("app")
+        provider.revoke_lease(provider.renew_lease(lease))
+    assert deadlines == [300, 300, 300]
 
 
 def test_who_may_not_issue_is_told_apart_from_who_is_not_logged_in(servers):
@@ -289,15 +324,15 @@ def test_what_is_known_of_leases_that_have_ended_is_forgotten(servers, monkeypat
     monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds[0]))
     with provider_of(servers) as provider:
         first, second = (provider.issue_lease("app") for _ in range(2))
-        assert len(provider._under) == 2
+        assert len(provider._known) == 2
         seconds[0] = 500.0
         second = provider.renew_lease(second)
         seconds[0] = 700.0  # the first one has ended by now
         third = provider.issue_lease("app")
-        assert set(provider._under) == {second.id, third.id}
+        assert set(provider._known) == {second.id, third.id}
         for one in (first, second, third):
             provider.revoke_lease(one)
-        assert not provider._under
+        assert not provider._known
 
 
 def test_a_lease_under_a_batch_token_ends_with_it(servers):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from strongroom.deadlines import check_limits
@@ -38,6 +37,17 @@ __all__ = ["VaultLeaseProvider"]
 
 _UNKNOWN: Final = ("unknown role", "no such role", "role not found", "unable to find role")
 _ENDED: Final = ("lease not found", "invalid lease", "lease expired", "lease is not renewable")
+
+
+class _Known(NamedTuple):
+    """What is known of a lease beside itself; times are of the monotonic clock."""
+
+    asked: float
+    """The seconds that it had as it was issued, which each renewal asks for."""
+    token: str | None
+    """The token that it was issued under."""
+    token_ends: float | None
+    ends: float
 
 
 class VaultLeaseProvider(LeasingProvider):
@@ -107,8 +117,7 @@ class VaultLeaseProvider(LeasingProvider):
         renew_after_fork(self, VaultLeaseProvider._begin_again)
 
     def _begin_again(self) -> None:
-        self._under: dict[str, tuple[str | None, float | None, float]] = {}
-        """The token that each lease was issued under, when that ends, and when the lease does; monotonic."""
+        self._known: dict[str, _Known] = {}
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant."""
@@ -126,12 +135,13 @@ class VaultLeaseProvider(LeasingProvider):
     def issue_lease(self, key: str) -> Lease:
         check_key(key)
         sent = self._parameters.get(key)
-        more: dict[str, Any] = {} if sent is None else {"json": sent}
+        call = self._client.new_call()
+        more: dict[str, Any] = {"call": call} if sent is None else {"call": call, "json": sent}
         started, now = time.monotonic(), datetime.now(UTC)
         where = f"/v1/{url_path(self._mount)}/{quote(self._path)}/{url_path(key)}"
         failed: StrongroomError
         try:
-            reply = self._call("post" if more else "get", where, "issue", key, **more)
+            reply = self._call("get" if sent is None else "post", where, "issue", key, **more)
         except ValidationError as error:
             if not _said(error, *_UNKNOWN):
                 raise
@@ -142,11 +152,11 @@ class VaultLeaseProvider(LeasingProvider):
             # The name of a role has no slash, so the engine cannot have a key with one.
             failed = self.not_found(key) if "/" in key else self._no_such_path(key)
         except UnsupportedOperationError as error:
-            if not more:
+            if sent is None:
                 error.hint = f"where the engine wants to be sent something: parameters: {{{key}: {{…}}}}"
             raise
         else:
-            return self._issued(key, reply, started, now)
+            return self._issued(key, reply, started, now, call)
         raise failed
 
     def _no_such_path(self, key: str) -> ConfigurationError:
@@ -169,23 +179,30 @@ class VaultLeaseProvider(LeasingProvider):
             raise UnsupportedOperationError(
                 "vault.leases: the lease is not renewable", provider=self.type_name
             )
-        seconds = max(round((lease.expires_at - lease.issued_at).total_seconds()), 1)
-        now = datetime.now(UTC)
-        body = {"lease_id": lease.id, "increment": seconds}
-        reply = self._about_lease("renew", lease, body)
-        given = self._bounded(lease.id, float(part(reply, "lease_duration", kind=int)))
-        ends = now + timedelta(seconds=given)
-        return Lease(lease.id, lease.key, lease.values, lease.issued_at, ends, bool(reply.get("renewable")))
+        known, now, call = self._known.get(lease.id), datetime.now(UTC), self._client.new_call()
+        # Not what it has had since it was issued, or each renewal would ask for more than the one before.
+        seconds = (lease.expires_at - lease.issued_at).total_seconds() if known is None else known.asked
+        body = {"lease_id": lease.id, "increment": max(round(seconds), 1)}
+        reply = self._about_lease("renew", lease, body, call)
+        given = float(part(reply, "lease_duration", kind=int))
+        if known is not None:
+            token, ends = known.token, known.token_ends
+            if token is not None and self._login.is_at(token):  # it may have been renewed
+                ends = self._token_end(time.monotonic(), call)[1]
+            given = self._note(lease.id, given, known.asked, token, ends)
+        until = now + timedelta(seconds=given)
+        return Lease(lease.id, lease.key, lease.values, lease.issued_at, until, bool(reply.get("renewable")))
 
     def revoke_lease(self, lease: Lease) -> None:
         if not lease.id:
             return  # it ends by itself
         try:
-            self._about_lease("revoke", lease, {"lease_id": lease.id, "sync": True})
+            body = {"lease_id": lease.id, "sync": True}
+            self._about_lease("revoke", lease, body, self._client.new_call())
         except SecretNotFoundError:
             return
         finally:
-            self._under.pop(lease.id, None)
+            self._known.pop(lease.id, None)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return the engine's roles."""
@@ -207,7 +224,7 @@ class VaultLeaseProvider(LeasingProvider):
         super().close()
         self._client.close()
 
-    def _issued(self, key: str, reply: Any, started: float, now: datetime) -> Lease:
+    def _issued(self, key: str, reply: Any, started: float, now: datetime, call: Any) -> Lease:
         data = part(reply, "data")
         lease_id = str(reply.get("lease_id") or "")
         values = {name: _as_text(name, one) for name, one in data.items() if one is not None}
@@ -215,8 +232,8 @@ class VaultLeaseProvider(LeasingProvider):
             return Lease("", key, values, now, self._end_of(key, data, now), False)
         seconds = float(part(reply, "lease_duration", kind=int))
         self._forget_ended(started)
-        self._under[lease_id] = (*self._token_end(started), math.inf)
-        ends = now + timedelta(seconds=self._bounded(lease_id, seconds))
+        life = self._note(lease_id, seconds, seconds, *self._token_end(started, call))
+        ends = now + timedelta(seconds=life)
         return Lease(lease_id, key, values, now, ends, bool(reply.get("renewable")))
 
     def _end_of(self, key: str, data: Mapping[str, Any], now: datetime) -> datetime:
@@ -233,45 +250,43 @@ class VaultLeaseProvider(LeasingProvider):
             hint=f"check that {self._mount}/{self._path} issues credentials; `vault` reads what is kept",
         )
 
-    def _about_lease(self, what: str, lease: Lease, body: Mapping[str, Any]) -> Any:
+    def _about_lease(self, what: str, lease: Lease, body: Mapping[str, Any], call: Any) -> Any:
         failed: StrongroomError
         try:
-            return self._call("post", f"/v1/sys/leases/{what}", f"{what} a lease", lease.key, json=body)
+            path = f"/v1/sys/leases/{what}"
+            return self._call("post", path, f"{what} a lease", lease.key, json=body, call=call)
         except ValidationError as error:
             if not _said(error, *_ENDED):
                 raise
             failed = self.not_found(lease.key)
         raise failed
 
-    def _bounded(self, lease_id: str, seconds: float) -> float:
-        """Return the life of a lease, which ends with the token that it was issued under."""
-        under = self._under.get(lease_id)
-        if under is None:
-            return seconds
-        token, ends, _ = under
-        if token is not None and self._login.is_at(token):
-            ends = self._token_end(time.monotonic())[1]
+    def _note(
+        self, lease_id: str, seconds: float, asked: float, token: str | None, token_ends: float | None
+    ) -> float:
+        """Note what is known of a lease of so many seconds, and return its life: it ends with its token."""
         now = time.monotonic()
-        life = seconds if ends is None else min(seconds, max(ends - now, 0.0))
-        self._under[lease_id] = (token, ends, now + life)
+        life = seconds if token_ends is None else min(seconds, max(token_ends - now, 0.0))
+        self._known[lease_id] = _Known(asked, token, token_ends, now + life)
         return life
 
     def _forget_ended(self, now: float) -> None:
         """Forget the leases that have ended by themselves: a process may replace many while it runs."""
-        for lease_id, (*_, ends) in list(self._under.items()):
-            if ends < now:
-                self._under.pop(lease_id, None)
+        for lease_id, known in list(self._known.items()):
+            if known.ends < now:
+                self._known.pop(lease_id, None)
 
-    def _token_end(self, now: float) -> tuple[str | None, float | None]:
+    def _token_end(self, now: float, call: Any) -> tuple[str | None, float | None]:
         """Return the token in use, and when it ends; None if it does not end, or that is unknown."""
         token, ends = self._login.present()
         if ends is not None or self._login.can_log_in or self._login.lasts:
             return token, ends
         try:
-            reply = self._client.call("get", "/v1/auth/token/lookup-self", "look up the token", counts=False)
+            path = "/v1/auth/token/lookup-self"
+            reply = self._client.call("get", path, "look up the token", counts=False, call=call)
+            left = part(reply, "data").get("ttl")
         except (PermissionDeniedError, BackendUnavailableError):
             return token, None
-        left = part(reply, "data").get("ttl")
         if not isinstance(left, int) or left <= 0:
             self._login.lasts = True
             return token, None
