@@ -54,6 +54,13 @@ def test_parameters_of_other_tools_are_read(provider, bare):
     assert provider.list_secrets("theirs/") == ["theirs/list", "theirs/plain"]
 
 
+@pytest.mark.parametrize("version", ["0", "9" * 18, "9" * 19, "9" * 5000, "-1", "x", ""])
+def test_a_version_that_cannot_be_there_is_not_found(provider, version):
+    provider.set_secret("k", "v")
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret_version("k", version)
+
+
 def test_it_claims_nothing_that_the_service_does_not_have(provider):
     assert not capabilities(provider) & {BatchWriter, ConditionalWriter, StagedWriter}
 

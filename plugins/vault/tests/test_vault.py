@@ -8,11 +8,13 @@ import http.server
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
 import requests
 from strongroom import SecretProviderRegistry
+from strongroom.cli import main
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -83,6 +85,83 @@ def test_other_fields_are_not_lost(server, mount, provider):
         one.set_secret("k", "new")
         assert one.get_secret("k") == "new"
     assert provider.get_secret("k") == '{"password": "new", "user": "u"}'
+
+
+def test_a_field_that_is_missing_may_be_written_first(server, mount):
+    """The secret itself is there, with what another tool keeps in it."""
+    server.client.secrets.kv.v2.create_or_update_secret("k", {"user": "u"}, mount_point=mount)
+    with VaultSecretProvider(server.url, server.token, mount, field="password") as one:
+        with pytest.raises(ConflictError):
+            one.set_secret_if("k", "p", "1")
+        assert one.set_secret_if("k", "p", None) == "2"
+        with pytest.raises(ConflictError):
+            one.set_secret_if("k", "q", None)
+        assert one.set_secret_if("k", "q", "2") == "3"
+    with VaultSecretProvider(server.url, server.token, mount) as whole:
+        assert whole.get_secret("k") == '{"password": "q", "user": "u"}'
+
+
+def test_check_makes_a_field_that_is_missing(server, mount, tmp_path):
+    server.client.secrets.kv.v2.create_or_update_secret("db", {"user": "u"}, mount_point=mount)
+    provider = {"type": "vault", "url": server.url, "token": server.token, "mount_point": mount}
+    declared = {"DB_PASSWORD": {"key": "db", "generate": {"length": 20}}}
+    spec = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {**provider, "field": "password"}}},
+        "secrets": declared,
+    }
+    (tmp_path / "strongroom.yaml").write_text(json.dumps(spec))
+    assert main(["--spec", str(tmp_path / "strongroom.yaml"), "check", "--fix"]) == 0
+    with VaultSecretProvider(server.url, server.token, mount) as whole:
+        found = json.loads(whole.get_secret("db"))
+    assert (found["user"], len(found["password"])) == ("u", 20)
+
+
+def test_fields_that_are_deleted_at_once_are_all_deleted(server, mount):
+    """Each deletion writes what is left: one that comes second reads again, as a write does."""
+    names = [f"f{number}" for number in range(4)]
+    server.client.secrets.kv.v2.create_or_update_secret("k", dict.fromkeys(names, "v"), mount_point=mount)
+    providers = [VaultSecretProvider(server.url, server.token, mount, field=name) for name in names]
+    meet = threading.Barrier(len(names))
+
+    def delete(provider):
+        with provider:
+            read, first = provider._read, iter([True])
+
+            def read_together(*args):
+                found = read(*args)
+                if next(first, False):
+                    meet.wait(120)
+                return found
+
+            provider._read = read_together
+            provider.delete_secret("k")
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(delete, providers))
+    with (
+        VaultSecretProvider(server.url, server.token, mount) as whole,
+        pytest.raises(SecretNotFoundError) as gone,
+    ):
+        whole.get_secret("k")
+    assert gone.value.reason == "deleted"
+
+
+def test_a_secret_of_which_only_metadata_were_written_has_no_versions(server, mount, provider):
+    server.client.secrets.kv.v2.update_metadata("k", max_versions=3, mount_point=mount)
+    for ask in (provider.get_secret, provider.describe_secret, provider.list_versions):
+        with pytest.raises(SecretNotFoundError):
+            ask("k")
+    assert provider.list_secrets() == []
+    provider.set_secret("k", "v")
+    assert [one.version for one in provider.list_versions("k")] == ["1"]
+
+
+@pytest.mark.parametrize("version", ["0", "00", "9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "x", ""])
+def test_a_version_that_cannot_be_there_is_not_found(provider, version):
+    provider.set_secret("k", "v")
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret_version("k", version)
 
 
 def test_conditional_write_conflicts(provider):

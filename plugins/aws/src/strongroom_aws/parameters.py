@@ -27,6 +27,8 @@ _LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
 _BATCH = 10
 _HISTORY_PAGE = 50
 _PARALLEL = 8
+_LONGEST_VERSION = 18
+"""Digits; the service refuses a number of more than 63 bits as malformed."""
 
 
 class AWSParameterProvider(BaseProvider):
@@ -125,7 +127,11 @@ class AWSParameterProvider(BaseProvider):
     def get_secret_version(self, key: str, version: str) -> str:
         name = parameter_name_of(check_key(key))
         if not (
-            isinstance(version, str) and version.isascii() and version.isdigit() and int(version[:19]) > 0
+            isinstance(version, str)
+            and version.isascii()
+            and version.isdigit()
+            and len(version) <= _LONGEST_VERSION
+            and int(version) > 0
         ):
             raise self._no_version(key)
         return self._value(key, name, f"{name.text}:{version}", self._connection.deadline())

@@ -41,6 +41,8 @@ _NEAR_SECONDS = 0.002
 _FEW_AT_ONCE = 8
 _ROUNDS = 6
 """Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
+_LONGEST_VERSION = 18
+"""Digits; servers refuse a number of more than 63 bits as malformed."""
 _WORTH_A_LIST = 3
 """From this many keys of one folder on, one list of the folder describes them."""
 _EXACT = {"X-Strongroom-Exact": "true"}
@@ -127,15 +129,12 @@ class VaultSecretProvider(BaseProvider):
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))
         call = self._client.new_call()
-        for attempt in range(_CAS_ATTEMPTS):
+
+        def write() -> None:
             old, version = self._state(key, call)[:2]
-            try:
-                self._write(key, fields_for(old, value, self._field, key), version, call)
-            except ConflictError:
-                if attempt == _CAS_ATTEMPTS - 1:
-                    raise
-            else:
-                return
+            self._write(key, fields_for(old, value, self._field, key), version, call)
+
+        _again_after_others(write)
 
     def check_new_value(self, key: str, old: str, new: str) -> None:
         """Raise if `new` cannot be written over `old`, before a rotation changes anything else.
@@ -148,8 +147,12 @@ class VaultSecretProvider(BaseProvider):
             fields_for(self._state(key, self._client.new_call())[0], new, None, key)
 
     def delete_secret(self, key: str) -> None:
+        check_key(key)
         call = self._client.new_call()
-        old, version, reason = self._state(check_key(key), call)
+        _again_after_others(lambda: self._delete(key, call))
+
+    def _delete(self, key: str, call: Any) -> None:
+        old, version, reason = self._state(key, call)
         if old is None:
             raise SecretNotFoundError(key, reason=reason, provider="vault")
         if self._field is not None:
@@ -196,7 +199,8 @@ class VaultSecretProvider(BaseProvider):
         self._need_v2("conditional writes", call)
         old, version, _ = self._state(key, call)
         self._need_v2("conditional writes", call)  # as the read may have found out
-        now = None if old is None else str(version)
+        is_there = old is not None and (self._field is None or self._field in old)
+        now = str(version) if is_there else None
         if now != expected_version:
             raise ConflictError(f"vault: the version is {now}", key=key, provider="vault")
         return str(self._write(key, fields_for(old, value, self._field, key), version, call))
@@ -282,6 +286,8 @@ class VaultSecretProvider(BaseProvider):
     def list_versions(self, key: str) -> list[SecretVersion]:
         metadata, now = self._metadata(check_key(key), "list versions of")
         current = str(metadata["current_version"])
+        if not metadata["versions"]:  # only metadata were written
+            raise SecretNotFoundError(key, provider="vault")
         return [
             SecretVersion(number, time_of(info.get("created_time")), state_of(info, number == current, now))
             for number, info in sorted(metadata["versions"].items(), key=lambda item: -int(item[0]))
@@ -292,7 +298,11 @@ class VaultSecretProvider(BaseProvider):
         call = self._client.new_call()
         self._need_v2("versions", call)
         if not (
-            isinstance(version, str) and version.isascii() and version.isdigit() and int(version[:18]) > 0
+            isinstance(version, str)
+            and version.isascii()
+            and version.isdigit()
+            and len(version) <= _LONGEST_VERSION
+            and int(version) > 0
         ):
             raise SecretNotFoundError(key, provider="vault", hint="versions are numbers from 1")
         return text_of(self._read(key, call, {"version": version})[0], self._field, key)
@@ -429,6 +439,18 @@ def _without_user(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _again_after_others(change: Callable[[], None]) -> None:
+    """Read and write again if somebody else wrote in between, some times."""
+    for attempt in range(_CAS_ATTEMPTS):
+        try:
+            change()
+        except ConflictError:
+            if attempt == _CAS_ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _check_done(reply: Any) -> None:
