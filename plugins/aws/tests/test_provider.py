@@ -212,10 +212,13 @@ def test_staging_does_not_take_away_what_is_written_meanwhile(make, bare, delete
     assert provider.get_secret("k") == "written meanwhile"
 
 
-def test_a_secret_of_another_tool_without_a_value_can_be_staged_and_written(make, bare):
+def test_a_secret_of_another_tool_without_a_value_is_not_there_and_can_be_staged_and_written(make, bare):
     for key in ("staged", "written"):
         bare.create_secret(Name=key)
     provider = make()
+    for ask in (provider.get_secret, provider.describe_secret, provider.delete_secret):
+        with pytest.raises(SecretNotFoundError):
+            ask("staged")
     provider.stage_secret("staged", "v")
     with pytest.raises(SecretNotFoundError):
         provider.get_secret("staged")

@@ -254,7 +254,7 @@ class AWSSecretProvider(BaseProvider):
         deadline = self._connection.deadline()
         # AWS does not report that there is nothing to delete at once.
         description = self._service.present(check_key(key), deadline)
-        if is_vacant(holder_of(description)):
+        if current_of(description) is None:
             raise answers.absent(key)
         refused = self._service.delete(key, deadline)
         if refused is not None:
