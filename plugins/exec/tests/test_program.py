@@ -29,7 +29,7 @@ from strongroom.errors import (
 from strongroom.testing.conformance.base import OTHER, SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
 from strongroom_exec import ExecSecretProvider
-from strongroom_exec.channel import _Waiting
+from strongroom_exec.channel import Channel, _Waiting
 from strongroom_exec.config import ExecConfig
 from strongroom_exec.errors import TYPES
 from strongroom_exec.words import Words
@@ -455,6 +455,58 @@ def test_a_value_that_comes_too_late_is_not_logged_either(program, caplog, monke
         time.sleep(0.01)
     assert caplog.messages[0].split()[1] == "gave"
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError, BackendUnavailableError])
+def test_a_caller_that_is_interrupted_harms_no_other(program, tmp_path, caplog, monkeypatch, raised):
+    """By Ctrl-C, or by the signal of a worker's time limit: the answer that comes later is passed over."""
+    caplog.set_level(logging.INFO, "strongroom.exec")
+    provider = program(
+        "held = []\n"
+        "def reply(request, params):\n"
+        "    if params['key'] == 'slow': held.append(request)\n"
+        "    else:\n"
+        "        if params['key'] == 'free':\n"
+        "            [tell(one, 'hunter2hunter2') for one in held]\n"
+        "            sys.stderr.write('gave hunter2hunter2\\n'); sys.stderr.flush()\n"
+        "        tell(request, 'good')\n",
+    )
+    assert provider.get_secret("a") == "good"
+
+    def interrupted(waiting, deadline):
+        raise raised("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Waiting, "wait", interrupted)
+        with pytest.raises(raised, match="interrupted"):
+            provider.get_secret("slow")
+    assert [provider.get_secret(key) for key in ("free", "a")] == ["good", "good"]
+    assert starts(tmp_path) == 1
+    while not caplog.messages:
+        time.sleep(0.01)
+    assert caplog.messages[0].split()[1] == "gave"
+    assert "hunter2" not in caplog.text
+
+
+def test_a_caller_that_is_interrupted_within_a_long_request_ends_the_program(program, tmp_path, monkeypatch):
+    """What follows half a request would be read as its other half."""
+    provider = program(ECHO)
+    write, left = Channel._write, [1]
+
+    def once(channel, data, deadline):
+        if not left.pop():
+            raise KeyboardInterrupt
+        left.append(0)
+        return write(channel, data[:100], deadline)
+
+    provider.get_secret("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Channel, "_write", once)
+        with pytest.raises(KeyboardInterrupt):
+            provider.set_secret("a", "x" * 1000)
+    assert "broke off" in provider._channel.ended
+    assert provider.get_secret("a") == "a"
+    assert starts(tmp_path) == 2
 
 
 def test_a_line_waits_for_the_requests_it_came_in(caplog):

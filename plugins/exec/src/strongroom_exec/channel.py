@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, cast
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, held_within
-from strongroom.errors import BackendUnavailableError
 from strongroom.parallel import SingleEntryLock
 from strongroom.programs import Started, kill_program
 
@@ -63,8 +62,6 @@ class Channel:
         self._answers = 0
         self._unasked = 0
         self.ended: str | None = None
-        self.is_proven = False
-        """Whether it has answered a request."""
         os.set_blocking(self._input.fileno(), False)
         for work in (self._read_answers, self._read_words):
             threading.Thread(target=work, name="strongroom-exec", daemon=True).start()
@@ -81,23 +78,23 @@ class Channel:
         answers = self._answers
         self._waiting[number] = waiting  # before the look: whatever ends the program tells those that wait
         try:
-            if self.ended is not None:
-                raise ProgramEndedError(self.ended)
+            self._check_running()
             self._words.begin(number)
             request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             self._send(json.dumps(request).encode() + b"\n", deadline)
             waiting.wait(deadline)
-        except DeadlineExceededError:
-            self._give_up(number, answers)
-            raise
-        except BackendUnavailableError:  # a signal handler, which interrupts the one who writes
+        except BaseException as error:
+            # Whatever a signal handler raises, too: the answer may still come.
+            self._given_up.add(number)
+            is_silent = answers == self._answers
             self._words.finish(number)
+            if is_silent and isinstance(error, DeadlineExceededError):  # else just this one takes its time
+                self.end("it hung: it answered nothing at all")
             raise
         finally:
             self._waiting.pop(number, None)
         if waiting.answer is None:
             raise ProgramEndedError(self.ended)
-        self.is_proven = True
         return waiting.answer
 
     def finish(self, number: int) -> None:
@@ -124,12 +121,9 @@ class Channel:
     def _input(self) -> BinaryIO:
         return cast("BinaryIO", self._program.stdin)
 
-    def _give_up(self, number: int, answers: int) -> None:
-        self._given_up.add(number)
-        is_silent = answers == self._answers
-        self._words.finish(number)
-        if is_silent:  # else just this one takes its time
-            self.end("it hung: it answered nothing at all")
+    def _check_running(self) -> None:
+        if self.ended is not None:
+            raise ProgramEndedError(self.ended)
 
     def _send(self, line: bytes, deadline: Deadline) -> None:
         with held_within(self._writing, deadline.remaining()) as held:
@@ -139,13 +133,15 @@ class Channel:
             try:
                 while left:
                     left = left[self._write(left, deadline) :]
-            except DeadlineExceededError:
-                if len(left) < len(line):  # half a line is in the pipe, and nothing can follow it
-                    self.end("it hung: it does not read what it is sent")
-                raise
             except (OSError, ValueError):
                 # It has gone; the reader of its answers finds out how, and lets this caller know.
                 return
+            except BaseException as error:
+                if 0 < len(left) < len(line):  # half a line is in the pipe, and nothing can follow it
+                    hung = isinstance(error, DeadlineExceededError)
+                    why = "it hung: it does not read what it is sent" if hung else "a request broke off"
+                    self.end(why)
+                raise
 
     def _write(self, data: memoryview, deadline: Deadline) -> int:
         try:
