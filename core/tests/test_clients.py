@@ -13,6 +13,7 @@ from strongroom.clients import (
     backoff_delays,
     call_with_retries,
     is_permanent,
+    parse_http_date,
     parse_retry_after,
     redact_message,
     redacted_copy,
@@ -125,6 +126,23 @@ def test_what_no_repetition_helps(said, lasting):
 )
 def test_retry_after(text, seconds):
     assert parse_retry_after(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fri, 31 Dec 99999999999999999999 00:00:00 GMT",
+        "Fri, 31 Dec 99999 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Fri, 31 Dec 2026 23:59:59 +99999999999999",
+        "soon",
+        "",
+        None,
+    ],
+)
+def test_a_date_that_no_calendar_has_is_none(text):
+    assert parse_http_date(text) is None
+    assert parse_retry_after(text) is None
 
 
 def test_retry_after_as_a_date():

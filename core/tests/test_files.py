@@ -7,6 +7,8 @@ import fcntl
 import os
 import stat
 import threading
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from strongroom import files
@@ -16,7 +18,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file
+from strongroom.files import file_error, file_version, folder_locked, replace_file, written_at
 from strongroom.testing.conformance.forks import Children
 
 
@@ -31,6 +33,16 @@ def test_a_file_is_replaced_whole_and_by_a_later_one(tmp_path):
     assert len({file_version(one) for one in (first, seen, second)}) == 3
     assert os.listdir(tmp_path) == ["a"]
     assert second.st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("nanoseconds", [10**21, -(10**21), 2**62 * 1000])
+def test_a_time_that_no_calendar_has_is_none(tmp_path, nanoseconds):
+    status = replace_file(tmp_path / "a", b"x")
+    found = written_at(status)
+    assert found is not None
+    assert found.utcoffset() == timedelta()
+    assert found.timestamp() == pytest.approx(status.st_mtime)
+    assert written_at(SimpleNamespace(st_mtime_ns=nanoseconds)) is None
 
 
 def test_a_check_that_raises_leaves_what_was_there(tmp_path):

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = [
     "check_answer",
     "is_permanent",
     "leave_connections",
+    "parse_http_date",
     "parse_retry_after",
     "redact_message",
     "redacted_copy",
@@ -121,10 +123,16 @@ def parse_retry_after(text: str | None) -> float | None:
         return max(0.0, float(text))
     except ValueError:
         pass
+    date = parse_http_date(text)
+    return None if date is None else max(0.0, date.timestamp() - time.time())  # else the usual pause does
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the time in a header such as `Date`, in UTC; None if there is none that a calendar has."""
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None  # then the usual pause does
+        return None if text is None else parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def redact_message(message: str, *hidden: str | None) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
@@ -26,6 +26,9 @@ from strongroom.errors import (
 )
 from strongroom.paths.atomic_write import owned_like
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = [
     "file_error",
     "file_version",
@@ -34,6 +37,7 @@ __all__ = [
     "status_of",
     "sync_folder",
     "version_of",
+    "written_at",
 ]
 
 _PREFIX: Final = ".strongroom-"
@@ -183,6 +187,16 @@ def file_version(status: os.stat_result) -> str:
     """Return a text that differs for each state of a file; it contains nothing of the content."""
     identity = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
+
+
+def written_at(status: os.stat_result) -> datetime | None:
+    """Return the time of a file's last write, in UTC; None if no calendar has it."""
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):  # as of milliseconds that were given for seconds
+        return None
 
 
 def version_of(path: Path, *, provider: str) -> str | None:

@@ -81,6 +81,14 @@ def test_docker_and_systemd(tmp_path):
     }
 
 
+def test_a_file_with_a_time_that_no_calendar_has_is_described_without_one(tmp_path):
+    """As of milliseconds that some program gave for seconds; not every file system holds them."""
+    (tmp_path / "k").write_text("v")
+    os.utime(tmp_path / "k", (1_790_000_000_000, 1_790_000_000_000))
+    described = DirectorySecretProvider(tmp_path).describe_secret("k")
+    assert described.updated_at is None or described.updated_at.year < 9999
+
+
 def test_a_kubernetes_mount_is_read_through_its_link(mount):
     mount.update(username="u", password="p", tls__key="k")
     provider = DirectorySecretProvider(mount.path)

@@ -208,6 +208,7 @@ def test_forms_of_an_answer(reply):
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n12345",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n12345",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n",
@@ -225,6 +226,17 @@ def test_what_is_not_http_is_no_answer(reply):
         provider.get_secret("k")
     assert caught.value.retryable
     assert f"at http://127.0.0.1:{server.port}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 99999999999999999999 00:00:00 GMT"]
+)
+def test_a_description_needs_no_time_of_the_server(date):
+    """A version counts as there if only a clock out of all measure could say otherwise."""
+    versions = b'{"1": {"created_time": "2026-01-01T00:00:00Z", "deletion_time": "9998-01-01T00:00:00Z"}}'
+    body = b'{"data": {"current_version": 1, "versions": ' + versions + b'}, "request_id": "r"}'
+    with Script([answer(body, "200 OK", f"Date: {date}")]) as server, server.provider() as provider:
+        assert provider.describe_secret("k").version == "1"
 
 
 # --- redirects ---

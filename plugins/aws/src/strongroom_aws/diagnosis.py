@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from strongroom.clients import parse_http_date
 from strongroom.errors import BackendUnavailableError, PermissionDeniedError
 
 from strongroom_aws.connection import Connection
@@ -31,7 +31,8 @@ def diagnose(connection: Connection, listing: str, parameters: Mapping[str, Any]
     except BackendUnavailableError:
         report["identity"] = "unknown: STS is not reached, see sts_endpoint_url"
     report["can_list"] = can_list
-    if date is not None:
+    there = parse_http_date(date)
+    if there is not None:
         # The header counts whole seconds.
-        report["clock_skew"] = f"{parsedate_to_datetime(date).timestamp() + 0.5 - (before + after) / 2:.0f}"
+        report["clock_skew"] = f"{there.timestamp() + 0.5 - (before + after) / 2:.0f}"
     return report

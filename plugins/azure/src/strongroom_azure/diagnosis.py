@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from strongroom.clients import parse_http_date
 from strongroom.deadlines import Deadline
 from strongroom.errors import PermissionDeniedError
 
@@ -27,11 +27,8 @@ class _Seen:
     def __call__(self, exchange: Any) -> None:
         check_complete(exchange)  # a hook of a call replaces the client's
         self.identity = identity(exchange.http_request.headers.get("Authorization", "")) or self.identity
-        date = exchange.http_response.headers.get("Date")
-        try:
-            self.skew = parsedate_to_datetime(date).timestamp() - time.time() if date else None
-        except ValueError:
-            self.skew = None
+        date = parse_http_date(exchange.http_response.headers.get("Date"))
+        self.skew = None if date is None else date.timestamp() - time.time()
 
 
 def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:

@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -24,7 +23,15 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, sync_folder
+from strongroom.files import (
+    file_error,
+    file_version,
+    folder_locked,
+    replace_file,
+    status_of,
+    sync_folder,
+    written_at,
+)
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.providers import BaseProvider, SecretMetadata
 
@@ -121,8 +128,8 @@ class DirectorySecretProvider(BaseProvider):
         secret_file = self._settled(look, None)
         if secret_file is None:
             raise self._not_found(key)
-        written = datetime.fromtimestamp(secret_file.status.st_mtime_ns / 1e9, UTC)
-        return SecretMetadata(key, file_version(secret_file.status), None, written)
+        status = secret_file.status
+        return SecretMetadata(key, file_version(status), None, written_at(status))
 
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))

@@ -20,7 +20,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file
+from strongroom.files import file_error, file_version, folder_locked, replace_file, written_at
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -88,12 +88,9 @@ class PassSecretProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return a version, that of the file of the entry, which any write changes."""
-        from datetime import UTC, datetime
-
         with self._files("read"):
             status = self._entry(check_key(key)).stat()
-        written = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
-        return SecretMetadata(key, file_version(status), None, written)
+        return SecretMetadata(key, file_version(status), None, written_at(status))
 
     def set_secret(self, key: str, value: str) -> None:
         self._checked(value, check_key(key))

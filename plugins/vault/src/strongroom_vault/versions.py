@@ -9,6 +9,7 @@ from typing import Any
 from strongroom.providers import VersionState
 
 _RESOLUTION = timedelta(seconds=1)
+_LAST = datetime.max.replace(tzinfo=UTC) - _RESOLUTION
 
 
 def state_of(info: Mapping[str, Any], is_current: bool, now: datetime) -> VersionState:
@@ -43,11 +44,10 @@ def server_time(date: str | None) -> datetime:
     If the clock of this machine agrees, its exact time is returned; else the end of the second, so that a
     version that was deleted a moment ago counts as deleted.
     """
-    from email.utils import parsedate_to_datetime
+    from strongroom.clients import parse_http_date
 
     here = datetime.now(UTC)
-    try:
-        there = parsedate_to_datetime(date or "").astimezone(UTC)
-    except ValueError:
+    there = parse_http_date(date)
+    if there is None or there > _LAST:
         return here
     return here if there <= here < there + _RESOLUTION else there + _RESOLUTION

@@ -10,6 +10,8 @@ from typing import Any, Final
 _PIECE: Final = 65_536
 _LONGEST_HEAD: Final = 65_536
 _LONGEST_BODY: Final = 1 << 30
+_DIGITS: Final = 18
+"""Of a length, at most: Python refuses to read numbers of thousands."""
 _LONGEST_WAIT: Final = 86_400.0
 """Seconds; a socket does not accept longer timeouts."""
 _NO_CONTENT: Final = 204
@@ -159,7 +161,7 @@ class Connection:
             self.keeps = self.keeps and length is None
             return self._chunks(call)
         if length is not None:
-            if not _is_number(length) or int(length) > _LONGEST_BODY:
+            if not _is_number(length) or len(length) > _DIGITS or int(length) > _LONGEST_BODY:
                 raise LostError("the length of the answer is not valid")
             return self._take(int(length), call)
         self.keeps = False
