@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
-from strongroom.errors import BackendUnavailableError, ConfigurationError, StrongroomError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretTooLargeError,
+    StrongroomError,
+)
 from strongroom.parallel import in_parallel
 from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
@@ -237,6 +242,30 @@ def test_a_description_needs_no_time_of_the_server(date):
     body = b'{"data": {"current_version": 1, "versions": ' + versions + b'}, "request_id": "r"}'
     with Script([answer(body, "200 OK", f"Date: {date}")]) as server, server.provider() as provider:
         assert provider.describe_secret("k").version == "1"
+
+
+class Hasty(Script):
+    """A server that answers as soon as it has read the head of a request, and ends the connection."""
+
+    def talk(self, opened):
+        with contextlib.suppress(OSError), opened:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += opened.recv(1000)
+            opened.sendall(self.answers.pop(0))
+
+
+def test_a_refusal_of_a_body_that_was_not_read_to_its_end_is_heard():
+    """As of a value that is longer than the server takes: it resets the connection while the rest is sent."""
+    refusal = answer(b'{"errors": ["http: request body too large"]}', "413 Request Entity Too Large")
+    body = {"data": {"value": "x" * (16 << 20)}}
+    with Hasty([refusal, answer(), b""]) as server, server.provider(timeout=60) as provider:
+        with pytest.raises(SecretTooLargeError):
+            provider._client.call("post", "/v1/secret/data/k", "write", "k", json=body)
+        # A success cannot be one: the server has not read what it was to store.
+        for _ in range(2):
+            with pytest.raises(BackendUnavailableError):
+                provider._client.call("post", "/v1/secret/data/k", "write", "k", json=body)
 
 
 # --- redirects ---

@@ -18,6 +18,7 @@ _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _OK: Final = 200
 _REDIRECT: Final = 300
+_ERROR: Final = 400
 
 
 class LostError(Exception):
@@ -81,8 +82,28 @@ class Connection:
             LostError, OSError: The connection ended.
         """
         self.answered = False
-        self.send(request, call)
+        try:
+            self.send(request, call)
+        except TimeoutError:
+            raise
+        except OSError:
+            reply = self._early_refusal(call)
+            if reply is None:
+                raise
+            return reply
         return self.reply(call)
+
+    def _early_refusal(self, call: Call) -> Reply | None:
+        """Return the answer of a server that ended the connection before it had read a whole request.
+
+        It does so if a body is too long. What it sent before is still there to be read.
+        """
+        try:
+            reply = self.reply(call)
+        except (LostError, OSError):
+            return None
+        self.keeps = False
+        return reply if reply.status >= _ERROR else None
 
     def send(self, data: bytes, call: Call) -> None:
         """Send all of `data`."""
