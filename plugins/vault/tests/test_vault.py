@@ -164,6 +164,17 @@ def test_a_version_that_cannot_be_there_is_not_found(provider, version):
         provider.get_secret_version("k", version)
 
 
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [("write", SecretTooLargeError), ("encrypt with the transit key k", SecretTooLargeError)]
+    + [(what, ValidationError) for what in ("issue", "renew a lease", "login")],
+)
+def test_only_a_value_is_too_large(what, expected):
+    """An engine's role has limits, too: that of AWS a longest life."""
+    said = b'{"errors": ["The requested DurationSeconds exceeds the MaxSessionDuration set for this role."]}'
+    assert type(translate(Reply(400, {}, said), what, "k")) is expected
+
+
 def test_conditional_write_conflicts(provider):
     assert provider.set_secret_if("k", "1", None) == "1"
     with pytest.raises(ConflictError):

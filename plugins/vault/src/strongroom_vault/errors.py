@@ -63,6 +63,8 @@ _STATES = {
 }
 _LOCKED_NAMESPACE = "namespace has been locked"
 _TOO_LARGE = ("too large", "exceeds", "exceeded maximum", "high complexity")
+_SENDS_VALUES = ("write", "encrypt", "decrypt", "rewrap")
+"""The beginnings of what is done with a value; other requests have other limits, such as a longest life."""
 _OTHER_VERSION = "for a versioned k/v"
 
 _SHOWN_CHARACTERS = 200
@@ -109,7 +111,8 @@ def translate(  # noqa: PLR0911  # a table of cases
     if state is not None:
         more["hint"] = _HINTS[BackendUnavailableError]
         return BackendUnavailableError(f"vault: {what}{about}{where}: {state}", **more)
-    if kind is SecretTooLargeError or any(words in server_words for words in _TOO_LARGE):
+    is_large = what.startswith(_SENDS_VALUES) and any(words in server_words for words in _TOO_LARGE)
+    if kind is SecretTooLargeError or is_large:
         return SecretTooLargeError(key or "", provider=PROVIDER, hint=reason or None)
     if not is_vaults(reply) and kind in {
         PermissionDeniedError, SecretNotFoundError, ValidationError, AuthenticationError
