@@ -450,6 +450,9 @@ def test_many_descriptions_of_a_folder_take_one_request(server, mount):
         assert len(asked) == 2 + 1 + 3
         assert sorted(found) == sorted({*keys, "top"} - {"app/k3"})
         assert found["app/k1"] == provider.describe_secret("app/k1")
+        asked.clear()
+        assert len(provider.describe_secrets(keys)) == len(keys) - 1
+        assert asked == ["list"]  # the folder that is not there has not changed the way
         provider._lists_metadata = False
         assert provider.describe_secrets([*keys, "top"]) == found
 

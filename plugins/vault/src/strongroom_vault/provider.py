@@ -43,6 +43,7 @@ _ROUNDS = 6
 """Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
 _LONGEST_VERSION = 18
 """Digits; servers refuse a number of more than 63 bits as malformed."""
+_NOT_FOUND = 404
 _WORTH_A_LIST = 3
 """From this many keys of one folder on, one list of the folder describes them."""
 _EXACT = {"X-Strongroom-Exact": "true"}
@@ -255,13 +256,12 @@ class VaultSecretProvider(BaseProvider):
             key_info = part(reply, "data", "key_info")
         except (BackendUnavailableError, AuthenticationError):
             raise
-        except SecretNotFoundError as error:
-            # Of an empty folder the server says nothing more.
-            self._lists_metadata = not said_by(getattr(error, "raw", None))
-            return None
-        except StrongroomError:
-            # HashiCorp's server has no such list, or the policy does not allow it.
-            self._lists_metadata = False
+        except StrongroomError as error:
+            raw = getattr(error, "raw", None)
+            # HashiCorp's server has no such list, or the policy does not allow it; of a folder that is not
+            # there, the server says nothing but 404.
+            if raw is None or raw.status != _NOT_FOUND or said_by(raw):
+                self._lists_metadata = False
             return None
         now = server_time(call.date)
         described: dict[str, SecretMetadata] = {}
