@@ -154,6 +154,17 @@ def test_a_lease_and_the_look_at_its_token_share_one_deadline(servers, monkeypat
     assert deadlines == [300, 300, 300]
 
 
+def test_an_engine_without_a_role_lists_none(servers):
+    servers.call("POST", "sys/mounts/fresh", type="database")
+    with provider_of(servers, mount_point="fresh") as provider:
+        assert provider.list_secrets() == []
+        assert provider.diagnose()["can_list"] == "yes"
+        with pytest.raises(SecretNotFoundError):
+            provider.issue_lease("app")
+    with provider_of(servers, mount_point="nowhere") as provider, pytest.raises(ConfigurationError):
+        provider.list_secrets()
+
+
 def test_who_may_not_issue_is_told_apart_from_who_is_not_logged_in(servers):
     """As of every read."""
     powerless = servers.token(policies=["default"])

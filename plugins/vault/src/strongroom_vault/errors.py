@@ -47,7 +47,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
     ThrottledError: "ask again later, or raise the quota",
 }
-_FAILING = 500
+_FAILING, _NOT_FOUND = 500, 404
 _FAILING_HINT = (
     "the server's log says why; where all requests fail, it may not be able to write its audit log"
 )
@@ -194,6 +194,12 @@ def says_denied(error: StrongroomError) -> bool:
 def says_upgrading(error: StrongroomError) -> bool:
     """Return whether the server is still preparing the KV engine, and has done nothing."""
     return _UPGRADING in said_by(getattr(error, "raw", None))
+
+
+def says_empty(error: StrongroomError) -> bool:
+    """Return whether the server says nothing but 404, as of the list of a folder that is not there."""
+    reply = getattr(error, "raw", None)
+    return reply is not None and reply.status == _NOT_FOUND and not said_by(reply)
 
 
 def says_other_version(error: StrongroomError) -> bool:

@@ -25,7 +25,7 @@ from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import part, said_by
+from strongroom_vault.errors import part, said_by, says_empty
 from strongroom_vault.login import Login
 from strongroom_vault.names import url_path
 from strongroom_vault.payload import as_json
@@ -210,8 +210,10 @@ class VaultLeaseProvider(LeasingProvider):
         with self._client.within(self._whole):
             try:
                 reply = self._call("list", f"/v1/{url_path(self._mount)}/roles", "list roles")
-            except SecretNotFoundError:
-                return []
+            except ConfigurationError as error:
+                if not says_empty(error):
+                    raise
+                return []  # there is no role yet
         return visible_keys(part(reply, "data", "keys", kind=list), prefix)
 
     def diagnose(self) -> dict[str, str]:

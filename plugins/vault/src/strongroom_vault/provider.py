@@ -22,7 +22,7 @@ from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, report_version
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import body_of, no_server, part, said_by
+from strongroom_vault.errors import body_of, no_server, part, said_by, says_empty
 from strongroom_vault.login import Login
 from strongroom_vault.mounts import Mount
 from strongroom_vault.names import key_of, path_of, url_path
@@ -43,7 +43,6 @@ _ROUNDS = 6
 """Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
 _LONGEST_VERSION = 18
 """Digits; servers refuse a number of more than 63 bits as malformed."""
-_NOT_FOUND = 404
 _WORTH_A_LIST = 3
 """From this many keys of one folder on, one list of the folder describes them."""
 _EXACT = {"X-Strongroom-Exact": "true"}
@@ -257,10 +256,8 @@ class VaultSecretProvider(BaseProvider):
         except (BackendUnavailableError, AuthenticationError):
             raise
         except StrongroomError as error:
-            raw = getattr(error, "raw", None)
-            # HashiCorp's server has no such list, or the policy does not allow it; of a folder that is not
-            # there, the server says nothing but 404.
-            if raw is None or raw.status != _NOT_FOUND or said_by(raw):
+            # HashiCorp's server has no such list, or the policy does not allow it.
+            if not says_empty(error):
                 self._lists_metadata = False
             return None
         now = server_time(call.date)
