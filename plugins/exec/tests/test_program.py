@@ -201,6 +201,15 @@ def test_other_errors(program, error, expected):
     assert type(caught.value) is expected
 
 
+@pytest.mark.parametrize("wait", ["10 ** 400", "float('nan')", "float('inf')", "-1", "True", "'3'", "[3]"])
+def test_a_wait_that_is_none(program, wait):
+    data = f"{{'type': 'ThrottledError', 'retry_after': {wait}}}"
+    provider = program(f"def reply(request, params): fail(request, {{'code': 1, 'data': {data}}})\n")
+    with pytest.raises(ThrottledError) as caught:
+        provider.get_secret("a")
+    assert caught.value.retry_after is None
+
+
 def test_no_error_holds_a_value(program):
     """Neither the value that is written, as it stands or as JSON has it, nor one that was read before."""
     provider = program(

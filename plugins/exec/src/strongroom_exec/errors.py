@@ -39,6 +39,7 @@ TYPES: Final[Mapping[str, type[StrongroomError]]] = {
 }
 """The names that `data.type` may have."""
 _KEYED: Final = (InvalidKeyError, SecretTooLargeError)
+_LONGEST_WAIT: Final = 1e9
 _NAME: Final = "exec"
 
 
@@ -74,6 +75,7 @@ def error_of(error: Any, *, method: str, key: str | None, clean: Callable[[str],
         return kind(key or "", text, provider=_NAME, hint=hint)
     if kind is ThrottledError:
         wait = data.get("retry_after")
-        seconds = float(wait) if isinstance(wait, (int, float)) and not isinstance(wait, bool) else None
+        is_wait = isinstance(wait, (int, float)) and not isinstance(wait, bool) and 0 <= wait <= _LONGEST_WAIT
+        seconds = float(wait) if is_wait else None
         return ThrottledError(text, retry_after=seconds, key=key, provider=_NAME, hint=hint)
     return kind(text, key=key, provider=_NAME, hint=hint)
