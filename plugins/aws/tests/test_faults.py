@@ -540,3 +540,19 @@ def test_changed_keys_are_tried_at_once(fronted, code):
     now[0] = "new"
     assert provider.get_secret("k") == "v"
     assert len(front.asked) == 3
+
+
+def test_keys_that_are_empty_for_a_while_are_not_those_of_the_standard_chain(fronted, monkeypatch):
+    """For the SDK, empty ones are none: it would log in as whoever the environment names."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    now = ["old"]
+    given = {name: ReferencedText("old", lambda: now[0]) for name in ("access_key_id", "secret_access_key")}
+    refused = [refusal(400, "UnrecognizedClientException")] * 3
+    provider, front = fronted(*refused, value("v"), timeout=30, **given)
+    for now[0] in ("", ""):
+        with pytest.raises(AuthenticationError):
+            provider.get_secret("k")
+    assert len(front.asked) == 2
+    now[0] = "new"
+    assert provider.get_secret("k") == "v"

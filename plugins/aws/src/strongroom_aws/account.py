@@ -39,13 +39,7 @@ class Account:
         """Raise `ConfigurationError` for options that do not go together, or limits that make no sense."""
         counts = {"max_connections": self.max_connections}
         check_limits(provider, timeout=self.timeout, deadline=deadline, counts=counts)
-        problem = None
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            problem = "access_key_id and secret_access_key belong together"
-        elif self.session_token is not None and self.access_key_id is None:
-            problem = "session_token belongs to an access_key_id and a secret_access_key"
-        elif self.external_id is not None and self.role_arn is None:
-            problem = "external_id belongs to a role_arn"
+        problem = self.problem()
         if problem is not None:
             raise ConfigurationError(
                 problem, provider=provider, hint="give both, or neither and use the SDK's own chain"
@@ -58,6 +52,19 @@ class Account:
                     provider=provider,
                     hint="write https://HOST or http://HOST:PORT, without a login",
                 )
+
+    def problem(self) -> str | None:
+        """Return which options do not go together; None if all do."""
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            return "access_key_id and secret_access_key belong together"
+        if self.access_key_id is not None and not (self.access_key_id and self.secret_access_key):
+            # The SDK would take empty ones for none, and log in as whoever its own chain finds.
+            return "access_key_id and secret_access_key must not be empty"
+        if self.session_token is not None and self.access_key_id is None:
+            return "session_token belongs to an access_key_id and a secret_access_key"
+        if self.external_id is not None and self.role_arn is None:
+            return "external_id belongs to a role_arn"
+        return None
 
     def newest(self) -> Account:
         """Return the account with the present values of its references."""

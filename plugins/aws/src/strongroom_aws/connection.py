@@ -204,7 +204,7 @@ class Connection:
     def _has_newer(self, used: Account) -> bool:
         """Return whether the references give another login now than the refused one."""
         newer = self._given.newest()
-        if newer == used:
+        if newer == used or newer.problem() is not None:  # as of a file that is being written
             return False
         with self._lock:
             if self._account != newer:
