@@ -518,6 +518,14 @@ def test_a_caller_that_is_interrupted_within_a_long_request_ends_the_program(pro
     assert starts(tmp_path) == 2
 
 
+def test_no_number_of_a_request_is_used_again_by_the_next_program(program):
+    """Else the end of an old request would be taken for that of a new one, whose values are not known yet."""
+    provider = program("def reply(request, params): tell(request, str(request['id']))\n")
+    before = int(provider.get_secret("a"))
+    provider._channel.end("it ended")
+    assert int(provider.get_secret("a")) > before
+
+
 def test_a_line_waits_for_the_requests_it_came_in(caplog):
     caplog.set_level(logging.INFO, "strongroom.exec")
     words = Words("p", clock=lambda: 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import queue
@@ -52,7 +51,6 @@ class Channel:
     def __init__(self, program: Started, words: Words) -> None:
         self._program = program
         self._words = words
-        self._ids = itertools.count(1)
         # No lock except for writing: a signal handler would keep it from the thread that reads the answers.
         self._first: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._first.put(None)  # for the one that ends it
@@ -74,7 +72,7 @@ class Channel:
             ProgramEndedError: The program ended without one.
         """
         waiting = _Waiting()
-        number = next(self._ids)
+        number = next(self._words.numbers)
         answers = self._answers
         self._waiting[number] = waiting  # before the look: whatever ends the program tells those that wait
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -48,6 +49,8 @@ class Words:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
+        self.numbers = itertools.count(1)
+        """Numbers for requests; none is used twice, also where the program is started again."""
         self._lock = SingleEntryLock("the program")
         self._values: dict[str, None] = {}
         self._masker: Masker | None = None
