@@ -541,6 +541,17 @@ def test_a_line_waits_for_the_requests_it_came_in(caplog):
     assert "hunter2" not in caplog.text
 
 
+def test_lines_that_nobody_reads_are_not_masked(caplog, monkeypatch):
+    """Getting ready to mask takes longer the more values are known, and each new value asks for it again."""
+    caplog.set_level(logging.WARNING, "strongroom.exec")
+    monkeypatch.setattr("strongroom_exec.words.Masker", lambda _: pytest.fail("it masks"))
+    words = Words("p")
+    words.know(["hunter2-hunter2"])
+    words.hear(b"hunter2-hunter2")
+    assert words.clean("") == ""
+    assert not caplog.messages
+
+
 def test_a_flood_of_words_is_counted(caplog):
     caplog.set_level(logging.INFO, "strongroom.exec")
     now = [0.0]

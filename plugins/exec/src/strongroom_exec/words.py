@@ -125,9 +125,12 @@ class Words:
             if self._left_out:
                 _logger.warning("%s: %d lines were left out", self._name, self._left_out)
                 self._left_out = 0
-            _logger.info("%s: %s", self._name, self._masked(line.text, _LONGEST))
+            if _logger.isEnabledFor(logging.INFO):  # masking takes long after many values
+                _logger.info("%s: %s", self._name, self._masked(line.text, _LONGEST))
 
     def _masked(self, text: str, longest: int) -> str:
+        if not text:
+            return ""
         if self._masker is None:
             self._masker = Masker(self._values)
         # Before anything is joined or cut off: what is left of a value would not be found.
