@@ -78,8 +78,33 @@ def _project_error(reason):
     [
         (core.NotFound("Secret [projects/1/secrets/k] not found or has no versions."), SecretNotFoundError),
         (core.NotFound("project my-project does not exist"), ConfigurationError),
+        (core.NotFound("Project 'projects/my-project' was not found or deleted."), ConfigurationError),
+        (
+            core.NotFound("Secret [projects/1/secrets/project] not found or has no versions."),
+            SecretNotFoundError,
+        ),
+        (core.NotFound("Secret [projects/my-project/secrets/a] not found."), SecretNotFoundError),
+        (core.NotFound("Secret [projects/1/locations/l/secrets/my-project] not found."), SecretNotFoundError),
+        (
+            core.NotFound("Secret Version [projects/1/secrets/project-x/versions/7] not found."),
+            SecretNotFoundError,
+        ),
+        (
+            core.PermissionDenied(
+                "Permission 'secretmanager.versions.access' denied for resource "
+                "'projects/1/secrets/my-project/versions/latest' (or it may not exist)."
+            ),
+            PermissionDeniedError,
+        ),
         (core.PermissionDenied("Permission 'x' denied for resource"), PermissionDeniedError),
         (core.PermissionDenied("Permission denied on resource project p."), ConfigurationError),
+        (
+            core.PermissionDenied(
+                "Permission 'secretmanager.secrets.create' denied on resource "
+                "'//cloudresourcemanager.googleapis.com/projects/my-project' (or it may not exist)."
+            ),
+            PermissionDeniedError,
+        ),
         (_project_error("SERVICE_DISABLED"), ConfigurationError),
         (_project_error("IAM_PERMISSION_DENIED"), PermissionDeniedError),
         (core.Unauthenticated("no login"), AuthenticationError),

@@ -326,6 +326,29 @@ def test_regional_and_global_secrets_are_apart(bench):
     assert here.get_secret("k") == "regional"
 
 
+@pytest.mark.parametrize(
+    "key", ["project", "my-project", "project/db", "the-project-that-was-not-found", "a b"]
+)
+def test_a_key_may_have_any_word(provider, key):
+    """Google's words name the secret: what its name says is nothing about the project."""
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret(key)
+    provider.set_secret(key, "v")
+    assert provider.get_secret(key) == "v"
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret_version(key, "7")
+    assert provider.get_secrets([key, f"{key}-2"]) == {key: "v"}
+    provider.delete_secret(key)
+    for call in (
+        provider.get_secret,
+        provider.delete_secret,
+        provider.describe_secret,
+        provider.list_versions,
+    ):
+        with pytest.raises(SecretNotFoundError):
+            call(key)
+
+
 def test_two_first_writers(provider, bench):
     """The other creates the secret between our add, which finds none, and our create."""
     bench.store.fail("AddSecretVersion", Refusal("NOT_FOUND", "Secret [x] not found."), times=1)

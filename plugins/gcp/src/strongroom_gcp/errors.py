@@ -147,9 +147,11 @@ _PROJECT_REASONS = frozenset(
 )
 _NO_PROJECT = re.compile(
     r"permission denied on resource project|has not been used in project"
-    r"|\bproject\b(?!.*/secrets/).*(not found|not exist|deleted|is invalid)",
+    r"|\bproject\b.*(not found|not exist|deleted|is invalid)",
     re.IGNORECASE | re.DOTALL,
 )
+_RESOURCE = re.compile(r"\bprojects/[^\s\]'\"]+")
+"""The whole name of a project, secret or version, in which the word `project` says nothing."""
 _STATE = re.compile(r"\] is in (DISABLED|DESTROYED) state", re.IGNORECASE)
 _PLUGIN_FAILED = "Getting metadata from plugin failed"
 _NETWORK_TROUBLE = re.compile(
@@ -204,9 +206,10 @@ def kind_of(error: Exception) -> type[StrongroomError]:
     if _is_cut_short(error):
         return BackendUnavailableError
     reason = message_of(error)
-    if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or _NO_PROJECT.search(reason)):
+    no_project = _NO_PROJECT.search(_RESOURCE.sub("", reason))
+    if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or no_project):
         return ConfigurationError
-    if kind is SecretNotFoundError and (not _from_service(error) or _NO_PROJECT.search(reason)):
+    if kind is SecretNotFoundError and (not _from_service(error) or no_project):
         return ConfigurationError
     if kind is AuthenticationError and getattr(error, "retryable", False):
         return BackendUnavailableError
