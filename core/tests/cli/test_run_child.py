@@ -566,6 +566,43 @@ def test_a_reader_that_goes_away_ends_the_child_as_usual():
         assert running.process.wait(PATIENCE) in {11, 120}  # 120: Python could not flush either
 
 
+@pytest.mark.parametrize("stream", ["pipe", "terminal"])
+def test_the_exit_code_of_a_program_on_another_thread_is_not_taken_away(stream, tmp_path):
+    """As of one that a provider runs for a watch: its failure would be an empty value."""
+    script = (
+        "import os, sys, threading\n"
+        "from strongroom.cli.child.running import run_child\n"
+        "from strongroom.deadlines import Deadline\n"
+        "from strongroom.masking import Masker\n"
+        "from strongroom.programs import run_program\n"
+        "codes = []\n"
+        "def work():\n"
+        "    for _ in range(20):\n"
+        "        codes.append(run_program(['false'], Deadline(60), provider='t').code)\n"
+        "    open(sys.argv[2], 'w').close()\n"
+        "threading.Thread(target=work).start()\n"
+        "masker = (lambda: Masker(['correct horse'])) if sys.argv[1] == 'terminal' else None\n"
+        "wait = 'until [ -e \"$0\" ]; do sleep 0.05; done'\n"
+        "run_child(['sh', '-c', wait, sys.argv[2]], os.environ, masker)\n"
+        "print(codes == [1] * 20 or codes)\n"
+    )
+    command = [sys.executable, "-c", script, stream, str(tmp_path / "over")]
+    if stream == "pipe":
+        done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        assert done.stdout == b"True\n"
+        return
+    pid, ours = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal's other side is closed
+        while data := os.read(ours, 4096):
+            said += data
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert said == b"True\r\n"
+
+
 def test_orphans_are_reaped_where_nobody_else_does():
     """As process 1 of a container, which this process's adoption of orphans stands for."""
     adopt = (

@@ -121,6 +121,10 @@ class ChildOnTerminal(Child):
             return Typed(self.typed, ended_the_program=False, group=True)
         return None
 
+    @property
+    def _process(self) -> int | None:
+        return self.monitor.pid if self.monitor is not None else None
+
     def _ended(self, pid: int, code: int) -> None:
         # The session leader reports before it ends; if it has not, its own end counts as the child's.
         if self.monitor is not None and pid == self.monitor.pid:

@@ -36,6 +36,8 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 0.1
 """After so long without output there is time to make the masker; many programs have ended by then."""
+_ORPHAN_SECONDS = 2.0
+"""How long a thread of ours has to fetch the exit code of a program that it has started."""
 _BY_ITSELF = frozenset({signal.SIGSTOP, signal.SIGTSTP})
 """Signals by which a program stops itself."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
@@ -79,6 +81,8 @@ class Child:
         self.stop_asked = False
         self.kill_at: float | None = None
         self.prepare_at: float | None = None
+        self.orphan: tuple[int, float] | None = None
+        """A process that has ended, and when it is reaped unless a thread of ours does so before."""
         self.pid: int | None = None
         self.returncode: int | None = None
         self.failure: int | None = None
@@ -202,7 +206,8 @@ class Child:
 
     def _patience(self, wakeup: Wakeup) -> float | None:
         restart_at = self.restart_from if self.restart_due and not self.stopping else math.inf
-        times = (self.kill_at, self.prepare_at, restart_at if math.isfinite(restart_at) else None)
+        reap_at = self.orphan[1] if self.orphan is not None else None
+        times = (self.kill_at, self.prepare_at, reap_at, restart_at if math.isfinite(restart_at) else None)
         due = [max(at - time.monotonic(), 0.0) for at in times if at is not None]
         waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
@@ -251,17 +256,48 @@ class Child:
                 relay.forward()
             relay.release_due()
 
+    @property
+    def _process(self) -> int | None:
+        """The process of ours whose end is waited for."""
+        return self.pid
+
     def _reap(self) -> None:
         """Reap the child when it has ended, and, as process 1, also orphans."""
         with contextlib.suppress(ChildProcessError):
-            while not self._is_over:
-                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            while not self._is_over and self._process is not None:
+                pid, status = os.waitpid(self._process, os.WNOHANG | os.WUNTRACED)
                 if pid == 0:
-                    return
+                    break
                 if os.WIFSTOPPED(status):
                     self._stopped_itself(pid, os.WSTOPSIG(status))
                 else:
                     self._ended(pid, os.waitstatus_to_exitcode(status))
+            while self._reap_orphan():
+                pass
+
+    def _reap_orphan(self) -> bool:
+        """Reap a process that has ended and that nobody waits for; return whether there was one.
+
+        A provider may run a program on another thread, as for a watch. If we reaped that at once, its failure
+        would be lost, and nothing told from an empty answer.
+
+        Raises:
+            ChildProcessError: We have no child at all.
+        """
+        if not hasattr(os, "waitid"):  # macOS has no process 1 but its own
+            return False
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None or found.si_pid == self._process:
+            self.orphan = None
+            return False
+        now = time.monotonic()
+        if self.orphan is None or self.orphan[0] != found.si_pid:
+            self.orphan = (found.si_pid, now + _ORPHAN_SECONDS)
+        if now < self.orphan[1]:
+            return False
+        self.orphan = None
+        os.waitpid(found.si_pid, os.WNOHANG)
+        return True
 
     def _stopped_itself(self, pid: int, number: int) -> None:
         if pid != self.pid:
