@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 import sys
 import threading
 
@@ -55,6 +56,33 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
 def test_a_program_that_cannot_be_started(command, expected):
     with pytest.raises(ConfigurationError, match=expected):
         run_program(command, Deadline(5), provider="t")
+
+
+IGNORING = """
+import signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from strongroom.deadlines import Deadline
+from strongroom.errors import StrongroomError
+from strongroom.programs import run_program
+from strongroom.rotation import CommandRotator
+for call in (
+    lambda: run_program(["false"], Deadline(60), provider="t"),
+    lambda: CommandRotator(["false"]).verify("key", "new-value"),
+):
+    try:
+        print(call())
+    except StrongroomError as error:
+        print(type(error).__name__, error.message)
+"""
+
+
+def test_no_program_is_started_whose_exit_code_the_system_drops():
+    """Where SIGCHLD is ignored, `subprocess` reports 0 for each: a failure would be an empty answer."""
+    done = subprocess.run([sys.executable, "-c", IGNORING], check=True, capture_output=True, text=True)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("ConfigurationError")
+    assert second.startswith("RotationError")
+    assert first.endswith("with SIGCHLD ignored nobody can know how it ends")
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -21,6 +21,7 @@ __all__ = [
     "end_program",
     "environment_for_programs",
     "kill_program",
+    "refuse_lost_codes",
     "run_program",
     "start_program",
 ]
@@ -66,6 +67,21 @@ _running = _Running()
 def environment_for_programs(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's variables without strongroom's own keys, and `more` over them."""
     return {**{name: value for name, value in os.environ.items() if name not in _OURS}, **(more or {})}
+
+
+def refuse_lost_codes(program: str) -> None:
+    """Raise `ConfigurationError` if the system drops the exit codes of the programs of this process.
+
+    It does so where SIGCHLD is ignored; `subprocess` then reports 0, and a failure would count as a success.
+
+    Args:
+        program: The program to start, for the message.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        raise ConfigurationError(
+            f"{show_key(program)} is not started: with SIGCHLD ignored nobody can know how it ends",
+            hint="start it with the default action (in Python `signal.signal(SIGCHLD, SIG_DFL)`)",
+        )
 
 
 def start_program(
@@ -147,9 +163,10 @@ def run_program(
         merged: See `start_program`; the result has no error output then.
 
     Raises:
-        ConfigurationError: It cannot be started.
+        ConfigurationError: It cannot be started, or nobody can know how it ends.
         DeadlineExceededError: It took too long.
     """
+    refuse_lost_codes(command[0])
     remaining = deadline.remaining()
     program = start_program(command, provider=provider, environment=environment, folder=folder, merged=merged)
     try:

@@ -21,6 +21,7 @@ from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
+from strongroom.programs import refuse_lost_codes
 from strongroom.providers import ConditionalWriter, Describer
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _edited(
         ValidationError: What it saved is not UTF-8 text.
     """
     words = _editor()
+    refuse_lost_codes(words[0])
     environment = child_environment(os.environ, {}, credentials=registry.environment())
     with _signals_left_to_editor():
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from strongroom.cli.errors import NOT_FOUND, UsageError
+from strongroom.programs import refuse_lost_codes
 
 __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
 
@@ -172,6 +173,7 @@ def _git(*words: str, folder: Path | None = None) -> tuple[bytes, bytes]:
 
 
 def _ran(*words: str, folder: Path | None) -> subprocess.CompletedProcess[bytes]:
+    refuse_lost_codes("git")
     try:
         return subprocess.run(  # noqa: S603
             ["git", *words],  # noqa: S607  # the user's own git
