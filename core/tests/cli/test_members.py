@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 from strongroom import SecretProviderRegistry, generate_key
 from strongroom.backends import MemorySecretProvider
-from strongroom.cli.declared.members import add_member
-from strongroom.errors import ConflictError, SecretNotFoundError, UnsupportedOperationError, ValidationError
+from strongroom.cli.app import run_app
+from strongroom.cli.declared.members import add_member, put_member
+from strongroom.errors import (
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+    ValidationError,
+)
+from strongroom.middleware import CachingMiddleware
+from strongroom_file import FileSecretProvider
 
 
 class Busy(MemorySecretProvider):
@@ -156,3 +165,54 @@ def test_run_names_each_secret_whose_value_has_no_fields(fields):
     assert "2 of 2 declared secrets cannot be used: DB_USER: 'db' has no fields" in said
     assert "; DB_PASSWORD: 'db' has no fields" in said
     assert "one-text" not in said
+
+
+CACHED = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: app.enc, key_file: app.key}
+    middleware:
+      - {type: caching, l2: {type: file.cache, path: cache.db}, encryption: {type: aes-gcm, key: a passphrase}}
+secrets:
+  PASSWORD: {key: db, field: password}
+  OTHER: {key: db, field: other, required: false, generate: {length: 12}}
+"""
+
+
+@pytest.mark.parametrize("command", [["set", "PASSWORD", "new"], ["check", "--fix"]])
+def test_a_member_is_put_into_what_is_stored_and_not_into_what_a_cache_remembers(
+    command, tmp_path, monkeypatch
+):
+    """Else what somebody has changed at the backend meanwhile would be taken back."""
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(CACHED)
+    with FileSecretProvider("app.enc", key_file="app.key") as store:
+        store.set_secret("db", '{"user": "first", "password": "old"}')
+        with SecretProviderRegistry() as registry:
+            registry.get_secret("db")  # which the second level remembers
+        store.set_secret("db", '{"user": "second", "password": "old"}')
+        run_app(["--spec", "strongroom.yaml", *command])
+        found = json.loads(store.get_secret("db"))
+    assert found["user"] == "second"
+    assert found.get("other", found["password"]) != "old"
+
+
+def test_what_others_wrote_while_a_member_was_replaced_stays():
+    registry = registry_of(Busy('{"a": "1"}', '{"a": "1", "ours": "theirs"}'))
+    put_member(registry, "b/k", "ours", "v")
+    assert json.loads(registry.get_secret("b/k")) == {"a": "1", "ours": "v"}
+
+
+def test_a_member_is_replaced_where_no_version_can_be_compared():
+    class Unversioned(Unconditional):
+        def describe_secret(self, key):
+            raise PermissionDeniedError("no metadata for you")
+
+    for provider in (Unconditional(), Unversioned()):
+        registry = registry_of(CachingMiddleware(provider))
+        registry.set_secret("b/k", '{"a": "0", "ours": "old"}')
+        assert registry.get_secret("b/k")  # which the cache remembers
+        provider.set_secret("b/k", '{"a": "1", "ours": "old"}')
+        put_member(registry, "b/k", "ours", "v")
+        assert json.loads(registry.get_secret("b/k")) == {"a": "1", "ours": "v"}

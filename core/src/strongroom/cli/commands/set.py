@@ -14,7 +14,7 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.declared import names
-from strongroom.cli.declared.members import as_member
+from strongroom.cli.declared.members import put_member
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.input import read_value
@@ -83,9 +83,7 @@ def set_command(
         if not value and not allow_empty:
             _tell_empty(settings, registry, key)
         against = _rules_broken(registry.plan, key, declared, value)
-        if declared is not None and declared.field is not None:
-            value = as_member(registry, key, declared.field, value)
-        registry.set_secret(key, value)
+        _store(registry, key, declared, value)
         if added is not None:
             _write_spec(Path(registry.plan.source), added)
         else:
@@ -101,6 +99,14 @@ def set_command(
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **more})
         else:
             settings.note(f"stored {show_key(key)} in {pipeline}")
+
+
+def _store(registry: SecretProviderRegistry, key: str, declared: SecretPlan | None, value: str) -> None:
+    """Store `value` under `key`, or as the member of it that is declared."""
+    if declared is not None and declared.field is not None:
+        put_member(registry, key, declared.field, value)
+    else:
+        registry.set_secret(key, value)
 
 
 def _tell_empty(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> None:

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from strongroom.declarations.json_fields import member_of, with_member
-from strongroom.errors import ConflictError, SecretNotFoundError, UnsupportedOperationError
+from strongroom.errors import (
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
 
-__all__ = ["add_member", "as_member"]
+__all__ = ["add_member", "put_member"]
 
 _ATTEMPTS: Final = 5
 
 
-def as_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
-    """Return the JSON object that is stored at `key` with `value` as its member `field`.
+def put_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> None:
+    """Store `value` as the member `field` of `key`; all others stay, also what is written there meanwhile.
 
     Raises:
+        ConflictError: Others write there again and again.
         ValidationError: What is stored there is not a JSON object.
         SecretNotFoundError: It is not absent but deleted, destroyed or disabled.
     """
-    try:
-        old = registry.get_secret(key)
-    except SecretNotFoundError as error:
-        if error.reason != "absent":
-            raise
-        old = "{}"
-    return with_member(old, key, field, value, add=True)
+    for attempt in range(1, _ATTEMPTS + 1):
+        version = _version(registry, key)
+        if _stored(registry, key, _with(registry, key, field, value), version, last=attempt == _ATTEMPTS):
+            return
 
 
 def add_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
@@ -42,25 +45,63 @@ def add_member(registry: SecretProviderRegistry, key: str, field: str, value: st
         ValidationError: What is stored there is not a JSON object.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        version = _version(registry, key)  # before the value: a write in between is a conflict
+        version = _version(registry, key)
         with suppress(SecretNotFoundError):
             return member_of(registry.get_secret(key), key, field)
-        whole = as_member(registry, key, field, value)
-        try:
-            registry.set_secret_if(key, whole, version)
-        except UnsupportedOperationError:
-            registry.set_secret(key, whole)
-        except ConflictError:
-            if attempt == _ATTEMPTS:
-                raise
-            continue
-        break
+        if _stored(registry, key, _with(registry, key, field, value), version, last=attempt == _ATTEMPTS):
+            break
     return value
 
 
-def _version(registry: SecretProviderRegistry, key: str) -> str | None:
-    """Return the version of `key`; None where there is none, or the backend does not tell."""
+def _with(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
+    """Return the JSON object that is stored at `key` with `value` as its member `field`."""
     try:
-        return registry.describe_secret(key).version
-    except (SecretNotFoundError, UnsupportedOperationError):
+        old = registry.get_secret(key)
+    except SecretNotFoundError as error:
+        if error.reason != "absent":
+            raise
+        old = "{}"
+    return with_member(old, key, field, value, add=True)
+
+
+def _stored(
+    registry: SecretProviderRegistry, key: str, whole: str, version: _Version | None, *, last: bool
+) -> bool:
+    """Store `whole` if `key` still has `version`, and return whether it had.
+
+    Raises:
+        ConflictError: It had not, and this was the last attempt.
+    """
+    if version is not None:
+        try:
+            registry.set_secret_if(key, whole, version.id)
+        except UnsupportedOperationError:
+            pass
+        except ConflictError:
+            if last:
+                raise
+            return False
+        else:
+            return True
+    registry.set_secret(key, whole)
+    return True
+
+
+class _Version(NamedTuple):
+    """The version of a secret; `id` is None if there is no secret."""
+
+    id: str | None
+
+
+def _version(registry: SecretProviderRegistry, key: str) -> _Version | None:
+    """Return the version of `key`; None if the backend does not tell. The next read is past all caches.
+
+    It is asked for before the value, so that a write in between is a conflict.
+    """
+    registry.invalidate(key)
+    try:
+        return _Version(registry.describe_secret(key).version)
+    except SecretNotFoundError:
+        return _Version(None)
+    except (UnsupportedOperationError, PermissionDeniedError):
         return None
