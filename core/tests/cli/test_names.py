@@ -281,6 +281,29 @@ def test_a_spec_that_changes_meanwhile_is_left_alone(filled, monkeypatch):
     assert filled("get", "NEW")[0] == 3
 
 
+@pytest.mark.parametrize(("place", "is_stored"), [("absent_store", False), ("set_secret", True)])
+def test_a_spec_that_changes_while_a_value_is_typed_or_stored_is_left_alone(
+    filled, monkeypatch, place, is_stored
+):
+    """As by another `set --declare`; neither change is lost unseen, and nothing is trusted unread."""
+    from strongroom.registry import SecretProviderRegistry
+
+    real = getattr(SecretProviderRegistry, place)
+
+    def changing(*args):
+        Path("strongroom.yaml").write_text(SPEC + "# changed\n")
+        return real(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SecretProviderRegistry, place, changing)
+        code, _, said = filled("set", "NEW", "a value", "--declare")
+    assert (code, "nothing was stored" in said, "is stored, and not declared" in said) == (
+        8, not is_stored, is_stored,
+    )  # fmt: skip
+    assert Path("strongroom.yaml").read_text() == SPEC + "# changed\n"
+    assert filled("get", "NEW")[0] == (0 if is_stored else 3)
+
+
 def test_a_link_to_a_spec_stays_one(filled):
     Path("strongroom.yaml").rename("real.yaml")
     Path("strongroom.yaml").symlink_to("real.yaml")

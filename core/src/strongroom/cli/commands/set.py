@@ -67,7 +67,7 @@ def set_command(
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         registry.explain(key)  # refuses a bad key before anything is asked for
-        added = _declared(registry.plan, key) if declare else None
+        name, added = key, _declared(registry.plan, key) if declare else None
         key, declared = names.target(registry, key, as_key=as_key, doing="set")
         pipeline = registry.explain(key).pipeline
         if generate:
@@ -83,9 +83,11 @@ def set_command(
         if not value and not allow_empty:
             _tell_empty(settings, registry, key)
         against = _rules_broken(registry.plan, key, declared, value)
+        if added is not None:  # the value may have taken long, and the spec be another one by now
+            added = _declared(registry.plan, name)
         _store(registry, key, declared, value)
         if added is not None:
-            _write_spec(Path(registry.plan.source), added)
+            _write_spec(registry.plan, added, name)
         else:
             note_undeclared(registry.plan, [key])
         note_sightings(registry, [one for one in registry.plan.secrets.values() if one.key == key])
@@ -142,10 +144,18 @@ def _declared(plan: Plan, name: str) -> bytes | None:
             hint="letters, digits and '_'; or declare it yourself, with this as its `key`",
         )
     refuse_dangerous([name])
-    data, _ = read_bytes(Path(plan.source))
-    if hashlib.sha256(data).hexdigest() != plan.digest:
-        raise ConflictError(f"{plan.source} has changed since it was read", hint="do it again")
+    data = _unchanged(plan)
+    if data is None:
+        raise ConflictError(
+            f"{plan.source} has changed since it was read, and nothing was stored", hint="do it again"
+        )
     return with_declaration(data, name, name)
+
+
+def _unchanged(plan: Plan) -> bytes | None:
+    """Return the bytes of the spec; None if they are not those that the plan was made from."""
+    data, _ = read_bytes(Path(plan.source))
+    return data if hashlib.sha256(data).hexdigest() == plan.digest else None
 
 
 def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) -> list[str]:
@@ -158,9 +168,18 @@ def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) ->
     return [f"{name}: {problem}" for name, problem in problems.items() if problem is not None]
 
 
-def _write_spec(path: Path, data: bytes) -> None:
-    """Replace the spec at `path` with `data`, or the file that it links to, and trust it."""
-    real = path.resolve()
+def _write_spec(plan: Plan, data: bytes, name: str) -> None:
+    """Replace the spec, or the file that it links to, with `data`, which declares `name`, and trust it.
+
+    Raises:
+        ConflictError: The spec has changed since it was read: the change would be lost, or trusted unread.
+    """
+    if _unchanged(plan) is None:
+        raise ConflictError(
+            f"{show_key(name)} is stored, and not declared: {plan.source} has changed meanwhile",
+            hint=f"add it yourself under `secrets:`: {name}: {{key: {name}}}",
+        )
+    real = Path(plan.source).resolve()
     write_atomically(real, data, like=real.stat())
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
