@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from strongroom import SecretProviderRegistry
+from strongroom.backends import MemorySecretProvider
 from strongroom.declarations.placeholders import is_placeholder
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import (
+    BackendUnavailableError,
     DecryptionError,
     PermissionDeniedError,
     SpecError,
@@ -94,6 +98,26 @@ def test_an_absent_optional_part_is_undefined():
         *(("ok", None), ("ok", "a"), ("ok", "none"), ("ok", None), ("missing", None))
     ]
     assert found["BAD"].problem == "it is composed of OPTION, which is absent"
+
+
+def test_an_outage_is_waited_for_by_several_keys_at_once():
+    """Each takes as long as its deadline allows: one after another, a start would take minutes to fail."""
+    together = threading.Barrier(5, timeout=20)
+
+    class Away(MemorySecretProvider):
+        def get_secrets(self, keys):
+            raise BackendUnavailableError("no answer")
+
+        def get_secret(self, key):
+            together.wait()
+            raise BackendUnavailableError(f"no answer for {key}")
+
+    with registry_of({f"N{n}": {"key": f"away/{n}"} for n in range(5)}) as registry:
+        registry.register("away", Away(), prefix="away/")
+        found = resolve_all(registry, registry.plan.secrets)
+    assert [
+        (one.status, f"no answer for away/{n}" in one.problem) for n, one in enumerate(found.values())
+    ] == ([("unavailable", True)] * 5)
 
 
 def test_everything_that_is_missing_or_wrong_is_told_at_once():

@@ -29,6 +29,7 @@ __all__ = ["check_text", "keys_of", "mark_due", "require", "resolve", "resolve_a
 
 _MOST_BATCHES: Final = 5
 """How often the keys of one batch are asked for together, each time without one that is known to be gone."""
+_PARALLEL_READS: Final = 8
 
 
 def select_group(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:
@@ -161,12 +162,21 @@ def _read(keys: list[str], registry: SecretSource) -> tuple[dict[str, str], dict
             left.remove(error.key)
         except StrongroomError:
             break  # asked again one by one below, so that each key has its own answer
-    values: dict[str, str] = {}
-    for key in left:
+    from strongroom.parallel import in_parallel  # not needed where all is well
+
+    def ask(key: str) -> str | StrongroomError:
         try:
-            values[key] = registry.get_secret(key)
+            return registry.get_secret(key)
         except StrongroomError as error:
-            failures[key] = error
+            return error
+
+    # In an outage each takes as long as its deadline allows.
+    values: dict[str, str] = {}
+    for key, answer in zip(left, in_parallel(ask, left, _PARALLEL_READS), strict=True):
+        if isinstance(answer, str):
+            values[key] = answer
+        else:
+            failures[key] = answer
     return values, failures
 
 
