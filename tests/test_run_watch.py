@@ -175,6 +175,41 @@ def test_a_signal_between_two_children_ends_it_after_the_cleanup(store, tmp_path
     assert not any(memory.iterdir())
 
 
+AT_THE_START = """
+import sys
+from strongroom.cli.actions import watched_run
+from strongroom.cli import main
+from strongroom_file import FileSecretProvider
+folder, *words = sys.argv[1:]
+read, calls = watched_run.read_all, []
+def read_all(*given):
+    found = read(*given)
+    calls.append(found)
+    if len(calls) == 1:
+        with FileSecretProvider(f"{folder}/s.enc", key_file=f"{folder}/app.key") as other:
+            other.set_secret("password", "second-one")
+    return found
+watched_run.read_all = read_all
+sys.exit(main(words))
+"""
+
+
+def test_a_change_between_the_first_read_and_the_start_reaches_the_child(store, tmp_path):
+    """Nobody would tell it later: the watch would have begun with the new value."""
+    spec = str(tmp_path / "strongroom.yaml")
+    command = [sys.executable, "-c", AT_THE_START, str(tmp_path), "--spec", spec, "run", "--watch"]
+    process = subprocess.Popen(
+        [*command, "--poll-seconds", "0.2", "--", sys.executable, "-c", CHILD], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
+    )  # fmt: skip
+    while (line := process.stdout.readline()) != "cert-one second-one\n":
+        assert line == "cert-one first-one\n"  # it may have been started already
+    process.stdin.write("end\n")
+    process.stdin.close()
+    assert process.wait(300) == 7
+    process.stdout.close()
+
+
 ON_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 ENDS_SLOWLY = """
 import os, signal, sys, time

@@ -48,11 +48,13 @@ def made():
                 return read_all(registry, chosen)
 
             control = ChildControl(
-                read, read_all(registry, chosen), number=None, stop_timeout=1.0,
+                read, number=None, stop_timeout=1.0,
                 renew_files=lambda before, after: renewed.append((before, after)) or [], warn=warned.append,
                 clock=clock or Clock(),
             )  # fmt: skip
             controls.append(control)
+            control.begin(read_all(registry, chosen))
+            renewed.clear()
             registry.set_secret("password", "second-one")
             return control, warned, renewed
 

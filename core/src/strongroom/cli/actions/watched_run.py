@@ -20,6 +20,7 @@ from strongroom.cli.child.signals import handled, keyboard_signals_left_to_main
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolve import keys_of
+from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.child.running import Outcome
@@ -59,9 +60,6 @@ def run_watched(
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
         handover = _Handover(registry, chosen, stack.enter_context(SecretFiles()), keep)
-        resolutions = handover.read()
-        plan = registry.plan
-        undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
 
         def read() -> Mapping[str, Resolution]:
             found = handover.read()
@@ -70,19 +68,38 @@ def run_watched(
             return found
 
         control = ChildControl(
-            read, resolutions,
+            read,
             number=number, stop_timeout=stop_timeout, renew_files=handover.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        handover.renew_files({}, texts_of(resolutions))
-        keys = keys_of(registry.plan, chosen)
-        if keys:
-            stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
-            stack.callback(control.stop)
+        _watch(stack, registry, chosen, control, poll_seconds)
+        control.begin(handover.read())
+        plan = registry.plan
+        undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         # Between two children a signal must not end us before the cleanup, nor get lost.
         stack.enter_context(handled(dict.fromkeys(_meant(), lambda number, _: control.met.append(number))))
         outcome = _run_until_it_ends(settings, words, handover, control, undeclared, no_mask=no_mask)
     return outcome if isinstance(outcome, int) else outcome.end()
+
+
+def _watch(
+    stack: ExitStack,
+    registry: SecretProviderRegistry,
+    chosen: Mapping[str, SecretPlan],
+    control: ChildControl,
+    poll_seconds: float,
+) -> None:
+    """Watch the secrets in `chosen` until `stack` is closed."""
+    keys = keys_of(registry.plan, chosen)
+    if not keys:
+        return
+    try:
+        watch = registry.watch(keys, control.changed, poll_seconds=poll_seconds)
+    except StrongroomError:
+        read_all(registry, chosen)  # its error names all that is missing or wrong
+        raise
+    stack.enter_context(watch)
+    stack.callback(control.stop)
 
 
 def _run_until_it_ends(

@@ -46,8 +46,7 @@ class ChildControl:
     """The link between a watch, whose thread reads new values, and the loop that looks after the child.
 
     Args:
-        read: Reads the child's secrets again.
-        resolutions: The secrets that the child gets first.
+        read: Reads the child's secrets.
         number: The signal that the child gets; None to restart it.
         stop_timeout: Seconds between SIGTERM and SIGKILL.
         renew_files: Writes the files of secrets again; returns the names of changed ones without a file.
@@ -58,7 +57,6 @@ class ChildControl:
     def __init__(
         self,
         read: Callable[[], Mapping[str, Resolution]],
-        resolutions: Mapping[str, Resolution],
         *,
         number: int | None,
         stop_timeout: float,
@@ -69,7 +67,8 @@ class ChildControl:
         self._read = read
         self.number, self.stop_timeout = number, stop_timeout
         self._renew_files, self._warn, self._clock = renew_files, warn, clock
-        self.resolutions = dict(resolutions)
+        self.resolutions: Mapping[str, Resolution] = {}
+        """The secrets that the child has, or gets at its next start."""
         self.earlier: deque[Mapping[str, Resolution]] = deque(maxlen=_EARLIER)
         """Earlier secrets of the child, whose values it may still print."""
         self._lock = threading.Lock()
@@ -80,10 +79,20 @@ class ChildControl:
         self._started = 0.0
         self.met: list[int] = []
         """Signals that came while there was no child, which ask for an end."""
+        self._begun = threading.Event()
         self._stopped = threading.Event()
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
+
+    def begin(self, resolutions: Mapping[str, Resolution]) -> None:
+        """Take the secrets that the child gets first; a change that was heard of before is looked at now.
+
+        They are read once the watch has begun: a change between the two would otherwise never be told.
+        """
+        self.resolutions = dict(resolutions)
+        self._renew_files({}, texts_of(resolutions))
+        self._begun.set()
 
     def changed(self, _changes: object) -> None:
         """Read the values again, on the thread of the watch, and let the child get them if they differ.
@@ -92,8 +101,9 @@ class ChildControl:
         """
         from strongroom.errors import BackendUnavailableError, StrongroomError
 
+        self._begun.wait()
         pause = _FIRST_PAUSE
-        while True:
+        while not self._stopped.is_set():
             try:
                 resolutions = self._read()
                 break
@@ -103,9 +113,10 @@ class ChildControl:
                     self._warn(f"the program keeps the secrets that it has: {error}")
                 if not away:
                     return
-            if self._stopped.wait(pause):
-                return
+            self._stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            return
         before, after = texts_of(self.resolutions), texts_of(resolutions)
         if before == after or self._stopped.is_set():  # it may have ended during a slow read
             return
@@ -150,6 +161,7 @@ class ChildControl:
     def stop(self) -> None:
         """Pass on no changes from now on, and stop trying to read values that could not be read."""
         self._stopped.set()
+        self._begun.set()
 
     def close(self) -> None:
         """Close the pipe."""
