@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import html
 import json
 import os
@@ -17,6 +18,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 import warm_command
+from strongroom.cli.app import run_app
+from strongroom.cli.commands import scan as scanning
 from strongroom.cli.scanning import matcher
 from strongroom.masking import Masker, forms
 
@@ -358,6 +361,29 @@ def test_what_may_not_be_read_is_named_and_is_not_clean(folder, within_git):
     assert found.returncode == 7
     assert json.loads(named.stdout)["unread"] == [{"path": "shut", "why": "Permission denied"}]
     assert named.returncode == 4
+
+
+class Failing(BytesIO):
+    """A file on a disk that fails in its middle."""
+
+    def read(self, *size):
+        data = super().read(*size)
+        if not data:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_named_and_hides_no_other(folder, monkeypatch, capfd):
+    """Nor what was found before in itself."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    found = {"a": Failing(VALUE.encode()), "b": Failing(b""), "c": BytesIO(VALUE.encode())}
+    monkeypatch.setattr(scanning, "files", lambda *_, **__: iter(found.items()))
+    assert run_app(["--json", "scan"]) == 7
+    report = json.loads(capfd.readouterr().out)
+    assert [one["path"] for one in report["findings"]] == ["a", "c"]
+    assert report["unread"] == [{"path": name, "why": "Input/output error"} for name in ("a", "b")]
+    assert report["files"] == 1
 
 
 def test_a_device_that_is_named_is_not_clean(folder, scan):

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from strongroom.cli.context import GlobalOptions
+    from strongroom.masking import Masker
 
 _COMMAND = "scan --staged"
 _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
@@ -77,16 +78,25 @@ def scan_command(
     count = 0
     places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
     for place in places:
-        if isinstance(place, Unreadable):
-            unread.append(place._replace(path=masker.mask_text(place.path)))
-            settings.warn(f"{output.printable(unread[-1].path)} is not searched: {place.why}")
-        else:
+        why = place if isinstance(place, Unreadable) else _search(*place, masker, findings)
+        if why is None:
             count += 1
-            findings += find_matches(*place, masker)
+        else:
+            unread.append(why._replace(path=masker.mask_text(why.path)))
+            settings.warn(f"{output.printable(unread[-1].path)} is not searched: {why.why}")
     _print(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count, unread)
     if findings:
         return errors.FOUND_SOMETHING
     return errors.DENIED if unread else 0
+
+
+def _search(path: str, content: IO[bytes], masker: Masker, findings: list[Match]) -> Unreadable | None:
+    """Add what is found in `content` to `findings`; return why it could not be read to its end, if so."""
+    try:
+        findings += find_matches(path, content, masker)
+    except OSError as error:  # of a disk, or of a file that opens and cannot be read, as some in /proc
+        return Unreadable(path, error.strerror or "cannot be read")
+    return None
 
 
 def _print(

@@ -87,15 +87,23 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
 
 
 def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Match]:
-    """Yield each place of a stored value in `content`, and in the name of the file."""
+    """Yield each place of a stored value in `content`, and in the name of the file.
+
+    Raises:
+        OSError: It cannot be read to its end; what was read before was searched.
+    """
     finder = masker.finder
     for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
         yield Match(path, 0, 0, secret, encoding)
     before, line, column = b"", 1, 1
+    failure = None
     pieces = _pieces(content)
     piece = next(pieces, None)
     while piece is not None:
-        following = next(pieces, None)
+        try:
+            following = next(pieces, None)
+        except OSError as error:
+            following, failure = None, error
         data = before + piece
         overlap = min(len(data), finder.reach) if following is not None else 0
         for start, secret, encoding in _distinct(finder, data, len(before), again=overlap):
@@ -108,6 +116,8 @@ def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Matc
         column = len(gone) - newline if newline >= 0 else column + len(gone)
         before = data[len(data) - overlap :]
         piece = following
+    if failure is not None:
+        raise failure
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:
