@@ -7,8 +7,11 @@ import sys
 import types
 
 import pytest
+from strongroom import SecretHook, SecretProviderRegistry
 from strongroom.backends import MemorySecretProvider
 from strongroom.errors import SecretNotFoundError
+
+SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
 
 
 @pytest.fixture
@@ -47,3 +50,31 @@ def test_what_was_taken_away_is_not_left_to_the_next_backend(backend, monkeypatc
 
     with pytest.raises(PermissionError, match=f"not found: {reason}"):
         asked.get_conn_value("prod")
+
+
+def test_an_error_of_any_type_is_not_left_to_the_next_backend(backend):
+    """As the veto of a hook, which reaches the caller as it is; a third party's absent key is absent."""
+    asked, _ = backend
+
+    class Closed(SecretHook):
+        def before(self, event):
+            raise LookupError("not on a Sunday")
+
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(Closed())
+        with pytest.raises(PermissionError, match="cannot answer: LookupError"):
+            type(asked)(registry=registry).get_conn_value("prod")
+
+    class Foreign(dict):
+        get_secret = set_secret = delete_secret = list_secrets = dict.__getitem__
+
+    assert type(asked)(registry=Foreign()).get_conn_value("prod") is None
+
+
+@pytest.mark.parametrize("prefix", ["team/conns", "team/conns/", "/team/conns", ""])
+def test_a_prefix_may_be_written_as_for_other_backends(backend, prefix):
+    """With a slash at its end, or none at all: else every name would be taken for absent, without a word."""
+    asked, store = backend
+    key = f"{prefix.strip('/')}/prod".removeprefix("/")
+    store.set_secret(key, "found")
+    assert type(asked)(registry=store, connections_prefix=prefix).get_conn_value("prod") == "found"

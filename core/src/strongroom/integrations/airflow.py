@@ -26,6 +26,7 @@ from strongroom.errors import (
 )
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.parallel import BuildLock
+from strongroom.providers import guard
 
 try:
     try:
@@ -57,7 +58,8 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
     Args:
         spec: Path of the spec; without one, see `SecretProviderRegistry`.
         profile: The spec's profile.
-        connections_prefix: What the keys of connections begin with; None for no connections.
+        connections_prefix: What the keys of connections begin with, with or without a slash at its end; None
+            for no connections.
         variables_prefix: The same for variables.
         config_prefix: The same for configuration (`sql_alchemy_conn_secret = NAME`).
         go_on_when_unavailable: Let Airflow ask its next backend if this one is unavailable, but never if it
@@ -81,7 +83,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         self._spec, self._profile = spec, profile
         self._connections, self._variables, self._config = connections_prefix, variables_prefix, config_prefix
         self._go_on = go_on_when_unavailable
-        self._registry = registry
+        self._registry = None if registry is None else guard(registry)
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
         """Return the serialized connection, None if there is none.
@@ -104,7 +106,8 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         if prefix is None:
             return None
         try:
-            return self._read("/".join([prefix, *(_segment(part) for part in (team, name) if part)]))
+            parts = [prefix.strip("/"), *(_segment(part) for part in (team, name) if part)]
+            return self._read("/".join(part for part in parts if part))
         except InvalidKeyError:  # a name that cannot be a key does not exist
             return None
         except SecretNotFoundError as error:
@@ -117,6 +120,8 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
             problem = error
         except StrongroomError as error:
             problem = error
+        except Exception as error:  # a hook's veto may be of any type, and Airflow would go on after it
+            raise SecretsRefusedError(f"strongroom cannot answer: {type(error).__name__}") from error
         raise SecretsRefusedError(str(problem), hint=problem.hint) from problem
 
     def _read(self, key: str) -> str:
