@@ -66,6 +66,16 @@ def test_without_a_user_name_the_services_first_one_answers(backend):
     assert (found.username, found.password) == ("alice", "1")
 
 
+@pytest.mark.parametrize("segment", ["%FF", "%", "a b", "%sha256-00", "%2", "%ED%A0%80x"])
+def test_a_key_of_another_program_is_passed_over(backend, segment):
+    """Whatever its name is: the service has a user all the same."""
+    backend._provider().set_secret(f"keyring/s/{segment}", "theirs")
+    backend.set_password("s", "zoe", "ours")
+    assert backend.get_credential("s", "zoe").password == "ours"
+    found = backend.get_credential("s", None)
+    assert (found.username, found.password) in {("zoe", "ours"), ("", "theirs"), ("\ud800x", "theirs")}
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -210,6 +210,15 @@ def test_a_lazy_field_reads_when_it_is_asked():
         made.token.get_secret_value()
 
 
+def test_a_collection_of_lazy_secrets_is_read_as_the_json_that_it_is():
+    """The field itself is not lazy, and its parts are as new as the whole."""
+    provider = Counting({"tokens": '["one", "two"]', "named": '{"a": "three"}'})
+    made = settings({"tokens": list[LazySecret], "named": (dict[str, LazySecret] | None, None)}, provider)()
+    assert [one.get_secret_value() for one in made.tokens] == ["one", "two"]
+    assert made.named["a"].get_secret_value() == "three"
+    assert "three" not in f"{made!r}"
+
+
 class Login(BaseModel):
     password: LazySecret
     user: str = "me"

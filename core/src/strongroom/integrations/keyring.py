@@ -156,7 +156,10 @@ def _name_of(segment: str) -> str | None:
     """Return the name that `segment` stands for, None if it stands for none."""
     if segment == _EMPTY:
         return ""
-    name = unquote(segment, errors="surrogatepass")
+    try:
+        name = unquote(segment, errors="surrogatepass")
+    except UnicodeDecodeError:  # another program's key
+        return None
     return name if _segment(name) == segment else None
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import ValidationError
@@ -284,7 +285,17 @@ def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_lazy(field: FieldInfo) -> bool:
-    return field.annotation is LazySecret or LazySecret in get_args(field.annotation)
+    return _may_be_lazy(field.annotation)
+
+
+def _may_be_lazy(annotation: Any) -> bool:
+    """Return whether a value of this type may be a lazy secret itself, and not only hold some, as a list."""
+    if annotation is LazySecret:
+        return True
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _may_be_lazy(inside[0])
+    return origin in {Union, UnionType} and any(map(_may_be_lazy, inside))
 
 
 class _Masked(str):
