@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 from psycopg import AsyncConnection, OperationalError
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
-from strongroom import SecretProviderRegistry, SecretRotation, TenantContext, generate_key
+from strongroom import SecretHook, SecretProviderRegistry, SecretRotation, TenantContext, generate_key
 from strongroom.errors import BackendUnavailableError, RotationError, TenantContextError
 from strongroom.integrations import django, psycopg, sqlalchemy
 from strongroom.integrations.following import Follower
@@ -166,6 +167,45 @@ def test_a_cancelled_task_leaves_its_connection_as_any_other_does(registry, monk
     follower.close()
 
 
+class Closed(SecretHook):
+    """A veto of the program's own type; it reaches the caller as it is."""
+
+    def before(self, event):
+        raise LookupError("not on a Sunday")
+
+
+def test_no_pool_loses_a_connection_because_a_hook_refuses_to_read(registry):
+    """What is raised as it comes back would keep it from the pool: after a few, nobody gets any."""
+    pool = ConnectionPool("host=127.0.0.1", open=False)
+    returned = []
+    pool.putconn = returned.append
+    engine = create_engine("postgresql+psycopg://127.0.0.1/postgres")
+    of_pool, of_engine = psycopg.follow(pool, registry, "app"), sqlalchemy.follow(engine, registry, "app")
+    registry.add_hook(Closed())
+    for follower in (of_pool, of_engine):
+        follower._heard([])  # as after a change
+    connection, record = Connection(), SimpleNamespace(info={}, starttime=0.0)
+    pool.putconn(connection)
+    engine.pool.dispatch.checkin(object(), record)
+    assert returned == [connection]
+    refusal = OperationalError("password authentication failed")
+    assert of_pool.attempts().again(refusal, {"password": "first-one"}) is None
+    of_pool.close()
+    of_engine.close()
+
+
+def test_it_ends_whole_even_if_a_part_of_it_cannot(registry):
+    """Else the watch would go on for ever."""
+    follower, ended = Follower(registry, "app"), []
+    follower._ends.insert(0, lambda: 1 / 0)
+    follower.when_closed(lambda: ended.append(True))
+    with pytest.raises(ZeroDivisionError):
+        follower.close()
+    assert ended == [True]
+    assert registry._watches == ()
+    follower.close()
+
+
 def test_a_change_while_it_begins_is_not_missed(registry, backend):
     """Between the first read and the watch, nobody would tell of it."""
 
@@ -269,6 +309,48 @@ def test_a_database_of_django_belongs_to_no_tenant(monkeypatch):
             registry.set_secret("app", "of-acme")
             with pytest.raises(TenantContextError):
                 Database()._follower()
+
+
+class Pooling:
+    """As much of Django's PostgreSQL as has a pool, which all its threads share."""
+
+    shared = SimpleNamespace()
+
+    @property
+    def pool(self):
+        return self.shared
+
+
+def test_the_pool_of_django_follows_once_however_many_threads_begin_with_it(monkeypatch):
+    """A second handle would never be closed."""
+    made, second, go = [], threading.Event(), threading.Event()
+
+    def follow(*_, **__):
+        made.append(threading.current_thread())
+        assert go.wait(300)
+        return object()
+
+    class Wrapper(django.FollowsSecret, Pooling):
+        def __init__(self):
+            """Open nothing."""
+
+        def _followed(self):
+            if made:
+                second.set()
+            return None, "app", None
+
+    monkeypatch.setattr(psycopg, "follow", follow)
+    threads = []
+    for _ in range(2):
+        threads.append(threading.Thread(target=lambda: Wrapper().pool))
+        threads[-1].start()
+        while not made:
+            os.sched_yield()
+    assert second.wait(300)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
 
 
 def test_a_forked_child_follows_too(tmp_path):

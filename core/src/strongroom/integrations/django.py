@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
 from strongroom.integrations.hosts import MissingHostError
+from strongroom.parallel import BuildLock
 
 try:
     from django.conf import settings
@@ -40,6 +41,7 @@ __all__ = ["FollowsSecret"]
 _followers: weakref.WeakKeyDictionary[Any, dict[tuple[str, float | None], Follower]] = (
     weakref.WeakKeyDictionary()
 )
+_making = BuildLock()
 
 
 class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class that it is mixed into
@@ -70,12 +72,15 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
     def pool(self) -> Any:
         """Django's pool of psycopg, which follows; None if the option `pool` is not set."""
         pool = super().pool
-        if pool is not None and getattr(pool, "_strongroom", None) is None:
-            from strongroom.integrations.psycopg import follow
+        if pool is None or getattr(pool, "_strongroom", None) is not None:
+            return pool
+        from strongroom.integrations.psycopg import follow
 
-            registry, key, min_life = self._followed()
-            made = Context().run(follow, pool, registry, key, min_life=min_life)
-            pool._strongroom = made  # noqa: SLF001  # marks a pool that follows
+        registry, key, min_life = self._followed()
+        with _making.held():  # the threads of a server share it
+            if getattr(pool, "_strongroom", None) is None:
+                made = Context().run(follow, pool, registry, key, min_life=min_life)
+                pool._strongroom = made  # noqa: SLF001  # marks a pool that follows
         return pool
 
     def close_pool(self) -> None:

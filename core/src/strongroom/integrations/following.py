@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
@@ -133,8 +133,9 @@ class Follower(ProcessBound):
         """Stop following; a second call is harmless."""
         self.closed = True
         ends, self._ends = self._ends, []
-        for end in ends:
-            end()
+        with ExitStack() as stack:  # the rest is ended even if one of them fails
+            for end in reversed(ends):
+                stack.callback(end)
 
     def when_closed(self, end: Callable[[], object]) -> None:
         """Call `end` when it is closed."""
@@ -168,15 +169,20 @@ class Follower(ProcessBound):
         return Stamp(values, self._end(), self._clock())
 
     def is_old(self, stamp: Stamp | None) -> bool:
-        """Return whether a connection was opened with values that are not the live ones."""
+        """Return whether a connection was opened with values that are not the live ones.
+
+        Nothing is raised: a pool that takes a connection back would lose it.
+        """
         if stamp is None or self.closed:
             return False
         try:
             if stamp.values == self.values():
                 stamp.ends = self._end()
                 return False
-        except StrongroomError:  # newer values cannot be read
-            return False
+        except Exception as error:  # noqa: BLE001  # a hook's veto may be of any type
+            if not isinstance(error, StrongroomError):
+                _log.warning("%s could not be read: %s", show_key(self.key), type(error).__name__)
+            return False  # newer values cannot be read
         return True
 
     def may_go_out(self, stamp: Stamp | None) -> bool:
@@ -235,7 +241,7 @@ class Follower(ProcessBound):
         """Look at the error of a query: if its user may be gone, ask whether the lease still lives."""
         if error is None or self._lease is None or self.closed or not _code_of(error, _GONE):
             return
-        with suppress(StrongroomError):  # the query's own error is what its caller gets
+        with suppress(Exception):  # the query's own error is what its caller gets
             self._lease.check()
 
     def rotates(self) -> bool:
@@ -306,7 +312,7 @@ class Attempts:
             if self._follower.rotates():
                 return dict(tried)
             return self._follower.newer(tried)  # the rotation may have ended in between
-        except StrongroomError:
+        except Exception:  # noqa: BLE001  # whatever a hook raises: the server's refusal is what the caller gets
             return None
 
 

@@ -46,7 +46,8 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
 
     def retire() -> None:
         """Let connections that are in use be closed when they come back."""
-        for connection in list(stamps):
+        # Not the keys themselves: another thread may open a connection meanwhile.
+        for connection in [one for reference in stamps.keyrefs() if (one := reference()) is not None]:
             if follower.is_old(stamps.get(connection)):
                 connection._expire_at = 0.0  # noqa: SLF001  # after which psycopg_pool closes a connection
 
