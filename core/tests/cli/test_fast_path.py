@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import click
 import pytest
@@ -143,3 +145,23 @@ def test_an_undeclared_name_of_a_plain_template_is_an_error_with_its_line(tmp_pa
     ):
         rendering.render("{{ PORT }}\n{{ PORTT }}\n", "t.j2", registry)
     assert "PORT" in caught.value.hint
+
+
+AT_THE_END = """
+import atexit, sys
+from strongroom.cli import script
+def last():
+    sys.stderr.write("the last spans")
+atexit.register(last)
+script()
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [("list", 0), ("get no/such", 3), ("plugins", 0)])
+def test_what_others_have_registered_for_the_end_is_done(tmp_path, words, code):
+    """As by OpenTelemetry's launcher: what its exporter has not sent yet would be lost."""
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text("version: 1\npipelines: {app: {provider: {type: memory}}}\n")
+    command = [sys.executable, "-c", AT_THE_END, "--spec", str(spec), *words.split()]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.endswith("the last spans")) == (code, True)

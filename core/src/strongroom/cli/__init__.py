@@ -22,12 +22,16 @@ def script() -> None:
     call = parse_fast_call(sys.argv[1:])
     if call is None or COMMANDS[call.command].lasts:
         sys.exit(main())
+    import atexit
     import gc
 
     # Such a call is over before garbage is worth collecting, and everything that it opened is closed by then:
     # the interpreter's cleanup would take longer than the read.
     gc.disable()
-    os._exit(main())
+    code = main()
+    # Those of others: of a plugin, or of OpenTelemetry's exporter, which sends its last spans.
+    atexit._run_exitfuncs()  # noqa: SLF001  # there is no other way to them
+    os._exit(code)
 
 
 def main(args: Sequence[str] | None = None) -> int:
