@@ -449,6 +449,18 @@ def test_an_unquoted_value_with_an_asterisk_is_not_shown(tmp_path):
     assert "hunter2" not in "".join(found)
 
 
+@pytest.mark.parametrize("of", ["mappings", "lists"])
+def test_aliases_nest_no_deeper_than_what_is_written_out(tmp_path, of):
+    """Else Python's own limit would end it, without a line."""
+    before, after = ("{a: ", "}") if of == "mappings" else ("[", "]")
+    text = "version: 1\npipelines: {app: {provider: {type: memory}}}\nx0: &x0 1\n"
+    for number in range(1, 50):
+        text += f"x{number}: &x{number} {before * 20}*x{number - 1} {after * 20}\n"
+    (found,) = problems(tmp_path, text)
+    assert found.startswith("5:")
+    assert found.endswith("nested deeper than 40 levels")
+
+
 def test_merge_keys_and_anchors_work(tmp_path):
     text = (
         "version: 1\npipelines:\n"

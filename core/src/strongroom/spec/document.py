@@ -7,9 +7,9 @@ Scalars are typed by one short rule instead of YAML's: `null`, `~` and nothing a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import yaml
 
@@ -55,6 +55,8 @@ class Node:
     line: int = 0
     column: int = 0
     size: int = 1
+    depth: int = 1
+    """How many levels it has; known only of what was read."""
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -137,7 +139,7 @@ class Node:
         joined = dict(self.value)
         for key, child in over.value.items():
             joined[key] = joined[key].merged(child) if key in joined else child
-        return Node(joined, over.line, over.column, self.size + over.size, self.keys | over.keys)
+        return Node(joined, over.line, over.column, self.size + over.size, keys=self.keys | over.keys)
 
 
 @dataclass(slots=True)
@@ -246,8 +248,7 @@ class _Reader:
 
     def node(self, event: Any, path: Path) -> Node:
         if len(path) > MAX_DEPTH:
-            self.note(event, (), f"nested deeper than {MAX_DEPTH} levels")
-            raise _Stop
+            self.too_deep(event)
         if isinstance(event, yaml.AliasEvent):
             node = self.alias(event, path)
         else:
@@ -259,6 +260,10 @@ class _Reader:
             if event.anchor is not None:
                 self.anchors[event.anchor] = node
         return node
+
+    def too_deep(self, event: Any) -> NoReturn:
+        self.note(event, (), f"nested deeper than {MAX_DEPTH} levels")
+        raise _Stop
 
     def grow(self, event: Any, size: int) -> None:
         self.size += size
@@ -276,6 +281,8 @@ class _Reader:
             self.note(event, path, "an alias inside its own anchor")
             return Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
         self.grow(event, node.size)
+        if len(path) + node.depth - 1 > MAX_DEPTH:
+            self.too_deep(event)
         return node
 
     def content(self, event: Any, path: Path) -> Node:
@@ -287,7 +294,7 @@ class _Reader:
             entries: list[Node] = []
             while not isinstance(child := next(self.events), yaml.SequenceEndEvent):
                 entries.append(self.node(child, (*path, len(entries))))
-            return Node(entries, line, column, 1 + sum(entry.size for entry in entries))
+            return Node(entries, line, column, 1 + sum(entry.size for entry in entries), _levels(entries))
         return self.mapping(line, column, path)
 
     def scalar(self, event: Any, path: Path) -> Scalar:
@@ -318,7 +325,9 @@ class _Reader:
             positions[key] = (event.start_mark.line + 1, event.start_mark.column + 1)
         for value_event, node in merges:
             self.merge(value_event, node, members, positions, path)
-        return Node(members, line, column, 1 + sum(child.size for child in members.values()), positions)
+        children = members.values()
+        size = 1 + sum(child.size for child in children)
+        return Node(members, line, column, size, _levels(children), positions)
 
     def key(self, event: Any, path: Path) -> str | None:
         if isinstance(event, yaml.ScalarEvent):
@@ -349,6 +358,10 @@ class _Reader:
                 if key not in members:
                     members[key] = child
                     positions[key] = source.key_position(key)
+
+
+def _levels(children: Iterable[Node]) -> int:
+    return 1 + max((child.depth for child in children), default=0)
 
 
 def plain_scalar(text: str) -> Scalar:
