@@ -87,6 +87,26 @@ def test_so_do_rotations_and_copies(folder, capsys):
     assert set(read_all().values()) == {"copied"}
 
 
+@pytest.mark.parametrize(
+    "words", [["--pipeline", "cached", "import", "vars.env", "--prefix", "a/"], ["copy", "other", "cached"]]
+)
+@pytest.mark.parametrize(("theirs", "code"), [("theirs", 8), ("wanted", 0)])
+def test_what_is_brought_in_is_compared_with_the_store_and_not_with_a_shared_level(
+    words, theirs, code, folder, capsys
+):
+    """Somebody else has changed it: else nothing would be written, and all be well."""
+    Path("vars.env").write_text("db=wanted\n")
+    with FileSecretProvider("other.enc", key_file="app.key") as other:
+        other.delete_secret("pattern")
+        other.set_secret("a/db", "wanted")
+    with FileSecretProvider("app.enc", key_file="app.key") as store:
+        store.set_secret("a/db", "older" if theirs == "wanted" else "wanted")
+        read("cached")
+        store.set_secret("a/db", theirs)
+        assert run_app(words) == code, capsys.readouterr()
+        assert store.get_secret("a/db") == theirs
+
+
 def test_a_write_in_python_tells_a_pipeline_that_was_not_used_yet(folder):
     """One that reads secrets for itself is assembled at its first use; others have shared its level before."""
     kept = [line for line in SPEC.splitlines() if line.partition(":")[0].strip() not in {"cached", "below"}]

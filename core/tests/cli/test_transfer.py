@@ -9,7 +9,12 @@ from strongroom.errors import SecretNotFoundError, SecretTooLargeError, Strongro
 from strongroom_memory import MemorySecretProvider
 
 
-class Counting(MemorySecretProvider):
+class Target(MemorySecretProvider):
+    def invalidate(self, key):
+        """There is no cache."""
+
+
+class Counting(Target):
     """Counts its writes, and takes no more than `limit` in one."""
 
     def __init__(self, limit=1000):
@@ -59,7 +64,7 @@ def test_what_changes_on_the_way_is_an_error():
         store({"a": "x"}, Changing())
 
 
-class Keeping(MemorySecretProvider):
+class Keeping(Target):
     """Tells of a key that is no longer there why, as backends do that keep versions."""
 
     def __init__(self, reason):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
+    from strongroom.registry import SecretProviderRegistry
 
 _PART = 500
 """Keys that are written together, and read back before the next ones."""
@@ -64,7 +65,7 @@ def value_now(provider: SecretProvider, key: str) -> str | None:
 def move(
     settings: GlobalOptions,
     values: Mapping[str, str],
-    target: SecretProvider,
+    target: Pipeline | SecretProviderRegistry,
     *,
     overwrite: bool,
     dry_run: bool,
@@ -87,8 +88,10 @@ def move(
     return plan
 
 
-def _present(target: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
+def _present(target: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str]:
     """Return the values in `target`; a secret that was deleted there counts as absent, as for `set`."""
+    for key in keys:  # what a cache remembers says nothing about what has to be written
+        target.invalidate(key)
     try:
         return read_many(target, keys)
     except SecretNotFoundError as error:
