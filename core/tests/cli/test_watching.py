@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from strongroom import SecretProviderRegistry
 from strongroom.cli.actions import watched_run
+from strongroom.cli.app import run_app
 from strongroom.cli.child import control as watching
 from strongroom.cli.child import supervisor
 from strongroom.cli.child.control import ChildControl
@@ -91,6 +93,19 @@ def test_what_cannot_be_read_in_an_outage_reaches_the_child_afterwards(made, mon
     assert renewed == [({"PASSWORD": "first-one"}, {"PASSWORD": "second-one"})]
     assert len(warned) == 1
     assert "keeps the secrets" in warned[0]
+
+
+def test_an_outage_at_the_start_is_one_line(tmp_path, capsys, caplog):
+    """That of the read: the watch, which has begun before it, would say the same."""
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        'version: 1\npipelines: {app: {provider: {type: vault, url: "http://127.0.0.1:1", token: hvs.x}}}\n'
+        "secrets: {PASSWORD: {key: password}, OTHER: {key: other}}\n"
+    )
+    assert run_app(["--spec", str(spec), "run", "--watch", "--", "true"]) == 5
+    assert capsys.readouterr().err.count("\n") == 1
+    assert caplog.messages == []
+    assert logging.getLogger("strongroom.watch").filters == []
 
 
 def test_an_end_does_not_wait_for_an_outage(made):

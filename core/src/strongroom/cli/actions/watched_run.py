@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -72,14 +73,33 @@ def run_watched(
             number=number, stop_timeout=stop_timeout, renew_files=handover.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
+        silence = stack.enter_context(_watch_says_nothing())
         _watch(stack, registry, chosen, control, poll_seconds)
         control.begin(handover.read())
+        silence.close()
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         # Between two children a signal must not end us before the cleanup, nor get lost.
         stack.enter_context(handled(dict.fromkeys(_meant(), lambda number, _: control.met.append(number))))
         outcome = _run_until_it_ends(settings, words, handover, control, undeclared, no_mask=no_mask)
     return outcome if isinstance(outcome, int) else outcome.end()
+
+
+@contextmanager
+def _watch_says_nothing() -> Iterator[ExitStack]:
+    """Keep what the watch logs to itself, until the end of the block or of what it yields.
+
+    In an outage at the start, the first read says what is wrong.
+    """
+    log = logging.getLogger("strongroom.watch")
+    with ExitStack() as silence:
+        log.addFilter(_nothing)
+        silence.callback(log.removeFilter, _nothing)
+        yield silence
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def _watch(
