@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import logging
 import os
 import signal
@@ -208,4 +210,35 @@ def test_files_change_together(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(FileNotFoundError):  # by the thread of the watch, which may still be at it
         files.put({"KEY": "key-4"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["fdopen", "replace"])
+def test_files_that_cannot_be_written_leave_those_that_are_there(tmp_path, monkeypatch, place):
+    """As on a full disk; what a program has open of them stays through the next change, too."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    with SecretFiles(tmp_path) as files:
+        path = Path(files.put({"KEY": "key-1"})["KEY"])
+        before = path.parent.resolve()
+        with monkeypatch.context() as patched:
+            patched.setattr(os if place == "fdopen" else Path, place, full)
+            with pytest.raises(OSError, match="full"):
+                files.put({"KEY": "key-2"})
+        assert path.read_text() == "key-1"
+        files.put({"KEY": "key-3"})
+        assert path.read_text() == "key-3"
+        assert (before / "KEY").read_text() == "key-1"
+        assert {one.name for one in before.parent.iterdir()} == {".lock", "1", "2", "current"}
+
+
+def test_a_folder_that_cannot_be_locked_is_removed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with SecretFiles(tmp_path) as files, pytest.raises(OSError, match="no locks"):
+        files.put({"KEY": "key-1"})
     assert list(tmp_path.iterdir()) == []

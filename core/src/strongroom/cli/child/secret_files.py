@@ -64,24 +64,41 @@ class SecretFiles:
     def _put(self, texts: Mapping[str, str]) -> dict[str, str]:
         if self._folder is None:
             sweep(self._base)
-            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._base))
-            # It gets its name once it is locked: a lock that nobody holds means that its owner is dead.
-            begun = self._folder / f"{_LOCK}.new"
-            self._lock = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            begun.replace(self._folder / _LOCK)
+            self._folder, self._lock = _locked_folder(self._base)
+        folder, link = self._folder / str(self._count + 1), self._folder / _LINK
+        try:
+            folder.mkdir(0o700)
+            for name, text in texts.items():
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
+                    file.write(text.encode())
+            link.symlink_to(folder.name)
+            link.replace(self._folder / _CURRENT)
+        except BaseException:  # as on a full disk: what was there stays, and the next call is as this one
+            link.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         self._count += 1
-        folder = self._folder / str(self._count)
-        folder.mkdir(0o700)
-        for name, text in texts.items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
-                file.write(text.encode())
-        link = self._folder / _LINK
-        link.symlink_to(folder.name)
-        link.replace(self._folder / _CURRENT)
         shutil.rmtree(self._folder / str(self._count - 2), ignore_errors=True)
         return {name: str(self._folder / _CURRENT / name) for name in texts}
+
+
+def _locked_folder(base: Path) -> tuple[Path, int]:
+    """Make a folder with a lock that is held, and return both."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    lock = -1
+    try:
+        # It gets its name once it is locked: a lock that nobody holds means that its owner is dead.
+        begun = folder / f"{_LOCK}.new"
+        lock = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun.replace(folder / _LOCK)
+    except BaseException:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder, lock
 
 
 def sweep(base: Path | None = None) -> None:
