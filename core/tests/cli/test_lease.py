@@ -7,8 +7,11 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from strongroom import Lease
+from strongroom import Lease, SecretProviderRegistry
+from strongroom.backends import MemorySecretProvider
+from strongroom.cli.actions.overview import Overview
 from strongroom.cli.app import run_app
+from strongroom.cli.context import GlobalOptions
 from strongroom.leases import LeaseLedger, ProcessLedger
 from strongroom.leases import ledger as ledger_module
 
@@ -62,3 +65,43 @@ def test_the_beginning_of_a_line_is_nobody_s_worry(command, left):
     left.write_bytes(left.read_bytes()[:100])
     assert command("sweep") == (0, {"revoked": [], "failed": [], "left": []}, "")
     assert not left.exists()
+
+
+class Issuing(MemorySecretProvider):
+    """Counts the leases that it issues."""
+
+    issued = 0
+
+    def issue_lease(self, key):
+        self.issued += 1
+        now = datetime.now(UTC)
+        return Lease(f"id-{self.issued}", key, {"password": "x" * 9}, now, now + timedelta(hours=1), True)
+
+    def renew_lease(self, lease):
+        return lease
+
+    def revoke_lease(self, lease):
+        pass
+
+
+def test_the_pages_of_serve_issue_no_lease(monkeypatch, tmp_path):
+    """It would be renewed as long as the server runs, with nobody who uses it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    secrets = {
+        "URL": {"compose": "db://{{ LOGIN }}"},
+        "LOGIN": {"key": "db/app", "field": "password"},
+        "A": {},
+    }
+    spec = {"version": 1, "pipelines": {"p": {"provider": {"type": "memory"}}}, "secrets": secrets}
+    with SecretProviderRegistry(spec) as registry:
+        registry.register("db", provider := Issuing(), prefix="db/")
+        rows = Overview(GlobalOptions()).secrets(registry)
+        assert [(one["name"], one["status"]) for one in rows] == [
+            ("URL", "ok"),
+            ("LOGIN", "ok"),
+            ("A", "missing"),
+        ]
+        assert "a lease" in rows[0]["problem"]
+        assert provider.issued == 0
+        assert registry.get_field("db/app", "password") == "x" * 9
+    assert provider.issued == 1

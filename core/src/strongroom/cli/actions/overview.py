@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cli.output import counted
+from strongroom.declarations.resolution import Resolution
 from strongroom.errors import SecretNotFoundError, StrongroomError
 from strongroom.providers.base import layers
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Overview"]
 
 _LAST_ENTRIES = 20
+_LEASED = "a lease, which is issued to those who read it"
 _REST = 19
 """How many times as long as a verification took the next one is waited for."""
 
@@ -42,11 +44,23 @@ class Overview:
         self._verified: dict[str, _Verified] = {}
 
     def secrets(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
-        """Return name, key, status and problem of each declared secret, as `check` finds them."""
+        """Return name, key, status and problem of each declared secret, as `check` finds them.
+
+        Leases are not read: the server would keep one that nobody uses alive as long as it runs.
+        """
         from strongroom.cli.declared.rotations import in_flight
+        from strongroom.cli.scanning.leased import without_leases
         from strongroom.declarations.resolve import mark_due, resolve_all, select_group
 
-        found = mark_due(registry, resolve_all(registry, select_group(registry.plan)))
+        declared = select_group(registry.plan)
+        read = without_leases(registry, declared)
+        resolutions = mark_due(registry, resolve_all(registry, read))
+        leased = {
+            name: Resolution(plan, "ok", problem=_LEASED)
+            for name, plan in declared.items()
+            if name not in read
+        }
+        found = {name: (resolutions | leased)[name] for name in declared}
         begun = in_flight(registry)
         rows = []
         for name, one in found.items():
