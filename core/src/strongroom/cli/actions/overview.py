@@ -55,12 +55,10 @@ class Overview:
         declared = select_group(registry.plan)
         read = without_leases(registry, declared)
         resolutions = mark_due(registry, resolve_all(registry, read))
-        leased = {
-            name: Resolution(plan, "ok", problem=_LEASED)
+        found = {
+            name: resolutions.get(name) or Resolution(plan, "ok", problem=_LEASED)
             for name, plan in declared.items()
-            if name not in read
         }
-        found = {name: (resolutions | leased)[name] for name in declared}
         begun = in_flight(registry)
         rows = []
         for name, one in found.items():

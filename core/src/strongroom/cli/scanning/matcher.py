@@ -96,7 +96,7 @@ def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Matc
     for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
         yield Match(path, 0, 0, secret, encoding)
     before, line, column = b"", 1, 1
-    failure = None
+    failure: OSError | None = None
     pieces = _pieces(content)
     piece = next(pieces, None)
     while piece is not None:
