@@ -118,3 +118,28 @@ def test_names_that_do_not_fit(cli, words, code, message):
     found, out, err = cli("diff", *words)
     assert (found, out) == (code, "")
     assert message in err
+
+
+LEASED = """\
+version: 1
+default: app
+pipelines:
+  app: {provider: {type: memory}}
+  db: {provider: {type: vault.leases, url: "http://127.0.0.1:1", token: hvs.none}}
+routes: [{prefix: db/, pipeline: db}]
+secrets:
+  LOGIN: {key: db/app, field: username}
+  URL: {compose: "postgresql://{{ LOGIN }}@db"}
+profiles:
+  one: {}
+  two: {}
+  three: {pipelines: {db: {provider: {type: memory}}}}
+"""
+
+
+def test_leases_are_not_issued_to_be_compared(in_process):
+    """Nobody would use them, and no two have the same values; nothing listens here."""
+    run = in_process(LEASED)
+    assert run("diff", "one", "two")[:2] == (0, "2 secrets, and all are the same\n")
+    code, out, _ = run("diff", "one", "three", "--json")
+    assert (code, json.loads(out)["secrets"]["LOGIN"]) == (7, "a lease in one")

@@ -11,6 +11,7 @@ import click
 
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
+from strongroom.cli.scanning.leased import without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import show_key
 from strongroom.pipeline import read_many
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _NO_PROFILE = "-"
+_LEASE = "a lease"
 
 
 class Side(NamedTuple):
@@ -97,15 +99,16 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
         if not registry.plan.secrets:
             return Side(registry.get_secrets(registry.list_secrets(prefix)), {})
         chosen = {name: one for name, one in registry.plan.secrets.items() if name.startswith(prefix)}
-        resolutions = resolve_all(registry, chosen)
+        read = without_leases(registry, chosen)
+        resolutions = resolve_all(registry, read)
     values = {name: one.text for name, one in resolutions.items() if one.text is not None}
-    unknown = {
+    unknown: dict[str, str] = {
         name: one.status
         for name, one in resolutions.items()
         if one.text is None and one.status not in {"missing", "ok"}
     }
     why = next((f"{name}: {resolutions[name].problem}" for name in unknown), None)
-    return Side(values, unknown, why)
+    return Side(values, {**unknown, **dict.fromkeys(chosen.keys() - read.keys(), _LEASE)}, why)
 
 
 def _in(name: str) -> str:
@@ -121,7 +124,9 @@ def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, s
             for side, of in zip((left, right), names, strict=True)
             if name in side.unknown
         ]
-        if reason:
+        if left.unknown.get(name) == right.unknown.get(name) == _LEASE:
+            comparison[name] = "same"  # no two leases have the same values
+        elif reason:
             comparison[name] = ", ".join(reason)
         elif name not in right.values:
             comparison[name] = f"only {_in(names[0])}"
