@@ -19,7 +19,7 @@ from strongroom.cli.child.control import ChildControl
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.child.supervisor import Child, Job
 from strongroom.cli.declared.selection import read_all, select_secrets
-from strongroom.errors import BackendUnavailableError
+from strongroom.errors import AuthenticationError, BackendUnavailableError, PermissionDeniedError
 
 SPEC = {
     "version": 1,
@@ -43,12 +43,12 @@ def made():
         chosen = select_secrets(registry.plan)
         warned, renewed = [], []
 
-        def make(failures=0, clock=None):
+        def make(failures=0, clock=None, error=BackendUnavailableError):
             outage = iter(range(failures))
 
             def read():
                 if next(outage, None) is not None:
-                    raise BackendUnavailableError("away")
+                    raise error("away")
                 return read_all(registry, chosen)
 
             control = ChildControl(
@@ -85,10 +85,11 @@ def test_a_child_that_is_restarted_again_and_again_waits_longer_each_time(made):
     assert [live(1.0) for _ in range(2)] == [1, 2]
 
 
-def test_what_cannot_be_read_in_an_outage_reaches_the_child_afterwards(made, monkeypatch):
-    """With one warning."""
+@pytest.mark.parametrize("error", [BackendUnavailableError, AuthenticationError, PermissionDeniedError])
+def test_what_cannot_be_read_in_an_outage_reaches_the_child_afterwards(made, monkeypatch, error):
+    """With one warning. A token may have ended, and be renewed in a minute."""
     monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.001)
-    control, warned, renewed = made(failures=3)
+    control, warned, renewed = made(failures=3, error=error)
     control.changed([])
     assert control.take()
     assert not control.take()

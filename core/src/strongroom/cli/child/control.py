@@ -97,9 +97,15 @@ class ChildControl:
     def changed(self, _changes: object) -> None:
         """Read the values again, on the thread of the watch, and let the child get them if they differ.
 
-        In an outage it is tried again, after a pause that doubles: the change is not reported twice.
+        In an outage, or if the login or access is refused, it is tried again, after a pause that doubles: the
+        change is not reported twice.
         """
-        from strongroom.errors import BackendUnavailableError, StrongroomError
+        from strongroom.errors import (
+            AuthenticationError,
+            BackendUnavailableError,
+            PermissionDeniedError,
+            StrongroomError,
+        )
 
         self._begun.wait()
         pause = _FIRST_PAUSE
@@ -108,7 +114,9 @@ class ChildControl:
                 resolutions = self._read()
                 break
             except StrongroomError as error:
-                away = isinstance(error, BackendUnavailableError)
+                away = isinstance(
+                    error, BackendUnavailableError | AuthenticationError | PermissionDeniedError
+                )
                 if pause == _FIRST_PAUSE or not away:
                     self._warn(f"the program keeps the secrets that it has: {error}")
                 if not away:
