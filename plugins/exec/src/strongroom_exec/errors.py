@@ -75,7 +75,8 @@ def error_of(error: Any, *, method: str, key: str | None, clean: Callable[[str],
         return kind(key or "", text, provider=_NAME, hint=hint)
     if kind is ThrottledError:
         wait = data.get("retry_after")
-        is_wait = isinstance(wait, (int, float)) and not isinstance(wait, bool) and 0 <= wait <= _LONGEST_WAIT
-        seconds = float(wait) if is_wait else None
+        seconds = None
+        if isinstance(wait, (int, float)) and not isinstance(wait, bool) and 0 <= wait <= _LONGEST_WAIT:
+            seconds = float(wait)
         return ThrottledError(text, retry_after=seconds, key=key, provider=_NAME, hint=hint)
     return kind(text, key=key, provider=_NAME, hint=hint)

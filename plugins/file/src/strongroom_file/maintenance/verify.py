@@ -99,9 +99,8 @@ class Verification:
         if node.leaf:
             self._leaf(node)
             return
-        bounds = [*names, high]
-        for place, child in enumerate(node.links()):
-            self._node(child, bounds[place], bounds[place + 1])
+        for child, bound, following in zip(node.links(), names, [*names[1:], high], strict=True):
+            self._node(child, bound, following)
 
     def _leaf(self, node: Node) -> None:
         for place, name in enumerate(node.names):
