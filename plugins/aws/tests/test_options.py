@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 from aws_front import Front, refusal, success, value
@@ -223,10 +224,12 @@ def test_no_credential_in_any_repr():
 
 @pytest.mark.parametrize("cls", PROVIDERS)
 def test_doctor_is_told_who_is_logged_in(make, cls):
+    started = time.monotonic()
     report = make(cls).diagnose()
     assert report["reachable"] == report["can_list"] == "yes"
     assert report["identity"].startswith("arn:aws:")
-    assert abs(int(report["clock_skew"])) <= 2
+    # Nobody can tell at what moment of a slow request the server looked at its clock.
+    assert abs(int(report["clock_skew"])) <= 2 + time.monotonic() - started
 
 
 def test_doctor_says_who_may_not_list_and_that_sts_is_not_reached(keys):

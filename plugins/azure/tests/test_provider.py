@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -552,14 +553,16 @@ def _token(**claims):
 def test_diagnose(bench, login):
     token = _token(appid="11111111-2222", oid="3333")
     provider = bench.provider(credential=login(token=token))
+    started = time.monotonic()
     report = provider.diagnose()
+    taken = time.monotonic() - started
     assert report == {
         "reachable": "yes",
         "identity": "11111111-2222",
         "can_list": "yes",
         "clock_skew": report["clock_skew"],
     }
-    assert abs(float(report["clock_skew"])) <= 2
+    assert abs(float(report["clock_skew"])) <= 2 + taken  # the server's clock was looked at in that time
     bench.store.fail("list", DENIED)
     assert provider.diagnose()["can_list"] == "no"
     bench.server.refused.add(token)
