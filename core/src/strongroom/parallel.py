@@ -160,6 +160,8 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
 
 def _start(work: Callable[[], None], most: int) -> bool:
     """Run `work` on `most` threads, or as many as can be had; return whether there is at least one."""
+    from strongroom._scopes import copied_context  # not for a single read
+
     for started in range(most):
         try:
             threading.Thread(

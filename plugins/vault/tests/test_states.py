@@ -53,7 +53,7 @@ live                         ok ok ok ok current ok conflict ok ok
 never_written                absent - - absent absent ok ok absent ok
 soft_deleted                 deleted deleted - deleted deleted ok ok deleted ok
 destroyed                    destroyed destroyed - destroyed destroyed ok ok destroyed ok
-metadata_alone               absent - - absent none ok ok absent ok
+metadata_alone               absent - - absent absent ok ok absent ok
 all_removed                  absent - - absent absent ok ok absent ok
 to_be_deleted                ok ok ok ok current ok conflict ok ok
 to_be_deleted_by_the_mount   ok ok ok ok current ok conflict ok ok

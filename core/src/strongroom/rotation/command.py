@@ -89,9 +89,8 @@ class CommandRotator:
                 return
             how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
             problem = f"{name} ended with {how}"
-            said = redact(
-                (message[one] for one in ("old", "new") if one in message), ended.out.decode(errors="replace")
-            )
-            if said:
-                problem += f": {said}"
+            values = (message[one] for one in ("old", "new") if one in message)
+            output = redact(values, ended.out.decode(errors="replace"))
+            if output:
+                problem += f": {output}"
         raise RotationError(problem, hint=hint)

@@ -359,7 +359,7 @@ class SealedSecretProvider(SealedEngine[B]):
         """
         with ExitStack() as stack:
             try:
-                # Looked for first: a key file that is missing beside a store is not made anew.
+                # Looked for first: a key file that is missing beside a store is not made again.
                 store = self._open() or self._created()
                 sealed = store.sealer.name(f"lock/{name}").name
                 lock = self._backend.lock(sealed, ttl_seconds, self._deadline())

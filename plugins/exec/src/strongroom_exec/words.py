@@ -50,7 +50,7 @@ class Words:
         self._name = name
         self._clock = clock
         self.numbers = itertools.count(1)
-        """Numbers for requests; none is used twice, also where the program is started again."""
+        """Numbers for requests; none is used twice, even if the program is started again."""
         self._lock = SingleEntryLock("the program")
         self._values: dict[str, None] = {}
         self._masker: Masker | None = None

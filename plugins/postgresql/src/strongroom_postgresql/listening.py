@@ -112,7 +112,7 @@ class Listener:
         self._end()
 
     def _end(self) -> None:
-        """Give back what is held, also where it was closed before its thread began, or got none."""
+        """Give back what is held, even if it was closed before its thread began, or got none."""
         self._ended.set()
         self._let_go()
         with self._waking:

@@ -55,13 +55,13 @@ class Overview:
         declared = select_group(registry.plan)
         read = without_leases(registry, declared)
         resolutions = mark_due(registry, resolve_all(registry, read))
-        found = {
+        looked = {
             name: resolutions.get(name) or Resolution(plan, "ok", problem=_LEASED)
             for name, plan in declared.items()
         }
         begun = in_flight(registry)
         rows = []
-        for name, one in found.items():
+        for name, one in looked.items():
             rotating = begun.get(one.plan.key) if one.status in {"ok", "due"} else None
             status, problem = ("due", rotating.state) if rotating is not None else (one.status, one.problem)
             rows.append({"name": name, "key": one.plan.key, "status": status, "problem": problem})

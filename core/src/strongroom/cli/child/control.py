@@ -88,7 +88,7 @@ class ChildControl:
     def begin(self, resolutions: Mapping[str, Resolution]) -> None:
         """Take the secrets that the child gets first; a change that was heard of before is looked at now.
 
-        They are read once the watch has begun: a change between the two would otherwise never be told.
+        They are read once the watch has begun: a change between the two would otherwise never be heard of.
         """
         self.resolutions = dict(resolutions)
         self._renew_files({}, texts_of(resolutions))

@@ -286,17 +286,17 @@ class Child:
         """
         if not hasattr(os, "waitid"):  # macOS has no process 1 but its own
             return False
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is None or found.si_pid == self._process:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None or ended.si_pid == self._process:
             self.orphan = None
             return False
         now = time.monotonic()
-        if self.orphan is None or self.orphan[0] != found.si_pid:
-            self.orphan = (found.si_pid, now + _ORPHAN_SECONDS)
+        if self.orphan is None or self.orphan[0] != ended.si_pid:
+            self.orphan = (ended.si_pid, now + _ORPHAN_SECONDS)
         if now < self.orphan[1]:
             return False
         self.orphan = None
-        os.waitpid(found.si_pid, os.WNOHANG)
+        os.waitpid(ended.si_pid, os.WNOHANG)
         return True
 
     def _stopped_itself(self, pid: int, number: int) -> None:
