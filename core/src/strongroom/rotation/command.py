@@ -89,8 +89,9 @@ class CommandRotator:
                 return
             how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
             problem = f"{name} ended with {how}"
-            values = (message[one] for one in ("old", "new") if one in message)
-            output = redact(values, ended.out.decode(errors="replace"))
+            output = redact(
+                (message[one] for one in ("old", "new") if one in message), ended.out.decode(errors="replace")
+            )
             if output:
                 problem += f": {output}"
         raise RotationError(problem, hint=hint)

@@ -389,7 +389,7 @@ def _shown(settings: dict[str, Any]) -> str:
 def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) -> str:
     """Return a new SCRAM verifier of a password. Source: RFC 5802, in the form that PostgreSQL keeps."""
     if not password.isascii():  # libpq normalises it first, and has the same answer more slowly
-        # In UTF-8, as a client sends it at a login, whatever the encoding of this session.
+        # In UTF-8, as clients send it, whatever the encoding of this session is.
         return connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode(
             "ascii"
         )
