@@ -363,6 +363,35 @@ def test_closing_revokes_all_and_what_is_read_afterwards_is_another_one():
     driven.leases.close()
 
 
+def test_closing_does_not_wait_for_a_server_that_is_down_with_each_lease(caplog):
+    """Each try may take the whole time of a call: a process with many leases would not end."""
+    driven = Driven(ttl=3600.0)
+    for number in range(100):
+        driven.user(f"key {number}")
+    tried = []
+
+    def slowly(lease):
+        tried.append(lease)
+        driven.clock.seconds += 10
+        raise BackendUnavailableError("down")
+
+    driven.server.revoke_lease = slowly
+    driven.leases.close()
+    assert 3 <= len(tried) <= 8
+    assert f"{100 - len(tried)} more leases are not revoked" in caplog.text
+    for number in range(20):
+        driven.user(f"key {number}")
+    revoked = []
+
+    def slowly_and_well(lease):
+        driven.clock.seconds += 10
+        revoked.append(lease)
+
+    driven.server.revoke_lease = slowly_and_well
+    driven.leases.close()
+    assert len(revoked) == 20
+
+
 def test_a_lease_that_comes_after_the_close_is_revoked():
     """Who waited for it is told."""
     driven = Driven()

@@ -99,11 +99,14 @@ class LeaseCalls:
         """Return whether `revoke` ends `lease` before its time."""
         return is_revocable(self._provider, lease)
 
-    def revoke(self, name: LeaseName, lease: Lease) -> None:
-        """End `lease` now if it can be ended. If that fails it stays in the ledger, and is warned of."""
+    def revoke(self, name: LeaseName, lease: Lease) -> bool:
+        """End `lease` now if it can be ended, and return whether nothing is left to be done.
+
+        If that fails it stays in the ledger, and is warned of.
+        """
         if not self.ends(lease):  # an event would report what nobody does
             self.note_end(lease)
-            return
+            return True
         try:
             with _under(name[0]):
                 self._observed("revoke", name[1], lambda: self._provider.revoke_lease(lease))
@@ -116,8 +119,9 @@ class LeaseCalls:
                 "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
                 show_key(self.asked_as(name[1])), show_error(error),
             )  # fmt: skip
-            return
+            return False
         self.note_end(lease)
+        return True
 
     def note_renewal(self, lease: Lease) -> None:
         """Write the new end of `lease` into the ledger."""

@@ -52,6 +52,8 @@ _CHECK_SECONDS: Final = 1.0
 _UNASKED_SECONDS: Final = 60.0
 _UNASKED_PART: Final = 1 / 12
 """How long, and for which part of its life, a lease that cannot be renewed is not replaced by a check."""
+_REVOKING_SECONDS: Final = 30.0
+"""How long the end of a process may take to revoke its leases if each try fails."""
 _WORKERS: Final = 4
 _LONGEST_WAIT: Final = 60.0
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
@@ -539,7 +541,10 @@ class LiveLeases:
             self._calls.note_end(held.lease)
 
     def revoke_all(self) -> None:
-        """Revoke all leases of this process; reading afterwards issues new ones."""
+        """Revoke all leases of this process; reading afterwards issues new ones.
+
+        While the server is down, no more are tried after half a minute: they stay in the ledger.
+        """
         with self._changed:
             now = self._clock()
             everything = [*self._retired, *self._held.values()]
@@ -552,7 +557,23 @@ class LiveLeases:
         for held in everything:
             if held.ends <= now:
                 self._calls.note_end(held.lease)
-        in_parallel(lambda held: self._calls.revoke(held.name, held.lease), living, _WORKERS)
+        until, failing = self._clock() + _REVOKING_SECONDS, threading.Event()
+        left: list[_Held] = []
+
+        def revoke(held: _Held) -> None:
+            if failing.is_set() and self._clock() > until:
+                left.append(held)
+            elif self._calls.revoke(held.name, held.lease):
+                failing.clear()
+            else:
+                failing.set()
+
+        in_parallel(revoke, living, _WORKERS)
+        if left:
+            _log.warning(
+                "%d more leases are not revoked, since the server is down; `strongroom lease sweep` does it "
+                "later", len(left),
+            )  # fmt: skip
 
     close = revoke_all
 
