@@ -649,6 +649,16 @@ def test_any_other_is_an_error_without_values(service, status, expected):
     assert caught.value.__context__ is None
 
 
+def test_an_answer_that_is_too_long_to_be_read_shows_no_part_of_a_value(service):
+    """It may break off in the middle of one, of which the first half is not found."""
+    for length in (16_384 - 12, 16_384 - 12 - len(NEW)):
+        said = b"x" * length + NEW.encode() + b" was refused by a page of many words" * 9
+        service.answers = [(500, {}, said)]
+        with pytest.raises(RotationError, match="status 500, refused") as caught:
+            HttpRotator(service.url, "plain key").apply(KEY, OLD, NEW)
+        assert NEW[:8] not in str(caught.value)
+
+
 def test_an_answer_that_trickles_in_ends_at_the_time_out(service):
     service.answers = [("trickle", {}, b"")]
     with pytest.raises(RotationError, match=r"no answer within 0\.3 s"):

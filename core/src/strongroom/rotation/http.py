@@ -29,7 +29,7 @@ from strongroom.rotation.rotators import current_step
 __all__ = ["HttpRotator"]
 
 _READ: Final = 16_384
-"""Bytes of an answer that are read; the last of them say why it failed."""
+"""Bytes of an answer that are read; the last of them say why it failed, if these are all."""
 
 
 class HttpRotator:
@@ -156,7 +156,8 @@ class HttpRotator:
             _cut(connection)
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
-        text = redact(values, reply.decode(errors="replace"))
+        # A longer answer may break off in the middle of a value, of which a part is not found.
+        text = redact(values, reply.decode(errors="replace")) if len(reply) < _READ else ""
         what = "a redirect, which is not followed" if 300 <= status < 400 else "refused"  # noqa: PLR2004  # as above
         return f"status {status}, {what}: {text}" if text else f"status {status}, {what}"
 
