@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import resource
 import socket
 import time
 
@@ -391,6 +393,24 @@ def test_an_address_that_does_not_answer_ends_at_the_time_out(postgres, roles):
         rotator = PostgreSQLRotator(postgres.url(), "app", login=[login], timeout_seconds=1)
         with pytest.raises(RotationError, match="timeout"):
             rotator.verify(KEY, roles.first)
+
+
+def test_a_process_with_many_open_files_rotates_too(roles, one):
+    """As a server with more than a thousand connections, which rotates a secret of its own."""
+    wanted, (soft, hard) = 1500, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip("this user may not open so many files")
+    opened = []
+    try:
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        while not opened or opened[-1] < 1100:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+        one.verify(KEY, roles.first)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("step", ["apply", "verify", "prepare_rehearsal"])

@@ -315,11 +315,13 @@ class PostgreSQLRotator(UserRotator):
         """Send a simple query, and raise if no good answer comes in time."""
         raw = connection.pgconn
         until = time.monotonic() + self._timeout
+        poll = select.poll()  # not `select`, which takes no descriptor beyond 1023
+        poll.register(raw.socket, select.POLLIN)
         raw.send_query(statement)
         while True:
             raw.flush()
             left = until - time.monotonic()
-            if left <= 0 or not select.select([raw.socket], [], [], left)[0]:
+            if left <= 0 or not poll.poll(left * 1000):
                 raise psycopg.OperationalError(f"no answer within {self._timeout:g} s")
             raw.consume_input()
             while not raw.is_busy():
