@@ -351,8 +351,8 @@ class LiveLeases:
         started = self._clock()
         lease = self._calls.issue(name)
         life = (lease.expires_at - lease.issued_at).total_seconds()
-        left = (lease.expires_at - self._now()).total_seconds()
-        if not (life > 0 and left > 0):  # else one would be issued after the other, without a pause
+        left, took = (lease.expires_at - self._now()).total_seconds(), self._clock() - started
+        if not (life > 0 and left + took > 0):  # else one would be issued after the other, without a pause
             self._calls.revoke(name, lease)
             raise BackendUnavailableError(
                 f"the lease of {show_key(key)} had ended as it was issued",
