@@ -478,6 +478,27 @@ def test_a_lease_that_is_over_by_this_clock_is_an_error_and_is_not_issued_again_
     assert driven.server.alive() == []
 
 
+def test_a_provider_that_gives_what_it_issued_before_is_not_asked_again_and_again():
+    """As one that keeps a cloud's token until shortly before its end, and tells when that began."""
+    driven = Driven(ttl=3600.0, renewable=False)
+    issue, kept = driven.server.issue_lease, []
+
+    def keeping(key):
+        asked.append(driven.clock.seconds)
+        if not kept or kept[0].expires_at <= driven.clock.now() + timedelta(seconds=60):
+            kept[:] = [issue(key)]
+        return kept[0]
+
+    asked = []
+    driven.server.issue_lease = keeping
+    keeping("app")
+    driven.clock.seconds += 3000
+    driven.user()
+    driven.pass_seconds(600)
+    assert driven.user() == "u2"
+    assert len(asked) < 12
+
+
 def test_an_interrupt_as_the_thread_starts_leaves_nobody_waiting(monkeypatch):
     """As Ctrl-C or a time limit by a signal: who asks next, in this thread too, gets the lease."""
     driven = Driven()

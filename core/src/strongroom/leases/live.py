@@ -359,9 +359,10 @@ class LiveLeases:
                 key=key,
                 hint="compare the clocks of this machine and of the server",
             )
-        ends = self._clock() + left
-        held = _Held(name, lease, lease.as_json(), ends, life, 0.0, not lease.renewable)
-        held.act_at = held.ends - self._margin(held)
+        now = self._clock()
+        held = _Held(name, lease, lease.as_json(), now + left, life, 0.0, not lease.renewable)
+        # A provider may give what it has issued before, of whose life little is left: not again at once.
+        held.act_at = max(held.ends - self._margin(held), now + max(left * _RENEW_BEFORE, _FIRST_PAUSE))
         held.checked = started
         self._calls.show_values(lease)
         return held
