@@ -14,6 +14,7 @@ import pytest
 from strongroom.cli import main
 from strongroom.declarations.json_fields import with_member
 from strongroom.errors import ValidationError
+from strongroom.rotation import SecretRotation
 from strongroom_file import FileSecretProvider
 
 SPEC = """\
@@ -199,6 +200,34 @@ def test_what_failed_when_it_was_due_waits_a_while(strongroom, folder, old):
     assert strongroom("get", "database/password").stdout == "the-first-password"
     strongroom("rotate", "--resume", "database/password")
     assert strongroom("get", "database/password").stdout == (folder / "target").read_text()
+
+
+def test_a_hook_that_vetoes_one_does_not_stop_the_others(strongroom, folder, monkeypatch, capfd):
+    """It may raise anything, with a value in it."""
+    Path("strongroom.yaml").write_text(SPEC.replace("field: login.password, rotate: {}", "rotate_days: 1"))
+
+    def vetoing(name, method):
+        def vetoed(rotation, key):
+            if key == "database/password":
+                raise RuntimeError("the-first-password")
+            return method(rotation, key)
+
+        monkeypatch.setattr(SecretRotation, name, vetoed)
+
+    vetoing("rotate_if_due", SecretRotation.rotate_if_due)
+    monkeypatch.setattr(SecretRotation, "due_step", lambda rotation, key: "rotate")
+    assert main(["--json", "rotate", "--due"]) == 1
+    found = {one["key"]: one for one in json.loads(capfd.readouterr().out)["rotations"]}
+    assert found["database/password"]["error"] == "unexpected RuntimeError"
+    assert (found["user"]["state"], found["user"]["error"]) == ("current", None)
+    vetoing("status_of", SecretRotation.status_of)
+    assert main(["--json", "rotate", "--status"]) == 0
+    shown = {one["key"]: one for one in json.loads(capfd.readouterr().out)["secrets"]}
+    assert (shown["database/password"]["state"], shown["user"]["state"]) == ("unknown", "current")
+    assert shown["database/password"]["last_error"] == "unexpected RuntimeError"
+    vetoing("due_step", SecretRotation.due_step)
+    assert main(["rotate", "--due", "--dry-run"]) == 0
+    assert "unknown: unexpected RuntimeError" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -387,6 +387,20 @@ def test_one_unreadable_record_stops_no_other_key():
     assert memory.get_secret("c") != "3"
 
 
+def test_a_foreign_error_about_one_key_hides_no_other_state():
+    """As of a hook that vetoes a look, with a value in its words."""
+
+    class Vetoed(MemorySecretProvider):
+        def describe_secret(self, key):
+            if key == "b":
+                raise RuntimeError("2")
+            return super().describe_secret(key)
+
+    rotation = SecretRotation(Vetoed(secrets={"a": "1", "b": "2", "c": "3"}))
+    states = {one.key: (one.state, one.last_error) for one in rotation.status()}
+    assert states == {"a": ("current", None), "b": ("unknown", "RuntimeError"), "c": ("current", None)}
+
+
 # --- outages, and deletes ---
 
 

@@ -192,8 +192,9 @@ class SecretRotation(ProcessBound):
                 continue  # deleted since it was listed
             except BackendUnavailableError:
                 raise  # the others would wait for their deadlines, one after the other
-            except StrongroomError as error:
-                statuses.append(RotationStatus(key, "unknown", last_error=error.message))
+            except Exception as error:  # noqa: BLE001  # a hook may veto with any, with a value in it
+                said = error.message if isinstance(error, StrongroomError) else type(error).__name__
+                statuses.append(RotationStatus(key, "unknown", last_error=said))
         return statuses
 
     # --- what ---

@@ -178,12 +178,16 @@ class _Done:
     state: str
     error: Exception | None = None
 
-    @property
-    def problem(self) -> str | None:
-        """What went wrong; of an error of a third party's only its kind, since its text may hold a value."""
+    def reason(self) -> str | None:
+        """Return what went wrong, if anything did."""
         if isinstance(self.error, StrongroomError):
             return str(self.error)
-        return None if self.error is None else f"unexpected {type(self.error).__name__}"
+        return None if self.error is None else _message(self.error)
+
+
+def _message(error: Exception) -> str:
+    """Return what `error` says; another library's, which a hook may veto with, may hold a value."""
+    return error.message if isinstance(error, StrongroomError) else f"unexpected {type(error).__name__}"
 
 
 def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: bool) -> int:
@@ -202,12 +206,12 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
     done = [one for one in outcomes.values() if isinstance(one, _Done)]
     if settings.json:
         output.as_json(
-            {"rotations": [{"key": one.key, "state": one.state, "error": one.problem} for one in done]}
+            {"rotations": [{"key": one.key, "state": one.state, "error": one.reason()} for one in done]}
         )
     else:
         _print_due(
             ["key", "state", "error"],
-            [(one.key, one.state, one.problem or "") for one in done],
+            [(one.key, one.state, one.reason() or "") for one in done],
             [key for key, one in outcomes.items() if one == "wait"],
         )
     return next((errors.exit_code(one.error) for one in done if one.error is not None), 0)
@@ -230,8 +234,8 @@ def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
         return None
     except BackendUnavailableError:
         raise
-    except StrongroomError as error:  # one that is unknown must not hide the others
-        return f"unknown: {error.message}"
+    except Exception as error:  # noqa: BLE001  # a hook may veto with any; one must not hide the others
+        return f"unknown: {_message(error)}"
 
 
 def _rotated(
@@ -262,7 +266,7 @@ def _rotated(
 def _state(registry: SecretProviderRegistry, key: str) -> str:
     try:
         return rotation_of(registry, key).status_of(key).state
-    except StrongroomError:
+    except Exception:  # noqa: BLE001  # as above
         return "unknown"
 
 
@@ -292,8 +296,8 @@ def _status_of(registry: SecretProviderRegistry, key: str) -> RotationStatus | N
         return None
     except BackendUnavailableError:
         raise
-    except StrongroomError as error:
-        return RotationStatus(key, "unknown", last_error=error.message)
+    except Exception as error:  # noqa: BLE001  # as above
+        return RotationStatus(key, "unknown", last_error=_message(error))
 
 
 def _rows(found: Iterable[tuple[str, RotationStatus | None]], now: datetime) -> Iterable[Sequence[str]]:
