@@ -944,6 +944,33 @@ def test_a_hook_can_veto_a_rotation():
         assert registry.get_secret(KEY) == OLD
 
 
+def test_hooks_see_that_a_record_is_forgotten_and_can_veto_it():
+    """It may be the only place of a value that the target system has."""
+
+    class Veto(Recording):
+        def before(self, event):
+            if event.operation == "rotate":
+                raise AuditError("no")
+
+    hook, events = Recording(), []
+    with registry_of() as registry:
+        rotation = SecretRotation(registry, apply=failing, on_event=events.append)
+        with pytest.raises(RotationError):
+            rotation.rotate(KEY)
+        del events[:]
+        veto = Veto()
+        registry.add_hook(veto)
+        with pytest.raises(AuditError):
+            rotation.forget(KEY)
+        assert rotation.status_of(KEY).last_error is not None
+        veto.before = hook.before
+        registry.add_hook(hook)
+        rotation.forget(KEY)
+        assert rotation.status_of(KEY).last_error is None
+    assert ("rotate", KEY, "ok") in [(one.operation, one.key, one.outcome) for one in hook.events]
+    assert events == []  # no rotation has ended
+
+
 def test_failures_are_told_to_hooks_and_on_event():
     hook, events = Recording(), []
     with registry_of() as registry:

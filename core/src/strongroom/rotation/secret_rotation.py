@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from strongroom._coroutines import refuse_async
 from strongroom._pickling import ProcessBound
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SecretRotation"]
 
+T = TypeVar("T")
 _log = logging.getLogger("strongroom.rotation")
 
 
@@ -309,8 +310,7 @@ class SecretRotation(ProcessBound):
         Raises:
             ConflictError: A process may be working on it.
         """
-        with self._at(key) as steps:
-            steps.forget()
+        self._seen(key, RotationRun.forget)
 
     def rotate_due(self, prefix: str = "") -> list[RotationResult]:
         """Resume what is in flight, then rotate what is older than the interval.
@@ -416,9 +416,16 @@ class SecretRotation(ProcessBound):
                 steps.explain(error)
                 raise
 
-    def _steps(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
+    def _steps(self, key: str, work: Callable[[RotationRun], T]) -> T:
         with self._at(key) as steps:
             return work(steps)
+
+    def _seen(self, key: str, work: Callable[[RotationRun], T]) -> T:
+        """Do `work` as an operation that the hooks of `key` see, and may veto."""
+        target = pipeline_answering(self._provider, key)
+        if isinstance(target, Pipeline):
+            return target.run_with_hooks("rotate", key, lambda: self._steps(key, work))
+        return self._steps(key, work)
 
     def _run(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
         target = pipeline_answering(self._provider, key)
@@ -427,9 +434,7 @@ class SecretRotation(ProcessBound):
         started = time.perf_counter()
         failure: BaseException | None = None
         try:
-            if isinstance(target, Pipeline):
-                return target.run_with_hooks("rotate", key, lambda: self._steps(key, work))
-            return self._steps(key, work)
+            return self._seen(key, work)
         except BaseException as error:
             failure = error
             raise
