@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import threading
@@ -12,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
 from strongroom.audit import file_sink
+from strongroom.audit.chain import HEAD_BYTES
 from strongroom.audit.verify import verify_pieces
 from strongroom.errors import AuditError, SecretNotFoundError
 
@@ -45,8 +47,12 @@ def test_a_log_that_takes_nothing_away_keeps_the_piece_on_a_line_of_its_own(trai
     with trail.path.open("ab") as file:
         file.write(b'{"id":"1","oper')
 
+    cut = os.ftruncate
+
     def refuse(descriptor, size):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
+        if os.path.samestat(os.fstat(descriptor), trail.path.stat()):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        cut(descriptor, size)
 
     monkeypatch.setattr(os, "ftruncate", refuse)
     trail.registry.set_secret("a", "1")
@@ -85,7 +91,47 @@ def test_a_log_that_became_immutable_refuses_before_anything_is_done(trail, monk
         trail.registry.get_secret("new")
 
 
-def test_blanks_that_a_trial_of_the_disk_left_are_no_news(trail):
+def test_the_log_only_ever_grows_by_whole_lines(trail, monkeypatch):
+    """Programs that follow it, such as log shippers, would send all of it again after it has shrunk."""
+    seen = []
+
+    def watched(call):
+        def called(*given):
+            try:
+                return call(*given)
+            finally:
+                seen.append(trail.path.read_bytes())
+
+        return called
+
+    trail.read()
+    for name in ("write", "pwrite", "ftruncate"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    trail.registry.set_secret("a", "1")
+    trail.registry.set_secrets({"b": "1" * 10_000, "c": "2"})
+    with pytest.raises(SecretNotFoundError):
+        trail.registry.delete_secret("d")
+    monkeypatch.undo()
+    assert len(seen) > 10
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(seen))
+    assert all(one.endswith(b"\n") for one in seen)
+
+
+def test_what_a_writer_that_was_killed_as_it_tested_the_disk_left_is_no_news(trail):
+    trail.read()
+    trail.hook.close()
+    with trail.head.open("r+b") as file:
+        file.seek(4096)
+        file.write(b" " * 800)
+    assert trail.verify().anchored
+    trail.read()
+    assert notes(trail) == []
+    assert (trail.verify().ok, trail.verify().anchored, trail.verify().entries) == (True, True, 2)
+    trail.registry.set_secret("a", "1")
+    assert trail.head.stat().st_size == HEAD_BYTES
+
+
+def test_blanks_that_a_trial_of_the_disk_by_an_older_version_left_are_no_news(trail):
     trail.read()
     with trail.path.open("ab") as file:
         file.write(b" " * 800)

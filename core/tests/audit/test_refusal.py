@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 import textwrap
 
 import pytest
@@ -183,6 +184,39 @@ def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
     assert outcomes.count("ok") == done
     assert len(outcomes) - done == outcomes.count("vetoed") <= refused
     assert path.stat().st_size <= limit
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_without_room_for_one_more_block(make_trail, small_disk):
+    """A write is refused though there is room for a line or two in the log's own last block."""
+    trail = make_trail(path=small_disk / "audit.jsonl")
+    trail.read()
+    filling = small_disk / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with pytest.raises(AuditError, match="No space"):
+        trail.registry.set_secret("new", "1")
+    filling.unlink()
+    with pytest.raises(SecretNotFoundError):
+        trail.registry.get_secret("new")
+    trail.registry.set_secret("new", "1")
+    assert (trail.verify().ok, trail.verify().anchored) == (True, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that another user may not write")

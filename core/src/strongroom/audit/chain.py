@@ -22,7 +22,8 @@ __all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
 GENESIS: Final = "0" * 64
 """The MAC before the very first line."""
 HEAD_BYTES: Final = 512
-"""One disk sector, so that it is written whole or not at all."""
+"""One disk sector, so that it is written whole or not at all. What a killed writer left behind it, when it
+tested the disk, counts for nothing."""
 
 _TAIL_BYTES: Final = 7 + 18 + 9 + 64 + 9 + 64 + 2
 _MAC_BYTES: Final = 8 + 64 + 2

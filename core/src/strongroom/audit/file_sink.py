@@ -8,6 +8,7 @@ head in place. Otherwise `strongroom.audit.recovery` finds the end again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -198,7 +199,7 @@ class FileSink:
             self._close_log()
             self._open_log()
         assert self._chain is not None  # noqa: S101  # opening the head made it
-        record = os.pread(self._head_fd, HEAD_BYTES + 1, 0)
+        record = os.pread(self._head_fd, HEAD_BYTES, 0)
         recovered = recovery.find_end(self._log_fd, record, self._chain, self.path)
         end = recovered.end
         self._anchor = self._chain.anchor(end.first, end.prev, end.file)
@@ -246,12 +247,12 @@ class FileSink:
         self._size = -1  # if anything stops us in between, the next writer looks at what is there
         done = os.write(self._log_fd, data)
         if done != size - before:
-            self._put(data, before, done)
+            self._put_rest(data, before, done)
         os.pwrite(self._head_fd, anchor.pack(seq, mac, size), 0)
         self._seq, self._mac, self._size = seq, mac, size
         return lines
 
-    def _put(self, data: bytes, before: int, done: int = 0) -> None:
+    def _put_rest(self, data: bytes, before: int, done: int) -> None:
         try:
             while done < len(data):
                 done += os.write(self._log_fd, data[done:])
@@ -261,21 +262,29 @@ class FileSink:
             raise
 
     def _probe_write(self, size: int) -> None:
-        """Write blanks and take them away again: space, quota, limits and rights are those of a line."""
-        before = self._size
+        """Make sure that the log may grow by `size` bytes: rights, limits, and space on its disk.
+
+        The log stays as it is, for programs follow it: one that grew and shrank would be sent to them again
+        as a whole. Blanks are written behind the head, in blocks of their own, and taken away again.
+        """
         try:
-            os.ftruncate(self._log_fd, before)
+            os.ftruncate(self._log_fd, self._size)  # as long as it is
         except PermissionError:
             # An append-only file (chattr +a) cannot be cut: that it opens must be enough. It is opened again,
             # for one that was made immutable (chattr +i) since the first time refuses every line.
             os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
-            return
-        self._size = -1
+        import resource  # for writes alone
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if limit != resource.RLIM_INFINITY and self._size + size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        at, blanks = max(os.fstat(self._head_fd).st_blksize, HEAD_BYTES), b" " * size
         try:
-            self._put(b" " * size, before)
+            while blanks:
+                done = os.pwrite(self._head_fd, blanks, at)
+                at, blanks = at + done, blanks[done:]
         finally:
-            os.ftruncate(self._log_fd, before)
-        self._size = before
+            os.ftruncate(self._head_fd, HEAD_BYTES)
 
     def _descriptors(self) -> tuple[int, int, int]:
         """Return the number of the last append, and copies of the descriptors of log and head."""

@@ -147,7 +147,7 @@ def _snapshot(path: str, stack: contextlib.ExitStack) -> tuple[bytes | None, Pie
             head = os.open(f"{path}.head", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             locked.callback(os.close, head)  # which gives the lock back
             fcntl.flock(head, fcntl.LOCK_SH)
-            record = os.pread(head, HEAD_BYTES + 1, 0)
+            record = os.pread(head, HEAD_BYTES, 0)
         try:
             file = stack.enter_context(open_piece(path))
         except FileNotFoundError:

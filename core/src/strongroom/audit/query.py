@@ -131,7 +131,7 @@ def last_entries(path: str, count: int) -> list[Entry]:
                 end = file.read(before - start) + end
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    lines = end.rstrip(b" ").splitlines(keepends=True)[-count:]  # blanks: a writer makes sure of the disk
+    lines = end.rstrip(b" ").splitlines(keepends=True)[-count:]  # blanks: see `follow`
     return [entry for entry in map(_parsed, lines) if entry is not None]
 
 
@@ -162,9 +162,9 @@ def follow(
         with file:
             seen, gone = 0, False
             while True:
-                # From the end of the last whole line on: what is behind it may be blanks, by which a writer
-                # makes sure of the disk, or a line that is being written. Seeking the end drops what was
-                # read ahead.
+                # From the end of the last whole line on: what is behind it may be a line that is being
+                # written or is taken away, or blanks, by which writers of older versions test the disk.
+                # Seeking the end drops what was read ahead.
                 file.seek(0, os.SEEK_END)
                 file.seek(seen)
                 added: deque[Entry] = deque(maxlen=wanted)

@@ -120,7 +120,7 @@ def _closed(descriptor: int, recovered: RecoveredEnd) -> RecoveredEnd:
         size += 1
         has_text = True
     recovered.end = replaced(recovered.end, size=size)
-    if has_text or piece.strip(b" "):  # blanks alone were a test of the disk
+    if has_text or piece.strip(b" "):  # blanks alone: an older version tested the disk by them
         note |= {"kept": has_text, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
         recovered.notes.append(_note(note))
     return recovered
