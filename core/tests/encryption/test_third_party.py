@@ -212,6 +212,39 @@ def test_migrating_tells_a_third_partys_tokens_from_values_in_clear():
     assert inner.get_secret("old") == "acme:raelc ni"
 
 
+class Unsure(Reversing):
+    """One that fails with the text that it is asked about."""
+
+    def wrote(self, token):
+        raise self.fails(token)
+
+    needs_rekey = wrote
+
+
+@pytest.mark.parametrize("fails", FAILURES)
+@pytest.mark.parametrize(
+    "around", [lambda one: one, KeyRing, lambda one: KeyRing(AESGCMEncryption(generate_key()), one)]
+)
+def test_what_a_cipher_raises_that_is_asked_about_a_value_in_clear_shows_no_value(fails, around):
+    inner = MemorySecretProvider(secrets={"k": VALUE})
+    provider = EncryptionMiddleware(inner, around(Unsure(fails)), migrate=True)
+    for ask in (lambda: provider.get_secret("k"), lambda: provider.get_secrets(["k"]), provider.rekey):
+        with pytest.raises(StrongroomError, match="Unsure: wrote failed") as caught:
+            ask()
+        assert VALUE not in shown(caught.value)
+        assert caught.value.__cause__ is caught.value.__context__ is None
+    assert inner.get_secret("k") == VALUE
+
+
+def test_a_value_that_nothing_can_be_told_of_is_named():
+    provider = EncryptionMiddleware(
+        MemorySecretProvider(secrets={"k": VALUE}), Unsure(KeyError), migrate=True
+    )
+    with pytest.raises(DecryptionError, match=r"^'k': Unsure: wrote") as caught:
+        provider.get_secret("k")
+    assert caught.value.key == "k"
+
+
 @pytest.mark.parametrize("around", [lambda one: one, KeyRing, lambda one: KeyRing(Telling(), one)])
 def test_migrating_refuses_a_cipher_that_cannot_tell_its_tokens(around):
     with pytest.raises(ConfigurationError, match="lacks the method wrote"):

@@ -44,10 +44,12 @@ class GuardedCipher(HoldsKey):
             close()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else the cipher has, such as `wrote`; methods that return texts are guarded, too."""
+        """Return what else the cipher has; methods that get or return texts are guarded, too."""
         method = getattr(self.wrapped, name)
         if name in {"encrypt_many", "decrypt_many"}:
             return partial(self._many, name)
+        if name in {"wrote", "needs_rekey"}:  # the text may be a value that is not encrypted yet
+            return partial(self._tells, name)
         return self._rewrap if name == "rewrap" else method
 
     def __repr__(self) -> str:
@@ -55,6 +57,9 @@ class GuardedCipher(HoldsKey):
 
     def _rewrap(self, token: str, *, context: bytes = b"") -> str:
         return self._text("rewrap", self._asked("rewrap", token, context=context))
+
+    def _tells(self, method: str, text: str) -> bool:
+        return bool(self._asked(method, text))
 
     def _many(self, method: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
         texts = self._asked(method, items)
@@ -89,7 +94,7 @@ def _kind(error: Exception | None, method: str) -> type[StrongroomError]:
         return PermissionDeniedError
     if isinstance(error, ConnectionError | TimeoutError):
         return BackendUnavailableError
-    return DecryptionError if method.startswith("decrypt") else EncryptionError
+    return EncryptionError if method in {"encrypt", "encrypt_many", "rewrap"} else DecryptionError
 
 
 def guard_cipher(cipher: Any) -> Any:

@@ -218,9 +218,9 @@ class EncryptionMiddleware(Middleware):
         return self._cipher.encrypt(check_value(value, check_key(key)), context=_context(key))
 
     def _opened(self, key: str, stored: str) -> str:
-        if self._migrate and self._is_plain(stored):
-            return stored
         try:
+            if self._migrate and self._is_plain(stored):
+                return stored
             return self._cipher.decrypt(stored, context=_context(key))
         except DecryptionError as error:
             if error.key is None:  # a cipher does not know whose value it is
