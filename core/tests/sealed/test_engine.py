@@ -60,6 +60,12 @@ class Backend:
     def row(self, name, number, _deadline):
         return self.server.rows_of.get((name, number))
 
+    def scan(self, start, _part, after=None):
+        names = sorted(
+            name for name in self.server.heads_of if name.startswith(start) and name > (after or b"")
+        )
+        yield list(self.read(names, None).items())
+
     def write(self, changes, _deadline):
         heads = self.server.heads_of
         conflicts = {one.name: heads.get(one.name) for one in changes if heads.get(one.name) != one.before}
@@ -123,6 +129,31 @@ def test_an_older_state_is_found_after_a_rekey_too(server, tmp_path):
     for _ in range(2):
         with pytest.raises(TamperedError, match="older state"):
             reader.get_secret(NAME)
+
+
+@pytest.mark.parametrize("again", ["older", "removed"])
+def test_a_list_finds_what_a_read_finds(server, again):
+    """A secret that was put back, or removed, after this process has seen it; not in another folder."""
+    key = generate_key()
+    writer = Provider(server, encryption_key=key)
+    writer.set_secret("other/key", "value")
+    before = server.state()
+    writer.set_secret(NAME, "value")
+    if again == "older":
+        before = server.state()
+        writer.delete_secret(NAME)
+    server.put_back(before)
+    for attempt in (
+        lambda: writer.get_secret(NAME),
+        writer.list_secrets,
+        lambda: writer.list_secrets("app/"),
+    ):
+        with pytest.raises(TamperedError, match=r"app/key.* was (removed|put back)"):
+            attempt()
+    assert len(writer.verify()) == 1
+    assert writer.list_secrets("other/") == ["other/key"]
+    whoever_begins_now = Provider(server, encryption_key=key)
+    assert whoever_begins_now.list_secrets() == ([NAME] if again == "older" else []) + ["other/key"]
 
 
 def test_a_rekey_between_the_header_and_the_key_file_is_no_wrong_key(server, tmp_path):

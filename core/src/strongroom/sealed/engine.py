@@ -33,7 +33,7 @@ from strongroom.sealed.header import header_id, new_header, open_header
 from strongroom.sealed.key_source import StoreKeySource
 from strongroom.sealed.record import Record
 
-__all__ = ["B", "Plan", "SealedEngine", "Step", "Store", "new_epoch", "time_of"]
+__all__ = ["B", "Plan", "SealedEngine", "Seen", "Step", "Store", "new_epoch", "time_of"]
 
 T = TypeVar("T")
 B = TypeVar("B", bound=SealedBackend)
@@ -51,7 +51,7 @@ def time_of(stored: int) -> datetime:
     return _EPOCH + stored * _MICROSECOND
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """The newest state of a secret that this process has seen."""
 
     record: Record
@@ -107,7 +107,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self._whole = deadline
         self._clock = clock
         self._opened: Store | None = None
-        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._lock = threading.RLock()
         renew_after_fork(self, SealedEngine._after_fork)
 
@@ -254,7 +254,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self, store: Store, plans: Mapping[str, Plan], deadline: Deadline, *, guess: bool
     ) -> dict[str, str]:
         names = {key: store.sealer.name(key) for key in plans}
-        known: dict[str, _Seen | None] = {key: self._seen.get(name.name) for key, name in names.items()}
+        known: dict[str, Seen | None] = {key: self._seen.get(name.name) for key, name in names.items()}
         sure = False
         if not guess and None in known.values():
             known, sure = self._present(store, names, deadline), True
@@ -270,7 +270,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             changes = [self._change(store, names[key], known[key], step) for key, step in steps.items()]
             conflicts = self._backend.write(changes, deadline)
             records = {
-                key: _Seen(step.record, one.head)
+                key: Seen(step.record, one.head)
                 for (key, step), one in zip(steps.items(), changes, strict=True)
             }
             if conflicts is None:
@@ -286,10 +286,10 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             sure = False
 
     @staticmethod
-    def _step(plan: Plan, known: _Seen | None) -> Step:
+    def _step(plan: Plan, known: Seen | None) -> Step:
         return plan(known.record if known is not None else None)
 
-    def _change(self, store: Store, name: SealedName, known: _Seen | None, step: Step) -> Change:
+    def _change(self, store: Store, name: SealedName, known: Seen | None, step: Step) -> Change:
         record = step.record
         return Change(
             name.name,
@@ -306,10 +306,10 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self,
         store: Store,
         names: Mapping[str, SealedName],
-        known: Mapping[str, _Seen | None],
+        known: Mapping[str, Seen | None],
         conflicts: Mapping[bytes, bytes | None],
-    ) -> dict[str, _Seen | None]:
-        heads: dict[str, _Seen | None] = dict(known)
+    ) -> dict[str, Seen | None]:
+        heads: dict[str, Seen | None] = dict(known)
         for key, name in names.items():
             if name.name not in conflicts:
                 continue
@@ -323,19 +323,19 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             before = known[key]
             if before is not None and record.number <= before.record.number:
                 raise self._older(key)
-            heads[key] = _Seen(record, head)
+            heads[key] = Seen(record, head)
         return heads
 
     def _present(
         self, store: Store, names: Mapping[str, SealedName], deadline: Deadline
-    ) -> dict[str, _Seen | None]:
+    ) -> dict[str, Seen | None]:
         floors = {key: self._seen.get(name.name) for key, name in names.items()}
         found = self._backend.heads([name.name for name in names.values()], deadline)
-        known: dict[str, _Seen | None] = {}
+        known: dict[str, Seen | None] = {}
         for key, name in names.items():
             one = found.get(name.name)
             record = self._verified(store, key, name, one, floors[key])
-            known[key] = _Seen(record, one.head) if record is not None and one is not None else None
+            known[key] = Seen(record, one.head) if record is not None and one is not None else None
         return known
 
     def _record(self, key: str, *, live: bool = True) -> Record:
@@ -359,28 +359,36 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         return SecretMetadata(record.key, version, time_of(record.created), time_of(record.updated))
 
     def _verified(
-        self, store: Store, key: str, name: SealedName, stored: Found | None, floor: _Seen | None
+        self, store: Store, key: str, name: SealedName, stored: Found | None, floor: Seen | None
     ) -> Record | None:
-        """Return the record in a head, if it fits its rows and is not older than one that was seen before."""
+        """Return the record in a head, or None if there is none; see `_fitting`."""
         if stored is None:
             if floor is not None:
                 raise self._removed(key)
             return None
-        if floor is not None and floor.head == stored.head:
-            record = floor.record
-            if not stored.rows or stored.rows[-1][0] != record.number:
-                raise self._tampered(key, f"secret {show_key(key)} does not match its versions")
+        record = self._fitting(store, key, name, stored, floor)
+        if floor is None or floor.head != stored.head:
+            self._remember(name.name, Seen(record, stored.head))
+        return record
+
+    def _fitting(
+        self, store: Store, key: str | None, name: SealedName, stored: Found, floor: Seen | None
+    ) -> Record:
+        """Return the record in a head, if it fits its rows and is not older than one that was seen before."""
+        if floor is None or floor.head != stored.head:
+            record = self._opened_head(store, key, name, stored)
+            if floor is not None and record.number <= floor.record.number:
+                raise self._older(record.key)
             return record
-        record = self._opened_head(store, key, name, stored)
-        if floor is not None and record.number <= floor.record.number:
-            raise self._older(key)
-        self._remember(name.name, _Seen(record, stored.head))
+        record = floor.record
+        if not stored.rows or stored.rows[-1][0] != record.number:
+            raise self._unmatched(record.key)
         return record
 
     def _opened_head(self, store: Store, key: str | None, name: SealedName, found: Found) -> Record:
         record = self._head(store, key, name, found.head)
         if not found.rows or found.rows[-1][0] != record.number:
-            raise self._tampered(record.key, f"secret {show_key(record.key)} does not match its versions")
+            raise self._unmatched(record.key)
         return record
 
     def _head(self, store: Store, key: str | None, name: SealedName, head: bytes) -> Record:
@@ -416,7 +424,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             raise self._tampered(key, f"a version of {show_key(key)} is damaged, or another one's")
         return data.decode()
 
-    def _remember(self, name: bytes, seen: _Seen) -> None:
+    def _remember(self, name: bytes, seen: Seen) -> None:
         known = self._seen
         with self._lock:
             before = known.get(name)
@@ -424,6 +432,10 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                 known[name] = seen
                 if before is None and len(known) > _REMEMBERED:
                     known.popitem(last=False)
+
+    def _all_seen(self) -> dict[bytes, Seen]:
+        with self._lock:
+            return dict(self._seen)
 
     def _encoded(self, key: str, value: str) -> bytes:
         data = check_value(value, key).encode()
@@ -463,6 +475,9 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _tampered(self, key: str | None, what: str, hint: str | None = None) -> TamperedError:
         return TamperedError(f"{self.type_name}: {what}", key=key, provider=self.type_name, hint=hint)
+
+    def _unmatched(self, key: str) -> TamperedError:
+        return self._tampered(key, f"secret {show_key(key)} does not match its versions")
 
     def _removed(self, key: str) -> TamperedError:
         return self._tampered(key, f"secret {show_key(key)} was removed", _RESTORED)

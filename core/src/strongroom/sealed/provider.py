@@ -22,7 +22,7 @@ from strongroom.providers import Closeable, SecretChange, SecretMetadata, Secret
 from strongroom.providers.metadata import ChangeKind, VersionState
 from strongroom.sealed.backend import Found
 from strongroom.sealed.cipher import SealedName
-from strongroom.sealed.engine import B, Plan, SealedEngine, Step, Store, new_epoch, time_of
+from strongroom.sealed.engine import B, Plan, SealedEngine, Seen, Step, Store, new_epoch, time_of
 from strongroom.sealed.header import header_id, open_header, wrap
 from strongroom.sealed.locks import held_lock
 from strongroom.sealed.record import PENDING, Record, Version
@@ -105,13 +105,18 @@ class SealedSecretProvider(SealedEngine[B]):
 
         def read(store: Store) -> list[str]:
             keys: list[str] = []
-            whole = Deadline(self._whole)
-            for page in self._backend.scan(store.sealer.folder(prefix), lambda: self._part(whole)):
+            whole, start = Deadline(self._whole), store.sealer.folder(prefix)
+            known = self._all_seen()  # before the first page, for others go on writing
+            for page in self._backend.scan(start, lambda: self._part(whole)):
                 for name, one in page:
-                    record = self._opened_head(store, None, SealedName(name, store.sealer.cipher(name)), one)
+                    sealed = SealedName(name, store.sealer.cipher(name))
+                    record = self._fitting(store, None, sealed, one, known.pop(name, None))
                     key = record.key
                     if record.current and key.startswith(prefix) and not is_reserved(key):
                         keys.append(key)
+            for name, seen in known.items():
+                if name.startswith(start):
+                    raise self._removed(seen.record.key)
             return sorted(keys)
 
         return self._with_store(read, None, list)
@@ -392,15 +397,15 @@ class SealedSecretProvider(SealedEngine[B]):
         def read(store: Store) -> list[str]:
             problems: list[str] = []
             whole = Deadline(self._whole)
-            known = dict(self._seen)
+            known = self._all_seen()
             for page in self._backend.scan(b"", lambda: self._part(whole)):
                 names = [name for name, _ in page]
                 for at in range(0, len(names), _LOOKED_AT):
                     some = names[at : at + _LOOKED_AT]
                     for name, found in self._backend.read(some, self._part(whole)).items():
-                        known.pop(name, None)
+                        floor = known.pop(name, None)
                         try:
-                            self._verify_one(store, name, found, whole if versions else None)
+                            self._verify_one(store, name, found, floor, whole if versions else None)
                         except TamperedError as error:
                             problems.append(error.message)
             problems += [self._removed(seen.record.key).message for seen in known.values()]
@@ -408,9 +413,11 @@ class SealedSecretProvider(SealedEngine[B]):
 
         return self._with_store(read, None, list)
 
-    def _verify_one(self, store: Store, name: bytes, stored: Found, whole: Deadline | None) -> None:
+    def _verify_one(
+        self, store: Store, name: bytes, stored: Found, floor: Seen | None, whole: Deadline | None
+    ) -> None:
         sealed = SealedName(name, store.sealer.cipher(name))
-        record = self._opened_head(store, None, sealed, stored)
+        record = self._fitting(store, None, sealed, stored, floor)
         if store.sealer.name(record.key).name != name:
             raise self._tampered(record.key, f"secret {show_key(record.key)} has another one's name")
         if record.current:
