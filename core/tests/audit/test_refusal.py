@@ -87,7 +87,10 @@ def test_a_key_file_that_holds_no_key_or_is_not_there(make_trail, tmp_path):
     trail.key.unlink()
     os.mkfifo(trail.key)
     refuses_everything(trail)
-    refuses_everything(make_trail(path=tmp_path / "b.jsonl", key_file=tmp_path / "absent.key"))
+    trail = make_trail(path=tmp_path / "b.jsonl", key_file=tmp_path / "absent.key")
+    refuses_everything(trail)
+    with pytest.raises(AuditError, match=r"absent\.key.*strongroom keygen"):
+        trail.read()
 
 
 def test_a_key_that_is_missing_beside_a_log_is_never_made_anew(make_trail):

@@ -101,7 +101,10 @@ class KeySource(HoldsKey):
         if self._file is not None:
             found = _read(self._file)
             if found is None:
-                raise ConfigurationError(f"there is no audit key file {self._file}")
+                raise ConfigurationError(
+                    f"there is no audit key file {self._file}",
+                    hint="put it back, or make one with `strongroom keygen`, readable by you alone",
+                )
             return found
         text = os.environ.get(VARIABLE)
         return _checked(text, VARIABLE) if text else None
