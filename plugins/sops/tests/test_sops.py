@@ -586,6 +586,20 @@ def test_all_keys_stay_apart(names, is_flat):
     assert {key: found.value(key) for key in found.paths} == {key: f"value of {key}" for key in names}
 
 
+@pytest.mark.parametrize("name", ["sops", "<<", " s", "[x", "a", '"ab"'])
+def test_a_key_beside_members_of_its_name(name):
+    """Also one whose name in the file is escaped already: another character of it is."""
+    root = {}
+    for key in (f"{name}/member", name):
+        path = Tree(root, is_flat=False).path_for(key)
+        here = root
+        for one in path[:-1]:
+            here = here.setdefault(one, {})
+        here[path[-1]] = key
+    found = Tree(root, is_flat=False)
+    assert {key: found.value(key) for key in found.paths} == {f"{name}/member": f"{name}/member", name: name}
+
+
 def test_numbers_are_as_they_are_written():
     found = Tree(parsed(b'{"a": 1.10, "b": 12345678901234567890, "c": 1e400, "d": -0}'), is_flat=False)
     assert {key: found.value(key) for key in found.paths} == {

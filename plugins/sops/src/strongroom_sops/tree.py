@@ -109,9 +109,14 @@ class Tree:
 
     def _apart(self, name: str, among: Mapping[str, Any]) -> str:
         """Return `name`, or an escaped form if another member has it."""
-        if name not in among:
-            return name
-        return escape(self._marker, name[0]) + name[1:]
+        key = unescape(self._marker, name)
+        forms = [
+            name,
+            *(name[:at] + escape(self._marker, name[at]) + name[at + 1 :] for at in range(len(name))),
+        ]
+        # Without those that escape a part of an escape: they are other names.
+        same = [one for one in forms if unescape(self._marker, one) == key]
+        return next((one for one in same if one not in among), same[-1])
 
     def _plain(self, key: str) -> Path:
         if self.is_flat:
