@@ -345,6 +345,11 @@ def test_a_member_with_a_password_in_it_is_secret_whatever_it_is_called():
         ("password='it is\\\\ 9' host=db", "it is\\\\ 9"),
         ("Server=db;User Id=sa;Password=correct-horse;Encrypt=true", "correct-horse"),
         ('{"dsn": "host=db password=correct-horse"}', "correct-horse"),
+        ('{"dsn": "password=correct-horse host=db"}', "correct-horse"),
+        ('{"dsn": ["Server=db;Password=corr\\u00e9ct-\\\\horse"]}', "corr\u00e9ct-\\horse"),
+        ('{"url": "amqp://app:it\\"s-\\\\me9@db"}', 'it"s-\\me9'),
+        (json.dumps({"before": "x" * 5000, "url": "redis://:correct-horse@db"}), "correct-horse"),
+        ('{"host": "redis://:correct-horse@db"}', "correct-horse"),
         ("Driver={ODBC};UID=sa;PWD={a;b c9}", "a;b c9"),
         ("jdbc:postgresql://db/x?user=app&password=p%40ss-w0rd", "p@ss-w0rd"),
         (

@@ -20,6 +20,8 @@ _ASSIGNED = compiled_later(
     r"(?:'((?:[^'\\]|\\.)+)'|\"([^\"]+)\"|\{([^}]+)\}|([^\s;&'\"{][^\s;&\"]*))"
 )
 _SURE = 8
+_LOOKED_AT = 4096
+"""Characters of a text among which passwords are looked for."""
 HARMLESS = (
     "type", "auth_uri", "token_uri", "redirect_uris", "auth_provider_x509_cert_url", "client_x509_cert_url",
     "universe_domain", "project_id", "quota_project_id", "client_email", "engine", "host", "hostname", "port",
@@ -63,14 +65,21 @@ def _is_secret(line: str) -> bool:
 
 def parts(value: str) -> Iterator[str]:
     """Yield the texts inside `value` that are secret by themselves, since programs show them alone."""
-    for name, text in members(value):
+    inside = members(value)
+    for name, text in inside:
         if name.lower() not in _HARMLESS or _PASSWORD.search(text):
             yield text
-    for match in _PASSWORD.finditer(value[:4096]):
+    for text in [text for _, text in inside] or [value]:
+        yield from _passwords(text[:_LOOKED_AT])
+
+
+def _passwords(text: str) -> Iterator[str]:
+    """Yield the passwords in a URL or a connection string."""
+    for match in _PASSWORD.finditer(text):
         user, colon, password = match[2].partition(":")
         yield from _unquoted(password if colon else user)
-    if "=" in value:
-        for match in _ASSIGNED.finditer(value[:4096]):
+    if "=" in text:
+        for match in _ASSIGNED.finditer(text):
             yield from _unquoted(match[1] or match[2] or match[3] or match[4])
 
 
