@@ -99,13 +99,13 @@ class KeySource(HoldsKey):
         if self._given is not None:
             return self._given
         if self._file is not None:
-            found = _read(self._file)
-            if found is None:
+            key = _read(self._file)
+            if key is None:
                 raise ConfigurationError(
                     f"there is no audit key file {self._file}",
                     hint="put it back, or make one with `strongroom keygen`, readable by you alone",
                 )
-            return found
+            return key
         text = os.environ.get(VARIABLE)
         return _checked(text, VARIABLE) if text else None
 
