@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from strongroom.encryption.keyfiles import next_key_file
 from strongroom.encryption.keys import generate_key
-from strongroom.errors import ConfigurationError, TamperedError
+from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 from strongroom.sealed import Found, SealedSecretProvider, StoreGoneError, StoreKeySource
+from strongroom.sealed.header import open_header, wrap
 
 NAME = "app/key"
 
@@ -168,6 +170,34 @@ def test_a_rekey_between_the_header_and_the_key_file_is_no_wrong_key(server, tmp
 
     reader._source.candidates = after_a_rekey
     assert reader.get_secret(NAME) == "value"
+
+
+@pytest.mark.parametrize("by", ["itself", "another host"])
+def test_a_rekey_whose_first_answer_was_lost(server, tmp_path, by):
+    """The backend asks again, and its header is there already, or another one."""
+    writer, other = (Provider(server, key_file=tmp_path / "app.key") for _ in range(2))
+    writer.set_secret(NAME, "value")
+    replace_header = writer._backend.replace_header
+
+    def twice(before, after, deadline):
+        if by == "itself":
+            replace_header(before, after, deadline)
+        else:
+            server.stored["header"] = wrap(
+                open_header(before, other._source.candidates())[0], other._source.create()
+            )
+        return replace_header(before, after, deadline)
+
+    writer._backend.replace_header = twice
+    if by == "itself":
+        assert writer.rekey().name.startswith("app.key.old-")
+    else:
+        with pytest.raises(ConflictError):
+            writer.rekey()
+    assert next_key_file(tmp_path / "app.key").exists() == (by != "itself")
+    assert (
+        other.get_secret(NAME) == Provider(server, key_file=tmp_path / "app.key").get_secret(NAME) == "value"
+    )
 
 
 def test_another_store_in_its_place_is_read_as_such(server):

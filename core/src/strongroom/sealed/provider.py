@@ -479,7 +479,9 @@ class SealedSecretProvider(SealedEngine[B]):
             if opened is None:  # pragma: no cover  # it was opened by that very key
                 raise self._wrong_key(store.header)
             header = wrap(opened[0], material)
-            if not self._backend.replace_header(store.header, header, self._deadline()):
+            replaced = self._backend.replace_header(store.header, header, self._deadline())
+            # Or by the same request before, whose answer was lost.
+            if not replaced and self._backend.header(self._deadline()) != header:
                 raise ConflictError(
                     "another host has just put the store under a new key", provider=self.type_name
                 )
