@@ -13,6 +13,7 @@ from served import ADMIN, Served, spec_of
 from strongroom import CachingMiddleware, SecretProviderRegistry
 from strongroom.errors import BackendUnavailableError
 from strongroom_memory import MemorySecretProvider
+from strongroom_serve import health
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import config_of
 
@@ -97,6 +98,97 @@ def test_a_long_list_does_not_hold_up_what_a_cache_has(served, monkeypatch):
         assert ask(server.port, "/v1/secret/data/a/k")[0] == 200
         goes_on.set()
         assert json.loads(listed.result()[1])["data"] == {"keys": ["k"]}
+
+
+class Hanging(MemorySecretProvider):
+    """A backend that gives values, and does not answer when it is asked for versions, or how it is."""
+
+    def __init__(self, **secrets):
+        super().__init__(secrets=secrets)
+        self.hanging, self.go = threading.Semaphore(0), threading.Event()
+
+    def list_versions(self, key):
+        self.hanging.release()
+        assert self.go.wait(300)
+        return super().list_versions(key)
+
+    def diagnose(self):
+        self.hanging.release()
+        assert self.go.wait(300)
+        return {}
+
+
+def test_a_backend_whose_versions_hang_holds_up_no_other(served):
+    hanging = Hanging(**{f"own/{number}": str(number) for number in range(80)})  # more than threads
+    server = served(registered(hanging))
+    server.put("x", "1")
+    with ThreadPoolExecutor(81) as crowd:
+        held = [crowd.submit(ask, server.port, f"/v1/secret/data/own/{number}") for number in range(80)]
+        try:
+            for _ in range(64):
+                assert hanging.hanging.acquire(timeout=300)
+            for path in ("data/x", "metadata/x", "metadata/?list=true"):
+                assert crowd.submit(ask, server.port, f"/v1/secret/{path}").result(100)[0] == 200
+        finally:
+            hanging.go.set()
+        assert {one.result()[0] for one in held} == {200}
+
+
+def test_a_backend_that_hangs_is_looked_at_once_however_often_health_is_asked(served, monkeypatch):
+    monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.05)
+    hanging, now = Hanging(), [0.0]
+    server = served(registered(hanging))
+    server.app.health = health.Health(server.backend, lambda: now[0])
+    try:
+        for _ in range(3):
+            reply = server.ask("GET", "/healthz")
+            assert reply.status == 503
+            assert reply.json()["pipelines"]["own"] == "no answer within 0 s"
+            now[0] += 11
+        assert hanging.hanging.acquire(timeout=300)
+        assert not hanging.hanging.acquire(blocking=False)
+    finally:
+        hanging.go.set()
+
+
+def test_a_call_that_never_returns_does_not_keep_the_server_from_ending(served):
+    hanging = Hanging(**{"own/k": "v"})
+    server = served(registered(hanging))
+    closed, close = threading.Event(), server.registry.close
+    server.registry.close = lambda: (close(), closed.set())
+    try:
+        with ThreadPoolExecutor(1) as one:
+            held = one.submit(ask, server.port, "/v1/secret/data/own/k")
+            assert hanging.hanging.acquire(timeout=300)
+            ending = asyncio.run_coroutine_threadsafe(server.app.close(0.05), server.loop)
+            assert closed.wait(100)
+            ending.result(300)
+            hanging.go.set()
+            assert held.result()[0] == 200
+    finally:
+        hanging.go.set()
+
+
+def test_what_nobody_waits_for_any_more_ends_before_its_registry_is_closed(served):
+    """Such as the step of a rotation."""
+    server = served()
+    closed, close = threading.Event(), server.registry.close
+    server.registry.close = lambda: (closed.set(), close())
+    begun, go, seen = threading.Event(), threading.Event(), []
+
+    def retire():
+        begun.set()
+        assert go.wait(300)
+        seen.append(closed.is_set())
+
+    asked = asyncio.run_coroutine_threadsafe(server.backend.in_thread(retire), server.loop)
+    assert begun.wait(300)
+    asked.cancel()
+    ending = asyncio.run_coroutine_threadsafe(server.app.close(300), server.loop)
+    closed.wait(0.2)  # as long as it may take, where nothing keeps it from that
+    go.set()
+    ending.result(300)
+    assert seen == [False]
 
 
 class Down(MemorySecretProvider):

@@ -27,7 +27,15 @@ from strongroom_serve.answers import (
     not_allowed,
     of_error,
 )
-from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
+from strongroom_serve.asking import (
+    NOBODY,
+    PATIENCE_SECONDS,
+    Asker,
+    Backend,
+    Records,
+    plain_key,
+    record_refusal,
+)
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
 from strongroom_serve.headers import is_own_host, namespace_of, token_of, wants_exact, wants_wrapping
@@ -89,9 +97,9 @@ class App:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    async def close(self) -> None:
-        """Close everything; nothing may be under way."""
-        await asyncio.gather(*self._closing, asyncio.to_thread(self.backend.close))
+    async def close(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Close everything; calls that nobody waits for any more have so many seconds to end."""
+        await asyncio.gather(*self._closing, asyncio.to_thread(self.backend.close, seconds))
 
     async def __call__(
         self,

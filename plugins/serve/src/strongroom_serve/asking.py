@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -23,10 +22,12 @@ from strongroom_serve.clients import Clients
 from strongroom_serve.config import Client, ServeConfig
 from strongroom_serve.numbers import VersionNumbers
 
-__all__ = ["NOBODY", "Asker", "Backend", "Records", "plain_key", "record_refusal"]
+__all__ = ["NOBODY", "PATIENCE_SECONDS", "Asker", "Backend", "Records", "plain_key", "record_refusal"]
 
 T = TypeVar("T")
 _THREADS = 64
+PATIENCE_SECONDS = 20.0
+"""How long what nobody waits for any more may take, such as a rotation, before its registry is closed."""
 NOBODY = "unknown"
 """The actor of a request without a good token."""
 
@@ -44,15 +45,23 @@ class Backend:
         self.requests = 0
         """The requests under way; after a new reading, this one is closed after the last of them."""
         self.listings: dict[Any, asyncio.Future[None]] = {}
-        self._threads = ThreadPoolExecutor(_THREADS, "strongroom-serve")
+        self._calls = 0
+        self._call_ended = threading.Condition()
 
     def registry_of(self, key: str) -> AsyncSecretRegistry:
-        """Return what asks for `key`: each pipeline has its own threads, so a slow one holds up no other."""
+        """Return what asks for `key`, with threads of its pipeline."""
         pipeline = self.sync.assembled_pipeline(key)
-        name = "" if pipeline is None else pipeline.name
-        found = self._registries.get(name)
+        return self.threads_of("" if pipeline is None else pipeline.name)
+
+    def threads_of(self, pipeline: str) -> AsyncSecretRegistry:
+        """Return what asks a pipeline: each has its own threads, so a slow one holds up no other.
+
+        Args:
+            pipeline: Its name; "" for the threads of what is of no pipeline alone.
+        """
+        found = self._registries.get(pipeline)
         if found is None:
-            found = self._registries[name] = AsyncSecretRegistry(self.sync, max_threads=_THREADS)
+            found = self._registries[pipeline] = AsyncSecretRegistry(self.sync, max_threads=_THREADS)
         return found
 
     async def past_caches(self, key: str) -> Any:
@@ -65,10 +74,20 @@ class Backend:
             known = self._past_caches[pipeline.name] = (pipeline, without_value_middleware(pipeline))
         return known[1]
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """Run `call` on a thread, in the context of the caller."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, copy_context().run, without_exits, call)
+    async def in_thread(self, call: Callable[[], T], threads: AsyncSecretRegistry | None = None) -> T:
+        """Run `call` in the context of the caller on one of `threads`, or of those of no pipeline."""
+
+        def counted() -> T:
+            try:
+                return call()
+            finally:
+                with self._call_ended:
+                    self._calls -= 1
+                    self._call_ended.notify_all()
+
+        with self._call_ended:
+            self._calls += 1
+        return await (threads or self.threads_of("")).run_in_thread(counted)
 
     async def fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
         """Raise `error` as the outcome of an operation that hooks see."""
@@ -80,9 +99,10 @@ class Backend:
         await self.in_thread(lambda: pipeline.run_with_hooks(operation, key, fail))
         raise error
 
-    def close(self) -> None:
-        """Close the registry; nothing may be under way."""
-        self._threads.shutdown()
+    def close(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Close the registry; calls that nobody waits for any more have so many seconds to end."""
+        with self._call_ended:
+            self._call_ended.wait_for(lambda: not self._calls, seconds)
         self.sync.close()
 
 
@@ -179,7 +199,7 @@ class Records:
                 raise UnsupportedOperationError(f"the pipeline has no {operation}", key=key)
             return pipeline.run_with_hooks(operation, key, lambda: able(key, *given))
 
-        return await self._backend.in_thread(call)
+        return await self._backend.in_thread(call, self._backend.registry_of(key))
 
 
 def record_refusal(registry: Any, operation: str, key: str) -> None:

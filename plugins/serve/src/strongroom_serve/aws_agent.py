@@ -94,7 +94,7 @@ async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
     if listing is None:
         return []
     try:
-        found: list[SecretVersion] = await backend.in_thread(lambda: listing(key))
+        found: list[SecretVersion] = await backend.in_thread(lambda: listing(key), backend.registry_of(key))
     except UnsupportedOperationError:
         return []
     return found

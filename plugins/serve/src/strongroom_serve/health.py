@@ -42,6 +42,7 @@ class Health:
         self._clock = clock
         self._found: tuple[float, State] | None = None
         self._looking: asyncio.Task[State] | None = None
+        self._looks: dict[str, asyncio.Future[str | None]] = {}
 
     async def state(self) -> State:
         """Return a state a few seconds old at most; callers that ask meanwhile wait for the same one."""
@@ -59,11 +60,16 @@ class Health:
         return state
 
     async def _problem(self, name: str) -> str | None:
-        look = asyncio.ensure_future(self._backend.in_thread(lambda: _asked(self._backend.sync, name)))
-        try:
-            return await asyncio.wait_for(look, _PATIENCE_SECONDS)
-        except TimeoutError:
-            return f"no answer within {_PATIENCE_SECONDS:.0f} s"
+        look = self._looks.get(name)
+        if (
+            look is None or look.done()
+        ):  # one that hangs is not joined by others, which would take all threads
+            asked = self._backend.in_thread(
+                lambda: _asked(self._backend.sync, name), self._backend.threads_of(name)
+            )
+            look = self._looks[name] = asyncio.ensure_future(asked)
+        done, _ = await asyncio.wait({look}, timeout=_PATIENCE_SECONDS)
+        return look.result() if done else f"no answer within {_PATIENCE_SECONDS:.0f} s"
 
 
 def _asked(registry: Any, name: str) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from strongroom.errors import (
     ConfigurationError,
@@ -40,6 +40,7 @@ from strongroom_serve.numbers import History, Place
 
 __all__ = ["KeyValue", "is_unrouted"]
 
+T = TypeVar("T")
 _MOST_LOOKED_THROUGH = 8
 _MOST_REPORTED = 1024
 
@@ -187,6 +188,10 @@ class KeyValue:
     def _of(self, key: str) -> Any:
         return self._records or self._backend.registry_of(key)
 
+    async def _asked(self, key: str, call: Callable[[], T]) -> T:
+        """Return what `call` returns, which asks for `key`, on a thread of its pipeline."""
+        return await self._backend.in_thread(call, self._backend.registry_of(key))
+
     # --- versions ---
 
     def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
@@ -256,9 +261,8 @@ class KeyValue:
     async def _value_is(self, key: str, version: str, value: str) -> bool:
         inner = await self._backend.past_caches(key)
         try:
-            return bool(
-                await self._backend.in_thread(lambda: inner.get_secret_version(key, version)) == value
-            )
+            read = await self._asked(key, lambda: inner.get_secret_version(key, version))
+            return bool(read == value)
         except StrongroomError:
             return False
 
@@ -267,7 +271,7 @@ class KeyValue:
         if not isinstance(inner, Describer):
             return None
         try:
-            metadata = await self._backend.in_thread(lambda: inner.describe_secret(key))
+            metadata = await self._asked(key, lambda: inner.describe_secret(key))
         except StrongroomError:
             return None
         return metadata.updated_at or metadata.created_at
@@ -290,7 +294,7 @@ class KeyValue:
                 inner = await self._backend.past_caches(key)
                 if not isinstance(inner, VersionReader):
                     return None
-                versions = await self._backend.in_thread(lambda: inner.list_versions(key))
+                versions = await self._asked(key, lambda: inner.list_versions(key))
         except UnsupportedOperationError:
             return None
         except SecretNotFoundError:
@@ -309,7 +313,7 @@ class KeyValue:
             pipeline.inner.get_secret(key)
             return SecretMetadata(key, "1")
 
-        return await self._backend.in_thread(lambda: pipeline.run_with_hooks("describe", key, look))
+        return await self._asked(key, lambda: pipeline.run_with_hooks("describe", key, look))
 
     async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:
         """Answer for a deleted secret, if the backend reports it as deleted."""

@@ -29,7 +29,8 @@ _ROTATIONS_SECONDS: Final = 30.0
 _PLACES: Final = ("socket", "socket_mode", "socket_group", "listen")
 """The options of the section that count only at a start."""
 _DRAIN_SECONDS: Final = 25.0
-"""Less than the 30 s after which Kubernetes kills a pod."""
+_END_SECONDS: Final = 28.0
+"""From the signal on, and less than the 30 s after which Kubernetes kills a pod."""
 
 
 def serve(
@@ -183,6 +184,7 @@ class _Server:
         systemd.ready(status)
         chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]
         await ending.wait()
+        until = loop.time() + _END_SECONDS
         systemd.stopping()
         self._app.draining = True
         for server in servers:
@@ -194,7 +196,7 @@ class _Server:
         if self._reading is not None:
             with suppress(asyncio.CancelledError):
                 await self._reading
-        await self._app.close()
+        await self._app.close(max(0.0, until - loop.time()))
 
     def _shown(self, one: Listener) -> str:
         return one.address if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.address}"
