@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from strongroom import TenantContext
 from strongroom.errors import StrongroomError
@@ -268,8 +268,8 @@ def _redirect(cookie: bytes) -> Answer:
 
 def _refuse_strangers(request: Request) -> None:
     """Refuse a form from a page of another site."""
-    origin, host = request.header(b"origin"), request.header(b"host") or b""
-    if origin is not None and urlsplit(origin).netloc != host:
+    origin, host = request.header(b"origin"), request.header(b"host") or None
+    if origin is not None and origin.partition(b"://")[2] != host:
         raise Refused(_login(403, "The form came from another page."), "origin")
 
 
