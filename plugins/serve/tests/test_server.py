@@ -25,7 +25,7 @@ from strongroom.errors import ConfigurationError, ConflictError
 from strongroom_serve import systemd
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import config_of
-from strongroom_serve.server import _audit_lines_shown, _Server
+from strongroom_serve.server import _audit_lines_shown, _Server, serve
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
 
 
@@ -166,6 +166,28 @@ def test_what_a_failed_reload_has_opened_is_closed(caplog):
     first = SecretProviderRegistry(spec_of())
     asyncio.run(signalled())
     assert "not reloaded: serve.tls is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"listen": "127.0.0.1:0", "tls": {"cert": "/dev/null", "key": "/dev/null"}},
+        {},
+    ],
+    ids=["certificate", "nowhere"],
+)
+def test_what_a_failed_start_has_opened_is_closed(section):
+    closed = []
+
+    def open_registry():
+        registry = SecretProviderRegistry(spec_of(**section))
+        close = registry.close
+        registry.close = lambda: (closed.append(registry), close())
+        return registry
+
+    with pytest.raises(ConfigurationError):
+        serve(open_registry)
+    assert len(closed) == 1
 
 
 def test_a_socket_may_have_as_long_a_path_as_the_system_takes():

@@ -55,16 +55,16 @@ def serve(
     backend = _read(open_registry)
     try:
         listeners, are_of_spec = _listeners(backend.config, socket, listen)
+        try:
+            with _audit_lines_shown(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                server = _Server(backend, listeners, open_registry, overview, are_of_spec=are_of_spec)
+                runner.run(server.run())
+        finally:
+            for one in listeners:
+                one.close()
     except BaseException:
         backend.close()
         raise
-    try:
-        with _audit_lines_shown(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            server = _Server(backend, listeners, open_registry, overview, are_of_spec=are_of_spec)
-            runner.run(server.run())
-    finally:
-        for one in listeners:
-            one.close()
     return 0
 
 
