@@ -261,6 +261,27 @@ def test_cas_takes_the_number_for_the_version_that_it_stood_for(served):
     assert server.put("k", "three", cas=3).status == 200
 
 
+@pytest.mark.parametrize("why", [BackendUnavailableError("down"), PermissionDeniedError("not for you")])
+def test_a_write_with_cas_is_answered_as_done_though_its_history_cannot_be_had(served, why):
+    """A token of a backend may write, and not see versions: who is told of an error would write again."""
+    provider = MemorySecretProvider()
+    server = served(of_provider(provider))
+    assert server.put("own/k", "one", cas=0).data["version"] == 1
+    listed = provider.list_versions
+
+    def refuse(key):
+        raise why
+
+    provider.list_versions = refuse
+    assert server.put("own/k", "two", cas=1).data["version"] == 2
+    assert server.put("own/k", "x", cas=1).json() == CAS
+    assert server.put("own/k", "three", cas=2).data["version"] == 3
+    provider.list_versions = listed
+    assert server.get("own/k").data["data"] == {"value": "three"}
+    assert server.get("own/k").data["metadata"]["version"] == 3
+    assert server.put("own/k", "four", cas=3).data["version"] == 4
+
+
 def test_cas_is_read_from_text_and_null_is_0(served):
     """As OpenBao reads it: who sends one, in whatever form, never writes over what it has not seen."""
     server = served()

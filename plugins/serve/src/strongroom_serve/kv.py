@@ -364,12 +364,15 @@ class KeyValue:
                 await self._of(key).invalidate(key)
             raise
         known.gone = 0
-        listed = await self._listed(asker, key, watched=False)
-        number = known.ids.get(version) if listed is not None else 1
-        if number is None:  # overwritten and dropped already
+        versions: list[SecretVersion] | None = []
+        with suppress(StrongroomError):  # it is written, and its id is known, whoever may see the others
+            listed = await self._listed(asker, key, watched=False)
+            versions = None if listed is None else listed[0]
+        number = known.ids.get(version) if versions is not None else 1
+        if number is None:  # overwritten and dropped already, or not seen
             known.last += 1
-            number = known.last
-        one = next((one for one in listed[0] if one.version == version), None) if listed is not None else None
+            number = known.ids[version] = known.last
+        one = next((one for one in versions or () if one.version == version), None)
         created = time_text(one.created_at if one is not None else datetime.now(UTC))
         known.value, known.current, known.created = hash(text), number, created
         return number, created
