@@ -122,7 +122,18 @@ def test_what_no_repetition_helps(said, lasting):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("3", 3.0), ("1.5", 1.5), ("-1", 0.0), ("soon", None), ("", None), (None, None)]
+    ("text", "seconds"),
+    [
+        ("3", 3.0),
+        ("1.5", 1.5),
+        ("-1", 0.0),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("inf", None),
+        ("nan", None),
+        ("9" * 400, None),
+    ],
 )
 def test_retry_after(text, seconds):
     assert parse_retry_after(text) == seconds

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -116,15 +118,19 @@ def is_permanent(said: str) -> bool:
 
 
 def parse_retry_after(text: str | None) -> float | None:
-    """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110, 10.2.3).
+
+    None is returned for what is neither, or no time that can be waited for: then the usual pause does.
+    """
     if text is None:
         return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    date = parse_http_date(text)
-    return None if date is None else max(0.0, date.timestamp() - time.time())  # else the usual pause does
+    seconds = math.nan
+    with suppress(ValueError):
+        seconds = float(text)
+    date = parse_http_date(text) if math.isnan(seconds) else None
+    if date is not None:
+        seconds = date.timestamp() - time.time()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def parse_http_date(text: str | None) -> datetime | None:

@@ -165,6 +165,17 @@ def test_each_class_of_errors(program, name):
         assert caught.value.retry_after == 3
 
 
+@pytest.mark.parametrize("asked", ["10**400", "float('inf')", "float('nan')", "-1", "True", "'3'"])
+def test_a_time_that_nobody_can_wait_is_none(program, asked):
+    data = f"{{'type': 'ThrottledError', 'retry_after': {asked}}}"
+    provider = program(
+        f"def reply(request, params): fail(request, {{'code': 1, 'message': 'why', 'data': {data}}})\n"
+    )
+    with pytest.raises(ThrottledError) as caught:
+        provider.get_secret("a")
+    assert caught.value.retry_after is None
+
+
 def test_the_classes_are_those_that_a_backend_can_say():
     assert {
         *(SecretNotFoundError, ValidationError, PermissionDeniedError, AuthenticationError, ConflictError),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
@@ -530,6 +531,16 @@ def test_each_error_has_its_status_and_none_shows_a_text_that_is_not_ours(served
     assert "password123" not in reply.body.decode() + caplog.text
     if status == 429:
         assert reply.headers["retry-after"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(None, "1"), (0, "1"), (math.inf, "86400"), (math.nan, "1"), (-5, "1")]
+)
+def test_any_time_that_a_backend_asks_to_wait_is_told_as_seconds(served, asked, told):
+    provider = Failing()
+    provider.error = ThrottledError("slow down", retry_after=asked)
+    reply = served(of_provider(provider)).get("own/k")
+    assert (reply.status, reply.headers["retry-after"]) == (429, told)
 
 
 def test_a_key_that_no_pipeline_answers_is_absent(served):

@@ -50,6 +50,7 @@ __all__ = [
 _log = logging.getLogger("strongroom.serve")
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
+_LONGEST_WAIT = 86_400.0
 CAS_MISMATCH = "check-and-set parameter did not match the current version"
 
 
@@ -169,7 +170,7 @@ def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of c
     if isinstance(error, UnsupportedOperationError):
         return not_allowed(error.message)
     if isinstance(error, ThrottledError):
-        seconds = max(1, math.ceil(error.retry_after or 1))
+        seconds = math.ceil(min(max(1.0, error.retry_after or 1.0), _LONGEST_WAIT))
         return errors(429, "the backend is throttling", headers=((b"retry-after", b"%d" % seconds),))
     if isinstance(error, BackendUnavailableError):
         _log.warning("%s: %s", error.pipeline or "-", error.message)
