@@ -5,6 +5,7 @@ import http.server
 import json
 import socket
 import ssl
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from served import ADMIN, WEB, spec_of
 from strongroom.cli.app import run_app
+from strongroom.errors import ConfigurationError
 from strongroom.registry import SecretProviderRegistry
 from strongroom_serve.doctor import findings
+from strongroom_serve.sockets import bound_unix
 
 
 def look(spec, **stored):
@@ -60,6 +63,22 @@ def test_the_running_server_is_asked(served, tmp_path):
     tls = certificate(tmp_path)
     (problem,) = wrong(look(spec_of(listen=f"127.0.0.1:{server.port}", tls=tls)))
     assert "does not speak" in problem
+
+
+@pytest.mark.parametrize("name", ["s.sock", "s", "a-longer-name.sock"])
+def test_as_long_a_path_as_the_server_takes_is_right(name):
+    with tempfile.TemporaryDirectory() as folder:
+        for length in range(99, 110):
+            inner = Path(folder) / ("x" * (length - len(folder) - len(f"//{name}")))
+            inner.mkdir()
+            problems = wrong(look(spec_of(socket=str(inner / name))))
+            try:
+                bound_unix(inner / name, 0o600, None).close()
+            except ConfigurationError:
+                assert len(problems) == 1
+                assert "longer than" in problems[0]
+            else:
+                assert problems == []
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

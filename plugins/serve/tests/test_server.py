@@ -333,6 +333,14 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_a_conflict(tmp_path):
     assert not path.exists()
 
 
+def test_what_a_killed_server_with_the_same_number_has_left_is_not_in_the_way(tmp_path):
+    """In a container each has the number 1."""
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / f".{os.getpid()}"))
+    left.close()
+    bound_unix(tmp_path / "s", 0o600, None).close()
+
+
 def test_what_is_not_a_socket_is_left_alone(tmp_path):
     (tmp_path / "s").write_text("mine")
     with pytest.raises(ConflictError, match="not a socket"):

@@ -20,6 +20,7 @@ from strongroom.errors import StrongroomError, UnsupportedOperationError
 from strongroom.tenancy import TenantContext
 
 from strongroom_serve.config import Client, ServeConfig, config_of
+from strongroom_serve.sockets import HIDDEN_BYTES
 
 __all__ = ["Finding", "findings"]
 
@@ -28,8 +29,6 @@ Finding = tuple[str, bool | None, str, str | None]
 
 _MOST_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
 """The longest path in `sun_path`, without its NUL: 108 bytes with it on Linux, 104 on BSD and macOS."""
-_HIDDEN_BYTES: Final = 9
-"""A socket is first made under another name: two dots and the process's number, 7 digits at most."""
 _SOON: Final = timedelta(days=14)
 _SECONDS: Final = 3.0
 _OWN_PORTS: Final = 1024
@@ -65,10 +64,13 @@ def findings(registry: Any) -> Iterator[Finding]:
 
 def _socket(config: ServeConfig, path: Path) -> Iterator[Finding]:
     subject, folder = f"socket {path}", path.parent
-    length = len(os.fsencode(path)) + _HIDDEN_BYTES
-    if length > _MOST_PATH_BYTES:
-        most = _MOST_PATH_BYTES - _HIDDEN_BYTES
-        yield subject, False, f"its path is longer than {most} bytes", "name a shorter path in serve.socket"
+    # It is first made under another name beside it.
+    hidden = len(os.fsencode(folder)) + 1 + HIDDEN_BYTES
+    if max(len(os.fsencode(path)), hidden) > _MOST_PATH_BYTES:
+        problem = f"its path is longer than {_MOST_PATH_BYTES} bytes"
+        if len(os.fsencode(path)) <= _MOST_PATH_BYTES:
+            problem = f"the path of its folder is longer than {_MOST_PATH_BYTES - 1 - HIDDEN_BYTES} bytes"
+        yield subject, False, problem, "name a shorter path in serve.socket"
         return
     why = _why_bad_folder(folder)
     if why is not None:

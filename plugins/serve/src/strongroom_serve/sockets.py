@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import secrets
 import socket
 import stat
 import struct
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from strongroom.errors import ConfigurationError, ConflictError
 
-__all__ = ["Listener", "bound_tcp", "bound_unix", "peer_uid", "taken_over"]
+__all__ = ["HIDDEN_BYTES", "Listener", "bound_tcp", "bound_unix", "peer_uid", "taken_over"]
 
+HIDDEN_BYTES = 5
+"""Of the name under which a socket is first made: few, for its whole path has 107 at most."""
 _FIRST_DESCRIPTOR = 3
 _BACKLOG = 1024
 
@@ -59,8 +62,9 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
-    # It is a short one, for the whole path of a socket has 107 bytes at most.
-    hidden = path.with_name(f".{os.getpid()}")
+    # By chance, and not by the process's number: in containers that is the same after each start, and a file
+    # that a killed server has left would be in the way for ever.
+    hidden = path.with_name(f".{secrets.token_hex(HIDDEN_BYTES // 2)}")
     try:
         _refuse_taken(path)
         sock.bind(str(hidden))
