@@ -250,6 +250,22 @@ def test_due_rotations_are_counted_once_in_a_while(seen):
         assert [name for name, _ in seen.spans()] == ["strongroom set"] * 2  # a count is not an operation
 
 
+def test_a_backend_that_fails_leaves_the_other_counts_of_due_rotations(seen, caplog):
+    class Failing(MemorySecretProvider):
+        def describe_secret(self, key):
+            raise KeyError(VALUE)
+
+    old = MemorySecretProvider(secrets={"old/A": "1"}, clock=lambda: datetime.now(UTC) - timedelta(days=2))
+    secrets = {name: {"key": f"{name}/A", "rotate_days": 1, "required": False} for name in ("bad", "old")}
+    with SecretProviderRegistry({**PLAIN, "secrets": secrets}) as registry:
+        registry.register("bad", Failing(secrets={"bad/A": "1"}), prefix="bad/")
+        registry.register("old", old, prefix="old/")
+        registry.add_hook(seen.hook())
+        registry.get_secret("old/A")
+        assert seen.metrics()["rotation.due"] == {labels(pipeline="old"): 1}
+    assert VALUE not in caplog.text
+
+
 def test_the_end_of_the_first_lease_is_a_gauge(seen):
     class Issues(BaseProvider):
         type_name = "issues"

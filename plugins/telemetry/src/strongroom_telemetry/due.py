@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from strongroom import SecretRotation
-from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom import SecretProviderRegistry
@@ -57,7 +56,7 @@ class RotationsDue:
                 pipeline = registry.pipeline_for(key)
                 rotation = SecretRotation(pipeline.inner, days, jitter=jitter)
                 counts[pipeline.name] += rotation.needs_rotation(key)
-            except StrongroomError as error:
+            except Exception as error:  # noqa: BLE001  # a third party's provider: the other counts are told all the same
                 _log.debug("telemetry: whether a rotation is due is not known: %s", type(error).__name__)
         self._counted[registry] = self._clock(), dict(counts)
         return counts
