@@ -482,6 +482,22 @@ def test_a_spec_is_checked_before_anything_is_asked(options, expected):
 # --- pgbouncer ---
 
 
+def test_a_password_in_a_userlist_may_hold_any_character_of_a_line(tmp_path):
+    path = tmp_path / "users.txt"
+    path.write_text('"app" "old\u2028\x0bone"\n"eve" "e"', encoding="utf-8")
+    write_user(path, "app", password="new\u2028one", verifier="SCRAM-1")
+    assert path.read_text(encoding="utf-8") == '"app" "new\u2028one"\n"eve" "e"\n'
+    before = path.read_bytes()
+    for bad in ('p"\n"root" "q', "p\rq", "p\0q"):
+        with pytest.raises(RotationError, match="cannot hold a password with a line end") as caught:
+            write_user(path, "app", password=bad, verifier="SCRAM-2")
+        assert bad not in str(caught.value)
+        rotator = PostgreSQLRotator("postgresql://127.0.0.1:1/d", "app", userlist=path)
+        with pytest.raises(RotationError, match="cannot hold"):  # before anybody is asked
+            rotator.apply("key", "old", bad)
+    assert path.read_bytes() == before
+
+
 def test_a_userlist_is_changed_in_the_way_that_it_has(tmp_path):
     path = tmp_path / "users.txt"
     path.write_text('; a remark\n"eve" "clear"\n"app" "SCRAM-SHA-256$1:a$b:c"\n"a""b" "md5abc"')

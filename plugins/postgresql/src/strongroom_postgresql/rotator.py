@@ -29,7 +29,7 @@ from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, current_step, redact
 
 from strongroom_postgresql.errors import check_url
-from strongroom_postgresql.userlist import remove_user, write_user
+from strongroom_postgresql.userlist import check_password, remove_user, write_user
 
 __all__ = ["PostgreSQLRotator"]
 
@@ -109,6 +109,8 @@ class PostgreSQLRotator(UserRotator):
             RotationError: The server refuses it, or there is no such role.
         """
         role, password = self.login_of(key, new)
+        if self._userlist is not None:
+            check_password(self._userlist, password)  # before the role has it
         with self._administrator(key, old, new) as connection:
             verifier = self._verifier_of(connection, role)
             step = current_step()

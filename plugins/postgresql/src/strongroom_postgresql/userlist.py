@@ -16,10 +16,20 @@ from typing import Final
 from strongroom.errors import RotationError
 from strongroom.files import replace_file
 
-__all__ = ["remove_user", "write_user"]
+__all__ = ["check_password", "remove_user", "write_user"]
 
 _LINE: Final = re.compile(r'^\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
+_NOT_IN_A_LINE: Final = re.compile(r"[\n\r\0]")
 _DERIVED: Final = ("SCRAM-SHA-256$", "md5")
+
+
+def check_password(path: Path, password: str) -> None:
+    """Raise `RotationError` if a line of the file cannot hold such a password."""
+    if _NOT_IN_A_LINE.search(password):
+        raise RotationError(
+            f"the auth_file {path} cannot hold a password with a line end or a NUL",
+            hint="let `rotate` make another one",
+        )
 
 
 def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
@@ -32,8 +42,9 @@ def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
         verifier: The server's own verifier: pgbouncer can log in there only with the very same.
 
     Raises:
-        RotationError: The file cannot be read or written.
+        RotationError: The file cannot be read or written, or cannot hold such a password.
     """
+    check_password(path, password)
 
     def changed(lines: list[str]) -> list[str]:
         written = False
@@ -71,9 +82,9 @@ def _rewrite(path: Path, change: object) -> None:
     failure: str
     try:
         with _alone(path):
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if lines and not lines[-1].endswith("\n"):
-                lines[-1] += "\n"
+            text = path.read_text(encoding="utf-8")
+            # At line ends alone: `splitlines` would part a password at other characters.
+            lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")] if text else []
             replace_file(path.resolve(), "".join(change(lines)).encode())
     except (OSError, UnicodeDecodeError) as error:
         failure = getattr(error, "strerror", None) or type(error).__name__
