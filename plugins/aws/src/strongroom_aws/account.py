@@ -58,7 +58,7 @@ class Account:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             return "access_key_id and secret_access_key belong together"
         if self.access_key_id is not None and not (self.access_key_id and self.secret_access_key):
-            # The SDK would take empty ones for none, and log in with what its own chain finds.
+            # The SDK would take empty ones for none, and use the login that its own chain finds.
             return "access_key_id and secret_access_key must not be empty"
         if self.session_token is not None and self.access_key_id is None:
             return "session_token belongs to an access_key_id and a secret_access_key"

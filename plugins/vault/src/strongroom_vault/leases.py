@@ -184,13 +184,13 @@ class VaultLeaseProvider(LeasingProvider):
         seconds = (lease.expires_at - lease.issued_at).total_seconds() if known is None else known.asked
         body = {"lease_id": lease.id, "increment": max(round(seconds), 1)}
         reply = self._about_lease("renew", lease, body, call)
-        life = float(part(reply, "lease_duration", kind=int))
+        granted = float(part(reply, "lease_duration", kind=int))
         if known is not None:
             token, ends = known.token, known.token_ends
             if token is not None and self._login.is_at(token):  # it may have been renewed
                 ends = self._token_end(time.monotonic(), call)[1]
-            life = self._note(lease.id, life, known.asked, token, ends)
-        until = now + timedelta(seconds=life)
+            granted = self._note(lease.id, granted, known.asked, token, ends)
+        until = now + timedelta(seconds=granted)
         return Lease(lease.id, lease.key, lease.values, lease.issued_at, until, bool(reply.get("renewable")))
 
     def revoke_lease(self, lease: Lease) -> None:
