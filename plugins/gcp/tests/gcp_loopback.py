@@ -81,14 +81,17 @@ def _encode(message):
 
 
 class GrpcServer:
-    """The store over gRPC, in clear: reach it by a ready transport with a plain channel."""
+    """The store over gRPC: with `credentials` over TLS, else in clear, for ready transports with a plain channel."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, credentials: grpc.ServerCredentials | None = None):
         self.store = store
         self._server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         handlers = {name: self._handler(name, request) for name, request in RPCS.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        if credentials is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
         self._server.start()
 
     def _handler(self, name, request):

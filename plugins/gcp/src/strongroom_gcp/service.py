@@ -15,6 +15,7 @@ import google_crc32c
 import requests
 from google.cloud import secretmanager_v1 as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+    SecretManagerServiceGrpcTransport,
     SecretManagerServiceTransport,
 )
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
@@ -37,6 +38,8 @@ CONNECTIONS = 64
 PAGE_SIZE = 1000
 """Secrets a page: the service would give 25,000, some 10 MB, which a plain gRPC channel (4 MiB) refuses."""
 
+_IDLE_SECONDS = 60.0
+_LONGEST_BACKOFF = 2.0
 _SMALLEST_TIMEOUT = 0.001
 _REDIRECTION = 300
 _NO_ANSWER = "the answer is not Secret Manager's"
@@ -44,6 +47,21 @@ _ACCESS = "access_secret_version"
 _NAMED = frozenset({_ACCESS, "add_secret_version", "create_secret", "get_secret", "get_secret_version"})
 _VERSION_NAME = re.compile(r"/versions/[0-9]+\Z")
 _LISTS = {"list_secret_versions": "versions", "list_secrets": "secrets"}
+
+
+class _GrpcTransport(SecretManagerServiceGrpcTransport):
+    """The SDK's own transport, over a channel with limits of ours."""
+
+    @classmethod
+    def create_channel(cls, *args: Any, **more: Any) -> Any:
+        """Return a channel to the service."""
+        ours = (
+            # A firewall may have dropped what was idle for longer, and gRPC would go on using it.
+            ("grpc.client_idle_timeout_ms", round(_IDLE_SECONDS * 1000)),
+            # gRPC's own is two minutes: so long after an outage it might still not try to connect.
+            ("grpc.max_reconnect_backoff_ms", round(_LONGEST_BACKOFF * 1000)),
+        )
+        return super().create_channel(*args, **{**more, "options": (*(more.get("options") or ()), *ours)})
 
 
 def make_client(
@@ -56,7 +74,9 @@ def make_client(
     """
     if not isinstance(transport, SecretManagerServiceTransport):
         client = sm.SecretManagerServiceClient(
-            credentials=credentials, transport=transport, client_options=dict(client_options)
+            credentials=credentials,
+            transport=transport if transport == "rest" else _GrpcTransport,
+            client_options=dict(client_options),
         )
         _keep_connections(client.transport)
         _check_bodies(client.transport)
