@@ -373,6 +373,25 @@ def test_reads_in_parallel_keep_their_order_and_the_callers_context():
     assert found == [(key, "acme") for key in range(20)]
 
 
+def test_reads_in_parallel_keep_the_tenant_when_its_block_ends_elsewhere():
+    """Otherwise the rest of a batch would be read for the tenant of the block around."""
+    from strongroom.tenancy import TenantContext, current_tenant
+
+    def in_block():
+        with TenantContext("a"):
+            yield
+
+    def read(_):
+        generator.close()
+        return current_tenant()
+
+    with TenantContext("b"):
+        generator = in_block()
+        next(generator)
+        assert in_parallel(read, [1, 2, 3], 2) == ["a"] * 3
+        assert current_tenant() == "b"
+
+
 def test_the_first_failure_is_raised_and_reads_that_have_not_begun_are_dropped():
     begun = []
 

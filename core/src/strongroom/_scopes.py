@@ -7,12 +7,31 @@ garbage collector. So a context keeps all blocks that are open in it, and the in
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
-from typing import Generic, TypeVar, cast
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Block", "OpenBlocks"]
+__all__ = ["Block", "OpenBlocks", "copied_context"]
 
 T = TypeVar("T")
+_kinds: list[OpenBlocks[Any]] = []
+
+
+def copied_context() -> Context:
+    """Return a copy of this context for work on another thread, in which what applies here goes on to apply.
+
+    In a plain copy a block is over as soon as it ends in another context than it began in, even if that is in
+    the middle of the work: then what is around the block would apply, such as another tenant.
+    """
+    context = copy_context()
+    context.run(_hold_all)
+    return context
+
+
+def _hold_all() -> None:
+    for blocks in _kinds:
+        value = blocks.innermost()
+        if value is not None:
+            blocks.hold(value)
 
 
 class Block(Generic[T]):
@@ -21,7 +40,8 @@ class Block(Generic[T]):
     Attributes:
         value: The value within the block. It is deleted when the block ends in another context than it began
             in: readers then get an `AttributeError`, and need no check before.
-        home: A token that only the context in which the block began accepts; None once the block has ended.
+        home: A token that only the context in which the block began accepts; None once the block has ended,
+            and if it never ends.
     """
 
     __slots__ = ("home", "value")
@@ -51,6 +71,7 @@ class OpenBlocks(Generic[T]):
         self.open: ContextVar[tuple[Block[T | None], ...]] = ContextVar(name, default=outside)
         """Innermost first; the last stands for the outside of all blocks."""
         self._home: ContextVar[None] = ContextVar(f"{name}_home")
+        _kinds.append(self)
 
     def enter(self, value: T) -> Block[T | None]:
         """Begin a block in this context and return it; `leave` ends it."""
@@ -58,6 +79,12 @@ class OpenBlocks(Generic[T]):
         while not self._replaced(seen := self.open.get(), (block, *seen)):
             pass
         return block
+
+    def hold(self, value: T | None) -> None:
+        """Let `value` apply in this context for good; for a copy that is made for one piece of work."""
+        block = Block(value)  # without a home, whose token would keep the context in a cycle
+        while not self._replaced(seen := self.open.get(), (block, *seen)):
+            pass
 
     def leave(self, block: Block[T | None]) -> None:
         """End `block`, wherever it began."""

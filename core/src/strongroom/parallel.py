@@ -12,10 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
+from strongroom._scopes import copied_context
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
 
 __all__ = [
@@ -165,7 +165,7 @@ def _start(work: Callable[[], None], most: int) -> bool:
     for started in range(most):
         try:
             threading.Thread(
-                target=copy_context().run, args=(work,), name="strongroom-batch", daemon=True
+                target=copied_context().run, args=(work,), name="strongroom-batch", daemon=True
             ).start()
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
             return started > 0

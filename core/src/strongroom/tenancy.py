@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextvars import Context
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from strongroom._scopes import Block, OpenBlocks
+from strongroom._scopes import Block, OpenBlocks, copied_context
 from strongroom.errors import InvalidTenantError, show_key
 
-__all__ = ["TenantContext", "check_tenant_id", "current_tenant", "open_tenants"]
+__all__ = ["TenantContext", "check_tenant_id", "context_of", "current_tenant", "open_tenants"]
 
 _IN_TENANT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _LONGEST_TENANT_ID = 64
@@ -27,6 +28,14 @@ def current_tenant() -> str | None:
         return open_tenants.get()[0].value
     except AttributeError:
         return _blocks.after_ends_elsewhere()
+
+
+def context_of(tenant: str | None) -> Context:
+    """Return a copy of this context for work of `tenant` on another thread, wherever its block ends."""
+    context = copied_context()
+    if context.run(current_tenant) != tenant:  # the block has ended in between
+        context.run(_blocks.hold, tenant)
+    return context
 
 
 def check_tenant_id(tenant_id: str) -> str:

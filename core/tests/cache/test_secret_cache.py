@@ -7,12 +7,13 @@ import os
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 from cache_support import Backend, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strongroom import CacheStats, HierarchicalSecretCache, SecretCache, TenantContext
+from strongroom import CacheStats, HierarchicalSecretCache, SecretCache, TenantContext, current_tenant
 from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, turn
 from strongroom.errors import (
     BackendUnavailableError,
@@ -390,9 +391,9 @@ class TestOneFetch:
                 self.faster()
                 return super()._read_slow(key, load)
 
-            def _ask_together(self, missing, load, found):
+            def _ask_together(self, tenant, missing, load, found):
                 self.faster()
-                return super()._ask_together(missing, load, found)
+                return super()._ask_together(tenant, missing, load, found)
 
         cache = Late()
         if how == "one":
@@ -564,10 +565,36 @@ class TestTenants:
                 assert cache.get_or_fetch("key", lambda _: "fetched again") == tenant
 
     def test_the_fetch_runs_under_the_tenant_of_its_caller(self):
-        from strongroom import current_tenant
-
         with TenantContext("a"):
             assert SecretCache().get_or_fetch("key", lambda _: str(current_tenant())) == "a"
+
+    @pytest.mark.parametrize("how", ["one", "many"])
+    @pytest.mark.parametrize("around", ["b", None])
+    def test_and_goes_on_under_it_when_the_block_ends_elsewhere(self, how, around):
+        """Here a thread closes the generator that the block is in, as the garbage collector does."""
+
+        def in_block():
+            with TenantContext("a"):
+                yield
+
+        def fetch(_):
+            generator.close()
+            return str(current_tenant())
+
+        def load(keys):
+            return {key: FetchResult(fetch(key)) for key in keys}
+
+        cache = SecretCache()
+        with TenantContext(around) if around is not None else nullcontext():
+            generator = in_block()
+            next(generator)
+            if how == "one":
+                assert cache.get_or_fetch("key", fetch) == "a"
+            else:
+                assert cache.read_many(["key", "other"], load) == {"key": "a", "other": "a"}
+            assert current_tenant() == around
+        with TenantContext("a"):
+            assert cache.fresh("key") == "a"
 
     def test_invalidations_are_of_the_active_tenant(self):
         cache = SecretCache()

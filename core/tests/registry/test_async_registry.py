@@ -120,6 +120,30 @@ def test_a_remembered_value_takes_no_more_calls_than_the_plain_registrys(backend
     asyncio.run(main())
 
 
+def test_a_write_goes_to_the_tenant_whose_block_was_open_as_it_began():
+    """The block ends in another thread while the write is on its way, as in a generator that is closed late."""
+
+    def in_block():
+        with TenantContext("a"):
+            yield
+
+    class Between(SecretHook):
+        def before(self, event):
+            generator.close()
+
+    async def main():
+        backend = MemorySecretProvider()
+        own = registry_of(TenantMiddleware(backend))
+        own.add_hook(Between())
+        with TenantContext("b"):
+            next(generator)
+            await own.set_secret("key", "of a")
+        return backend.list_secrets()
+
+    generator = in_block()
+    assert asyncio.run(main()) == ["tenants/a/key"]
+
+
 def test_what_is_remembered_is_still_checked_and_told_to_whoever_listens(backend):
     told: list[str] = []
     seen: list[str] = []

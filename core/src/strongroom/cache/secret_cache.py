@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +33,7 @@ from strongroom.hooks import report_source
 from strongroom.hooks.observation import observation
 from strongroom.keys import check_key
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
-from strongroom.tenancy import current_tenant, open_tenants
+from strongroom.tenancy import context_of, current_tenant, open_tenants
 
 if TYPE_CHECKING:
     from strongroom.cache.stats import CacheStats
@@ -265,11 +265,11 @@ class SecretCache(ProcessBound):
         """Forget everything."""
         self.forget_all()
 
-    def peek_many(self, keys: list[str]) -> tuple[dict[str, str], list[str]]:
+    def _peek_many(self, tenant: str | None, keys: list[str]) -> tuple[dict[str, str], list[str]]:
         """Return the fresh values among `keys`, and the keys to ask for; the known absent are in neither."""
         values: dict[str, str] = {}
         missing: list[str] = []
-        tenant, now = current_tenant(), self._clock()
+        now = self._clock()
         with self._lock:
             for key in keys:
                 entry = self._entries.find(tenant, key)
@@ -295,18 +295,18 @@ class SecretCache(ProcessBound):
         """
         if self.is_interrupted():
             return {key: checked(one).value for key, one in load(keys).items()}
-        values, missing = self.peek_many(keys)
+        tenant = current_tenant()  # once: its block may end meanwhile
+        values, missing = self._peek_many(tenant, keys)
         if observation.get() is not None and len(missing) < len(keys):
             report_source("l1", *set(keys).difference(missing))
         while missing:
-            missing = self._ask_together(missing, load, values)
+            missing = self._ask_together(tenant, missing, load, values)
         return values
 
     def _flights_of(
-        self, missing: list[str], values: dict[str, str]
+        self, tenant: str | None, missing: list[str], values: dict[str, str]
     ) -> tuple[dict[str, Flight], dict[str, Flight]]:
         """Return the flights to launch and those to wait for; add what is known by now to `values`."""
-        tenant = current_tenant()
         mine: dict[str, Flight] = {}
         waited: dict[str, Flight] = {}
         with self._lock:
@@ -342,12 +342,14 @@ class SecretCache(ProcessBound):
             entries[key] = entry
         return entries
 
-    def _ask_together(self, missing: list[str], load: LoadMany, values: dict[str, str]) -> list[str]:
+    def _ask_together(
+        self, tenant: str | None, missing: list[str], load: LoadMany, values: dict[str, str]
+    ) -> list[str]:
         """Add the values of `missing` to `values`; return the keys that are still not known."""
         with self.working():
-            mine, waited = self._flights_of(missing, values)
+            mine, waited = self._flights_of(tenant, missing, values)
             if mine:
-                self._pool.start(partial(copy_context().run, self._fetch_together, mine, load))
+                self._pool.start(partial(context_of(tenant).run, self._fetch_together, mine, load))
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
@@ -404,7 +406,7 @@ class SecretCache(ProcessBound):
                     with self._lock:
                         flight, answer, mine = self._plan_read(tenant, key)
                     if mine is not None:
-                        self._pool.start(partial(copy_context().run, self._run_fetch, mine, load))
+                        self._pool.start(partial(context_of(tenant).run, self._run_fetch, mine, load))
                 if isinstance(answer, SecretNotFoundError):
                     raise answer
                 if answer is not None:

@@ -7,12 +7,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
+from strongroom._scopes import copied_context
 from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
 from strongroom.errors import of_thread
 from strongroom.keys import distinct
@@ -296,7 +296,7 @@ class AsyncSecretRegistry(ProcessBound):
             with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
                 loop.call_soon_threadsafe(settle, ended)
 
-        self._pool.start(partial(copy_context().run, run))
+        self._pool.start(partial(copied_context().run, run))
         results, error = await outcome
         if error is not None:
             try:
