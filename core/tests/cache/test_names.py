@@ -800,3 +800,35 @@ class TestAnAccount:
         for key in ("a", "b", "c", "db"):
             blind.set_secret(key, "new")
         assert seen.get_secret("db") == "new"
+
+
+@pytest.mark.parametrize("how", ["write", "invalidate"])
+def test_no_cache_is_filled_from_another_one_that_has_not_forgotten_yet(how):
+    """A read comes in between, right after the outer one has forgotten; the inner one must have before."""
+
+    class Outer(CachingMiddleware):
+        def reads_at_once(self):
+            if how_to_read:
+                assert how_to_read[0]("db") == "newer"
+
+        def drop(self, source):
+            super().drop(source)
+            self.reads_at_once()
+
+        def invalidate(self, key):
+            super().invalidate(key)
+            self.reads_at_once()
+
+    how_to_read = []
+    backend = MemorySecretProvider(secrets={"db": "older"})
+    with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
+        registry.register("twice", Outer(CachingMiddleware(backend)), prefix="")
+        registry.register("plain", backend)
+        assert registry.get_secret("db") == "older"
+        how_to_read.append(registry.get_secret)
+        if how == "write":
+            registry.pipeline("plain").set_secret("db", "newer")
+        else:
+            backend.set_secret("db", "newer")
+            registry.invalidate("db")
+        assert registry.get_secret("db") == "newer"

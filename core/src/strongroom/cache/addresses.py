@@ -189,33 +189,45 @@ def sources_of(chain: Any, key: str, *, written: bool = False) -> list[Source]:
 
 
 def caches_of(chain: Any, *, written: bool = False) -> Iterator[Any]:
-    """Yield the caches in `chain`, the outermost first; with `written`, those on the way of a write alone."""
+    """Yield the caches in `chain`; with `written`, those on the way of a write alone.
+
+    The innermost comes first. If they forget in this order, none is filled from one that has not forgotten.
+    """
+    around: list[Any] = []
     node = chain
     while node is not None:
         members = getattr(node, "members", None)
         if members is not None:
             for member in members[:1] if written else members:
                 yield from caches_of(member, written=written)
-            return
+            break
         if hasattr(node, "drop") and hasattr(node, "cache"):
-            yield node
+            around.append(node)
         node = getattr(node, "inner", None)
+    yield from reversed(around)
 
 
 def invalidate(chain: Any, key: str) -> None:
-    """Let every cache in `chain` forget `key` of the active tenant, by whatever name it knows it there."""
+    """Let every cache in `chain` forget `key` of the active tenant, by whatever name it knows it there.
+
+    The innermost is the first; see `caches_of`.
+    """
+    around: list[tuple[Any, str]] = []
     node = chain
     while node is not None:
-        for member in getattr(node, "members", ()):
-            invalidate(member, key)
-        if hasattr(node, "members"):
-            return
+        members = getattr(node, "members", None)
+        if members is not None:
+            for member in members:
+                invalidate(member, key)
+            break
         if hasattr(node, "drop") and hasattr(node, "cache"):
-            node.invalidate(key)
+            around.append((node, key))
         stored = getattr(node, "stored", None)
         node = getattr(node, "inner", None)
         if callable(stored) and node is not None:
             key = stored(key)
+    for cache, known_as in reversed(around):
+        cache.invalidate(known_as)
 
 
 def address_of(chain: Any, *, here: bool = False) -> str | None:
