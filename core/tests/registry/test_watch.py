@@ -563,7 +563,38 @@ def test_a_right_that_is_taken_away_later_is_said_once_and_again_when_it_is_back
     assert len(denied) == len(watched)
 
 
-def test_a_hook_that_fails_at_a_refusal_does_not_end_the_watch(caplog):
+@pytest.mark.parametrize("kind", [Polled, Versioned, Batched])
+def test_an_exit_of_a_provider_is_a_failure_like_any_other(kind, caplog):
+    """As of a plugin that calls `sys.exit`: the watch would be over, and would say that it is alive."""
+    provider = kind()
+    provider.kept = {"a": "1"}
+    driven = Driven(provider, ["a"])
+    provider.error = SystemExit("s3cret")
+    assert driven.pass_seconds(120) == []
+    assert "pipeline app cannot be asked for changes (StrongroomError: SystemExit was raised" in caplog.text
+    assert "s3cret" not in caplog.text
+    provider.error, provider.kept = None, {"a": "2"}
+    assert [[one[:2] for one in batch] for batch in driven.pass_seconds(61)] == [[("a", "set")]]
+
+
+def test_an_exit_of_a_hook_does_not_end_the_watch_either(registry, caplog):
+    class Exits(SecretHook):
+        def after(self, event):
+            if event.operation == "change":
+                raise SystemExit("s3cret")
+
+    registry.add_hook(Exits())
+    heard = Heard()
+    with registry.watch("a", heard):
+        for number in (1, 2):
+            registry.set_secret("a", str(number))
+            heard.wait(number)
+    assert "a hook refused the event of a change: SystemExit" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_hook_that_fails_at_a_refusal_does_not_end_the_watch(error, caplog):
     provider = Versioned()
     provider.kept = {"a": "1"}
     registry = over(provider)
@@ -571,13 +602,13 @@ def test_a_hook_that_fails_at_a_refusal_does_not_end_the_watch(caplog):
     class Failing(SecretHook):
         def before(self, event):
             if provider.error is not None:
-                raise RuntimeError("s3cret")
+                raise error("s3cret")
 
     registry.add_hook(Failing())
     driven = Driven(provider, ["a"], registry=registry)
     provider.error = PermissionDeniedError("no")
     driven.pass_seconds(60)
-    assert "a hook failed at the event of a refusal: RuntimeError" in caplog.text
+    assert f"a hook failed at the event of a refusal: {error.__name__}" in caplog.text
     assert "s3cret" not in caplog.text
     provider.error, provider.kept = None, {"a": "2"}
     assert driven.pass_seconds(60)

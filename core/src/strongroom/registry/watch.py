@@ -30,6 +30,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     UnsupportedOperationError,
+    of_thread,
 )
 from strongroom.parallel import Take, never_collect, renew_after_fork
 from strongroom.pipeline import Pipeline, check_user_key
@@ -224,6 +225,7 @@ class Watch(ProcessBound):
         """Prepare a forked child, whose own watch begins with the next use of the registry."""
         self._changed = threading.Condition()
         self._thread = None
+        self._starting = False
         self._queue.clear()
         for group in self._groups:
             never_collect(*group.subscriptions)
@@ -274,8 +276,8 @@ class Watch(ProcessBound):
         for group in self._groups:
             try:
                 self._work_on(group)
-            except Exception as error:  # noqa: BLE001  # whatever a provider raises, the watch goes on
-                self._failed(group, error)
+            except BaseException as error:  # noqa: BLE001  # whatever a provider raises, the watch goes on
+                self._failed(group, of_thread(error))
         self._deliver()
         now = self._clock()
         waits = [
@@ -304,7 +306,7 @@ class Watch(ProcessBound):
         note_success(group)
         group.pause = 0.0
 
-    def _failed(self, group: WatchedGroup, error: Exception) -> None:
+    def _failed(self, group: WatchedGroup, error: BaseException) -> None:
         """Try again after a pause; an outage is not a change."""
         note_failure(group, error)
         group.pause = min(
@@ -449,7 +451,7 @@ class Watch(ProcessBound):
             try:
                 keys = [change.key for change in changes]
                 group.pipeline.run_batch_with_hooks("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
-            except Exception as error:  # noqa: BLE001  # a hook may raise anything
+            except BaseException as error:  # noqa: BLE001  # a hook may raise anything, also an exit
                 # The change is reported all the same: it holds no value, and these hooks can refuse a read of
                 # that.
                 _log.warning("watch: a hook refused the event of a change: %s", type(error).__name__)

@@ -30,7 +30,7 @@ _SHOWN: Final = 3
 _log = logging.getLogger("strongroom.watch")
 
 
-def note_failure(group: WatchedGroup, error: Exception) -> None:
+def note_failure(group: WatchedGroup, error: BaseException) -> None:
     """Report that a pipeline cannot be asked, unless the last attempt failed in the same way."""
     kind = type(error).__name__
     if group.failing == kind:
@@ -71,7 +71,7 @@ def note_refused_keys(
         _tell_hooks(group, [key], error)
 
 
-def _tell_hooks(group: WatchedGroup, keys: list[str], error: Exception) -> None:
+def _tell_hooks(group: WatchedGroup, keys: list[str], error: BaseException) -> None:
     if not isinstance(error, _REFUSALS):
         return
 
@@ -80,7 +80,7 @@ def _tell_hooks(group: WatchedGroup, keys: list[str], error: Exception) -> None:
 
     try:
         group.pipeline.run_batch_with_hooks("watch", keys, refused)
-    except Exception as raised:  # noqa: BLE001  # a hook may raise anything
+    except BaseException as raised:  # noqa: BLE001  # a hook may raise anything, also an exit
         if raised is not error:
             _log.warning("watch: a hook failed at the event of a refusal: %s", type(raised).__name__)
 
