@@ -15,6 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -239,7 +240,7 @@ class Caches(RuleBasedStateMachine):
                 turn.reset(token)
 
         if also is not None and pipeline != "plain":
-            self.backend.meanwhile = read
+            self.backend.meanwhile = lambda: Context().run(read)  # not a part of the fetch
         found, error = outcome(lambda: self.at(host, tenant, pipeline, "", "get_secrets", keys))
         self.backend.meanwhile = lambda: None
         if mine.waited_for:

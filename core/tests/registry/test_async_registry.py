@@ -21,6 +21,7 @@ from strongroom import (
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     ConflictError,
     InvalidKeyError,
     SecretNotFoundError,
@@ -142,6 +143,20 @@ def test_a_write_goes_to_the_tenant_whose_block_was_open_as_it_began():
 
     generator = in_block()
     assert asyncio.run(main()) == ["tenants/a/key"]
+
+
+def test_a_fetch_that_awaits_its_own_key_waits_for_nothing():
+    """As a plain read does; it would be told after a minute that the backend does not answer."""
+
+    class Circular(MemorySecretProvider):
+        def get_secret(self, key):
+            return asyncio.run(own.get_secret(key))
+
+    own = registry_of(CachingMiddleware(Circular()))
+    with pytest.raises(ConfigurationError, match="'key' leads back to itself"):
+        own.registry.get_secret("key")
+    with pytest.raises(ConfigurationError, match="'key' leads back to itself"):
+        asyncio.run(own.get_secret("key"))
 
 
 def test_what_is_remembered_is_still_checked_and_told_to_whoever_listens(backend):

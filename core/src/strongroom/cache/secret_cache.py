@@ -412,9 +412,9 @@ class SecretCache(ProcessBound):
                 if answer is not None:
                     return answer
                 assert flight is not None  # noqa: S101  # there is an answer or a flight
+                _refuse_own(flight)
                 if current_turn is not None:
                     raise WouldBlock(flight, self._timeout)
-            _refuse_own(flight)
             try:
                 return self._outcome(flight, self._timeout if current_turn is None else 0)
             except UnansweredError:
