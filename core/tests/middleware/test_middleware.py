@@ -257,6 +257,13 @@ def test_retry_asks_again_only_where_that_may_help():
     assert denied.asked == 1
 
 
+def test_retry_takes_any_number_of_attempts():
+    """A float holds no power of two beyond the 1023rd."""
+    down = Flaky(BackendUnavailableError("down"), 1100)
+    retrying = RetryMiddleware(down, attempts=1200, max_seconds=0, sleep=lambda _: None)
+    assert retrying.get_secret("a") == "value"
+
+
 def test_tenants_see_their_own_secrets_by_their_own_names(inner):
     provider = TenantSecretProvider(base_provider=inner)
     for tenant in ("one", "two"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ThrottledError
 from strongroom.keys import distinct
@@ -15,6 +15,8 @@ from strongroom.providers import Lease, SecretMetadata, SecretVersion
 __all__ = ["RetryMiddleware"]
 
 T = TypeVar("T")
+_MOST_DOUBLINGS: Final = 1000
+"""A float holds no power of two beyond the 1023rd."""
 
 
 class RetryMiddleware(Middleware):
@@ -109,7 +111,8 @@ class RetryMiddleware(Middleware):
     def _again(self, error: BackendUnavailableError, call: Callable[..., T], *args: Any) -> T:
         started = self._clock()
         for attempt in range(1, self._attempts):
-            wait = self._uniform(0, min(self._max, self._base * 2 ** (attempt - 1)))
+            longest = min(self._max, self._base * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
+            wait = self._uniform(0, longest)
             asked = error.retry_after if isinstance(error, ThrottledError) else None
             wait = max(wait, asked or 0)
             if self._clock() - started + wait > self._deadline:
