@@ -21,6 +21,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
+from strongroom.hooks.base import BatchHook
 from strongroom_memory import MemorySecretProvider
 
 
@@ -220,6 +221,26 @@ def test_a_batch_gives_one_event_a_key():
         ("none", "not_found"),
     }
     assert len(hook.log) == 6
+
+
+def test_a_batch_without_keys_has_no_event_and_calls_no_hook():
+    """A hook of whole batches may look at the first event."""
+
+    class First(BatchHook):
+        def before_all(self, events):
+            seen.append(events[0].operation)
+
+        after_all = before_all
+
+    seen = []
+    with SecretProviderRegistry(spec()) as registry:
+        registry.add_hook(First())
+        pipeline = registry.pipeline(registry.default_pipeline())
+        assert pipeline.get_secrets([]) == {}
+        pipeline.set_secrets({})
+        assert seen == []
+        pipeline.get_secrets(["a"])
+    assert seen == ["get", "get"]
 
 
 @pytest.mark.parametrize("own_hooks", [False, True])

@@ -310,7 +310,8 @@ class Pipeline(Middleware):
         done: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> dict[str, T]:
         """Run a batch with an event for each key; `done` has the outcomes of those before one that fails."""
-        watch = HookCalls(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
+        hooks = self._hooks if keys else ()  # without keys there is no event
+        watch = HookCalls(hooks, [self._event(operation, key) for key in keys] if hooks else [])
         result = self._call_between_hooks(watch, call, done=done)
         watch.leave({key: "ok" if key in result else "not_found" for key in keys}, None)
         return result
