@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -727,3 +728,25 @@ def test_no_tenant_sees_names_of_others_behind_a_stranger(guarded):
         if not guarded:
             assert tenant.get_secrets(["b"]) == {"b": "v"}
             assert list(tenant.describe_secrets(["b"])) == ["b"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_change_reaches_every_subscriber_whatever_one_of_them_raises(error, caplog):
+    """An interrupt of the writer reaches the writer, once all have heard."""
+    heard = []
+
+    def fail(changes):
+        raise error("s3cret")
+
+    provider = MemorySecretProvider()
+    provider.subscribe_changes(fail)
+    provider.subscribe_changes(lambda changes: heard.append([one.key for one in changes]))
+    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext():
+        provider.set_secret("a", "1")
+    assert heard == [["a"]]
+    if error is not KeyboardInterrupt:
+        assert f"a callback of subscribe_changes failed: {error.__name__}" in caplog.text
+    assert "s3cret" not in caplog.text
+    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext():
+        provider.set_secret("b", "1")
+    assert heard == [["a"], ["b"]]

@@ -72,18 +72,28 @@ class Subscribers:
             self.queue(changes)
         elif not self._waiting:
             return
-        while True:
-            with self._lock:
-                if self._telling or not self._waiting:
-                    return  # the thread that reports already takes the rest along
-                self._telling = True
-                batch, whom = self._waiting.popleft()
+        interrupted: KeyboardInterrupt | None = None
+        while (taken := self._taken()) is not None:
+            batch, whom = taken
             try:
                 for subscription in whom:
-                    subscription.tell(batch)
+                    try:
+                        subscription.tell(batch)
+                    except KeyboardInterrupt as raised:  # the others must hear of it all the same
+                        interrupted = raised
             finally:
                 with self._lock:
                     self._telling = False
+        if interrupted is not None:
+            raise interrupted
+
+    def _taken(self) -> tuple[Sequence[SecretChange], list[_Subscription]] | None:
+        """Take what this thread has to tell next; None if there is nothing left for it."""
+        with self._lock:
+            if self._telling or not self._waiting:
+                return None  # the thread that reports already takes the rest along
+            self._telling = True
+            return self._waiting.popleft()
 
     def drop(self, subscription: _Subscription) -> None:
         """Take a subscription out."""
@@ -108,7 +118,9 @@ class _Subscription:
             return
         try:
             callback(list(changes))
-        except Exception as error:  # noqa: BLE001  # of a subscriber; the others must be called all the same
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # of a subscriber, also an exit; others must be called
             _log.warning("a callback of subscribe_changes failed: %s", type(error).__name__)
 
     def close(self) -> None:
