@@ -695,6 +695,42 @@ def test_a_secret_reference_is_read_when_its_pipeline_is_first_used(tmp_path, mo
     assert registry.get_secret("token") == "value"
 
 
+def test_what_was_made_before_a_reference_that_leads_nowhere_is_closed(monkeypatch):
+    """Each read tries again; otherwise an outage would leave a provider behind for each."""
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "vault": {"provider": {"type": "memory"}},
+            "app": {
+                "provider": {"type": "memory"},
+                "middleware": [
+                    {"type": "encryption", "key": "${secret:vault:key}"},
+                    {"type": "retry"},
+                ],
+            },
+        },
+        "default": "app",
+    }
+    made, closed = [], []
+    begin, end = MemorySecretProvider.__init__, MemorySecretProvider.close
+    monkeypatch.setattr(
+        MemorySecretProvider, "__init__", lambda self, **options: made.append(self) or begin(self, **options)
+    )
+    monkeypatch.setattr(MemorySecretProvider, "close", lambda self: closed.append(self) or end(self))
+    with SecretProviderRegistry(spec) as registry:
+        for attempt in (1, 2, 3):
+            with pytest.raises(ConfigurationError, match="leads nowhere"):
+                registry.get_secret("token")
+            assert len(made) == 1 + attempt
+            assert [one for one in made if one in closed] == made[1:]
+        registry.pipeline("vault").set_secret("key", strongroom.generate_key())
+        registry.set_secret("token", "value")
+        assert registry.get_secret("token") == "value"
+        assert made[0] not in closed
+        assert made[-1] not in closed
+    assert all(one in closed for one in made)
+
+
 def test_the_read_of_a_reference_is_seen_as_any_other():
     """By hooks that were added in Python, which may veto it, and by the masking of logs."""
     spec = {

@@ -82,7 +82,7 @@ class Assembly:
             if any(part.type == "caching" and "l2" in part.parts for part in one.middleware)
         )
         self._tried_again: dict[str, float] = {}
-        self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        self.hooks: list[SecretHook] = [self._make(hook, among=self._made) for hook in plan.hooks]
         for name in plan.pipelines:
             if name in self._used and not self._reads_secrets(name):
                 self.chain(name)
@@ -169,7 +169,7 @@ class Assembly:
         """Return the store whose lock is for rotations, made at the first call; None if there is none."""
         with self._rotation:
             if self._rotation_lock is None and self.plan.rotation_lock is not None:
-                self._rotation_lock = self._make(self.plan.rotation_lock)
+                self._rotation_lock = self._make(self.plan.rotation_lock, among=self._made)
             return self._rotation_lock
 
     def rotator(self, name: str) -> Any:
@@ -186,21 +186,23 @@ class Assembly:
 
     def close(self) -> None:
         """Close everything that was made, the last first; the first error is raised after all are closed."""
-        errors: list[Exception] = []
-        while self._made:
-            component = self._made.pop()
-            if isinstance(component, Closeable):
-                try:
-                    component.close()
-                except Exception as error:  # noqa: BLE001  # the others must be closed too; it is raised below
-                    errors.append(
-                        error if isinstance(error, StrongroomError) else _close_failed(component, error)
-                    )
+        errors = _closed(self._made)
         if errors:
             raise errors[0]
 
     def _assembled(self, plan: PipelinePlan) -> Any:
-        hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        components: list[Any] = []
+        try:
+            chain = self._chained(plan, components)
+        except BaseException:
+            _closed(components)  # the next use makes all of them again
+            raise
+        self._made += components
+        return chain
+
+    def _chained(self, plan: PipelinePlan, components: list[Any]) -> Any:
+        """Return provider and middleware of a pipeline; what is made for it is added to `components`."""
+        hooks: list[SecretHook] = [self._make(hook, among=components) for hook in plan.hooks]
         if plan.fallback is not None:
             from strongroom.pipeline.fallback import FallbackProvider
 
@@ -211,17 +213,18 @@ class Assembly:
             chain: Any = FallbackProvider(members[0], others=members[1:], when=plan.fallback.when)
         else:
             assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
-            chain = guard(self._make(plan.provider))
+            chain = guard(self._make(plan.provider, among=components))
             if any(part.type == "caching" for one in self.plan.pipelines.values() for part in one.middleware):
                 # A guard, or a provider of our own base: both take attributes.
                 chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
         for at in reversed(range(len(plan.middleware))):
-            layer = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
+            inside = plan.middleware[at + 1 :]
+            layer = self._make(plan.middleware[at], chain, among=components, plan=plan, inside=inside)
             chain = guard(layer, around=chain)
-        self._own_hooks[plan.name] = hooks
         leasing = self.with_leases(chain, plan.name)
         if leasing is not chain:
-            self._made.append(leasing)
+            components.append(leasing)
+        self._own_hooks[plan.name] = hooks
         return leasing
 
     def with_leases(self, chain: Any, name: str) -> Any:
@@ -240,11 +243,13 @@ class Assembly:
         self,
         component: ComponentPlan,
         *inner: Any,
+        among: list[Any],
         plan: PipelinePlan | None = None,
         inside: Sequence[ComponentPlan] = (),
     ) -> Any:
+        """Return a component that was made, and add it to those that are to be closed."""
         made = self._built(component, *inner, plan=plan, inside=inside)
-        self._made.append(made)
+        among.append(made)
         return made
 
     def _built(
@@ -346,6 +351,19 @@ def _factory_failed(error: Exception) -> PluginError:
     if isinstance(error, TypeError) and trace is not None and trace.tb_next is None:  # the call itself failed
         hint = "it has to take every option of its config as a keyword argument"
     return PluginError(f"its factory failed with {type(error).__name__}", hint=hint)
+
+
+def _closed(components: list[Any]) -> list[Exception]:
+    """Close components, the last first, taking each out of the list; return the errors of those that fail."""
+    errors: list[Exception] = []
+    while components:
+        component = components.pop()
+        if isinstance(component, Closeable):
+            try:
+                component.close()
+            except Exception as error:  # noqa: BLE001  # the others must be closed too
+                errors.append(_close_failed(component, error))
+    return errors
 
 
 def _close_failed(component: Any, error: Exception) -> StrongroomError:
