@@ -37,6 +37,11 @@ def batch_of(error):
     return load
 
 
+def present(keys):
+    """Load a batch in which every key has the same value."""
+    return dict.fromkeys(keys, FetchResult("value"))
+
+
 def source_of(read):
     """Return what `read` returns, and where the event says that it came from."""
     seen = Observation()
@@ -307,6 +312,48 @@ class TestInvalidation:
         reader.join(300)
         assert one.get_or_fetch("key", backend) == "newer"
         assert host().get_or_fetch("key", backend) == "newer"
+
+    @pytest.mark.parametrize("how", ["invalidate", "clear"])
+    def test_so_in_a_store_without_fences(self, how, backend):
+        store = OnlyTheContract()
+        one, other = (
+            HierarchicalSecretCache(l2=store, l2_timeout_seconds=120, encryption=AESGCMEncryption(KEY))
+            for _ in range(2)
+        )
+        backend.gate.clear()
+        reader = threading.Thread(target=one.get_or_fetch, args=("key", backend))
+        reader.start()
+        assert backend.entered.acquire(timeout=300)
+        backend.values["key"] = "newer"
+        other.invalidate("key") if how == "invalidate" else other.clear()
+        backend.gate.set()
+        reader.join(300)
+        assert other.get_or_fetch("key", backend) == "newer"
+
+    @pytest.mark.parametrize("how", ["invalidate", "clear"])
+    def test_so_is_a_batch_that_is_kept_as_another_process_invalidates(self, how, host, store, backend):
+        """It has seen that nothing was dropped, and its value comes to the store after all was dropped."""
+        other = host()
+        put = store.set
+
+        def put_late(name, data, ttl_seconds):
+            if len(data) > 100:  # not a mark
+                other.invalidate("key") if how == "invalidate" else other.clear()
+            put(name, data, ttl_seconds)
+
+        store.set = put_late
+        assert host().read_many(["key"], present) == {"key": "value"}
+        store.set = put
+        backend.values["key"] = "newer"
+        assert other.get_or_fetch("key", backend) == "newer"
+        assert host().get_or_fetch("key", backend) == "newer"
+
+    def test_a_batch_is_kept_though_one_of_its_keys_is_gone(self, host, clock, backend):
+        one = host(stale_if_error_seconds=10_000)
+        assert one.read_many(["key", "gone"], present) == {"key": "value", "gone": "value"}
+        clock.pass_by(301)
+        assert one.read_many(["key", "gone"], lambda _: present(["key"])) == {"key": "value"}
+        assert source_of(lambda: host().get_or_fetch("key", backend)) == ("value", "l2")
 
     def test_while_nothing_is_heard_values_live_for_a_second(self, backend, clock):
         class Deaf(MemoryCacheStore):

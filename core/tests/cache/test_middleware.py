@@ -486,5 +486,5 @@ def test_what_was_read_from_the_second_level_in_the_middle_of_forgetting_is_forg
     for name in ("drop", "clear"):
         monkeypatch.setattr(ResilientStore, name, after_a_read(getattr(ResilientStore, name)))
     forget(middleware)
-    assert read_between == ["value"]  # it was in the second level
+    assert set(read_between) == {"value"}  # it was in the second level
     assert middleware.get_secret("key") == "newer"

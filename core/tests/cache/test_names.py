@@ -568,6 +568,38 @@ def test_so_is_a_batch_on_another_host(hosts):
     assert one.get_secret("db") == "new"
 
 
+@pytest.mark.parametrize("how", ["invalidate", "clear"])
+@pytest.mark.parametrize("who", ["the same host", "another host"])
+@pytest.mark.parametrize("tenant", [None, "a"])
+def test_so_is_a_batch_that_an_invalidation_overtakes(how, who, tenant, hosts):
+    """It came before: whoever invalidates knows that another tool has written."""
+
+    class Slow(MemorySecretProvider):
+        gate, entered = threading.Event(), threading.Event()
+
+        def get_secrets(self, keys):
+            found = super().get_secrets(keys)
+            self.entered.set()
+            self.gate.wait(300)
+            return found
+
+    hosts.backend = Slow(secrets={"db": "old", "other": "kept"})
+    one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
+    reader = threading.Thread(target=as_tenant, args=(tenant, lambda: one.get_secrets(["db", "other"])))
+    reader.start()
+    assert Slow.entered.wait(300)
+    hosts.backend.set_secret("db", "new")
+    told = one if who == "the same host" else other
+    forget = told.invalidate if how == "invalidate" else lambda _: told.pipeline("app").inner.clear()
+    as_tenant(tenant, lambda: forget("db"))
+    Slow.gate.set()
+    reader.join(300)
+    third = hosts(app=hosts.cache(hosts.backend))
+    assert [as_tenant(tenant, lambda: third.get_secret("db")), as_tenant(tenant, lambda: told.get_secret("db"))] == [
+        "new", "new",
+    ]  # fmt: skip
+
+
 class TestInvalidate:
     def test_the_next_read_asks_the_backend_in_every_level(self, hosts):
         hosts.backend.set_secret("team/db", "old")

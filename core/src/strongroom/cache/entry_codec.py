@@ -73,6 +73,13 @@ class EntryCodec:
         who = "0" if tenant is None else f"1{tenant}"
         return [f"{_hash(name_key, b'space', self._namespace, who)[:32]}:" for name_key in self._name_keys]
 
+    def fences(self, tenant: str | None) -> list[str]:
+        """Return the names of the mark that every invalidation of a tenant drops, under all keys."""
+        return [
+            f"{space}{_hash(name_key, b'fence')}"
+            for space, name_key in zip(self.namespaces(tenant), self._name_keys, strict=True)
+        ]
+
     def marks(self, source: str) -> list[str]:
         """Return the names of the mark of a source, under all keys; all tenants and namespaces share it."""
         return [

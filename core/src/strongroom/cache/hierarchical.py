@@ -163,7 +163,7 @@ class HierarchicalSecretCache(ProcessBound):
         tenant = current_tenant()
         self._l1.forget(tenant, key)
         with self.working():
-            self._level.drop_keys([key])
+            self._level.invalidate(key)
         self._l1.forget(tenant, key)  # a read in between may have found it in the store
 
     def drop(self, source: str) -> None:
@@ -272,6 +272,7 @@ class HierarchicalSecretCache(ProcessBound):
                 entry = self._level.look(name, read_marks) or entry
                 if entry is not None and self._level.serves(entry, version):
                     return self._level.fresh(entry)
+                fence = self._level.fence_if_needed(tenant)
             try:
                 fetched = replaced(checked(load(key)), version=version)
             except BackendUnavailableError:
@@ -285,7 +286,7 @@ class HierarchicalSecretCache(ProcessBound):
                     self._level.drop_keys([key])
                 raise
             if token is not None:
-                self._level.put(name, fetched, token, read_marks)
+                self._level.put(name, fetched, token, read_marks, fence)
         return fetched
 
     def _through_many(
@@ -323,11 +324,15 @@ class HierarchicalSecretCache(ProcessBound):
         if missing:
             made = in_parallel(lambda key: self._level.read_marks(marks[key], make=True), missing, _PARALLEL)
             read_marks |= zip(missing, made, strict=True)
+            fence = self._level.fence(tenant)
             loaded = self._loaded(missing, entries_kept, load)
-            for key, one in loaded.items():
-                entries[key] = one if one.source == "stale" else replaced(one, version=versions[key])
-                if one.source != "stale":
-                    self._level.put(names[key], entries[key], None, read_marks[key])
+            fetched = {
+                key: replaced(one, version=versions[key])
+                for key, one in loaded.items()
+                if one.source != "stale"
+            }
+            self._level.put_many({names[key]: (one, read_marks[key]) for key, one in fetched.items()}, fence)
+            entries |= {**loaded, **fetched}
         return entries
 
     def _loaded(

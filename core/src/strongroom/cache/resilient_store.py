@@ -131,6 +131,10 @@ class ResilientStore:
             self._namespaces.update(dict.fromkeys(namespaces, next(self._requests)))
         self._settle_or_replay()
 
+    def is_fenced(self) -> bool:
+        """Return whether it refuses by itself what is out of date."""
+        return isinstance(self.store, FencedStore)
+
     def owes(self) -> bool:
         """Return whether something is still to be dropped."""
         with self._lock:

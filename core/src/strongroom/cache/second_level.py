@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from strongroom._frozen import replaced
@@ -29,8 +29,12 @@ _ACCOUNT_PAUSE: Final = 60.0
 _MOST_UNDROPPED: Final = 10_000
 _FEW: Final = 1024
 _log = logger("strongroom.cache")
-_Drop = tuple[Literal["source", "key", "tenant"], str | None, str]
-"""What is to be dropped: its kind, the tenant of a key or a tenant itself, and the source or key."""
+Marks = tuple[str, ...] | None
+"""The marks of an entry's sources, None where they are not known."""
+Fence = tuple[str, Marks]
+"""The name of a mark that every invalidation drops, and the mark."""
+_Drop = tuple[Literal["source", "key", "fence", "tenant"], str | None, str]
+"""What is to be dropped: its kind, the tenant that it belongs to or that is meant, and the source or key."""
 
 
 class SecondLevel:
@@ -146,13 +150,19 @@ class SecondLevel:
         tenant = current_tenant()
         self._drop([("key", tenant, key) for key in keys])
 
+    def invalidate(self, key: str) -> None:
+        """Drop the entry of a key of the active tenant, and let no fetch that is under way be kept."""
+        tenant = current_tenant()
+        self._drop([("fence", tenant, ""), ("key", tenant, key)])
+
     def drop_source(self, source: str) -> None:
         """Drop what was read from `source`, by any tenant and through any pipeline."""
         self._drop([("source", None, source)])
 
     def drop_tenant(self) -> bool:
         """Drop all of the active tenant; return whether that was done, and does not wait for names."""
-        return self._drop([("tenant", current_tenant(), "")])
+        tenant = current_tenant()
+        return self._drop([("fence", tenant, ""), ("tenant", tenant, "")])
 
     def drop_all(self) -> None:
         """Drop everything of every tenant, also what other caches keep there."""
@@ -170,6 +180,7 @@ class SecondLevel:
         return True
 
     def _drop_named(self, what: Iterable[_Drop]) -> None:
+        fences: list[str] = []
         names: list[str] = []
         spaces: list[str] = []
         for kind, tenant, text in what:
@@ -177,10 +188,13 @@ class SecondLevel:
                 names += self._codec.marks(text + self._account_suffix)
             elif kind == "key":
                 names += self._codec.names(tenant, text)
+            elif kind == "fence":
+                fences += self._codec.fences(tenant)
             else:
                 spaces += self._codec.namespaces(tenant)
-        if names:
-            self._store.drop(names)
+        if fences or names:
+            # Fences first: what was kept before one fell is among the names that are dropped after it.
+            self._store.drop([*fences, *names])
         if spaces:
             self._store.clear(spaces)
 
@@ -198,7 +212,7 @@ class SecondLevel:
 
     # --- marks and entries ---
 
-    def read_marks(self, names: list[str], *, make: bool = False) -> tuple[str, ...] | None:
+    def read_marks(self, names: list[str], *, make: bool = False) -> Marks:
         """Return the marks of these names, or None if one is missing; with `make`, missing ones are made."""
         marks: list[str] = []
         for name in names:
@@ -213,7 +227,7 @@ class SecondLevel:
             marks.append(mark)
         return tuple(marks)
 
-    def look(self, name: str, marks: tuple[str, ...] | None) -> StoredEntry | None:
+    def look(self, name: str, marks: Marks) -> StoredEntry | None:
         """Return the entry of this name that is kept under these marks."""
         found = self._store.get_with_life(name) if marks is not None else None
         if found is None:
@@ -243,15 +257,41 @@ class SecondLevel:
             fetched_at = min(fetched_at, self._wall() - (entry.kept_for - left))
         return replaced(entry, fetched_at=fetched_at, expires=min(entry.expires, fetched_at + life))
 
-    def put(self, name: str, fetched: FetchResult, token: int | None, marks: tuple[str, ...] | None) -> None:
-        """Keep what was fetched, unless its marks are not known.
+    def fence(self, tenant: str | None) -> Fence:
+        """Return what `put_many` needs from before the fetch: it sees whether anything was dropped since."""
+        name = self._codec.fences(tenant)[0]
+        return name, self.read_marks([name], make=True)
+
+    def fence_if_needed(self, tenant: str | None) -> Fence | None:
+        """Return `fence` for a single entry, None if the token of its lock is enough for the store."""
+        return None if self._store.is_fenced() else self.fence(tenant)
+
+    def put(self, name: str, fetched: FetchResult, token: int, marks: Marks, fence: Fence | None) -> None:
+        """Keep what was fetched under the lock on `name`, unless its marks are not known, or it was dropped.
 
         Args:
             name: The entry's name.
             fetched: Its value.
-            token: What the lock on `name` gave, where it is held.
+            token: What the lock gave.
             marks: The marks of its sources from before the fetch.
+            fence: What `fence_if_needed` returned before the fetch.
         """
+        if fence is None:
+            self._put(name, fetched, token, marks)
+        else:
+            self.put_many({name: (fetched, marks)}, fence)
+
+    def put_many(self, kept: Mapping[str, tuple[FetchResult, Marks]], fence: Fence) -> None:
+        """Keep what was fetched, by name and with its marks, unless something was dropped since `fence`."""
+        name, before = fence
+        if self.read_marks([name]) != before:
+            return
+        for entry, (fetched, marks) in kept.items():
+            self._put(entry, fetched, None, marks)
+        if self.read_marks([name]) != before:  # in between: who dropped it may have been too early for these
+            self._store.drop(list(kept))
+
+    def _put(self, name: str, fetched: FetchResult, token: int | None, marks: Marks) -> None:
         if marks is None:
             return
         now = self._wall()
