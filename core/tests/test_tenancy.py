@@ -248,21 +248,30 @@ def test_an_object_can_be_pickled_and_copied_while_it_is_open():
                 assert current_tenant() == "acme"
 
 
-def test_reasons_and_operations_end_in_any_order_too():
-    """`because` and `as_operation` in a generator that is closed late, by another thread."""
+def test_reasons_operations_and_actors_end_in_any_order_too():
+    """`because`, `as_operation` and `acting_as` in a generator that is closed late, by another thread."""
     from strongroom.audit.reason import because, current_reason
+    from strongroom.hooks import acting_as
+    from strongroom.hooks.identity import actor
     from strongroom.pipeline import as_operation
     from strongroom.pipeline.operations import _operations
 
     def steps():
-        with because("of the generator"), as_operation("rotate"):
+        with because("of the generator"), as_operation("rotate"), acting_as("generator"):
             yield
 
+    nobody = actor()
     generator = steps()
     next(generator)
-    with because("of the block"):
+    with because("of the block"), acting_as("block"):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(generator.close).result()
-        assert current_reason() == "of the block"
+        assert (current_reason(), actor()) == ("of the block", "block")
         assert _operations.innermost() is None
-    assert current_reason() is None
+    assert (current_reason(), actor()) == (None, nobody)
+    generator = steps()
+    next(generator)
+    with acting_as("block"):
+        generator.close()
+        assert actor() == "block"
+    assert actor() == nobody

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
+
+from strongroom._scopes import OpenBlocks
 
 __all__ = ["acting_as", "actor", "build_service", "coding_tool", "host", "system_user"]
 
@@ -56,12 +57,12 @@ def system_user(pid: int) -> str:
         return str(os.geteuid())
 
 
-_acting: ContextVar[str | None] = ContextVar("strongroom_actor", default=None)
+_acting: OpenBlocks[str] = OpenBlocks("strongroom_actor")
 
 
 def actor() -> str:
     """Return for whom the current block acts, else what `STRONGROOM_ACTOR` claims, else the system's user."""
-    return _acting.get() or os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
+    return _acting.innermost() or os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
 
 
 @contextmanager
@@ -70,11 +71,11 @@ def acting_as(name: str) -> Iterator[None]:
 
     A server that has made sure who its client is calls it; it does not change what is allowed.
     """
-    token = _acting.set(name)
+    block = _acting.enter(name)
     try:
         yield
     finally:
-        _acting.reset(token)
+        _acting.leave(block)
 
 
 def host() -> str:
