@@ -18,6 +18,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     TenantContextError,
+    UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -477,6 +478,24 @@ def test_the_registrys_own_write_is_told_at_once_and_not_again(kind):
     assert driven.pass_seconds(100) == batches
     driven.registry.delete_secret("a")
     assert driven.pass_seconds(0)[1:] == [[("a", "deleted", None)]]
+
+
+@pytest.mark.parametrize("kind", [Versioned, Batched])
+def test_a_backend_that_loses_its_versions_is_no_change_of_anything_else(kind, monkeypatch):
+    """As another version of a server; from then on values are compared. What was just written is told."""
+
+    def refuse(*_):
+        raise UnsupportedOperationError("no versions any more")
+
+    provider = kind()
+    provider.kept = dict.fromkeys("abc", "1")
+    driven = Driven(provider, list("abc"))
+    for method in ("describe_secret", "describe_secrets"):
+        monkeypatch.setattr(kind, method, refuse, raising=False)
+    driven.registry.set_secret("a", "2")
+    assert driven.pass_seconds(100) == [[("a", "set", None)]]
+    provider.kept["b"] = "2"
+    assert driven.pass_seconds(61)[1:] == [[("b", "set", None)]]
 
 
 def test_an_outage_is_no_change_and_what_was_missed_is_told_afterwards():

@@ -294,7 +294,7 @@ class Watch(ProcessBound):
         if group.rescan or not group.known:
             self._compare_all(group)
         self._take_pushes(group)
-        while group.dirty and not self._closed:
+        while group.dirty and group.known and not self._closed:
             with self._changed:
                 keys = sorted(group.dirty)
             self._compare(group, keys)
@@ -324,6 +324,8 @@ class Watch(ProcessBound):
             return
         key = group.round[0]
         marks = self._marks_of(group, [key])
+        if not group.known:
+            return  # it is compared by value from now on: all of it, at once
         together = [key]
         if marks.get(key) != group.marks.get(key):
             together = list(group.round)  # what changed together is reported together
@@ -377,16 +379,19 @@ class Watch(ProcessBound):
             raise
         self._note(group, marks, {*keys, *group.marks})
 
-    def _compare(self, group: WatchedGroup, keys: list[str]) -> bool:
+    def _compare(self, group: WatchedGroup, keys: list[str]) -> None:
         group.dirty.difference_update(keys)
         try:
             marks = self._marks_of(group, keys)
         except BaseException:
             group.dirty.update(keys)
             raise
-        return self._note(group, marks, set(keys))
+        if not group.known:  # as in `_poll`; what changed is not known any more, and is reported
+            group.dirty.update(keys)
+            return
+        self._note(group, marks, set(keys))
 
-    def _note(self, group: WatchedGroup, marks: Mapping[str, Mark], keys: set[str]) -> bool:
+    def _note(self, group: WatchedGroup, marks: Mapping[str, Mark], keys: set[str]) -> None:
         """Take over the marks of `keys`, and put those that differ from before into the outbox."""
         with self._changed:
             owed = set(group.dirty)
@@ -397,7 +402,6 @@ class Watch(ProcessBound):
             changes = group.take_over(marks, keys, owed, self._now())
             if changes:
                 self._outbox.append((group, changes))
-        return bool(changes)
 
     def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
         return self._reader.marks_of(group, keys, all_or_none=self._starting)
