@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import UserDict, deque
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from strongroom import TenantContext, TenantSecretProvider, errors
@@ -207,6 +209,66 @@ def test_a_guard_around_a_middleware_passes_on_the_error_of_what_is_inside():
     with pytest.raises(SecretNotFoundError) as caught:
         guard(Plain(inner), around=inner).get_secret("absent")
     assert (str(caught.value), caught.value.provider) == ("secret 'absent' not found", "Careless")
+
+
+class Slotted:
+    """Holds a value as a data class with slots does."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload):
+        self.payload = payload
+
+
+def received():
+    return SECRET
+
+
+HOLDERS = {
+    "an attribute": (lambda value: SimpleNamespace(payload=value), lambda one: one.payload),
+    "a slot": (Slotted, lambda one: one.payload),
+    "a dictionary": (lambda value: {"a": value}, lambda one: one["a"]),
+    "a mapping": (lambda value: UserDict(a=value), lambda one: one["a"]),
+    "a proxy of a dictionary": (lambda value: MappingProxyType({"a": value}), lambda one: one["a"]),
+    "a queue": (lambda value: deque([value]), lambda one: one[0]),
+    "a view": (lambda value: memoryview(value.encode()), lambda one: bytes(one).decode()),
+}
+
+
+@pytest.mark.parametrize(("hold", "value_in"), HOLDERS.values(), ids=HOLDERS)
+def test_an_error_shows_no_value_that_the_provider_holds(hold, value_in):
+    """Not in its text, its cause or its context."""
+
+    class Parser(Stranger):
+        def get_secret(self, key):
+            held = hold(received())
+            raise ValueError("cannot parse " + value_in(held))
+
+    provider = guard(Parser())
+    with pytest.raises(StrongroomError) as caught:
+        provider.get_secret("a")
+    assert_harmless(caught.value, SECRET)
+    assert "kept back" in str(caught.value)
+
+
+def test_an_error_is_kept_back_where_what_the_provider_holds_cannot_be_looked_at():
+    """As the proxies of web frameworks outside of a request."""
+
+    class Proxy:
+        @property
+        def __class__(self):
+            raise RuntimeError(f"no request: {SECRET}")
+
+    class Web(Stranger):
+        def get_secret(self, key):
+            if request is not None:
+                raise ValueError("cannot parse " + received())
+
+    request = Proxy()
+    provider = guard(Web())
+    with pytest.raises(StrongroomError) as caught:
+        provider.get_secret("a")
+    assert_harmless(caught.value, SECRET)
 
 
 @pytest.mark.parametrize("error", [KeyError("other"), KeyError(), KeyError("absent", 1)], ids=repr)

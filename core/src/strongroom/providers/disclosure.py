@@ -8,8 +8,17 @@ shows one of those texts, or quotes one that is neither in the code nor in the s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from types import FrameType, FunctionType, MethodType, ModuleType
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from types import (
+    FrameType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, Final
 
 __all__ = ["chain_of", "discloses"]
@@ -47,13 +56,16 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
         asked: The keys that the caller named: they may be shown.
         provider: Whose code it is; the plain texts among its attributes are its set-up, and may be shown too.
     """
-    errors = list(chain_of(error))
+    try:
+        return _shows_what_was_at_hand(list(chain_of(error)), asked, provider)
+    except Exception:  # noqa: BLE001  # what cannot be read, such as a proxy of nothing, is not shown
+        return True
+
+
+def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], provider: Any) -> bool:
     known = [text for text in {*asked, *_set_up(provider)} if len(text) > 1]
     known.sort(key=len, reverse=True)
-    try:
-        shown = [text for one in errors for text in _texts(one, known)]
-    except Exception:  # noqa: BLE001  # what cannot be read is not shown
-        return True
+    shown = [text for one in errors for text in _texts(one, known)]
     if not shown:
         return False
     frames = [frame for one in errors for frame in _frames(one)]
@@ -124,7 +136,7 @@ def _at_hand(frames: Iterable[FrameType]) -> Iterator[str]:
         if isinstance(thing, str):
             if len(thing) >= _LEAST:
                 yield thing
-        elif isinstance(thing, bytes | bytearray):
+        elif isinstance(thing, bytes | bytearray | memoryview):
             yield bytes(thing).decode(errors="replace")
         elif depth < _DEEPEST and id(thing) not in met:
             met.add(id(thing))
@@ -134,11 +146,20 @@ def _at_hand(frames: Iterable[FrameType]) -> Iterator[str]:
 def _parts(thing: Any) -> Iterable[Any]:
     if thing is None or isinstance(thing, (*_CODE, BaseException, int, float)):
         return ()
-    if isinstance(thing, Mapping):
-        return list(thing.values()) if isinstance(thing, dict) else ()
-    if isinstance(thing, list | tuple | set | frozenset):
+    if isinstance(thing, dict | MappingProxyType):
+        return list(thing.values())
+    if isinstance(thing, list | tuple | set | frozenset | deque):
         return list(thing)
-    return list(getattr(thing, "__dict__", {}).values())
+    return [*getattr(thing, "__dict__", {}).values(), *_slots(thing)]
+
+
+def _slots(thing: Any) -> Iterator[Any]:
+    """Yield the values of an object's `__slots__`; no code of its own runs for that."""
+    for kind in type(thing).__mro__:
+        for member in vars(kind).values():
+            if isinstance(member, MemberDescriptorType):
+                with suppress(AttributeError):  # it has no value yet
+                    yield member.__get__(thing)
 
 
 def _forms(text: str) -> Iterator[str]:
