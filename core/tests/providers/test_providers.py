@@ -188,6 +188,67 @@ def test_a_guard_keeps_the_rules_for_a_stranger_who_knows_none():
     assert guarded.get_secret(".rotation/a") == "state"
 
 
+class Trusting(Careless):
+    """One with every way to write, which takes whatever it is given."""
+
+    def set_secrets(self, values):
+        self.kept.update(values)
+
+    def set_secret_if(self, key, value, expected_version):
+        self.kept[key] = value
+        return "1"
+
+    def stage_secret(self, key, value):
+        return self.set_secret_if(key, value, None)
+
+    def promote_version(self, key, version, *, expected_version): ...
+
+    def discard_version(self, key, version): ...
+
+
+WRITES = {
+    "set": lambda one, key, value: one.set_secret(key, value),
+    "batch": lambda one, key, value: one.set_secrets({"good": "1", key: value}),
+    "named batch": lambda one, key, value: one.set_secrets(values={"good": "1", key: value}),
+    "condition": lambda one, key, value: one.set_secret_if(key, value, None),
+    "named condition": lambda one, key, value: one.set_secret_if(key, value=value, expected_version=None),
+    "stage": lambda one, key, value: one.stage_secret(key, value),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("a", None, TypeError),
+        ("a", 5, TypeError),
+        ("a", "\ud800", errors.ValidationError),
+        ("a//b", "1", InvalidKeyError),
+        (None, "1", (InvalidKeyError, TypeError)),
+    ],
+)
+def test_no_way_to_write_gives_a_stranger_what_is_no_key_or_no_text(write, key, value, error):
+    """Nothing is written then, also of a batch."""
+    stranger = Trusting()
+    before = dict(stranger.kept)
+    with pytest.raises(error):
+        write(guard(stranger), key, value)
+    assert stranger.kept == before
+    write(guard(stranger), "a", "1")
+    assert stranger.kept["a"] == "1"
+
+
+@pytest.mark.parametrize("key", ["a//b", None])
+@pytest.mark.parametrize("call", ["describe_secret", "discard_version", "promote_version"])
+def test_nor_any_other_call_what_is_no_key(call, key):
+    stranger = Trusting()
+    arguments = {"describe_secret": [], "discard_version": ["1"], "promote_version": ["1"]}[call]
+    named = {"expected_version": None} if call == "promote_version" else {}
+    with pytest.raises((InvalidKeyError, TypeError)):
+        getattr(guard(stranger), call)(key, *arguments, **named)
+    assert not hasattr(stranger, "asked")
+
+
 def test_key_error_of_the_asked_key_is_not_found():
     """`KeyError(key)` is how a stranger says that it is not there."""
     with pytest.raises(SecretNotFoundError) as caught:

@@ -30,6 +30,11 @@ from strongroom.providers.protocols import CAPABILITIES, SecretProvider, capabil
 __all__ = ["guard", "guarded_method"]
 
 T = TypeVar("T")
+_KEYED = frozenset(
+    {"describe_secret", "discard_version", "get_secret_version", "issue_lease", "list_versions"}
+    | {"promote_version", "set_secret_if", "stage_secret"}
+)
+"""Capability methods whose first argument is a key."""
 
 
 class GuardedProvider(BaseProvider):
@@ -237,14 +242,15 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         written: Iterable[object] = ()
         if isinstance(key, Lease):
             key, written = key.key, list(key.values.values())
-        asked = check_key(key) if isinstance(key, str) else None
+        asked = check_key(key) if isinstance(key, str) or name in _KEYED else None
         keys: Iterable[str] = ()
         if name in {"set_secret_if", "stage_secret"}:
-            written = [*args[1:2], kwargs.get("value")]
+            written = [check_value(args[1] if len(args) > 1 else kwargs.get("value"), key)]
         elif name == "set_secrets":
             values = args[0] if args else kwargs.get("values")
-            written = list(values.values()) if isinstance(values, Mapping) else ()
-            keys = list(values) if isinstance(values, Mapping) else ()
+            secrets = {check_key(one): check_value(value, one) for one, value in dict(values).items()}
+            args, kwargs = (secrets,), {}
+            written, keys = list(secrets.values()), list(secrets)
         called = getattr(self.wrapped, name)
         if name == "list_versions":
             called = partial(_whole, called)
