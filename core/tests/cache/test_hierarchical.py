@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -1091,3 +1092,22 @@ def test_caches_that_share_a_store_in_memory_share_what_is_in_it():
     with TenantContext("acme"):
         assert two.get_or_fetch("key", lambda _: "of acme") == "of acme"
     assert two.get_or_fetch("key", lambda _: "5") == "4"
+
+
+def test_a_forked_child_gets_from_a_store_in_memory_nothing_that_its_parent_kept(host, clock, backend):
+    """It does not hear what its parent drops; what is in the first level lives for a second."""
+    cache = host()
+    cache.get_or_fetch("key", backend)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # coverage does not follow
+        values = [cache.get_or_fetch("key", lambda _: "by the child")]
+        clock.pass_by(1.1)
+        values += [cache.get_or_fetch("key", lambda _: "by the child")]
+        os.write(write, " then ".join(values).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        assert answer.read() == "value then by the child"
+    os.waitpid(child, 0)
+    assert source_of(lambda: host().get_or_fetch("key", backend)) == ("value", "l2")

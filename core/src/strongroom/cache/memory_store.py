@@ -18,7 +18,7 @@ _SWEEP_AT: Final = 1024
 
 
 class MemoryCacheStore:
-    """A `CacheStore` in memory, fenced, timed and watchable.
+    """A `CacheStore` in memory, fenced, timed and watchable. In a forked child it is empty.
 
     Args:
         clock: Seconds.
@@ -32,7 +32,13 @@ class MemoryCacheStore:
         self._last_fence = 0
         self._sweep_at = _SWEEP_AT
         self._subscribers: list[_Subscriber] = []
-        renew_after_fork(self, MemoryCacheStore._begin_again, rest=MemoryCacheStore._rest)
+        renew_after_fork(self, MemoryCacheStore._after_fork, rest=MemoryCacheStore._rest)
+
+    def _after_fork(self) -> None:
+        """Give a forked child an empty store: it does not learn what its parent drops."""
+        self._begin_again()
+        self._data.clear()
+        self._fences.clear()
 
     def _begin_again(self) -> None:
         self._changed = threading.Condition()
