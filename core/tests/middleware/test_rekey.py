@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom import AESGCMEncryption, EncryptionMiddleware, KeyRing, PrefixMiddleware, generate_key
-from strongroom.errors import DecryptionError
+from strongroom.errors import ConflictError, DecryptionError
 from strongroom_memory import MemorySecretProvider
 
 KEYS = ["a", "b/c", "b/d"]
@@ -39,6 +39,56 @@ def test_what_is_under_an_older_key_is_written_anew(ciphers, versioned, plain):
     assert ring.rekey() == 1
     assert good(inner, new)
     assert ring.rekey() == 0
+
+
+class Busy(MemorySecretProvider):
+    """Others write just before each conditional write, as often as they are told."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def set_secret_if(self, key, value, expected_version):
+        if self.writes:
+            self.writes.pop(0)()
+        return super().set_secret_if(key, value, expected_version)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_another_program_writes_meanwhile_under_the_older_key_is_written_anew_too(ciphers, times):
+    """It still has that key: otherwise its value would be lost with the key."""
+    old, new = ciphers
+    inner = Busy()
+    other = stored(inner, old)
+    inner.writes = [lambda: other.set_secret("a", "newer")] * times
+    assert EncryptionMiddleware(inner, KeyRing(new, old)).rekey() == 3
+    renewed = EncryptionMiddleware(inner, new)
+    assert [renewed.get_secret(key) for key in KEYS] == ["newer", *(f"value of {key}" for key in KEYS[1:])]
+
+
+@pytest.mark.parametrize("write", ["under the new key", "a deletion"])
+def test_what_is_already_under_the_new_key_or_gone_is_left_alone(ciphers, write):
+    old, new = ciphers
+    inner = Busy()
+    stored(inner, old)
+    other = EncryptionMiddleware(inner, new)
+    by_others = {
+        "under the new key": lambda: other.set_secret("a", "newer"),
+        "a deletion": lambda: inner.delete_secret("a"),
+    }
+    inner.writes = [by_others[write]]
+    assert EncryptionMiddleware(inner, KeyRing(new, old)).rekey() == 2
+    assert other.get_secret("b/c") == "value of b/c"
+
+
+def test_a_value_that_is_written_again_and_again_is_told_as_a_conflict(ciphers):
+    old, new = ciphers
+    inner = Busy()
+    other = stored(inner, old)
+    inner.writes = [lambda: other.set_secret("a", "newer")] * 100
+    with pytest.raises(ConflictError):
+        EncryptionMiddleware(inner, KeyRing(new, old)).rekey()
+    assert other.get_secret("a") == "newer"
 
 
 def test_values_in_clear_are_encrypted_where_they_may_be_there(ciphers):

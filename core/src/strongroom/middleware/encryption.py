@@ -34,6 +34,8 @@ from strongroom.providers import Closeable, ConditionalWriter, Describer, Staged
 __all__ = ["EncryptionMiddleware", "make_encryption_middleware"]
 
 _SHOWN: Final = 3
+_TRIES: Final = 10
+"""How often a value is read again that somebody has written meanwhile."""
 CIPHERS: Final[Mapping[str, type[TokenEncryption]]] = {
     cipher.algorithm: cipher for cipher in (AESGCMEncryption, ChaCha20Encryption, FernetEncryption)
 }
@@ -115,7 +117,8 @@ class EncryptionMiddleware(Middleware):
     def rekey(self, prefix: str = "", progress: Callable[[int, int], object] | None = None) -> int:
         """Encrypt every value again that was not encrypted with the key for writing.
 
-        Values that others write meanwhile are left as they are. It may be called again after a crash.
+        If the provider has conditional writes, what others write meanwhile is not overwritten, and it is
+        encrypted again, too, if they used an older key. It may be called again after a crash.
 
         Args:
             prefix: Only keys that begin with it.
@@ -127,7 +130,8 @@ class EncryptionMiddleware(Middleware):
         Raises:
             DecryptionError: One of them does not decrypt; those before it are written.
             ConflictError: Some have a staged version, of a rotation in flight, and are left as they are: no
-                backend can replace it, so the older key is still needed. All others are written.
+                backend can replace it, so the older key is still needed. All others are written. Or somebody
+                writes one of them again and again; those before it are written.
         """
         return self.rekey_keys(self.inner.list_secrets(prefix), progress)
 
@@ -178,6 +182,13 @@ class EncryptionMiddleware(Middleware):
         self._cipher = guard_cipher(cipher)
 
     def _rekeyed(self, key: str) -> bool:
+        """Encrypt one value again if it needs that, and return whether it did."""
+        for _ in range(_TRIES - 1):
+            with suppress(ConflictError):  # somebody has just written it, perhaps with an older key
+                return self._rekeyed_once(key)
+        return self._rekeyed_once(key)
+
+    def _rekeyed_once(self, key: str) -> bool:
         try:
             version = self.inner.describe_secret(key).version if isinstance(self.inner, Describer) else None
             stored = self.inner.get_secret(key)
@@ -191,10 +202,7 @@ class EncryptionMiddleware(Middleware):
         else:
             token = self._cipher.rewrap(stored, context=_context(key))
         if version is not None and isinstance(self.inner, ConditionalWriter):
-            try:
-                self.inner.set_secret_if(key, token, version)
-            except ConflictError:
-                return False  # another writer has encrypted it with the present key
+            self.inner.set_secret_if(key, token, version)
         else:
             self.inner.set_secret(key, token)
         return True
