@@ -116,9 +116,11 @@ def test_each_option_changes_the_name_or_must_not(component):
         "postgres://a:1@db/app",
         "postgresql://b:2@db/app?sslmode=require",
         "postgresql://db/app?connect_timeout=3",
+        "postgresql://DB:5432/app",
+        "postgresql://app:1@db",
     ],
 )
-def test_credentials_in_a_url_of_postgresql_change_no_name(url):
+def test_credentials_and_spelling_in_a_url_of_postgresql_change_no_name(url):
     plain = component_address("provider", "postgresql", {"url": "postgresql://db/app"})
     assert component_address("provider", "postgresql", {"url": url}) == plain
     other = component_address("provider", "postgresql", {"url": f"{url.partition('?')[0]}?dbname=other"})
@@ -158,10 +160,40 @@ def test_another_address_changes_the_name(changed):
     assert component_address("provider", "vault", given | changed) != plain
 
 
-def test_another_spelling_of_a_member_changes_no_name():
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://a:1@db", "postgresql://b:1@db"),
+        ("postgresql://db:5433/app", "postgresql://db/app"),
+        ("postgresql://db/App", "postgresql://db/app"),
+        ("postgresql://one,two:5433/app", "postgresql://one,two/app"),
+    ],
+)
+def test_another_database_of_postgresql_changes_the_name(one, other):
+    """Without a name it is the one that is called as the user."""
+    first, second = (component_address("provider", "postgresql", {"url": url}) for url in (one, other))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        ["HTTPS://A.example.com:443", "https://b"],
+        ["https://a.example.com/", "https://b"],
+        ["https://b", "https://a.example.com"],
+        ("https://a.example.com", "https://b"),
+    ],
+    ids=str,
+)
+def test_another_spelling_of_members_changes_no_name(endpoints):
     plain = component_address("provider", "etcd", {"endpoints": ["https://a.example.com", "https://b"]})
-    other = component_address("provider", "etcd", {"endpoints": ["HTTPS://A.example.com:443", "https://b"]})
-    assert plain == other
+    assert component_address("provider", "etcd", {"endpoints": endpoints}) == plain
+    assert component_address("provider", "etcd", {"endpoints": [*endpoints, "https://c"]}) != plain
+
+
+def test_one_member_has_the_same_name_alone_and_in_a_list():
+    alone = component_address("provider", "etcd", {"endpoints": "HTTPS://A.example.com:443/"})
+    assert component_address("provider", "etcd", {"endpoints": ["https://a.example.com"]}) == alone
 
 
 def test_an_empty_namespace_is_none():

@@ -318,8 +318,9 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
         value = _plain(options[name])
         if name in _WITHOUT_SLASH and isinstance(value, str):
             value = _place_in_url(value).strip("/") or None
-        elif name == "endpoints" and isinstance(value, list):
-            value = [_place_in_url(one) for one in value]
+        elif name == "endpoints":  # the members of one cluster, in any order
+            members = value if isinstance(value, list) else [value]
+            value = sorted({_place_in_url(one).rstrip("/") for one in members if isinstance(one, str)})
         if value not in (None, {}, []):
             canonical.append([name, _hashed(value) if hidden(name) else value])
     return canonical
@@ -328,7 +329,8 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
 def _place_in_url(url: str) -> str:
     """Return a URL in one spelling of its host, whose case and usual port decide nothing.
 
-    One of PostgreSQL is without its login and without what says only how to connect.
+    One of PostgreSQL is without its login, except for the name of the database that follows from it, and
+    without what says only how to connect.
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
@@ -339,7 +341,12 @@ def _place_in_url(url: str) -> str:
         return url
     rest, _, query = rest.partition("?")
     parameters = sorted(one for one in query.split("&") if one.partition("=")[0] in _IN_QUERY)
-    return "postgresql://" + rest.rpartition("@")[2] + ("?" + "&".join(parameters) if parameters else "")
+    login, _, rest = rest.rpartition("@")
+    hosts, _, database = rest.partition("/")
+    if not database and not any(one.startswith("dbname=") for one in parameters):
+        database = login.partition(":")[0]  # as libpq has it
+    members = ",".join(one.lower().removesuffix(":5432") for one in hosts.split(","))
+    return f"postgresql://{members}/{database}" + ("?" + "&".join(parameters) if parameters else "")
 
 
 def _plain(value: Any) -> Any:
