@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    TenantContextError,
     UnsupportedOperationError,
     ValidationError,
 )
@@ -729,6 +731,69 @@ def test_what_was_made_before_a_reference_that_leads_nowhere_is_closed(monkeypat
         assert made[0] not in closed
         assert made[-1] not in closed
     assert all(one in closed for one in made)
+
+
+def of_tenants(**pipelines):
+    """Return a spec whose pipeline `app` reads what `keys` has for the active tenant."""
+    return {
+        "version": 1,
+        "pipelines": {
+            "keys": {
+                "provider": {
+                    "type": "memory",
+                    "secrets": {"tenants/a/prefix": "A_", "tenants/b/prefix": "B_"},
+                },
+                "middleware": [{"type": "caching"}, {"type": "tenant"}],
+            },
+            "app": {"provider": {"type": "env", "prefix": "${secret:keys:prefix}"}},
+            **pipelines,
+        },
+        "default": "app",
+    }
+
+
+@pytest.mark.parametrize(
+    "pipelines",
+    [
+        {},
+        {"app": {"provider": {"type": "env", "prefix": "${secret:safe:prefix}"}},
+         "safe": {"fallback": {"pipelines": ["plain", "keys"]}}, "plain": {"provider": {"type": "memory"}}},
+        {"app": {"fallback": {"pipelines": ["inner"]}},
+         "inner": {"provider": {"type": "env", "prefix": "${secret:keys:prefix}"}}},
+    ],
+    ids=["a reference", "to a fallback", "of a member"],
+)  # fmt: skip
+def test_what_a_reference_read_for_one_tenant_serves_no_other(pipelines, monkeypatch):
+    """The pipeline is set up once: otherwise all would get what the first caller may see."""
+    monkeypatch.setenv("A_TOKEN", "of a")
+    monkeypatch.setenv("B_TOKEN", "of b")
+    with SecretProviderRegistry(of_tenants(**pipelines)) as registry:
+        with TenantContext("a"):
+            assert registry.get_secret("token") == "of a"
+            assert registry.list_secrets() == ["token"]
+        for other in (TenantContext("b"), nullcontext()):
+            with other:
+                for call in (
+                    lambda: registry.get_secret("token"),
+                    lambda: registry.get_secrets(["token"]),
+                    registry.list_secrets,
+                    lambda: registry.watch("token", print),
+                ):
+                    with pytest.raises(TenantContextError, match="set up with a secret of another tenant"):
+                        call()
+        with TenantContext("a"):
+            assert registry.get_secrets(["token"]) == {"token": "of a"}
+    with SecretProviderRegistry(of_tenants(**pipelines)) as registry, TenantContext("b"):
+        assert registry.get_secret("token") == "of b"
+
+
+def test_a_reference_to_what_all_tenants_share_serves_all(monkeypatch):
+    monkeypatch.setenv("ALL_TOKEN", "of all")
+    shared = {"provider": {"type": "memory", "secrets": {"prefix": "ALL_"}}}
+    with SecretProviderRegistry(of_tenants(keys=shared)) as registry:
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                assert registry.get_secret("token") == "of all"
 
 
 def test_the_read_of_a_reference_is_seen_as_any_other():

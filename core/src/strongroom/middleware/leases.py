@@ -11,9 +11,8 @@ from strongroom.leases.calls import LeaseName
 from strongroom.leases.ledger import ProcessLedger
 from strongroom.leases.live import LiveLeases
 from strongroom.middleware.base import Middleware
-from strongroom.middleware.tenant import TenantMiddleware
+from strongroom.middleware.tenant import keeps_tenants_apart
 from strongroom.providers import Closeable, Lease, SecretChange, Subscribers
-from strongroom.providers.base import layers
 
 __all__ = ["LeaseMiddleware"]
 
@@ -42,7 +41,7 @@ class LeaseMiddleware(Middleware):
         self._subscribers: dict[str | None, Subscribers] = {}
         self.leases = LiveLeases(
             self.inner,
-            by_tenant=_separates_tenants(inner),
+            by_tenant=keeps_tenants_apart(inner),
             ledger=ledger,
             observer=observer,
             asked_as=asked_as,
@@ -76,7 +75,3 @@ class LeaseMiddleware(Middleware):
             self.leases.close()
         finally:
             super().close()
-
-
-def _separates_tenants(chain: Any) -> bool:
-    return any(isinstance(layer, TenantMiddleware) for layer in layers(chain))

@@ -17,7 +17,13 @@ from strongroom.keys import cannot_start_key, check_key, check_prefix
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.tenancy import check_tenant_id, current_tenant
 
-__all__ = ["DEFAULT_TEMPLATE", "TenantMiddleware", "TenantSecretProvider"]
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "OneTenantMiddleware",
+    "TenantMiddleware",
+    "TenantSecretProvider",
+    "keeps_tenants_apart",
+]
 
 DEFAULT_TEMPLATE = "tenants/{tenant}/{key}"
 
@@ -111,6 +117,55 @@ class TenantSecretProvider(TenantMiddleware):
 
     def __init__(self, base_provider: Any, *, template: str = DEFAULT_TEMPLATE) -> None:
         super().__init__(base_provider, template=template)
+
+
+class OneTenantMiddleware(RenamingMiddleware):
+    """Answers one tenant alone: what is inside was set up with a secret of that tenant.
+
+    Args:
+        inner: What is inside.
+        tenant: The tenant's id. For any other, or none, every method raises `TenantContextError`.
+    """
+
+    def __init__(self, inner: Any, tenant: str) -> None:
+        super().__init__(inner)
+        self._tenant = tenant
+
+    def address(self) -> dict[str, Any]:
+        """Return nothing: it does not change which secret is read."""
+        return {}
+
+    def stored(self, key: str) -> str:
+        self._check()
+        return key
+
+    def own_names(self) -> Callable[[str], str | None]:
+        self._check()
+        return lambda stored: stored
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        self._check()
+        return self.inner.list_secrets(prefix)
+
+    def _check(self) -> None:
+        if current_tenant() != self._tenant:
+            raise TenantContextError(
+                "this pipeline was set up with a secret of another tenant, by a ${secret:…} reference",
+                hint="let the reference name a pipeline without a tenant middleware, or use a registry for "
+                "each tenant",
+            )
+
+
+def keeps_tenants_apart(chain: Any) -> bool:
+    """Return whether a chain, or a member of its fallback, gives each tenant secrets of its own."""
+    node = chain
+    while node is not None:
+        if isinstance(node, TenantMiddleware | OneTenantMiddleware):
+            return True
+        if any(map(keeps_tenants_apart, getattr(node, "members", ()))):
+            return True
+        node = getattr(node, "inner", None)
+    return False
 
 
 def _around_tenant(template: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from strongroom.plugins.factories import check_made, load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
+from strongroom.tenancy import current_tenant
 
 __all__ = ["Assembly", "PipelineContext"]
 
@@ -75,6 +76,8 @@ class Assembly:
         self._made: list[Any] = []
         self._addresses: dict[str, list[Any] | None] = {}
         """What each provider and middleware that was made adds to an address, by its path."""
+        self._tenants: dict[str, str] = {}
+        """The tenant of each component that a secret of a tenant was read for, by the component's path."""
         self._rotation_lock: Any = None
         self._sharing = frozenset(
             name
@@ -221,11 +224,20 @@ class Assembly:
             inside = plan.middleware[at + 1 :]
             layer = self._make(plan.middleware[at], chain, among=components, plan=plan, inside=inside)
             chain = guard(layer, around=chain)
-        leasing = self.with_leases(chain, plan.name)
+        leasing = self.with_leases(self._of_one_tenant(chain, plan), plan.name)
         if leasing is not chain:
             components.append(leasing)
         self._own_hooks[plan.name] = hooks
         return leasing
+
+    def _of_one_tenant(self, chain: Any, plan: PipelinePlan) -> Any:
+        """Return a chain that was set up with a secret of a tenant so that it answers that tenant alone."""
+        tenants = [self._tenants[part.path] for part in plan.components() if part.path in self._tenants]
+        if not tenants:
+            return chain
+        from strongroom.middleware.tenant import OneTenantMiddleware
+
+        return OneTenantMiddleware(chain, tenants[0])
 
     def with_leases(self, chain: Any, name: str) -> Any:
         """Return a chain that issues leases with the middleware that keeps them; any other unchanged."""
@@ -328,6 +340,7 @@ class Assembly:
             if reference.past_caches:
                 pipeline.invalidate(key)
             value = pipeline.get_secret(key)
+            self._note_tenant(component, pipeline)
             if field is None:
                 return value
             from strongroom.declarations.json_fields import member_of
@@ -343,6 +356,15 @@ class Assembly:
                 pipeline=source,
                 hint=hint,
             ) from error
+
+    def _note_tenant(self, component: ComponentPlan, pipeline: Pipeline) -> None:
+        """Note that a component has a secret of the active tenant: its pipeline is for that tenant alone."""
+        tenant = current_tenant()
+        if tenant is not None:
+            from strongroom.middleware.tenant import keeps_tenants_apart
+
+            if keeps_tenants_apart(pipeline):
+                self._tenants[component.path] = tenant
 
 
 def _factory_failed(error: Exception) -> PluginError:

@@ -19,7 +19,7 @@ from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
 from strongroom.middleware.read_only import ReadOnlyMiddleware
-from strongroom.middleware.tenant import TenantMiddleware
+from strongroom.middleware.tenant import OneTenantMiddleware, TenantMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
@@ -40,6 +40,7 @@ __all__ = ["AsyncSecretRegistry", "AsyncWatch"]
 P = ParamSpec("P")
 T = TypeVar("T")
 _NEVER_WAIT: Final = (
+    OneTenantMiddleware,
     PrefixMiddleware,
     ReadOnlyMiddleware,
     StripPrefixMiddleware,
