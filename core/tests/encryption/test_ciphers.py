@@ -351,3 +351,25 @@ def test_a_ring_encrypts_with_the_first_and_decrypts_with_any():
         with pytest.raises(DecryptionError):
             ring.decrypt(refused)
         assert ring.needs_rekey(refused)
+
+
+def test_a_token_is_of_the_tenant_for_whom_it_was_begun(monkeypatch):
+    """The block ends as the salt is drawn; every further token of that tenant would be unreadable, too."""
+
+    def in_block():
+        with TenantContext("a"):
+            yield
+
+    def drawn(size):
+        generator.close()
+        return bytes(size)
+
+    cipher = AESGCMEncryption(generate_key())
+    with TenantContext("b"), monkeypatch.context() as patch:
+        generator = in_block()
+        next(generator)
+        patch.setattr("strongroom.encryption.ciphers.os.urandom", drawn)
+        first = cipher.encrypt("value")
+    with TenantContext("a"):
+        assert cipher.decrypt(first) == "value"
+        assert cipher.decrypt(cipher.encrypt("value")) == "value"

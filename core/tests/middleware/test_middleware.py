@@ -36,6 +36,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.hooks import SecretHook
+from strongroom.keys import check_key
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.spec.loader import load_plan
 from strongroom.testing.conformance.base import assert_harmless
@@ -281,6 +282,43 @@ def test_tenants_see_their_own_secrets_by_their_own_names(inner):
         with pytest.raises(InvalidKeyError) as too_long:
             provider.get_secret("k" * 510)
         assert "tenants/" not in str(too_long.value)
+
+
+@pytest.mark.parametrize("call", ["get_secrets", "set_secrets", "describe_secrets"])
+def test_a_batch_is_of_one_tenant_though_its_block_ends_in_the_middle(call, inner, monkeypatch):
+    """Here as the second key is checked; garbage collections come between any two lines."""
+
+    def in_block():
+        with TenantContext("one"):
+            yield
+
+    def checked(key):
+        seen.append(key)
+        if len(seen) == 2:
+            generator.close()
+        return check_key(key)
+
+    keys, seen, asked = ["a", "b", "c"], [], []
+
+    class Noting(MemorySecretProvider):
+        def set_secrets(self, values):
+            asked.extend(values)
+
+        def get_secrets(self, keys):
+            asked.extend(keys)
+            return {}
+
+        def describe_secrets(self, keys):
+            asked.extend(keys)
+            return {}
+
+    monkeypatch.setattr("strongroom.middleware.tenant.check_key", checked)
+    provider = TenantMiddleware(Noting())
+    with TenantContext("two"):
+        generator = in_block()
+        next(generator)
+        getattr(provider, call)(dict.fromkeys(keys, "value") if call == "set_secrets" else keys)
+    assert asked == [f"tenants/one/{key}" for key in keys]
 
 
 def test_without_a_tenant_everything_is_refused_and_recorded_as_denied(inner):

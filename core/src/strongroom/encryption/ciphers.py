@@ -107,13 +107,15 @@ class _Key(HoldsKey):
         data_key = self._writing.get(tenant)
         if data_key is None or next(data_key.uses) > _TOKENS_A_KEY:
             salt = os.urandom(SALT_BYTES)
-            data_key = _DataKey(salt, self.to_read(salt))
+            data_key = _DataKey(salt, self._primitive(tenant, salt))  # the block may have ended meanwhile
             _keep(self._writing, tenant, data_key)
         return data_key
 
     def to_read(self, salt: bytes) -> Any:
         """Return the primitive for a token with this salt, under the active tenant."""
-        tenant = current_tenant()
+        return self._primitive(current_tenant(), salt)
+
+    def _primitive(self, tenant: str | None, salt: bytes) -> Any:
         aead = self._reading.get((tenant, salt))
         if aead is None:
             # The tenant is in the key: under another tenant, or none, a token does not decrypt.

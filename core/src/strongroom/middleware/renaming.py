@@ -28,6 +28,10 @@ class RenamingMiddleware(Middleware, ABC):
     def stored(self, key: str) -> str:
         """Return the name by which the inner provider knows `key`; both are valid keys."""
 
+    def stored_names(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return `keys` by the names that `stored` gives them."""
+        return {self.stored(key): key for key in keys}
+
     @abstractmethod
     def own_names(self) -> Callable[[str], str | None]:
         """Return a function from a stored name to the caller's, or to None if the caller has no such key."""
@@ -47,7 +51,7 @@ class RenamingMiddleware(Middleware, ABC):
         self._call_renamed(key, self.inner.delete_secret)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        names = {self.stored(key): key for key in distinct(keys)}
+        names = self.stored_names(distinct(keys))
         try:
             values = self.inner.get_secrets(list(names))
         except StrongroomError as error:
@@ -59,7 +63,7 @@ class RenamingMiddleware(Middleware, ABC):
         return {key: values[stored] for stored, key in names.items() if stored in values}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        names = {self.stored(key): key for key in values}
+        names = self.stored_names(values)
         try:
             self.inner.set_secrets({stored: values[key] for stored, key in names.items()})
         except StrongroomError as error:
@@ -80,7 +84,7 @@ class RenamingMiddleware(Middleware, ABC):
         return replaced(self._call_renamed(key, self.inner.describe_secret), key=key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        names = {self.stored(key): key for key in distinct(keys)}
+        names = self.stored_names(distinct(keys))
         try:
             described = self.inner.describe_secrets(list(names))
         except StrongroomError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -54,15 +54,11 @@ class TenantMiddleware(RenamingMiddleware):
         return {"template": f"{self._before}{{tenant}}{self._after}{{key}}"}
 
     def stored(self, key: str) -> str:
-        prefix = self._prefix()
-        try:
-            return check_key(prefix + check_key(key))
-        except InvalidKeyError as error:
-            if error.key == key:
-                raise
-            raise InvalidKeyError(
-                key, f"invalid key {show_key(key)}: too long with the tenant's prefix before it"
-            ) from None
+        return _under(self._prefix(), key)
+
+    def stored_names(self, keys: Iterable[str]) -> dict[str, str]:
+        prefix = self._prefix()  # once: the block of the tenant may end meanwhile, in a garbage collection
+        return {_under(prefix, key): key for key in keys}
 
     def own_names(self) -> Callable[[str], str | None]:
         own = self._prefix()
@@ -166,6 +162,18 @@ def keeps_tenants_apart(chain: Any) -> bool:
             return True
         node = getattr(node, "inner", None)
     return False
+
+
+def _under(prefix: str, key: str) -> str:
+    """Return the name of a tenant's key, whose names begin with `prefix`."""
+    try:
+        return check_key(prefix + check_key(key))
+    except InvalidKeyError as error:
+        if error.key == key:
+            raise
+        raise InvalidKeyError(
+            key, f"invalid key {show_key(key)}: too long with the tenant's prefix before it"
+        ) from None
 
 
 def _around_tenant(template: str) -> tuple[str, str]:
