@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -643,6 +644,22 @@ def test_an_outage_in_a_batch_replaces_nothing_that_the_first_member_answered(pl
         first, others=[plain({"k": "second", "z": "z"})], when=frozenset({"not_found", "unavailable"})
     )
     assert provider.get_secrets(["k", "z"]) == {"k": "first", "z": "z"}
+
+
+def test_what_a_batch_left_out_is_asked_for_in_parallel(plain):
+    """Whether it is absent, or deleted, each in a request of its own: one after the other takes long."""
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    class Meeting(MemorySecretProvider):
+        together = threading.Barrier(3)
+
+        def get_secret(self, key):
+            self.together.wait(120)
+            return super().get_secret(key)
+
+    others = dict.fromkeys("abc", "second")
+    provider = FallbackProvider(Meeting(), others=[plain(others)], when=frozenset({"not_found"}))
+    assert provider.get_secrets(list("abc")) == others
 
 
 def test_a_provider_on_our_base_class_hands_on_nothing_that_was_not_asked_for():

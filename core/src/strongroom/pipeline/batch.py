@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, UnsupportedOperationError, ValidationError
 from strongroom.keys import check_value
@@ -12,10 +13,11 @@ from strongroom.parallel import in_parallel, present_in_parallel
 from strongroom.pipeline.operations import check_user_key
 from strongroom.providers import Describer, SecretMetadata, SecretProvider
 
-__all__ = ["describe_many", "read_many", "refused_first", "write_many"]
+__all__ = ["PARALLEL_READS", "describe_many", "read_many", "refused_first", "write_many"]
 
 
-_PARALLEL_READS = 8
+PARALLEL_READS: Final = 8
+"""Reads at the same time of a backend without batches."""
 _Describe = Callable[[Sequence[str]], dict[str, SecretMetadata]]
 
 
@@ -30,7 +32,7 @@ def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
         # A provider may have the method for a server, or a program, that turns out not to have it.
         with suppress(UnsupportedOperationError):
             return batch(keys)
-    return present_in_parallel(provider.get_secret, keys, _PARALLEL_READS)
+    return present_in_parallel(provider.get_secret, keys, PARALLEL_READS)
 
 
 def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretMetadata]:
@@ -39,7 +41,7 @@ def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretM
     if batch is not None:
         with suppress(UnsupportedOperationError):  # as in `read_many`
             return batch(keys)
-    found = in_parallel(partial(_described, provider), keys, _PARALLEL_READS)
+    found = in_parallel(partial(_described, provider), keys, PARALLEL_READS)
     return {key: metadata for key, metadata in zip(keys, found, strict=True) if metadata is not None}
 
 

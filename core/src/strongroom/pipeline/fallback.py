@@ -9,7 +9,8 @@ from strongroom.errors import BackendUnavailableError, SecretNotFoundError, Stro
 from strongroom.hooks.observation import observation
 from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
-from strongroom.pipeline.batch import read_many
+from strongroom.parallel import in_parallel
+from strongroom.pipeline.batch import PARALLEL_READS, read_many
 from strongroom.providers import SecretProvider
 from strongroom.providers.version_observers import observing_versions
 
@@ -72,36 +73,42 @@ class FallbackProvider(Middleware):
                     seen.sources |= {key: seen.source_of(key) for key in part}
                 # Before more is asked: where that fails, what was found must not be asked of the next.
                 missing = [key for key in missing if key not in part]
-                missing = [key for key in missing if self._may_be_elsewhere(member, key, values)]
+                missing = self._may_be_elsewhere(member, missing, values)
             except BackendUnavailableError as error:
                 if not self._goes_on(error):
                     raise
                 down = down or error
+                missing = [key for key in missing if key not in values]
             if not missing:
                 break
         if down is not None and len(values) < len(asked):  # as in `get_secret`
             raise down
         return values
 
-    def _may_be_elsewhere(self, member: SecretProvider, key: str, values: dict[str, str]) -> bool:
-        """Return whether a key that a batch left out may be in the next member.
+    def _may_be_elsewhere(self, member: SecretProvider, keys: list[str], values: dict[str, str]) -> list[str]:
+        """Return those of `keys`, which a batch left out, that the next member may have.
 
-        The value of one that was written meanwhile is added to `values`.
+        The values of those that were written meanwhile are added to `values`.
 
         Raises:
-            SecretNotFoundError: It is not absent, but deleted, destroyed or disabled.
+            SecretNotFoundError: One is not absent, but deleted, destroyed or disabled.
         """
         if "not_found" not in self.when:
-            return False
+            return []
         if member is self.members[-1]:
-            return True
-        try:
-            values[key] = member.get_secret(key)
-        except SecretNotFoundError as error:
-            if not self._goes_on(error):
-                raise
-            return True
-        return False
+            return keys
+
+        def may_be(key: str) -> bool:
+            try:
+                values[key] = member.get_secret(key)
+            except SecretNotFoundError as error:
+                if not self._goes_on(error):
+                    raise
+                return True
+            return False
+
+        elsewhere = in_parallel(may_be, keys, PARALLEL_READS)
+        return [key for key, is_elsewhere in zip(keys, elsewhere, strict=True) if is_elsewhere]
 
     def close(self) -> None:
         """Do nothing: the members are pipelines of their own, and closed as such."""
