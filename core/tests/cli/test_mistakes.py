@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from strongroom import generate_key
 from strongroom.cli.app import _OTHER_WORDS, COMMANDS, run_app
+from strongroom.cli.standard_streams import read_stdin
 
 GOOD = """\
 version: 1
@@ -416,6 +421,44 @@ def test_a_place_that_cannot_be_written_is_named(here, tmp_path, target, code, s
 def test_an_empty_value_that_nobody_meant_is_told(here):
     assert "the value of 'new' is empty" in here("set", "new", "").err
     assert here("set", "other", "", "--allow-empty").err.count("warning") == 1  # of the command line
+
+
+def test_an_input_that_does_not_block_is_read_to_its_end(monkeypatch):
+    """What has not come yet is a part of the value."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, b"the first ")
+    wait, waits = select.select, threading.Semaphore(0)
+
+    def waiting(*given):
+        waits.release()
+        return wait(*given)
+
+    def write_the_rest():
+        for part in (b"", b"and the second", b" part"):
+            assert waits.acquire(timeout=60)
+            os.write(writer, part)
+        os.close(writer)
+
+    monkeypatch.setattr(select, "select", waiting)
+    thread = threading.Thread(target=write_the_rest)
+    thread.start()
+    with io.TextIOWrapper(os.fdopen(reader, "rb")) as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        assert read_stdin() == b"the first and the second part"
+    thread.join()
+
+
+def test_an_output_that_does_not_block_gets_all(here):
+    """Another program may leave a terminal or pipe so: Python then writes a part, and says nothing."""
+    Path("template").write_text("x" * 400_000)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    command = [sys.executable, "-m", "strongroom", "render", "template"]
+    with subprocess.Popen(command, stdout=writer) as process, os.fdopen(reader, "rb") as output:
+        os.close(writer)
+        assert len(output.read()) == 400_000
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,12 +43,40 @@ def raw(data: bytes) -> None:
     """
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_all(sys.stdout.buffer, data)
     except OSError as error:
         if error.filename is None:
             error.filename = "standard output"
         raise
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write all of `data`, even if the stream does not block.
+
+    Another program may leave a terminal or pipe so. Python then writes what there is room for, and raises
+    nothing.
+    """
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[stream.write(left) :]
+        except BlockingIOError as error:
+            left = left[error.characters_written :]
+        if left:
+            _wait_for_room(stream)
+    while True:
+        try:
+            stream.flush()
+        except BlockingIOError:
+            _wait_for_room(stream)
+        else:
+            return
+
+
+def _wait_for_room(stream: BinaryIO) -> None:
+    import select
+
+    select.select([], [stream], [])
 
 
 def as_json(answer: object) -> None:

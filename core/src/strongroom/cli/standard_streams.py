@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-__all__ = ["closed_at_start", "fill_closed", "output_was_closed", "read_stdin"]
+__all__ = ["closed_at_start", "fill_closed", "input_may_not_block", "output_was_closed", "read_stdin"]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _MODES = ((_STDIN, os.O_WRONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_RDONLY))
@@ -45,13 +45,32 @@ def output_was_closed(error: OSError) -> bool:
 
 
 def read_stdin() -> bytes:
-    """Return all of standard input.
+    """Return all of standard input, even if another program has left it so that it does not block.
 
     Raises:
         OSError: It cannot be read; its `filename` says that it is standard input.
     """
+    stream = sys.stdin.buffer
     try:
-        return sys.stdin.buffer.read()
+        if not input_may_not_block():
+            return stream.read()
+        import select
+
+        pieces: list[bytes] = []
+        piece: bytes | None = None
+        while piece != b"":  # the end; None says only that nothing is there yet
+            pieces.append(piece or b"")
+            select.select([stream], [], [])
+            piece = stream.read()
+        return b"".join(pieces)
     except OSError as error:
         error.filename = "standard input"
         raise
+
+
+def input_may_not_block() -> bool:
+    """Return whether a read of standard input gives only what is there by now."""
+    try:
+        return not os.get_blocking(sys.stdin.fileno())
+    except (OSError, ValueError):  # it is closed, or not a file
+        return False

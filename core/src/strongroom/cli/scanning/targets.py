@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from strongroom.cli.errors import NOT_FOUND, UsageError
+from strongroom.cli.standard_streams import input_may_not_block, read_stdin
 from strongroom.programs import refuse_lost_codes
 
 __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
@@ -49,7 +50,7 @@ def files(paths: Sequence[str], *, submodules: bool = True) -> Iterator[tuple[st
         _check_is_there(path)
     for path in paths:
         if path == "-":
-            yield "-", sys.stdin.buffer
+            yield "-", BytesIO(read_stdin()) if input_may_not_block() else sys.stdin.buffer
         elif Path(path).is_dir():
             for found in _under(Path(path), submodules=submodules):
                 yield from [found] if isinstance(found, Unreadable) else _opened(found)
