@@ -22,6 +22,7 @@ __all__ = [
     "progress",
     "span",
     "table",
+    "to_stderr",
     "value",
 ]
 
@@ -48,6 +49,12 @@ def raw(data: bytes) -> None:
         if error.filename is None:
             error.filename = "standard output"
         raise
+
+
+def to_stderr(text: str) -> None:
+    """Write text to stderr, all of it, for a program that reads it there."""
+    sys.stderr.flush()
+    _write_all(sys.stderr.buffer, text.encode())
 
 
 def _write_all(stream: BinaryIO, data: bytes) -> None:

@@ -5,7 +5,6 @@ It does without click; `commands/export.py` has the options.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -62,8 +61,7 @@ def export(
     if form == "github":
         # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.
         masked = [value for name, value in values.items() if name not in open_ones]
-        sys.stderr.write(_masks(masked))
-        sys.stderr.flush()
+        output.to_stderr(_masks(masked))
     output.raw(text.encode())
 
 
