@@ -185,6 +185,23 @@ def test_a_change_does_not_restart_a_child_that_a_signal_may_be_ending(monkeypat
     assert sent == ([] if number == signal.SIGTERM else [signal.SIGTERM])
 
 
+def test_a_signal_in_the_very_moment_of_a_restart_is_not_lost(monkeypatch):
+    """Its handler runs between two steps: the program would be started again, though it was asked to end."""
+    child = Child(Job(["true"], {}, None, Changes()))
+    child.pid, sent = 1, []
+    monkeypatch.setattr(child, "_send", sent.append)
+
+    class Moment(float):
+        def __ge__(self, other):
+            due = float.__ge__(self, other)
+            child._received(signal.SIGTERM, None)
+            return due
+
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: Moment(1000.0))
+    child._heed_control({99: 1})
+    assert (child.stopping, child.kill_at, sent) == (False, None, [signal.SIGTERM])
+
+
 def test_files_change_together(tmp_path):
     """A key never stands beside the certificate of another one, and what is open stays readable."""
     with SecretFiles(tmp_path) as files:

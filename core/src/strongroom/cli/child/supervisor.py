@@ -248,7 +248,10 @@ class Child:
         if self.restart_due and not self.stopping and now >= self.restart_from:
             self.stopping = True
             self.kill_at = now + control.stop_timeout
-            self._send(signal.SIGTERM)
+            if now < self.restart_from:  # a signal has come since, and asks for an end
+                self.stopping, self.kill_at = False, None
+            else:
+                self._send(signal.SIGTERM)
 
     def _act(self, ready: Mapping[int, int]) -> None:
         for relay in self.relays:
