@@ -55,13 +55,13 @@ class Overview:
         declared = select_group(registry.plan)
         read = without_leases(registry, declared)
         resolutions = mark_due(registry, resolve_all(registry, read))
-        looked = {
+        secrets = {
             name: resolutions.get(name) or Resolution(plan, "ok", problem=_LEASED)
             for name, plan in declared.items()
         }
         begun = in_flight(registry)
         rows = []
-        for name, one in looked.items():
+        for name, one in secrets.items():
             rotating = begun.get(one.plan.key) if one.status in {"ok", "due"} else None
             status, problem = ("due", rotating.state) if rotating is not None else (one.status, one.problem)
             rows.append({"name": name, "key": one.plan.key, "status": status, "problem": problem})
@@ -97,15 +97,9 @@ class Overview:
     def leases(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return the leases that this process holds, without their values."""
         return [
-            {
-                "pipeline": name,
-                "tenant": tenant,
-                "key": lease.key,
-                "expires_at": lease.expires_at,
-                "renewable": lease.renewable,
-            }
+            {"pipeline": name, "key": lease.key, "expires_at": lease.expires_at, "renewable": lease.renewable}
             for name, leases in _live_leases(registry)
-            for (tenant, _), lease in leases.current().items()
+            for lease in leases.current()
         ]
 
     def audit(self) -> list[dict[str, Any]]:
