@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from strongroom.cli import main
+from strongroom.errors import PermissionDeniedError, UnsupportedOperationError
+from strongroom_file import FileSecretProvider
 
 SPEC = """\
 version: 1
@@ -94,6 +96,32 @@ def test_other_text_arrives_byte_for_byte(edit, capfd, text):
     main(["set", "a", "old value\n"])
     code, _, _ = edit("a", "--allow-empty", do=f"path.write_bytes({text.encode()!r})")
     assert (code, stored("a", capfd)) == (0, text)
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("describe_secret", UnsupportedOperationError),
+        ("describe_secret", PermissionDeniedError),
+        ("set_secret_if", UnsupportedOperationError),
+    ],
+)
+def test_a_server_that_compares_no_versions_gets_the_value_all_the_same(
+    edit, monkeypatch, capfd, method, error
+):
+    """As version 1 of Vault's KV, or a policy without the metadata; a change meanwhile is seen in the value."""
+
+    def refuse(*_):
+        raise error("not here")
+
+    main(["set", "a", "old value"])
+    monkeypatch.setattr(FileSecretProvider, method, refuse)
+    assert edit("a", do="path.write_text('new value')")[0] == 0
+    assert stored("a", capfd) == "new value"
+    changes = "path.write_text('lost'); subprocess.run(['strongroom', 'set', 'a', 'theirs'], check=True)"
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert edit("a", do=changes)[0] == 8
+    assert stored("a", capfd) == "theirs"
 
 
 def test_what_is_unchanged_is_not_stored(edit, capfd):

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from strongroom.errors import RotationError
+from strongroom.errors import RotationError, UnsupportedOperationError
 from strongroom.registry import SecretProviderRegistry
 from strongroom.rotation import SecretRotation
+from strongroom_file import FileSecretProvider
 
 SPEC = """\
 version: 1
@@ -39,6 +40,17 @@ def cli(in_process):
 
 def keys(cli):
     return [key for key in cli("list")[1].split() if not key.startswith("same/")]
+
+
+def test_a_server_without_conditional_writes_is_written_to_all_the_same(cli, monkeypatch):
+    """As version 1 of Vault's KV, whose provider has them."""
+
+    def refuse(*_):
+        raise UnsupportedOperationError("version 1 has no such thing")
+
+    monkeypatch.setattr(FileSecretProvider, "set_secret_if", refuse)
+    assert cli("mv", "old/key", "new/key") == (0, "", "")
+    assert (keys(cli), cli("get", "new/key")[1]) == (["new/key"], "a value")
 
 
 @pytest.mark.parametrize("new", ["new/key", "team/key"])

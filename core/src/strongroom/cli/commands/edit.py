@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,15 @@ from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
-from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
+from strongroom.errors import (
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    ValidationError,
+    show_key,
+)
 from strongroom.programs import refuse_lost_codes
 from strongroom.providers import ConditionalWriter, Describer
 
@@ -82,7 +90,9 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
     version = None
     try:
         if isinstance(provider, ConditionalWriter) and isinstance(provider, Describer):
-            version = provider.describe_secret(key).version
+            # A server may not offer what its provider can, and a user have no right to it.
+            with suppress(UnsupportedOperationError, PermissionDeniedError):
+                version = provider.describe_secret(key).version
         return registry.get_secret(key), version
     except SecretNotFoundError as error:
         absent = names.with_nearest(registry, error)
@@ -183,8 +193,9 @@ def _signals_left_to_editor() -> Iterator[None]:
 
 def _store(registry: SecretProviderRegistry, key: str, value: str, version: str | None, before: str) -> None:
     if version is not None:
-        registry.set_secret_if(key, value, version)
-        return
+        with suppress(UnsupportedOperationError):
+            registry.set_secret_if(key, value, version)
+            return
     registry.invalidate(key)
     if names.stored(registry, key) != before:
         raise ConflictError(f"{show_key(key)} was changed meanwhile, and nothing was stored", key=key)

@@ -14,7 +14,7 @@ from strongroom.cli.declared import names
 from strongroom.cli.declared.rotations import unfinished, ways_on
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import forget_undeclared, note_undeclared
-from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
+from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError, show_key
 from strongroom.providers import ConditionalWriter
 
 if TYPE_CHECKING:
@@ -93,12 +93,19 @@ def _store(
             code=errors.CONFLICT,
             hint=f"look at it; {command_line(registry.plan, 'delete', key)} removes it",
         )
-    if isinstance(destination, ConditionalWriter):
-        destination.set_secret_if(key, value, None)
-    else:
+    if not (isinstance(destination, ConditionalWriter) and _created(destination, key, value)):
         destination.set_secret(key, value)
     if value_now(copy, key) != value:
         raise StrongroomError(
             f"{show_key(key)} was read back with a value that was not written",
             hint="nothing was deleted; a middleware may change values",
         )
+
+
+def _created(destination: ConditionalWriter, key: str, value: str) -> bool:
+    """Store `value` where nothing is; return False if the server does not offer what its provider can."""
+    try:
+        destination.set_secret_if(key, value, None)
+    except UnsupportedOperationError:
+        return False
+    return True
