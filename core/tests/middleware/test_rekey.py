@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom import AESGCMEncryption, EncryptionMiddleware, KeyRing, PrefixMiddleware, generate_key
-from strongroom.errors import ConflictError, DecryptionError
+from strongroom.errors import ConflictError, DecryptionError, UnsupportedOperationError
 from strongroom_memory import MemorySecretProvider
 
 KEYS = ["a", "b/c", "b/d"]
@@ -89,6 +89,23 @@ def test_a_value_that_is_written_again_and_again_is_told_as_a_conflict(ciphers):
     with pytest.raises(ConflictError):
         EncryptionMiddleware(inner, KeyRing(new, old)).rekey()
     assert other.get_secret("a") == "newer"
+
+
+def test_a_server_that_tells_no_versions_is_brought_to_the_new_key_too(ciphers):
+    """As version 1 of Vault's KV, whose provider could: else the old key would be thrown away too early."""
+
+    class Unversioned(MemorySecretProvider):
+        def describe_secret(self, key):
+            raise UnsupportedOperationError("version 1 has none")
+
+        def set_secret_if(self, key, value, expected_version):
+            raise UnsupportedOperationError("version 1 has none")
+
+    old, new = ciphers
+    inner = Unversioned()
+    stored(inner, old)
+    assert EncryptionMiddleware(inner, KeyRing(new, old)).rekey() == 3
+    assert good(inner, new)
 
 
 def test_values_in_clear_are_encrypted_where_they_may_be_there(ciphers):

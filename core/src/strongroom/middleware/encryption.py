@@ -190,7 +190,7 @@ class EncryptionMiddleware(Middleware):
 
     def _rekeyed_once(self, key: str) -> bool:
         try:
-            version = self.inner.describe_secret(key).version if isinstance(self.inner, Describer) else None
+            version = self._version(key)
             stored = self.inner.get_secret(key)
         except (SecretNotFoundError, UnsupportedOperationError):
             return False
@@ -206,6 +206,15 @@ class EncryptionMiddleware(Middleware):
         else:
             self.inner.set_secret(key, token)
         return True
+
+    def _version(self, key: str) -> str | None:
+        """Return the version of `key`; None if the provider, or its server, does not tell."""
+        if not isinstance(self.inner, Describer):
+            return None
+        try:
+            return self.inner.describe_secret(key).version
+        except UnsupportedOperationError:  # as version 1 of Vault's KV
+            return None
 
     def close(self) -> None:
         """Close the cipher, if it holds something open, and the inner provider."""
