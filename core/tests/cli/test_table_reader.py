@@ -222,6 +222,8 @@ def test_aliases_that_multiply_end_soon(refused):
     assert "100000 values" in refused("x.yaml", "\n".join(lines))
     assert "100000 mappings" in refused("x.yaml", "\n".join(["a0: &a0 {}", *lines[1:]]))
     assert "a1/k0 is null" in refused("x.yaml", "\n".join(["a0: &a0 null", *lines[1:]]))
+    merged = [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 19)]
+    assert "100000 mappings" in refused("x.yaml", "\n".join(["a0: &a0 {k: x}", *merged]))
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int)
     """Add the values of a mapping, those of one within it under `name/member`."""
     names.enter()
     own: set[str] = set()
-    for key, node in _merged(path, mapping, depth):
+    for key, node in _merged(names, path, mapping, depth):
         where = f":{key.start_mark.line + 1}:{key.start_mark.column + 1}"
         if key.id != "scalar" or key.tag not in _PLAIN_TAGS:
             names.refuse("expected a name", where)
@@ -274,7 +274,7 @@ def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int)
             names.refuse(f"{name} is {what}, expected text; quote it if it is text", where)
 
 
-def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
+def _merged(names_read: _Names, path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
     """Return the pairs of a mapping, and those of the mappings under `<<` whose names it does not have."""
     own = [(key, node) for key, node in mapping.value if not _is_merge(key)]
     names = {key.value for key, _ in own if key.id == "scalar"}
@@ -287,7 +287,8 @@ def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
                 f"{path}:{key.start_mark.line + 1}: expected mappings behind <<, not nested too deeply"
             )
         for other in others:
-            for pair in _merged(path, other, depth - 1):
+            names_read.enter()
+            for pair in _merged(names_read, path, other, depth - 1):
                 if pair[0].id != "scalar" or pair[0].value not in names:
                     own.append(pair)
                     names.add(pair[0].value if pair[0].id == "scalar" else None)
