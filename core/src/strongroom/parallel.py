@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
-from strongroom._scopes import copied_context
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
 
 __all__ = [

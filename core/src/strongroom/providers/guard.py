@@ -245,9 +245,10 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         asked = check_key(key) if isinstance(key, str) or name in _KEYED else None
         keys: Iterable[str] = ()
         if name in {"set_secret_if", "stage_secret"}:
-            written = [check_value(args[1] if len(args) > 1 else kwargs.get("value"), key)]
+            value: Any = args[1] if len(args) > 1 else kwargs.get("value")
+            written = [check_value(value, key)]
         elif name == "set_secrets":
-            values = args[0] if args else kwargs.get("values")
+            values: Any = args[0] if args else kwargs.get("values")
             secrets = {check_key(one): check_value(value, one) for one, value in dict(values).items()}
             args, kwargs = (secrets,), {}
             written, keys = list(secrets.values()), list(secrets)
