@@ -258,7 +258,7 @@ def events_page() -> Iterator[str]:
     yield "## Operations\n\nA batch makes one event for each key.\n\n| call | operation |\n|---|---|"
     for call, operation in _operations():
         yield f"| `{call}` | `{operation}` |"
-    yield "| `rotate`, `resume`, `rollback` of a `SecretRotation` over a registry | `rotate` |\n"
+    yield "| `rotate`, `resume`, `rollback`, `forget` of a `SecretRotation` over a registry | `rotate` |\n"
     yield "## Outcomes\n\n| outcome | when |\n|---|---|"
     yield "| `ok` | it was done |\n| `vetoed` | a hook's `before` raised |"
     for outcome in get_args(hooks.Outcome):

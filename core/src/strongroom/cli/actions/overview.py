@@ -97,9 +97,15 @@ class Overview:
     def leases(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return the leases that this process holds, without their values."""
         return [
-            {"pipeline": name, "key": lease.key, "expires_at": lease.expires_at, "renewable": lease.renewable}
+            {
+                "pipeline": name,
+                "tenant": tenant,
+                "key": lease.key,
+                "expires_at": lease.expires_at,
+                "renewable": lease.renewable,
+            }
             for name, leases in _live_leases(registry)
-            for lease in leases.current()
+            for (tenant, _), lease in leases.current().items()
         ]
 
     def audit(self) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ class ChildControl:
         else:
             return
         before, after = texts_of(self.resolutions), texts_of(resolutions)
-        if before == after:
+        if before == after or self._stopped.is_set():  # it may have ended during a slow read
             return
         try:
             fixed = self._renew_files(before, after)
@@ -137,14 +137,14 @@ class ChildControl:
             self.earlier.append(self.resolutions)
             self.resolutions = dict(resolutions)
             self._pending = True
+            with suppress(BlockingIOError, OSError):  # enough is in it, or it is closed
+                os.write(self._writer, b"!")
         if fixed and self.number is not None and not self._warned:
             self._warned = True
             self._warn(
                 f"{', '.join(fixed)} changed, and the program has the old value in its environment: "
                 "only secrets with `as_file` reach it by a signal"
             )
-        with suppress(BlockingIOError, OSError):
-            os.write(self._writer, b"!")
 
     def take(self) -> bool:
         """Return whether there are changes that the child has not got yet."""
@@ -167,14 +167,16 @@ class ChildControl:
         return self._pause
 
     def stop(self) -> None:
-        """Stop trying to read values that could not be read."""
+        """Pass on no changes from now on, and stop trying to read values that could not be read."""
         self._stopped.set()
         self._begun.set()
 
     def close(self) -> None:
         """Close the pipe."""
-        os.close(self.reader)
-        os.close(self._writer)
+        with self._lock:
+            os.close(self.reader)
+            os.close(self._writer)
+            self.reader = self._writer = -1
 
 
 def texts_of(found: Mapping[str, Resolution]) -> dict[str, str]:
