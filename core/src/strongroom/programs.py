@@ -64,6 +64,11 @@ class _Running:
 _running = _Running()
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a program with this number was started here, and its end was not asked for yet."""
+    return any(one.pid == pid and one.returncode is None for one in list(_running.programs.values()))
+
+
 def environment_for_programs(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's variables without strongroom's own keys, and `more` over them."""
     return {**{name: value for name, value in os.environ.items() if name not in _OURS}, **(more or {})}

@@ -618,6 +618,27 @@ def test_orphans_are_reaped_where_nobody_else_does():
         assert running.end() == (0, b"reaped\n")
 
 
+def test_many_orphans_do_not_wait_for_one_another():
+    """Where a provider may have programs of its own, each could be one of those: zombies would pile up."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux lets a process adopt orphans")
+    orphans = (
+        "pids=$(for i in $(seq 30); do sh -c 'true & echo $!'; done)\n"
+        "for i in $(seq 1000); do kill -0 $pids 2>/dev/null || all=gone; for pid in $pids; do\n"
+        " kill -0 $pid 2>/dev/null && all=; done; [ $all ] && { echo reaped; exit 0; }; sleep 0.01; done"
+    )
+    script = (
+        "import ctypes, os, subprocess, sys\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
+        "from strongroom.cli.child.running import run_child\n"
+        "run_child(['sh', '-c', sys.argv[1]], os.environ, None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, orphans], check=True, capture_output=True, timeout=PATIENCE
+    )
+    assert done.stdout == b"reaped\n"
+
+
 def test_it_is_process_1_of_a_container():
     if not sys.platform.startswith("linux"):
         pytest.skip("process 1 is made by Linux's name spaces")

@@ -7,6 +7,7 @@ import math
 import os
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -275,32 +276,34 @@ class Child:
                     self._stopped_itself(pid, os.WSTOPSIG(status))
                 else:
                     self._ended(pid, os.waitstatus_to_exitcode(status))
-            while self._reap_orphan():
-                pass
+            self._reap_orphans()
 
-    def _reap_orphan(self) -> bool:
-        """Reap a process that has ended and that nobody waits for; return whether there was one.
+    def _reap_orphans(self) -> None:
+        """Reap the processes that have ended and that nobody waits for.
 
         A provider may run a program on another thread, as for a watch. If we reaped that at once, its failure
-        would be lost, and nothing told from an empty answer.
+        would be lost, and nothing told from an empty answer. So the first one gets a while, if there may be
+        such a program at all; all others go with it, unless it is known that somebody waits for them.
 
         Raises:
             ChildProcessError: We have no child at all.
         """
         if not hasattr(os, "waitid"):  # macOS has no process 1 but its own
-            return False
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None or ended.si_pid == self._process:
-            self.orphan = None
-            return False
-        now = time.monotonic()
-        if self.orphan is None or self.orphan[0] != ended.si_pid:
-            self.orphan = (ended.si_pid, now + _ORPHAN_SECONDS)
-        if now < self.orphan[1]:
-            return False
-        self.orphan = None
-        os.waitpid(ended.si_pid, os.WNOHANG)
-        return True
+            return
+        at_once = "subprocess" not in sys.modules
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == self._process:
+                self.orphan = None
+                return
+            pid, now = ended.si_pid, time.monotonic()
+            if not at_once or _is_waited_for(pid):
+                if self.orphan is None or self.orphan[0] != pid:
+                    self.orphan = (pid, now + _ORPHAN_SECONDS)
+                if now < self.orphan[1]:
+                    return
+                at_once = True
+            os.waitpid(pid, os.WNOHANG)
 
     def _stopped_itself(self, pid: int, number: int) -> None:
         if pid != self.pid:
@@ -399,6 +402,12 @@ class Child:
         elif not self._is_over:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 (os.killpg if self.own_group else os.kill)(self.pid, number)
+
+
+def _is_waited_for(pid: int) -> bool:
+    """Return whether a thread of ours is known to wait for a program."""
+    programs = sys.modules.get("strongroom.programs")
+    return programs is not None and bool(programs.is_running(pid))
 
 
 def _watch(selector: selectors.BaseSelector, wanted: Mapping[int, int]) -> None:
