@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -896,3 +897,18 @@ def test_no_cache_is_filled_from_another_one_that_has_not_forgotten_yet(how):
             backend.set_secret("db", "newer")
             registry.invalidate("db")
         assert registry.get_secret("db") == "newer"
+
+
+def test_an_object_has_one_place_for_threads_that_ask_at_the_same_time(monkeypatch):
+    """Otherwise a write would not reach what the other thread has read."""
+    provider, ref, by_another = MemorySecretProvider(), weakref.ref, []
+
+    def referred(thing, callback):
+        if not by_another:
+            by_another.append(None)
+            by_another[0] = place_of(provider)
+        return ref(thing, callback)
+
+    monkeypatch.setattr("strongroom.cache.addresses.weakref.ref", referred)
+    assert place_of(provider) == by_another[0]
+    assert place_of(provider) == by_another[0]

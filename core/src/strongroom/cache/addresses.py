@@ -138,7 +138,8 @@ def _place_of_object(thing: Any) -> str:
             held: Any = weakref.ref(thing, lambda _: _objects.pop(at, None))
         except TypeError:
             held = thing  # one that cannot be referred to weakly is kept
-        known = _objects[at] = (held, f"object {next(_numbers)}")
+        # Two threads at once get one text: `setdefault` keeps the first.
+        known = _objects.setdefault(at, (held, f"object {next(_numbers)}"))
     return known[1]
 
 
