@@ -8,7 +8,13 @@ import os
 import threading
 
 import pytest
-from strongroom import CachingMiddleware, SecretProviderRegistry, TenantContext, current_tenant
+from strongroom import (
+    CachingMiddleware,
+    PrefixMiddleware,
+    SecretProviderRegistry,
+    TenantContext,
+    current_tenant,
+)
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     AuthenticationError,
@@ -21,7 +27,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
-from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers import BaseProvider, SecretMetadata, guard
 from strongroom.registry.watch import Watch
 from strongroom_memory import MemorySecretProvider
 
@@ -666,6 +672,43 @@ def test_a_fallback_is_told_where_its_answer_changes_whichever_member_wrote():
             registry.pipeline("two").set_secret("b", "1")
             heard.wait(3)
         assert [batch[0][:2] for batch in heard.batches] == [("a", "set"), ("a", "set"), ("b", "set")]
+
+
+class Plain:
+    """A third party's middleware around a cache; it knows the four methods."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def get_secret(self, key):
+        return self.inner.get_secret(key)
+
+    def set_secret(self, key, value):
+        self.inner.set_secret(key, value)
+
+    def delete_secret(self, key):
+        self.inner.delete_secret(key)
+
+    def list_secrets(self, prefix=""):
+        return self.inner.list_secrets(prefix)
+
+
+@pytest.mark.parametrize("kind", [Polled, Batched, MemorySecretProvider])
+def test_a_cache_inside_of_a_third_partys_middleware_hides_nothing(kind):
+    """Neither what other programs write, for as long as the cache gives the value, nor the own write."""
+    provider = kind()
+    provider.set_secret("p/a", "1")
+    cached = CachingMiddleware(PrefixMiddleware(provider, "p/"))
+    registry = over(guard(Plain(cached), around=cached))
+    driven = Driven(provider, ["a"], registry=registry)
+    assert registry.get_secret("a") == "1"
+    provider.set_secret("p/a", "2")
+    changed = [("a", "set", None)]
+    assert driven.pass_seconds(61) == [changed]
+    registry.set_secret("a", "3")
+    driven.watch.work()
+    assert driven.heard.batches == [changed, changed]
+    assert driven.pass_seconds(61) == [changed, changed]
 
 
 def test_a_source_that_was_cut_off_is_compared():

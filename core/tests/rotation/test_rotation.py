@@ -42,6 +42,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.keys import record_key
+from strongroom.providers import guard
 from strongroom_memory import MemorySecretProvider
 
 
@@ -1023,6 +1024,27 @@ def test_what_stands_outside_caching_or_validation_is_no_hindrance(outside, insi
         SecretRotation(registry).resume(key)
         assert registry.get_secret(key) == NEW
         assert registry.list_secrets("app/") == [key]
+
+
+def test_a_cache_inside_of_a_third_partys_middleware_answers_for_nothing():
+    """Otherwise the target would be told an old value that is not current any more."""
+
+    class Plain:
+        def __init__(self, inner):
+            self.get_secret, self.set_secret = inner.get_secret, inner.set_secret
+            self.delete_secret, self.list_secrets = inner.delete_secret, inner.list_secrets
+
+    memory, told = MemorySecretProvider(secrets={KEY: "older"}), []
+    cached = CachingMiddleware(memory)
+    with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
+        registry.register("app", guard(Plain(cached), around=cached), prefix="")
+        assert registry.get_secret(KEY) == "older"
+        memory.set_secret(KEY, OLD)
+        rotation = SecretRotation(
+            registry, apply=lambda _, old, new: told.append((old, new)), lock=MemoryCacheStore()
+        )
+        rotation.rotate(KEY, NEW)
+        assert (told, registry.get_secret(KEY)) == ([(OLD, NEW)], NEW)
 
 
 def test_a_fallback_rotates_the_first_only():

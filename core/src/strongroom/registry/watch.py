@@ -240,7 +240,7 @@ class Watch(ProcessBound):
         for group in self._groups:
             if group.believed:
                 continue  # the source reports it by itself, with its version
-            for _, place, names in group.ways:
+            for place, names in group.places:
                 for stored in places.get(place, ()):
                     key = own_name(names, stored)
                     if key is not None and group.watches(key):
@@ -416,7 +416,7 @@ class Watch(ProcessBound):
                 hear = partial(self._pushed, group)
                 group.subscriptions = [group.chain.subscribe_changes(hear)]
             else:
-                for provider, _, names in group.ways:
+                for provider, names in group.ways:
                     if isinstance(provider, Watchable):
                         hint = partial(self._hinted, group, names)
                         group.subscriptions.append(provider.subscribe_changes(hint))

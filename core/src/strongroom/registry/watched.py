@@ -14,10 +14,11 @@ from strongroom.keys import cannot_start_key, check_prefix, is_reserved
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
+from strongroom.middleware.uncached import uncached
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import BatchDescriber, Closeable, Describer, SecretChange, Watchable, guard
+from strongroom.providers import BatchDescriber, Closeable, Describer, SecretChange, Watchable
 
 __all__ = ["Mark", "Names", "WatchedGroup", "as_prefix", "group_of", "own_name"]
 
@@ -37,7 +38,8 @@ class WatchedGroup:
         chain: What is asked: the pipeline without caches, rules for values, and hooks.
         exact: The keys that are watched by name.
         prefixes: The prefixes that are listed; a key that begins with one is watched.
-        ways: Each provider that may answer, with its place, and the functions that give callers' names.
+        ways: Each provider that may answer, and the functions that give callers' names.
+        places: Where each of them is, with the same functions.
         listens: Whether a source can be subscribed to.
         pushes: Whether the sources report all changes by themselves, so that none is polled.
         believed: Whether a report needs no second look.
@@ -63,7 +65,8 @@ class WatchedGroup:
     chain: Any
     exact: dict[str, None] = field(default_factory=dict)
     prefixes: dict[str, None] = field(default_factory=dict)
-    ways: list[tuple[Any, str, Names]] = field(default_factory=list)
+    ways: list[tuple[Any, Names]] = field(default_factory=list)
+    places: list[tuple[str, Names]] = field(default_factory=list)
     listens: bool = False
     pushes: bool = False
     believed: bool = False
@@ -169,12 +172,13 @@ def group_of(pipeline: Pipeline, owned: Callable[[str], bool]) -> WatchedGroup:
     chain = _past_caches(pipeline.inner)
     ways = list(_ways(chain, []))
     fallback = len(ways) > 1  # another member may hide what changes at one
-    watchable = [isinstance(provider, Watchable) for provider, *_ in ways]
+    watchable = [isinstance(provider, Watchable) for provider, _ in ways]
     return WatchedGroup(
         pipeline,
         owned,
         chain,
         ways=ways,
+        places=list(_places(chain, [])),
         listens=any(watchable),
         pushes=all(watchable),
         believed=all(watchable) and not fallback,
@@ -192,19 +196,33 @@ def _past_caches(node: Any) -> Any:
     if isinstance(node, Middleware):
         inner = node.inner if hasattr(node, "leases") else _past_caches(node.inner)
         return node if inner is node.inner else node.with_inner(inner)
-    return guard(node)
+    return uncached(node)
 
 
-def _ways(node: Any, names: Names) -> Iterator[tuple[Any, str, Names]]:
-    """Yield each provider that may answer, its place, and the functions that give callers' names."""
+def _ways(node: Any, names: Names) -> Iterator[tuple[Any, Names]]:
+    """Yield each provider that may answer, and the functions that give callers' names."""
     if isinstance(node, FallbackProvider):
         for member in node.members:
             yield from _ways(member, names)
     elif isinstance(node, Middleware) and not hasattr(node, "leases"):
-        own = [*names, node.own_names()] if isinstance(node, RenamingMiddleware) else names
-        yield from _ways(node.inner, own)
+        yield from _ways(node.inner, _with_own_names(node, names))
     else:
-        yield node, place_of(node), names
+        yield node, names
+
+
+def _places(node: Any, names: Names) -> Iterator[tuple[str, Names]]:
+    """Yield where each provider is, looking through a third party's plain middleware, with the functions."""
+    if isinstance(node, FallbackProvider):
+        for member in node.members:
+            yield from _places(member, names)
+    elif hasattr(node, "inner") and not hasattr(node, "leases"):
+        yield from _places(node.inner, _with_own_names(node, names))
+    else:
+        yield place_of(node), names
+
+
+def _with_own_names(node: Any, names: Names) -> Names:
+    return [*names, node.own_names()] if isinstance(node, RenamingMiddleware) else names
 
 
 def own_name(names: Names, stored: str) -> str | None:

@@ -11,10 +11,11 @@ from typing import Any
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
+from strongroom.middleware.uncached import uncached
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import BaseProvider, guard
+from strongroom.providers import BaseProvider
 
 __all__ = ["check_against_rules", "pipeline_answering", "without_value_middleware"]
 
@@ -34,7 +35,7 @@ def without_value_middleware(target: Any) -> Any:
     if isinstance(target, Middleware):
         inner = without_value_middleware(target.inner)
         return target if inner is target.inner else target.with_inner(inner)
-    return guard(target)
+    return uncached(target)
 
 
 def check_against_rules(target: Any, key: str, old: str, new: str) -> None:
