@@ -145,6 +145,34 @@ def test_a_write_goes_to_the_tenant_whose_block_was_open_as_it_began():
     assert asyncio.run(main()) == ["tenants/a/key"]
 
 
+@pytest.mark.parametrize("chain", [
+    lambda inner: CachingMiddleware(TenantMiddleware(inner)),
+    lambda inner: TenantMiddleware(CachingMiddleware(inner)),
+])  # fmt: skip
+def test_a_read_that_waits_is_of_the_tenant_whose_block_was_open_as_it_began(chain):
+    def in_block():
+        with TenantContext("a"):
+            yield
+
+    async def main():
+        backend = Gated()
+        for tenant in "ab":
+            backend.set_secret(f"tenants/{tenant}/key", f"of {tenant}")
+        own = registry_of(chain(backend))
+        own.pipeline("own")  # set up: the first use is on a thread
+        backend.gate.clear()
+        with TenantContext("b"):
+            generator = in_block()
+            next(generator)
+            task = asyncio.create_task(own.get_secret("key"))
+            await once_entered(backend)
+            await asyncio.to_thread(generator.close)
+            backend.gate.set()
+            return await task
+
+    assert asyncio.run(main()) == "of a"
+
+
 def test_a_fetch_that_awaits_its_own_key_waits_for_nothing():
     """As a plain read does; it would be told after a minute that the backend does not answer."""
 

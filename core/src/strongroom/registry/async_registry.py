@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
 from strongroom._scopes import copied_context
-from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
+from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, turn
 from strongroom.errors import of_thread
 from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
@@ -24,6 +24,7 @@ from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
 from strongroom.registry.routing import warn_of_closing
+from strongroom.tenancy import context_of
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import ResolvedSecrets
@@ -98,18 +99,17 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return await self._call(self._registry.get_secret, key)
-        mine = _FIRST_TURN
-        while True:
-            token = turn.set(mine)
-            try:
-                return pipeline.get_secret(key)
-            except WouldBlock as suspended:
-                flight, timeout = suspended.flight, suspended.timeout
-            finally:
-                turn.reset(token)
+        found = _read_in_turn(pipeline, key, _FIRST_TURN)
+        if not isinstance(found, WouldBlock):
+            return found
+        context = context_of(found.flight.tenant)  # the block of that tenant may end while this waits
+        waited_for: list[Flight] = []
+        while isinstance(found, WouldBlock):
             with contextlib.suppress(TimeoutError):  # the cache raises its own error for that
-                await asyncio.wait_for(flight.settled(), timeout)
-            mine = NonBlockingRead([*mine.waited_for, flight])
+                await asyncio.wait_for(found.flight.settled(), found.timeout)
+            waited_for.append(found.flight)
+            found = context.run(_read_in_turn, pipeline, key, NonBlockingRead(waited_for))
+        return found
 
     def get_secret_nowait(self, key: str) -> str | None:
         """Return the value of `key` if that takes no waiting, else None; for callers in the event loop.
@@ -123,13 +123,8 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return None
-        token = turn.set(_FIRST_TURN)
-        try:
-            return pipeline.get_secret(key)
-        except WouldBlock:
-            return None
-        finally:
-            turn.reset(token)
+        found = _read_in_turn(pipeline, key, _FIRST_TURN)
+        return None if isinstance(found, WouldBlock) else found
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that exist."""
@@ -374,6 +369,17 @@ class AsyncWatch(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<AsyncWatch of {self._watch!r}>"
+
+
+def _read_in_turn(pipeline: Pipeline, key: str, mine: NonBlockingRead) -> str | WouldBlock:
+    """Return the value of `key`, or what says which flight has to be awaited first."""
+    token = turn.set(mine)
+    try:
+        return pipeline.get_secret(key)
+    except WouldBlock as suspended:
+        return suspended
+    finally:
+        turn.reset(token)
 
 
 def _meets_a_cache(pipeline: Pipeline) -> bool:
