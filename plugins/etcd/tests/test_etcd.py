@@ -464,7 +464,7 @@ def test_another_member_is_asked_where_one_does_not_answer_any_more(make, server
 def test_another_member_is_asked_where_a_kept_connection_died_and_a_new_one_hangs(make, server):
     """A member that starts again takes connections before it answers on them."""
     with FaultProxy(server.port) as proxy:
-        provider = make([f"http://127.0.0.1:{proxy.port}", server.url], timeout=6)
+        provider = make([f"http://127.0.0.1:{proxy.port}", server.url], timeout=4)
         provider.set_secret("key", "1")
         proxy.mode = "black_hole"
         for kept in provider._backend._client._idle:
@@ -475,10 +475,36 @@ def test_another_member_is_asked_where_a_kept_connection_died_and_a_new_one_hang
 def test_another_member_is_asked_where_one_hangs_at_the_log_in(make, guarded):
     with FaultProxy(guarded.port) as proxy:
         proxy.mode = "black_hole"
-        options = {"prefix": "app/hanging/", "username": "writer", "password": "pw-writer", "timeout": 6}
+        options = {"prefix": "app/hanging/", "username": "writer", "password": "pw-writer", "timeout": 4}
         provider = make([f"http://127.0.0.1:{proxy.port}", guarded.url], **options)
         provider.set_secret("key", "1")
         assert provider.get_secret("key") == "1"
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"result": {"created": true}}', b'{"result": 1}', b"[]", b"{", b"\xff"]
+)
+def test_what_answers_a_watch_and_is_not_etcd_is_an_outage(make, server, message):
+    provider = make()
+    provider.set_secret("key", "1")
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        held = []
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(other.accept()[0])
+                    held[-1].sendall(head + b"%x\r\n%b\n\r\n" % (len(message) + 1, message))
+
+        threading.Thread(target=answer, daemon=True).start()
+        client = provider._backend._client
+        client._endpoints[:] = [f"http://127.0.0.1:{other.getsockname()[1]}"]
+        with pytest.raises(BackendUnavailableError, match="watch"):
+            provider.subscribe_changes(print)
+        other.shutdown(socket.SHUT_RDWR)
+        for one in held:
+            one.close()
 
 
 @pytest.mark.parametrize("hangs", ["at once", "after its head"])
@@ -496,7 +522,7 @@ def test_another_member_is_watched_where_one_hangs(make, server, hangs):
 
         threading.Thread(target=accept, daemon=True).start()
         port = hanging.getsockname()[1]
-        subscription, batches, waits = batches_of(make([f"http://127.0.0.1:{port}", server.url], timeout=6))
+        subscription, batches, waits = batches_of(make([f"http://127.0.0.1:{port}", server.url], timeout=4))
         assert held
         make().set_secret("key", "2")
         assert waits()

@@ -96,9 +96,12 @@ class Listener:
         asked = {"create_request": {**self._range, "start_revision": str(self._next)}}
         connection, first, messages = self._client.stream("/v3/watch", asked, deadline)
         self._connection = connection
-        if not first.get("created") or first.get("canceled"):
+        header = first.get("header")
+        revision = header.get("revision") if isinstance(header, dict) else None
+        begun = bool(first.get("created")) and isinstance(revision, str) and revision.isdecimal()
+        if not begun or first.get("canceled"):
             connection.close()
-        if not first.get("created"):
+        if not begun:
             raise LostError("no watch was begun")
         return first, messages
 
