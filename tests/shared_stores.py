@@ -122,6 +122,23 @@ class SharedStoreTests:
         assert closing.is_set()
         assert _sockets() == before
 
+    @pytest.mark.parametrize("kind", [ValueError, SystemExit])
+    def test_a_callback_that_fails_or_exits_is_told_of_what_follows(self, make, kind):
+        provider, told, one_more = make(), [], threading.Semaphore(0)
+        provider.set_secret("a", "1")
+
+        def fails(changes):
+            told.append([one.key for one in changes])
+            one_more.release()
+            raise kind
+
+        subscription = provider.subscribe_changes(fails)
+        for key in ("b", "c"):
+            provider.set_secret(key, "1")
+            assert one_more.acquire(timeout=100)
+        subscription.close()
+        assert told == [["b"], ["c"]]
+
     def test_a_forked_child_leaves_its_parents_lock_alone(self, make):
         one, other = make(), make()
         with contextlib.ExitStack() as block:

@@ -534,10 +534,11 @@ class TestHearing:
             soon(lambda: subscriptions[0].alive)
             assert alive == [(None, False)]
 
-    def test_a_callback_that_fails_hears_what_follows(self, server, heard, caplog):
+    @pytest.mark.parametrize("kind", [KeyError, SystemExit])
+    def test_a_callback_that_fails_or_exits_hears_what_follows(self, server, heard, caplog, kind):
         def fail(name):
             heard.append(name)
-            raise KeyError(name)
+            raise kind(name)
 
         with RedisCacheStore(server.url, timeout_seconds=10) as store:
             subscription = store.subscribe(fail)
@@ -545,7 +546,7 @@ class TestHearing:
             for name in ("a:b", "a:c"):
                 store.delete(name)
             soon(lambda: heard[-2:] == ["a:b", "a:c"])
-        assert "KeyError" in caplog.text
+        assert kind.__name__ in caplog.text
         assert "a:b" not in caplog.text
 
     def test_what_strangers_publish_harms_nobody(self, server, heard):

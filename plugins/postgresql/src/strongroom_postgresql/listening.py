@@ -159,7 +159,7 @@ class Listener:
             return
         try:
             self._changed(names)
-        except Exception as error:  # noqa: BLE001  # the next change must arrive all the same
+        except BaseException as error:  # noqa: BLE001  # also an exit: the next change must arrive all the same
             _log.warning("a listener of postgresql failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:

@@ -140,7 +140,7 @@ class Listener:
             return
         try:
             self._callback(name)
-        except Exception as error:  # noqa: BLE001  # of a subscriber; the next drop must arrive all the same
+        except BaseException as error:  # noqa: BLE001  # also an exit: the next drop must arrive all the same
             _log.warning("a listener of the redis cache failed: %s", type(error).__name__)
 
 
