@@ -80,6 +80,8 @@ def _tell_hooks(group: WatchedGroup, keys: list[str], error: BaseException) -> N
 
     try:
         group.pipeline.run_batch_with_hooks("watch", keys, refused)
+    except KeyboardInterrupt:  # at the start of a watch, in its caller's thread
+        raise
     except BaseException as raised:  # noqa: BLE001  # a hook may raise anything, also an exit
         if raised is not error:
             _log.warning("watch: a hook failed at the event of a refusal: %s", type(raised).__name__)
