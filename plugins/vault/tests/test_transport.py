@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,39 @@ def test_what_may_mix_answers_up_is_not_used_again(first):
     with Script([first, answer()]) as server, server.provider() as provider:
         assert [provider.get_secret("k") for _ in range(2)] == ["x"] * 2
     assert server.connections == 2
+
+
+class Silent(Script):
+    """A server that answers two requests at once, and then none any more on the connections that it has."""
+
+    def __init__(self, answers):
+        super().__init__(answers)
+        self.meet, self.silent = threading.Barrier(2), set()
+
+    def talk(self, opened):
+        number = self.connections
+        with contextlib.suppress(OSError), opened, opened.makefile("rb") as file:
+            while file.readline():
+                while file.readline() not in {b"\r\n", b""}:
+                    pass
+                if number not in self.silent:
+                    if number <= 2:
+                        self.meet.wait(60)
+                    opened.sendall(self.answers.pop(0))
+
+
+def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle():
+    """As after a server that ended without a word: each of them would cost a call its whole time."""
+    with Silent([answer()] * 3) as server, server.provider(timeout=60) as provider:
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(provider.get_secret, "kk")) == ["x", "x"]
+        server.silent = {1, 2}
+        provider._client.timeout = 0.3
+        with pytest.raises(BackendUnavailableError, match="deadline"):
+            provider.get_secret("k")
+        provider._client.timeout = 20
+        assert provider.get_secret("k") == "x"
+    assert server.connections == 3
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):

@@ -175,6 +175,10 @@ class Transport:
                 reply = connection.ask(message, call)
             except BaseException as error:
                 connection.close()
+                silent = isinstance(error, TimeoutError) and not connection.answered
+                if silent and not fresh:
+                    # What made this one silent, such as a server's sudden end, has met the others too.
+                    _close_all({way: self._idle.get(way, deque())})
                 lost = isinstance(error, (LostError, OSError)) and not isinstance(error, TimeoutError)
                 if not lost or fresh or not again or connection.answered:
                     raise
