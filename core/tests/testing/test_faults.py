@@ -86,6 +86,17 @@ def test_black_hole(proxy):
             ask(client)
 
 
+def test_silence_is_for_what_is_open(proxy):
+    with connected(proxy) as before:
+        assert ask(before) == b"HELLO"
+        proxy.silence()
+        with connected(proxy) as after:
+            assert ask(after) == b"HELLO"
+        before.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            ask(before)
+
+
 def test_half(proxy):
     with connected(proxy) as client:
         assert ask(client) == b"HELLO"

@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 
 import botocore.session
@@ -17,6 +18,7 @@ import trustme
 from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
 from strongroom.credentials import ReferencedText
+from strongroom.deadlines import Deadline
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -25,7 +27,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom.testing.faults import damaged, ends_in_time
+from strongroom.testing.faults import FaultProxy, damaged, ends_in_time
 from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider
 from strongroom_aws.connection import _EACH, _TELLS, FIRST_PAUSE, LONGEST_PAUSE, Pace
 
@@ -556,3 +558,24 @@ def test_keys_that_are_empty_for_a_while_are_not_those_of_the_standard_chain(fro
     assert len(front.asked) == 2
     now[0] = "new"
     assert provider.get_secret("k") == "v"
+
+
+def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(keys):
+    """As after a firewall's restart: each of them would cost a call its whole time."""
+    meet = threading.Barrier(4)
+
+    class Together(Front):
+        def answer(self, operation):
+            if len(self.asked) <= 4:
+                meet.wait(60)
+            return super().answer(operation)
+
+    with Together(value("v")) as front, FaultProxy(int(front.url.rpartition(":")[2])) as wire:
+        options = {"region_name": "us-east-1", "endpoint_url": f"http://127.0.0.1:{wire.port}", **keys}
+        with AWSSecretProvider(timeout=60, **options) as provider, ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(provider.get_secret, "kkkk")) == ["v"] * 4
+            wire.silence()
+            with pytest.raises(BackendUnavailableError):
+                provider._value("k", Deadline(0.5), {"VersionStage": "AWSCURRENT"})
+            assert provider._value("k", Deadline(20), {"VersionStage": "AWSCURRENT"}) == "v"
+        assert wire.connections > 4

@@ -454,3 +454,23 @@ def test_a_changed_client_secret_is_tried_at_once(monkeypatch):
     assert login.get_token("scope") == login.get_token_info("scope") == "token"
     login.close()
     assert closed == ["stale", "good"]
+
+
+def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(bench):
+    """As after a firewall's restart: each of them would cost a call its whole time."""
+    provider = bench.provider(proxied=True)
+    keys = [f"k{number}" for number in range(4)]
+    for key in keys:
+        provider.set_secret(key, "v")
+    bench.proxy.latency = 0.2
+    assert provider.get_secrets(keys) == dict.fromkeys(keys, "v")
+    bench.proxy.latency = 0.0
+    before = bench.proxy.connections
+    assert before > 1
+    bench.proxy.silence()
+    provider._connection._timeout = 0.5
+    with pytest.raises(BackendUnavailableError):
+        provider.get_secret("k0")
+    provider._connection._timeout = 20
+    assert provider.get_secret("k0") == "v"
+    assert bench.proxy.connections > before

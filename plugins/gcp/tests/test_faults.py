@@ -303,3 +303,24 @@ class TestStrangersAnswers:
     def test_a_redirect_somewhere_is_followed_nowhere_useful(self, bench):
         bench.server.can(302, b"", Location="/elsewhere")
         _ends_in_time(lambda: bench.provider(timeout=5).get_secret("k"), ConfigurationError, seconds=5)
+
+
+@pytest.mark.parametrize("transport", ["rest"])
+def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(bench):
+    """As after a firewall's restart: each of them would cost a call its whole time."""
+    provider = bench.provider(proxied=True)
+    keys = [f"k{number}" for number in range(4)]
+    for key in keys:
+        provider.set_secret(key, "v")
+    bench.proxy.latency = 0.2
+    assert provider.get_secrets(keys) == dict.fromkeys(keys, "v")
+    bench.proxy.latency = 0.0
+    before = bench.proxy.connections
+    assert before > 1
+    bench.proxy.silence()
+    provider._connection._timeout = 0.5
+    with pytest.raises(BackendUnavailableError):
+        provider.get_secret("k0")
+    provider._connection._timeout = 20
+    assert provider.get_secret("k0") == "v"
+    assert bench.proxy.connections > before

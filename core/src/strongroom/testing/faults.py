@@ -43,6 +43,8 @@ class FaultProxy:
         self.resets = 0
         self.round_trips = 0
         self._target = target
+        self._silent = 0
+        """Connections up to this number pass nothing any more."""
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
         self._keeping = threading.Lock()
@@ -59,6 +61,13 @@ class FaultProxy:
             with contextlib.suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
             held.close()
+
+    def silence(self) -> None:
+        """Let nothing pass any more on the connections that are open now, as after a firewall's restart.
+
+        They stay open, and new ones work.
+        """
+        self._silent = self.connections
 
     def wait_for_reset(self, before: int, *, seconds: float = 4 * PATIENCE_SECONDS) -> None:
         """Wait until more than `before` connections have been reset.
@@ -96,7 +105,7 @@ class FaultProxy:
             elif self.mode == "refuse":
                 client.close()
             elif self.mode != "black_hole":
-                self._join(client)
+                self._join(client, self.connections)
 
     def _keep(self, opened: socket.socket) -> bool:
         """Let `close` end this connection too; one that was opened while it did is closed here."""
@@ -107,7 +116,7 @@ class FaultProxy:
         opened.close()
         return False
 
-    def _join(self, client: socket.socket) -> None:
+    def _join(self, client: socket.socket, number: int) -> None:
         try:
             upstream = socket.create_connection(("127.0.0.1", self._target))
         except OSError:
@@ -123,21 +132,25 @@ class FaultProxy:
             return
         spoken = threading.Event()  # by the client, since the last answer
         for source, sink, back in ((client, upstream, False), (upstream, client, True)):
-            threading.Thread(target=self._pump, args=(source, sink, back, spoken), daemon=True).start()
+            threading.Thread(
+                target=self._pump, args=(source, sink, back, spoken, number), daemon=True
+            ).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event, number: int
+    ) -> None:
         with contextlib.suppress(OSError):  # either side may go away at any time: that is what it is for
-            self._pass_on(source, sink, back, spoken)
+            self._pass_on(source, sink, back, spoken, number)
         with contextlib.suppress(OSError):  # the other side hears of a reset too
             sink.shutdown(socket.SHUT_RDWR)
 
     def _pass_on(
-        self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event
+        self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event, number: int
     ) -> None:
         while data := source.recv(65_536):
             self._count(back, spoken)
             mode = self.mode
-            if mode == "black_hole":
+            if mode == "black_hole" or number <= self._silent:
                 continue
             if mode == "reset":
                 self._reset_both(source, sink)

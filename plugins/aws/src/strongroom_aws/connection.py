@@ -166,10 +166,13 @@ class Connection:
 
         def send() -> Any:
             nonlocal used
-            used = self._account
+            used, client = self._account, self._client
             try:
                 answer = self._runner.run(lambda: self._send(operation, parameters, deadline), deadline)
             except Exception as error:
+                if client is not None and errors.is_silence(error):
+                    # What made its connection silent has met the idle ones too; the client makes new ones.
+                    client.close()
                 outcome = errors.outcome(error)
                 if outcome is None or outcome not in accept:
                     raise

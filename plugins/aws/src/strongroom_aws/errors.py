@@ -27,7 +27,7 @@ from strongroom.errors import (
 
 from strongroom_aws.outcomes import CutShortError, OtherAnswerError, Outcome
 
-__all__ = ["CODES", "TABLE", "kind_of", "outcome", "retry_after", "translate", "was_not_done"]
+__all__ = ["CODES", "TABLE", "is_silence", "kind_of", "outcome", "retry_after", "translate", "was_not_done"]
 
 
 def _all(kind: type[StrongroomError], names: str) -> dict[str, type[StrongroomError]]:
@@ -226,6 +226,11 @@ def is_to_be_deleted(message: str) -> bool:
 def was_not_done(error: Exception) -> bool:
     """Return whether the request certainly took no effect."""
     return kind_of(error) is ThrottledError or isinstance(error, _NEVER_SENT)
+
+
+def is_silence(error: Exception) -> bool:
+    """Return whether no answer came before the deadline."""
+    return isinstance(error, DeadlineExceededError | boto.ReadTimeoutError)
 
 
 def is_permanent(error: Exception) -> bool:

@@ -48,12 +48,12 @@ class Connection(SharedClient["Service"]):
         from strongroom_azure import service
 
         options = self._options
-        client = service.make_client(
+        client, drop_idle = service.make_client(
             options.vault_url, self._login(opened), options.client_options, options.timeout
         )
         if "transport" not in options.client_options:
             opened.callback(client.close)
-        return service.Service(client, self._runner)
+        return service.Service(client, self._runner, drop_idle=drop_idle)
 
     def _login(self, opened: ExitStack) -> Any:
         given = self._options.credential

@@ -218,6 +218,12 @@ def may_be_disabled(error: Exception) -> bool:
     return status_of(error) == _DENIED and inner_code(error) not in _DENIALS
 
 
+def is_silence(error: Exception) -> bool:
+    """Return whether no answer came before the deadline."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return not names.isdisjoint({"DeadlineExceededError", "ServiceResponseTimeoutError"})
+
+
 def was_not_sent(error: Exception) -> bool:
     """Return whether the request certainly never reached the service."""
     return any(cls.__name__ == "ServiceRequestError" for cls in type(error).__mro__)

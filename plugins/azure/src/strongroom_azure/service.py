@@ -46,8 +46,11 @@ CONNECTIONS = 64
 
 def make_client(
     vault_url: str, credential: Any, client_options: Mapping[str, Any], timeout: float
-) -> SecretClient:
-    """Return the official client, without retries of its own: they would know no deadline."""
+) -> tuple[SecretClient, Callable[[], object]]:
+    """Return the official client, and what closes its idle connections.
+
+    The client has no retries of its own, which would know no deadline.
+    """
     options: dict[str, Any] = {
         "retry_total": 0,
         "connection_timeout": timeout,
@@ -55,10 +58,18 @@ def make_client(
         **client_options,
     }
     options["raw_response_hook"] = _checked_before(options.get("raw_response_hook"))
+    drop_idle: Callable[[], object] = _leave
     if "transport" not in options:
-        session = options.pop("session", None) or _session(vault_url, options)
+        session = options.pop("session", None)
+        if session is None:
+            session = _session(vault_url, options)
+            drop_idle = session.close  # of the connections; the session goes on
         options["transport"] = RequestsTransport(session=session, **options)
-    return SecretClient(vault_url, credential, **options)
+    return SecretClient(vault_url, credential, **options), drop_idle
+
+
+def _leave() -> None:
+    """Leave the connections of a session or transport that the caller made."""
 
 
 def _checked_before(theirs: Callable[[Any], None] | None) -> Callable[[Any], None]:
@@ -138,9 +149,15 @@ class Service:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
     def __init__(
-        self, client: Any, runner: DeadlineExecutor, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: Any,
+        runner: DeadlineExecutor,
+        *,
+        drop_idle: Callable[[], object] = _leave,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.client = client
+        self._drop_idle = drop_idle
         self._runner = runner
         self.pause = sleep
 
@@ -279,8 +296,18 @@ class Service:
             hidden: A value that is sent and must not appear in any text.
             explain: Gives a better error for what the call raised, or None.
         """
+
+        def sent() -> T:
+            try:
+                return self._runner.run(send, deadline)
+            except Exception as error:
+                if errors.is_silence(error):
+                    # What made its connection silent has met the idle ones too.
+                    self._drop_idle()
+                raise
+
         return call_with_retries(
-            lambda: self._runner.run(send, deadline),
+            sent,
             deadline,
             translate=lambda failed: (
                 explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)

@@ -77,7 +77,7 @@ class Connection(SharedClient["Service"]):
             return made
 
         # gRPC's own threads were not there while the parent forked: it is not relied upon for deadlines.
-        return service.Service(client, self._runner, guarded=self._forked, newer=newer)
+        return service.Service(client, self._runner, guarded=self._forked, ready=options.ready, newer=newer)
 
     def _key(self) -> Mapping[str, Any] | None:
         """Return the present key of the options; None if they have none.

@@ -254,6 +254,11 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     return redact_message(reason, hidden)
 
 
+def is_silence(error: Exception) -> bool:
+    """Return whether no answer came before the deadline."""
+    return isinstance(error, DeadlineExceededError | http.ReadTimeout)
+
+
 def was_not_sent(error: Exception) -> bool:
     """Return whether the request certainly never reached the service."""
     if isinstance(error, http.ConnectTimeout):

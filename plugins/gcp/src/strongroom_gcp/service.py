@@ -158,10 +158,12 @@ class Service:
         runner: DeadlineExecutor,
         *,
         guarded: bool = False,
+        ready: bool = False,
         newer: Callable[[], Any] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.client = client
+        self._ready = ready
         self._newer = newer
         self.transport = str(client.transport.kind)
         self._runner = runner
@@ -250,7 +252,12 @@ class Service:
         def send() -> Any:
             nonlocal used
             used = self.client
-            answer = self._send(getattr(used, rpc), request, deadline)
+            try:
+                answer = self._send(getattr(used, rpc), request, deadline)
+            except Exception as error:
+                if errors.is_silence(error):
+                    self._drop_idle(used)
+                raise
             _check_complete(rpc, request, answer)
             return answer
 
@@ -269,6 +276,12 @@ class Service:
             retry_after=errors.retry_after,
             pause=self.pause,
         )
+
+    def _drop_idle(self, client: Any) -> None:
+        """Close the idle connections of REST: what made one of them silent has met the others too."""
+        session = getattr(client.transport, "_session", None)
+        if not self._ready and isinstance(session, requests.Session):
+            session.close()  # which goes on, with new connections
 
     def _has_newer(self, used: Any) -> bool:
         """Return whether there is another client than the one whose login was refused, with a newer key."""
