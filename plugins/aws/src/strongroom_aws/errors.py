@@ -230,7 +230,7 @@ def was_not_done(error: Exception) -> bool:
 
 def is_silence(error: Exception) -> bool:
     """Return whether no answer came before the deadline."""
-    return isinstance(error, DeadlineExceededError | boto.ReadTimeoutError)
+    return isinstance(error, (DeadlineExceededError, boto.ReadTimeoutError))
 
 
 def is_permanent(error: Exception) -> bool:

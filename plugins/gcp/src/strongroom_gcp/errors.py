@@ -256,7 +256,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
 
 def is_silence(error: Exception) -> bool:
     """Return whether no answer came before the deadline."""
-    return isinstance(error, DeadlineExceededError | http.ReadTimeout)
+    return isinstance(error, (DeadlineExceededError, http.ReadTimeout))
 
 
 def was_not_sent(error: Exception) -> bool:

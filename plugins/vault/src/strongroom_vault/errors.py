@@ -198,7 +198,7 @@ def says_upgrading(error: StrongroomError) -> bool:
 
 def says_empty(error: StrongroomError) -> bool:
     """Return whether the server says nothing but 404, as of the list of a folder that is not there."""
-    reply = getattr(error, "raw", None)
+    reply: Reply | None = getattr(error, "raw", None)
     return reply is not None and reply.status == _NOT_FOUND and not said_by(reply)
 
 
