@@ -281,7 +281,7 @@ class VaultLeaseProvider(LeasingProvider):
     def _token_end(self, now: float, call: Any) -> tuple[str | None, float | None]:
         """Return the token in use, and when it ends; None if it does not end, or that is unknown."""
         token, ends = self._login.present()
-        if ends is not None or self._login.can_log_in or self._login.lasts:
+        if ends is not None or self._login.lasts:
             return token, ends
         try:
             path = "/v1/auth/token/lookup-self"

@@ -53,16 +53,12 @@ class Login:
         self._renewable = False
         self._uses: int | None = None
         self.lasts = False
-        """Whether the given token is known never to expire."""
+        """Whether the token in use is known never to expire."""
         self._begin_again()
         renew_after_fork(self, Login._begin_again)
 
     def _begin_again(self) -> None:
         self._lock = threading.RLock()  # a signal handler may log in in the middle of a login
-
-    @property
-    def can_log_in(self) -> bool:
-        return self._auth is not None
 
     def can_replace(self, dead: str) -> bool:
         """Return whether a login, or the reference of the token, may give another token than `dead`."""
@@ -196,6 +192,7 @@ class Login:
         method = auth["method"]
         if method == "token_file":
             self._token, self._renew_at, self._ends_at, self._uses = _read(auth["path"]), None, None, None
+            self.lasts = False
             return
         mount = auth.get("mount_point", method)
         path = f"/v1/auth/{quote(str(mount))}/login"
@@ -227,6 +224,7 @@ class Login:
         uses = got.get("num_uses")
         self._token, self._renewable = token, bool(got.get("renewable"))
         self._ends_at = before + seconds if seconds else None
+        self.lasts = not seconds
         self._uses = int(uses) if uses else None
         # A renewal is a use, too, and the last use ends the token.
         self._renewable = self._renewable and self._uses is None
