@@ -496,6 +496,27 @@ def test_a_good_token_is_used_while_it_cannot_be_renewed(relay, server, mount, u
         assert provider._client.login._renew_at > clock.monotonic() + 300
 
 
+def test_a_login_that_hangs_leaves_a_request_with_a_good_token_its_time(clock):
+    """A token that cannot be renewed is replaced before its end; until then nothing depends on that."""
+    shares = []
+
+    def send(method, path, *, share=1, **_):
+        shares.append(share)
+        if len(shares) > 1:
+            raise BackendUnavailableError("no answer")
+        return {"auth": {"client_token": "t", "lease_duration": 600, "renewable": False}}
+
+    send.server = ("nowhere", None)
+    login = Login(None, {"method": "userpass", "username": "hangs", "password": "pass-word-1"})
+    assert login.token(send, Call(1000)) == "t"
+    clock.passed = 401
+    assert login.token(send, Call(1000)) == "t"
+    clock.passed = 601
+    with pytest.raises(BackendUnavailableError):
+        login.token(send, Call(1000))
+    assert shares == [1, 2, 1]
+
+
 def test_a_token_that_has_ended_is_told_by_the_login(relay, server, mount, user, clock):
     auth = user(token_ttl="600s")
     with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=120) as provider:

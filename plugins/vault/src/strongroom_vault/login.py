@@ -140,7 +140,7 @@ class Login:
         if failed is None or not failed.retryable or _says_no_more(failed):
             # The server does not renew it any more.
             try:
-                self._log_in(send, call)
+                self._log_in(send, call, share=2)  # the request still needs time if no answer comes
             except StrongroomError as error:
                 failed = error
             else:
@@ -183,7 +183,8 @@ class Login:
             return AuthenticationError("vault: renew the token: it is at its greatest age")
         return None
 
-    def _log_in(self, send: Send, call: Any) -> None:
+    def _log_in(self, send: Send, call: Any, *, share: int = 1) -> None:
+        """Get a new token, within one `share`th of the time of a call."""
         if self._auth is None:
             self._token, self.lasts = newest(self._given), False
             return
@@ -210,7 +211,7 @@ class Login:
             past.check()
             before = time.monotonic()
             try:
-                reply = send("post", path, token=None, json=body, what=LOGIN)
+                reply = send("post", path, token=None, json=body, what=LOGIN, share=share)
             except AuthenticationError as error:
                 past.note(error)
                 raise
