@@ -112,6 +112,8 @@ def test_a_program_without_batches_is_asked_for_each_key(program):
         {"capabilities": ["Describer"], "protocol": 1},
         {"methods": ["describe_secret"]},
         {"Describer": True, "VersionReader": False},
+        {"capabilities": {"Describer": True}, "methods": 5},
+        {"capabilities": True, "methods": ["describe_secret", 5, None]},
     ],
 )
 def test_capabilities(program, capabilities):

@@ -385,7 +385,8 @@ class ExecSecretProvider(BaseProvider):
 def _methods_of(capabilities: Any) -> frozenset[str]:
     """Return the methods beside the four that a program declares, by name or by capability."""
     if isinstance(capabilities, Mapping):
-        listed = [one for name in ("capabilities", "methods") for one in capabilities.get(name) or ()]
+        lists = [one for name, one in capabilities.items() if name in {"capabilities", "methods"}]
+        listed = [name for names in lists if isinstance(names, (list, dict)) for name in names]
         capabilities = [*listed, *(name for name, has in capabilities.items() if has is True)]
     names = [one for one in capabilities if isinstance(one, str)] if isinstance(capabilities, list) else []
     found = {method for name in names for method in _METHODS.get(name, (name,))}
