@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
 from strongroom.audit import file_sink
 from strongroom.audit.chain import HEAD_BYTES
+from strongroom.audit.group_commit import GroupCommit
 from strongroom.audit.verify import verify_pieces
 from strongroom.errors import AuditError, SecretNotFoundError
 
@@ -539,6 +540,28 @@ def test_a_disk_that_does_not_take_it_refuses_all_who_wait(make_trail, monkeypat
         trail.read()
     monkeypatch.setattr(os, "fsync", real)
     trail.read()
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, such as for a time limit."""
+
+
+def test_an_interrupt_as_the_sync_begins_leaves_nobody_waiting(make_trail, monkeypatch):
+    trail = make_trail(fsync=True)
+    trail.read()
+
+    def interrupted(*_):
+        raise Interrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GroupCommit, "_sync", interrupted)
+        with pytest.raises(Interrupt):
+            trail.read()
+    thread = threading.Thread(target=trail.read, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert trail.verify().entries == 3
 
 
 def test_the_log_is_on_the_disk_before_its_head(make_trail, monkeypatch):

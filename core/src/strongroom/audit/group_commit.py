@@ -36,16 +36,22 @@ class GroupCommit:
         Raises:
             OSError: The disk did not take it.
         """
-        with self._changed:
-            me = threading.get_ident()
-            # A signal handler that interrupts the sync must not wait for it.
-            while self._syncing and self._leader != me and number > self._synced:
-                self._changed.wait()
-            leads = number > self._synced
+        me = threading.get_ident()
+        try:
+            with self._changed:
+                # A signal handler that interrupts the sync must not wait for it.
+                while self._syncing and self._leader != me and number > self._synced:
+                    self._changed.wait()
+                leads = number > self._synced
+                if leads:
+                    self._syncing, self._leader = True, me
             if leads:
-                self._syncing, self._leader = True, me
-        if leads:
-            self._sync(number, descriptors)
+                self._sync(number, descriptors)
+        finally:  # wherever an interrupt came: the others would wait for ever
+            with self._changed:
+                if self._leader == me:
+                    self._syncing, self._leader = False, 0
+                    self._changed.notify_all()
         if number <= self._lost:
             # After a failed fsync the kernel calls the pages clean: another fsync would succeed.
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -70,8 +76,6 @@ class GroupCommit:
         finally:
             with self._changed:
                 self._synced = max(self._synced, last)
-                self._syncing, self._leader = False, 0
-                self._changed.notify_all()
 
 
 def _sync_both(log: int, head: int) -> None:
