@@ -280,6 +280,22 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
     assert not watcher._thread.is_alive()
 
 
+def test_a_subscription_that_begins_as_the_provider_is_closed_ends(store, monkeypatch):
+    """Its thread would live on, and no later `close` knew of it."""
+    watchers, subscribe = [], ChangeWatcher.subscribe
+
+    def closed_meanwhile(watcher, callback):
+        watchers.append(watcher)
+        store.close()
+        return subscribe(watcher, callback)
+
+    store.set_secret("a", "1")
+    monkeypatch.setattr(ChangeWatcher, "subscribe", closed_meanwhile)
+    store.subscribe_changes(lambda _: None)
+    watchers[0]._thread.join(60)
+    assert not watchers[0]._thread.is_alive()
+
+
 def test_without_a_thread_nobody_is_taken_for_a_subscriber(store, monkeypatch):
     """The machine has no more of them for a moment: who tries again hears."""
     heard, more = [], threading.Event()

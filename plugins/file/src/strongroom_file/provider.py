@@ -211,7 +211,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
                 self._watcher = ChangeWatcher(self._path, lambda read: self._read(read, None, lambda: None))
             watcher = self._watcher
-        return watcher.subscribe(callback)
+        subscription = watcher.subscribe(callback)
+        if self._watcher is not watcher:  # closed meanwhile, by another thread
+            watcher.close()
+        return subscription
 
     # --- the store itself ---
 
