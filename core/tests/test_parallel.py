@@ -12,6 +12,7 @@ import threading
 import weakref
 
 import pytest
+from interrupts import interrupted
 from strongroom import _forks
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import BackendUnavailableError, StrongroomError
@@ -360,6 +361,24 @@ def test_a_lock_keeps_other_threads_waiting():
         other.start()
         other.join(300)
     assert found == [False]
+
+
+def test_what_a_signal_handler_raises_leaves_no_lock_locked():
+    """It may come at any moment; one in twenty came as the lock was taken or given back by Python's code."""
+    lock = SingleEntryLock("the thing")
+
+    def work():
+        with lock:
+            len("")
+        if lock.acquire(timeout=60):
+            try:
+                len("")
+            finally:
+                lock.release()
+
+    for _ in interrupted(work, 300):
+        assert not lock.is_mine()
+        assert not lock.locked()
 
 
 # --- reads at the same time ---

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
@@ -40,56 +40,69 @@ class SingleEntryLock:
     """A lock that refuses the thread that holds it; `threading.Lock` would hang forever.
 
     A signal handler runs in the middle of the main thread's work, so it may need a lock that only that thread
-    can release, after the handler has ended.
+    can release, after the handler has ended. And what it raises, as on Ctrl-C or at a task's time limit, must
+    not leave the lock locked: a handler runs as a function of Python begins or one of C has ended, so giving
+    the lock back is one call of C.
 
     Args:
         what: What it protects, for the message.
     """
 
-    __slots__ = ("_holder", "_lock", "_what")
+    __slots__ = ("__exit__", "_lock", "_what", "release")
+
+    if TYPE_CHECKING:
+
+        def __exit__(self, kind: object, error: object, traceback: object) -> None: ...
+
+        def release(self) -> None:
+            """Give it back."""
 
     def __init__(self, what: str) -> None:
-        # Reentrant: a handler that interrupts the lines of `__enter__` can still take it and give it back.
-        self._lock = threading.RLock()
-        self._holder = 0
+        self._lock = threading.RLock()  # which knows its owner; a thread takes it only once
         self._what = what
+        if not TYPE_CHECKING:
+            self.__exit__, self.release = self._lock.__exit__, self._lock.release
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._holder:
-            self._refuse()
-        self._holder = threading.get_ident()
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self._holder = 0
-        self._lock.release()
+        # As `acquire`, without the time for another call.
+        lock = self._lock
+        if lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001  # as `Condition` asks
+            raise self.refusal()
+        try:
+            lock.acquire()
+        except BaseException:
+            self._give_back()
+            raise
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take it, and return whether that succeeded in time."""
-        taken = self._lock.acquire(blocking, min(timeout, threading.TIMEOUT_MAX))
-        if taken:
-            if self._holder:
-                self._refuse()
-            self._holder = threading.get_ident()
-        return taken
+        """Take it, and return whether that succeeded in time.
 
-    def release(self) -> None:
-        """Give it back."""
-        self._holder = 0
-        self._lock.release()
+        Raises:
+            BackendUnavailableError: This thread has it.
+        """
+        if self.is_mine():
+            raise self.refusal()
+        try:
+            return self._lock.acquire(blocking, min(timeout, threading.TIMEOUT_MAX))
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        """Release it if a handler raised just as it was had."""
+        if self.is_mine():
+            self._lock.release()
 
     def locked(self) -> bool:
         """Return whether any thread is at work under it."""
-        return self._holder != 0
+        if self.is_mine() or not self._lock.acquire(blocking=False):
+            return True
+        self._lock.release()
+        return False
 
     def is_mine(self) -> bool:
-        """Return whether this thread has it, from the moment on in which no other thread can take it."""
-        # Not `_holder`: a handler may interrupt `__enter__` before that is set.
+        """Return whether this thread has it."""
         return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001  # as `Condition` asks
-
-    def _refuse(self) -> NoReturn:
-        self._lock.release()
-        raise self.refusal()
 
     def refusal(self) -> BackendUnavailableError:
         """Return the error for the thread that holds it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from interrupts import interrupted
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
 from strongroom.audit import file_sink
 from strongroom.audit.chain import HEAD_BYTES
@@ -562,6 +564,27 @@ def test_an_interrupt_as_the_sync_begins_leaves_nobody_waiting(make_trail, monke
     thread.join(30)
     assert not thread.is_alive()
     assert trail.verify().entries == 3
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_an_interrupt_at_any_moment_leaves_no_lock_of_the_log_locked(make_trail, fsync):
+    """Neither that of its threads nor that of other processes, whose operations would be refused."""
+    trail = make_trail(fsync=fsync)
+    trail.read()
+    (sink,) = trail.hook._files
+
+    def write():
+        sink.check(300)
+        sink.append(['{"operation":"get"'])
+
+    with trail.head.open() as head:
+        for _ in interrupted(write, 500):
+            assert not sink._mutex.is_mine()
+            fcntl.flock(head, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(head, fcntl.LOCK_UN)
+            assert not sink._commit._lock._is_owned()
+    trail.read()
+    assert trail.verify().ok
 
 
 def test_the_log_is_on_the_disk_before_its_head(make_trail, monkeypatch):

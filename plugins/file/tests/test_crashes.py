@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from interrupts import interrupted
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom_file import FileSecretProvider
@@ -342,7 +343,7 @@ def test_a_signal_while_a_write_waits_for_another(tmp_path, kind):
     holder = sqlite3.connect(tmp_path / "file", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     before = signal.signal(signal.SIGALRM, interrupted)
-    thread = threading.Thread(target=_interrupt_and_let_go, args=(holder, "transaction"))
+    thread = threading.Thread(target=_interrupt_and_let_go, args=(holder, "begin"))
     try:
         thread.start()
         with pytest.raises(InterruptedInTest):
@@ -358,6 +359,33 @@ def test_a_signal_while_a_write_waits_for_another(tmp_path, kind):
         one.close()
     assert read("key") in {"newer", b"newer"}
     made[0].close()
+
+
+@pytest.mark.parametrize("what", ["read", "write", "cache"])
+def test_an_interrupt_at_any_moment_leaves_no_lock_locked_and_no_transaction_open(tmp_path, what):
+    """All other threads would wait for ever, and other processes until this one ends."""
+    store = FileSecretProvider(tmp_path / "store", KEY, timeout=60)
+    cache = FileCacheStore(tmp_path / "cache", timeout_seconds=60)
+    store.set_secret("key", "value")
+    cache.set("key", b"data", 60)
+    call = {
+        "read": lambda: store.get_secret("key"),
+        "write": lambda: store.set_secret("key", "value"),
+        "cache": lambda: cache.set("key", b"data", 60),
+    }[what]
+    for _ in interrupted(call, 300):
+        session = store._session
+        locks = [store._opening, cache._lock]
+        connections = [cache._connection]
+        if session is not None:
+            locks += [session.reading, session.writing]
+            connections += session.connections()
+        assert not any(lock.is_mine() for lock in locks)
+        assert not any(one.in_transaction for one in connections if one is not None)
+    assert store.get_secret("key") == "value"
+    assert cache.get("key") == b"data"
+    store.close()
+    cache.close()
 
 
 def test_every_result_code_is_mapped():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from strongroom import SecretRotation
 from strongroom.encryption.keys import generate_key
 from strongroom_file import FileSecretProvider
-from strongroom_file.store import database
+from strongroom_file.store.session import Session
 
 WORKER = Path(__file__).parent / "_rotator.py"
 
@@ -54,16 +53,15 @@ class Disk:
         self.watching = False
         self.taken = "old"  # by the target system
         self._folder = folder
-        transaction = database.transaction
+        transaction = Session.transaction
 
-        @contextmanager
-        def watched(cursor):
-            with transaction(cursor):
-                yield
+        def watched(session, work):
+            done = transaction(session, work)
             if self.watching:
-                self._keep(cursor.execute("PRAGMA synchronous").fetchone() == (2,))
+                self._keep(session._writing_cursor.execute("PRAGMA synchronous").fetchone() == (2,))
+            return done
 
-        monkeypatch.setattr(database, "transaction", watched)
+        monkeypatch.setattr(Session, "transaction", watched)
 
     def _keep(self, synced):
         copy = self._folder / f"after-{len(self.commits)}"

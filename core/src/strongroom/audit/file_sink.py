@@ -75,8 +75,12 @@ class FileSink:
             try:
                 lines = self._write(texts)
                 number = self._commit.written() if self._fsync else 0
-            finally:
-                self._finish()
+            finally:  # as `_begin` says
+                try:
+                    if self._head_fd >= 0:
+                        fcntl.flock(self._head_fd, fcntl.LOCK_UN)
+                finally:
+                    self._mutex.release()
             if self._fsync:
                 self._commit.wait(number, self._descriptors)
         except OSError as error:
@@ -93,8 +97,12 @@ class FileSink:
             self._begin()
             try:
                 self._probe_write(size + _SPARE_BYTES)
-            finally:
-                self._finish()
+            finally:  # as `_begin` says
+                try:
+                    if self._head_fd >= 0:
+                        fcntl.flock(self._head_fd, fcntl.LOCK_UN)
+                finally:
+                    self._mutex.release()
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -113,6 +121,11 @@ class FileSink:
     # --- one turn of writing: thread lock, file lock, and a known end of the log ---
 
     def _begin(self) -> None:
+        """Take both locks, and find the end of the log.
+
+        The caller gives them back by calls of C alone: what a signal handler raises as a function of Python
+        begins would leave them locked, for all processes.
+        """
         if self._mutex.is_mine():
             raise self._interrupted()
         if not self._mutex.acquire(timeout=self._timeout):
@@ -145,13 +158,6 @@ class FileSink:
         """Return whether the head is gone or replaced: a writer with the new one does not wait for us."""
         self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._is_replaced(self.head_path, self._head_fd)
-
-    def _finish(self) -> None:
-        try:
-            if self._head_fd >= 0:
-                fcntl.flock(self._head_fd, fcntl.LOCK_UN)
-        finally:
-            self._mutex.release()
 
     def _wait_for_head(self) -> None:
         pause, until = _FIRST_PAUSE, time.monotonic() + self._timeout
@@ -309,6 +315,9 @@ class FileSink:
         """Close both files, which also gives the file lock back."""
         self._close_log()
         if self._head_fd >= 0:
+            # A copy for a sync that an interrupt has lost would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._head_fd, fcntl.LOCK_UN)
             os.close(self._head_fd)
             self._head_fd = -1
         self._forget()

@@ -14,7 +14,8 @@ class GroupCommit:
     """Counts appends, and lets threads wait until theirs is on the disk."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._syncing = False
         self._leader = 0
         self.last = 0
@@ -38,7 +39,7 @@ class GroupCommit:
         """
         me = threading.get_ident()
         try:
-            with self._changed:
+            with self._lock:
                 # A signal handler that interrupts the sync must not wait for it.
                 while self._syncing and self._leader != me and number > self._synced:
                     self._changed.wait()
@@ -48,7 +49,7 @@ class GroupCommit:
             if leads:
                 self._sync(number, descriptors)
         finally:  # wherever an interrupt came: the others would wait for ever
-            with self._changed:
+            with self._lock:
                 if self._leader == me:
                     self._syncing, self._leader = False, 0
                     self._changed.notify_all()
@@ -64,25 +65,20 @@ class GroupCommit:
             self._lost = self.last
 
     def _sync(self, number: int, descriptors: Callable[[], tuple[int, int, int]]) -> None:
-        last = number
+        last, log, head = number, -1, -1
         try:
             last, log, head = descriptors()
             if log >= 0:  # else it was closed in between, and synced as it was
-                _sync_both(log, head)
+                # The log first: a head that is ahead of its log would look like a log that was cut.
+                os.fsync(log)
+                os.fsync(head)
         except BaseException as error:
             self._lost = last
             if not isinstance(error, OSError):  # `wait` raises that for each thread that waits
                 raise
         finally:
-            with self._changed:
+            for descriptor in (log, head):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            with self._lock:
                 self._synced = max(self._synced, last)
-
-
-def _sync_both(log: int, head: int) -> None:
-    try:
-        # The log first: a head that is ahead of its log would look like a log that was cut.
-        os.fsync(log)
-        os.fsync(head)
-    finally:
-        os.close(log)
-        os.close(head)

@@ -25,7 +25,7 @@ from strongroom_file.cache.database import (
 )
 from strongroom_file.cache.uptime import Uptime, UptimeClock, machine_uptime
 from strongroom_file.cache.watcher import Watcher
-from strongroom_file.store.database import transaction
+from strongroom_file.store.database import begin
 
 __all__ = ["FileCacheStore"]
 
@@ -304,7 +304,8 @@ class FileCacheStore:
         """Return what `work` returns, done in one transaction."""
 
         def change(cursor: sqlite3.Cursor) -> T:
-            with transaction(cursor):
+            with cursor.connection:
+                begin(cursor)
                 return work(cursor)
 
         return self._call(doing, change)

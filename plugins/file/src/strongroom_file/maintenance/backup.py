@@ -204,7 +204,8 @@ def _replace_rows(session: Session, copy: Path, source: KeySource, least: int) -
             restored = copied.verified(copied.reader.cursor()).root
             sealer = copied.sealer
         cursor.execute("ATTACH CAST(? AS TEXT) AS restored", (os.fsencode(copy),))  # as `copied` does
-        with database.transaction(cursor):
+        with connection:
+            database.begin(cursor)
             for table in TABLES:
                 cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables
                 cursor.execute(f"INSERT INTO main.{table} SELECT id, body FROM restored.{table}")  # noqa: S608  # own tables

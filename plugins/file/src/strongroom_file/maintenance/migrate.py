@@ -35,7 +35,8 @@ def migrate(session: Session) -> None:
         closing(database.connect(session.path, session.timeout)) as connection,
     ):
         cursor = connection.cursor()
-        with database.transaction(cursor):
+        with connection:
+            database.begin(cursor)
             if database.format_of(cursor) != FORMAT_VERSION:  # unless another process was faster
                 state = session.verified(cursor)
                 _keep_copy(session, state.root.commits, state.body)

@@ -55,7 +55,8 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
         closing(database.connect(session.path, session.timeout)) as connection,
     ):
         cursor = connection.cursor()
-        with database.transaction(cursor):
+        with connection:
+            database.begin(cursor)
             view = _checked(cursor, session)
             material = next_key()
             _Rekeying(_settled(view), material, progress).run()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 
 from strongroom.errors import ConfigurationError
 
@@ -13,6 +12,7 @@ from strongroom_file.integrity import TYPE_NAME, tampered
 from strongroom_file.store.format import APPLICATION_ID, FORMAT_VERSION, ROOT_KINDS, SCHEMA
 
 __all__ = [
+    "begin",
     "check_schema",
     "connect",
     "connect_read_only",
@@ -22,7 +22,6 @@ __all__ = [
     "has_log",
     "set_format",
     "sync_commits",
-    "transaction",
     "use_log",
 ]
 
@@ -131,18 +130,13 @@ def sync_commits(cursor: sqlite3.Cursor, *, each: bool) -> None:
     cursor.execute(f"PRAGMA synchronous={'FULL' if each else 'NORMAL'}")
 
 
-@contextmanager
-def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
-    """Commit the changes of the block, as the only writer; any exception undoes them."""
-    try:
-        # Within the block: what a signal handler raised meanwhile arrives when the wait for others is over.
-        cursor.execute("BEGIN IMMEDIATE")
-        yield
-        cursor.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            cursor.execute("ROLLBACK")
-        raise
+def begin(cursor: sqlite3.Cursor) -> None:
+    """Begin a transaction as the only writer, in a block of the connection, which ends it.
+
+    That block is code of C: what a signal handler raises while this waits for other writers, or as the block
+    ends, finds no moment in which the transaction would stay open.
+    """
+    cursor.execute("BEGIN IMMEDIATE")
 
 
 def create_schema(connection: sqlite3.Connection) -> None:

@@ -383,7 +383,8 @@ class Session:
                 if synced != self._synced:
                     database.sync_commits(cursor, each=synced)
                     self._synced = synced
-                with database.transaction(cursor):
+                with cursor.connection:
+                    database.begin(cursor)
                     self.look()
                     body = self._root_body(cursor)
                     state = self.state
