@@ -99,17 +99,17 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return await self._call(self._registry.get_secret, key)
-        found = _read_in_turn(pipeline, key, _FIRST_TURN)
-        if not isinstance(found, WouldBlock):
-            return found
-        context = context_of(found.flight.tenant)  # the block of that tenant may end while this waits
+        answer = _read_in_turn(pipeline, key, _FIRST_TURN)
+        if not isinstance(answer, WouldBlock):
+            return answer
+        context = context_of(answer.flight.tenant)  # the block of that tenant may end while this waits
         waited_for: list[Flight] = []
-        while isinstance(found, WouldBlock):
+        while isinstance(answer, WouldBlock):
             with contextlib.suppress(TimeoutError):  # the cache raises its own error for that
-                await asyncio.wait_for(found.flight.settled(), found.timeout)
-            waited_for.append(found.flight)
-            found = context.run(_read_in_turn, pipeline, key, NonBlockingRead(waited_for))
-        return found
+                await asyncio.wait_for(answer.flight.settled(), answer.timeout)
+            waited_for.append(answer.flight)
+            answer = context.run(_read_in_turn, pipeline, key, NonBlockingRead(waited_for))
+        return answer
 
     def get_secret_nowait(self, key: str) -> str | None:
         """Return the value of `key` if that takes no waiting, else None; for callers in the event loop.
@@ -123,8 +123,8 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return None
-        found = _read_in_turn(pipeline, key, _FIRST_TURN)
-        return None if isinstance(found, WouldBlock) else found
+        answer = _read_in_turn(pipeline, key, _FIRST_TURN)
+        return None if isinstance(answer, WouldBlock) else answer
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that exist."""
