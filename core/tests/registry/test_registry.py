@@ -804,10 +804,21 @@ def test_what_a_reference_read_for_one_tenant_serves_no_other(pipelines, monkeyp
         assert registry.get_secret("token") == "of b"
 
 
-def test_a_reference_to_what_all_tenants_share_serves_all(monkeypatch):
+SHARED = {"provider": {"type": "memory", "secrets": {"prefix": "ALL_"}}}
+
+
+@pytest.mark.parametrize(
+    "pipelines",
+    [
+        {"keys": SHARED},
+        {"app": {"provider": {"type": "env", "prefix": "${secret:safe:prefix}"}},
+         "safe": {"fallback": {"pipelines": ["shared", "keys"]}}, "shared": SHARED},
+    ],
+    ids=["a reference", "to a fallback"],
+)  # fmt: skip
+def test_a_reference_to_what_all_tenants_share_serves_all(pipelines, monkeypatch):
     monkeypatch.setenv("ALL_TOKEN", "of all")
-    shared = {"provider": {"type": "memory", "secrets": {"prefix": "ALL_"}}}
-    with SecretProviderRegistry(of_tenants(keys=shared)) as registry:
+    with SecretProviderRegistry(of_tenants(**pipelines)) as registry:
         for tenant in ("a", "b"):
             with TenantContext(tenant):
                 assert registry.get_secret("token") == "of all"

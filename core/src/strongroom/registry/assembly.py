@@ -18,9 +18,10 @@ from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.plugins.factories import check_made, load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
+from strongroom.providers.base import layers
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
-from strongroom.tenancy import current_tenant
+from strongroom.tenancy import context_of, current_tenant
 
 __all__ = ["Assembly", "PipelineContext"]
 
@@ -340,7 +341,7 @@ class Assembly:
             if reference.past_caches:
                 pipeline.invalidate(key)
             value = pipeline.get_secret(key)
-            self._note_tenant(component, pipeline)
+            self._note_tenant(component, pipeline, key, value)
             if field is None:
                 return value
             from strongroom.declarations.json_fields import member_of
@@ -357,14 +358,24 @@ class Assembly:
                 hint=hint,
             ) from error
 
-    def _note_tenant(self, component: ComponentPlan, pipeline: Pipeline) -> None:
+    def _note_tenant(self, component: ComponentPlan, pipeline: Pipeline, key: str, value: str) -> None:
         """Note that a component has a secret of the active tenant: its pipeline is for that tenant alone."""
         tenant = current_tenant()
         if tenant is not None:
             from strongroom.middleware.tenant import keeps_tenants_apart
 
-            if keeps_tenants_apart(pipeline):
+            if keeps_tenants_apart(pipeline) and not _is_shared(pipeline, key, value):
                 self._tenants[component.path] = tenant
+
+
+def _is_shared(pipeline: Pipeline, key: str, value: str) -> bool:
+    """Return whether a member of a fallback that all tenants share has `value`."""
+    if not any(hasattr(layer, "members") for layer in layers(pipeline)):
+        return False
+    try:
+        return context_of(None).run(pipeline.get_secret, key) == value
+    except StrongroomError:
+        return False
 
 
 def _factory_failed(error: Exception) -> PluginError:
