@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 __all__ = ["interrupted"]
+
+
+_LONG_SECONDS = 2
+"""After so long the signal has come, and Python has dropped what the handler raised: it was in a destructor."""
 
 
 class InterruptInTest(BaseException):
     """What the handler raises."""
 
 
-def interrupted(call: Callable[[], object], times: int) -> Iterator[None]:
-    """Make `call` again and again until a signal comes, about a millisecond later, and yield after each."""
+def interrupted(call: Callable[[], object], times: int, *, handled: bool = False) -> Iterator[None]:
+    """Make `call` again and again until a signal comes, about a millisecond later, and yield after each.
+
+    It yields while the handler's exception is being handled, or with `handled` afterwards.
+    """
 
     def until_a_signal_comes() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0005 + chance.random() * 0.001)
-        while True:
+        until = time.monotonic() + _LONG_SECONDS
+        while time.monotonic() < until:
             call()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def handle(*_: object) -> None:
         raise InterruptInTest
@@ -30,6 +40,11 @@ def interrupted(call: Callable[[], object], times: int) -> Iterator[None]:
             try:
                 until_a_signal_comes()
             except InterruptInTest:
+                if not handled:
+                    yield
+            if handled:
                 yield
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

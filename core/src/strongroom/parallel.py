@@ -233,8 +233,10 @@ class BackgroundPool:
 
     def _begin_again(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
-        # Its lock can be taken again by the thread that has it: by a signal handler.
-        self._ready = threading.Condition()
+        # It can be taken again by the thread that has it: by a signal handler. Taken by itself, not by its
+        # condition, whose code in Python a handler that raises could keep from giving it back.
+        self._lock = threading.RLock()
+        self._ready = threading.Condition(self._lock)
         self._idle = 0
         self._threads = 0
 
@@ -244,17 +246,18 @@ class BackgroundPool:
         if me in self._starting:
             call()
             return
-        self._starting.add(me)
         try:
+            self._starting.add(me)
             self._queue(call)
         finally:
             self._starting.discard(me)
 
     def _queue(self, call: Callable[[], object]) -> None:
-        with self._ready:
+        with self._lock:
             self._calls.append(call)
             if self._idle >= len(self._calls):
-                self._ready.notify()
+                # All: a notice that was interrupted may have left an entry of one that waits no more.
+                self._ready.notify_all()
                 return
             if self._threads == self._most:
                 return
@@ -262,7 +265,7 @@ class BackgroundPool:
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
-            with self._ready:
+            with self._lock:
                 self._threads -= 1
                 mine = self._calls.pop() if self._calls else None
             if mine is not None:
@@ -274,7 +277,7 @@ class BackgroundPool:
             del call  # an idle thread must not keep a value alive
 
     def _next(self) -> Callable[[], object] | None:
-        with self._ready:
+        with self._lock:
             while not self._calls:
                 self._idle += 1
                 called = self._ready.wait(_IDLE_SECONDS)

@@ -13,6 +13,7 @@ import pytest
 from cache_support import Backend, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import interrupted
 from strongroom import CacheStats, HierarchicalSecretCache, SecretCache, TenantContext, current_tenant
 from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, turn
 from strongroom.errors import (
@@ -70,6 +71,25 @@ def test_a_fetch_that_asks_for_its_own_key_waits_for_nothing(kind, between):
     with pytest.raises(ConfigurationError, match="'key' leads back to itself"):
         cache.get_or_fetch("key", fetch)
     assert cache.get_or_fetch("key", lambda _: "value") == "value"
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_an_interrupt_at_any_moment_leaves_no_key_to_a_fetch_that_nobody_makes(many):
+    """Others would wait for it for a minute, and get an error; the interrupted thread itself would, too."""
+    cache = SecretCache(ttl_seconds=1e-6)
+
+    def read():
+        if many:
+            return cache.read_many(["key"], lambda keys: dict.fromkeys(keys, FetchResult("value")))["key"]
+        return cache.get_or_fetch("key", lambda _: "value")
+
+    for _ in interrupted(read, 300, handled=True):
+        heard = []
+        other = threading.Thread(target=lambda heard=heard: heard.append(read()), daemon=True)
+        other.start()
+        other.join(30)
+        assert heard == ["value"]
+        assert not cache.is_interrupted()
 
 
 def test_a_batch_that_asks_for_its_own_key_waits_for_nothing():

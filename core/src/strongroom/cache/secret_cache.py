@@ -255,11 +255,22 @@ class SecretCache(ProcessBound):
         if me in self._at_work:
             yield
             return
-        self._at_work.add(me)
         try:
+            self._at_work.add(me)
             yield
+        except BaseException:
+            self._leave_to_others(me)
+            raise
         finally:
             self._at_work.discard(me)
+
+    def _leave_to_others(self, thread: int) -> None:
+        """Forget the flights of a thread that was interrupted: perhaps it has not launched one of them."""
+        with self._lock:
+            for name, flight in list(self._flights.items()):
+                if flight.thread == thread:
+                    del self._flights[name]
+                    self._outage.end_probe(flight)
 
     def close(self) -> None:
         """Forget everything."""

@@ -72,9 +72,12 @@ class Future:
         """
         if self._callbacks is not None:
             patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
-            if not self._ended.acquire(timeout=patience):
-                raise TimeoutError
-            self._ended.release()
+            try:
+                if not self._ended.acquire(timeout=patience):
+                    raise TimeoutError
+            finally:
+                if self._callbacks is None:
+                    self._open()
         return self._error
 
     def result(self) -> FetchResult:
@@ -90,10 +93,15 @@ class Future:
                 return
         callback()
 
+    def _open(self) -> None:
+        """Let those who wait pass, one after the other; a second call, after an interrupt, is harmless."""
+        with contextlib.suppress(RuntimeError):
+            self._ended.release()
+
     def _end(self) -> None:
         with self._lock:
             callbacks, self._callbacks = self._callbacks, None
-        self._ended.release()
+        self._open()
         for callback in callbacks or ():
             callback()
 
@@ -108,15 +116,17 @@ class Flight:
         started: When it began, by the cache's clock.
         kept: Whether its result may be remembered: not after an invalidation.
         version: The version that a description had shown before it began.
+        thread: The thread that begins it.
     """
 
-    __slots__ = ("future", "kept", "key", "owner", "started", "tenant", "version")
+    __slots__ = ("future", "kept", "key", "owner", "started", "tenant", "thread", "version")
 
     def __init__(self, owner: object, tenant: str | None, key: str, started: float) -> None:
         self.owner, self.tenant, self.key, self.started = owner, tenant, key, started
         self.future = Future()
         self.kept = True
         self.version: str | None = None
+        self.thread = threading.get_ident()
 
     async def settled(self) -> None:
         """Wait until it has ended. Cancelling this does not affect the flight."""
