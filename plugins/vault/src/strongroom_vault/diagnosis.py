@@ -49,4 +49,6 @@ def _identity(client: Any) -> str:
     except PermissionDeniedError:
         # Without the policy `default`, which nothing else here needs.
         return "not known: the token may not look itself up"
-    return f"{who.get('display_name')} ({', '.join(who.get('policies') or ())})"
+    policies = who.get("policies")
+    names = ", ".join(map(str, policies)) if isinstance(policies, list) else ""
+    return f"{who.get('display_name')} ({names})"

@@ -184,6 +184,18 @@ def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
     return answer
 
 
+def texts(answer: Any, *path: str) -> list[str]:
+    """Return the list of texts at `path` of a reply.
+
+    Raises:
+        BackendUnavailableError: There is no such list, so no Vault server has answered.
+    """
+    found: list[Any] = part(answer, *path, kind=list)
+    if not all(isinstance(one, str) for one in found):
+        raise no_server(getattr(answer, "where", ""))
+    return found
+
+
 def says_denied(error: StrongroomError) -> bool:
     """Return whether the server itself says that the token is good and lacks a permission."""
     said = said_by(getattr(error, "raw", None))
@@ -204,8 +216,8 @@ def says_empty(error: StrongroomError) -> bool:
 
 def says_other_version(error: StrongroomError) -> bool:
     """Return whether the server says that the mount is of KV version 2, asked as version 1."""
-    warnings = body_of(getattr(error, "raw", None)).get("warnings") or ()
-    return any(_OTHER_VERSION in str(text).lower() for text in warnings)
+    warnings = body_of(getattr(error, "raw", None)).get("warnings")
+    return isinstance(warnings, list) and any(_OTHER_VERSION in str(text).lower() for text in warnings)
 
 
 def body_of(reply: Reply | None) -> dict[str, Any]:

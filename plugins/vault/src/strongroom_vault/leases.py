@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import part, said_by, says_empty
+from strongroom_vault.errors import part, said_by, says_empty, texts
 from strongroom_vault.login import Login
 from strongroom_vault.names import url_path
 from strongroom_vault.payload import as_json
@@ -214,7 +215,7 @@ class VaultLeaseProvider(LeasingProvider):
                 if not says_empty(error):
                     raise
                 return []  # there is no role yet
-        return visible_keys(part(reply, "data", "keys", kind=list), prefix)
+        return visible_keys(texts(reply, "data", "keys"), prefix)
 
     def diagnose(self) -> dict[str, str]:
         """Return `reachable`, `identity`, `can_list` and `clock_skew` (seconds), or raise our errors."""
@@ -242,7 +243,8 @@ class VaultLeaseProvider(LeasingProvider):
         """Return when a secret without a lease ends: a certificate, or the password of a static role."""
         expiration, left = data.get("expiration"), data.get("ttl")
         if isinstance(expiration, int | str) and str(expiration).isdigit():
-            return datetime.fromtimestamp(int(expiration), UTC)
+            with contextlib.suppress(ValueError, OverflowError, OSError):  # beyond the calendar
+                return datetime.fromtimestamp(int(expiration), UTC)
         if isinstance(left, int) and not isinstance(left, bool):
             return now + timedelta(seconds=max(left, 1))
         raise ConfigurationError(

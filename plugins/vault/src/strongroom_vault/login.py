@@ -19,7 +19,7 @@ from strongroom.errors import (
 from strongroom.parallel import renew_after_fork
 
 from strongroom_vault.auth_methods import why_not_auth
-from strongroom_vault.errors import part
+from strongroom_vault.errors import no_server, part
 from strongroom_vault.refusals import refusals_of
 
 Send = Callable[..., Any]
@@ -221,8 +221,7 @@ class Login:
     def _keep(self, reply: Any, before: float) -> float:
         got = part(reply, "auth")
         token = part(reply, "auth", "client_token", kind=str)
-        seconds = float(got.get("lease_duration") or 0)
-        uses = got.get("num_uses")
+        seconds, uses = _count(got, "lease_duration"), _count(got, "num_uses")
         self._token, self._renewable = token, bool(got.get("renewable"))
         self._ends_at = before + seconds if seconds else None
         self.lasts = not seconds
@@ -232,6 +231,14 @@ class Login:
         wait = seconds if self._uses is not None else seconds * 2 / 3
         self._renew_at = before + wait if seconds else None
         return seconds
+
+
+def _count(got: Mapping[str, Any], name: str) -> float:
+    """Return a number of an answer, 0 where it has none."""
+    found = got.get(name) or 0
+    if isinstance(found, (int, float)) and found >= 0:
+        return float(found)
+    raise no_server()
 
 
 @contextmanager

@@ -109,7 +109,8 @@ class Mount:
                 provider="vault",
                 hint="check mount_point",
             )
-        return 2 if str((data.get("options") or {}).get("version")) == "2" else 1
+        options = data.get("options")
+        return 2 if isinstance(options, dict) and str(options.get("version")) == "2" else 1
 
 
 def _says_nothing(error: StrongroomError) -> bool:

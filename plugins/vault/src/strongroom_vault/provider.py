@@ -22,12 +22,12 @@ from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, report_version
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import body_of, no_server, part, said_by, says_empty
+from strongroom_vault.errors import body_of, no_server, part, said_by, says_empty, texts
 from strongroom_vault.login import Login
 from strongroom_vault.mounts import Mount
 from strongroom_vault.names import key_of, path_of, url_path
 from strongroom_vault.payload import fields_for, text_of
-from strongroom_vault.versions import server_time, state_of, time_of
+from strongroom_vault.versions import LONGEST_NUMBER, metadata_in, server_time, state_of, time_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,6 @@ _NEAR_SECONDS = 0.002
 _FEW_AT_ONCE = 8
 _ROUNDS = 6
 """Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
-_LONGEST_VERSION = 18
-"""Digits; servers refuse a number of more than 63 bits as malformed."""
 _WORTH_A_LIST = 3
 """From this many keys of one folder on, one list of the folder describes them."""
 _EXACT = {"X-Strongroom-Exact": "true"}
@@ -214,7 +212,7 @@ class VaultSecretProvider(BaseProvider):
             current,
             time_of(metadata.get("created_time")),
             time_of(metadata["versions"][current].get("created_time")),
-            dict(metadata.get("custom_metadata") or {}),
+            metadata["custom_metadata"],
         )
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
@@ -262,10 +260,14 @@ class VaultSecretProvider(BaseProvider):
             return None
         now = server_time(call.date)
         described: dict[str, SecretMetadata] = {}
-        for name, entry in key_info.items():
-            versions = entry.get("versions") or {}
-            current = str(entry.get("current_version"))
-            info = versions.get(current)
+        for name, found in key_info.items():
+            if name.endswith("/"):
+                continue
+            entry = metadata_in(found)
+            if entry is None:
+                raise no_server(reply.where)
+            current = str(entry["current_version"])
+            info = entry["versions"].get(current)
             if info is None or state_of(info, True, now) != "current":
                 continue
             key = key_of(f"{folder}/{name}" if folder else name)
@@ -276,7 +278,7 @@ class VaultSecretProvider(BaseProvider):
                 current,
                 time_of(entry.get("created_time")),
                 time_of(info.get("created_time")),
-                dict(entry.get("custom_metadata") or {}),
+                entry["custom_metadata"],
             )
         return described
 
@@ -298,7 +300,7 @@ class VaultSecretProvider(BaseProvider):
             isinstance(version, str)
             and version.isascii()
             and version.isdigit()
-            and len(version) <= _LONGEST_VERSION
+            and len(version) <= LONGEST_NUMBER
             and int(version) > 0
         ):
             raise SecretNotFoundError(key, provider="vault", hint="versions are numbers from 1")
@@ -345,12 +347,15 @@ class VaultSecretProvider(BaseProvider):
             if part(reply, "data").get("data", "") is None:
                 return {}, version, created
             return part(reply, "data", "data"), version, created
-        gone = (body_of(raw).get("data") or {}).get("metadata") or {}
+        found = body_of(raw).get("data")
+        given = found.get("metadata") if isinstance(found, dict) else None
+        gone = given if isinstance(given, dict) else {}
         reason = (
             "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
         )
         missing = SecretNotFoundError(key, reason=reason, provider="vault")  # type: ignore[arg-type]  # one of three
-        missing.version = gone.get("version", 0)  # type: ignore[attr-defined]  # for `_state`
+        number = gone.get("version")
+        missing.version = number if isinstance(number, int) else 0  # type: ignore[attr-defined]  # for `_state`
         raise missing
 
     def _state(self, key: str, call: Any) -> tuple[dict[str, Any] | None, int, Any]:
@@ -381,8 +386,10 @@ class VaultSecretProvider(BaseProvider):
         reply = self._ask("get", "metadata", key, what, call)
         self._need_v2("metadata", call)  # as the request itself may have found out
         part(reply, "data", "versions")
-        part(reply, "data", "current_version", kind=int)
-        return reply["data"], server_time(call.date)
+        metadata = metadata_in(reply["data"])
+        if metadata is None:
+            raise no_server(reply.where)
+        return metadata, server_time(call.date)
 
     def _is_there(self, key: str) -> bool:
         try:
@@ -408,7 +415,7 @@ class VaultSecretProvider(BaseProvider):
             reply = self._ask("list", "metadata", folder, "list", call, rest=quote(folder))
         except SecretNotFoundError:
             return []
-        return [folder + name for name in part(reply, "data", "keys", kind=list)]
+        return [folder + name for name in texts(reply, "data", "keys")]
 
     def _walk(self, folder: str, prefix: str, *, deep: bool = True) -> list[str]:
         keys: list[str] = []

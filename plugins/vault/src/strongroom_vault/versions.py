@@ -8,8 +8,30 @@ from typing import Any
 
 from strongroom.providers import VersionState
 
+LONGEST_NUMBER = 18
+"""Digits of a version's number; servers refuse one of more than 63 bits as malformed."""
 _RESOLUTION = timedelta(seconds=1)
 _LAST = datetime.max.replace(tzinfo=UTC) - _RESOLUTION
+
+
+def metadata_in(answer: object) -> dict[str, Any] | None:
+    """Return the metadata of a secret, with its versions and tags; None if no server gives such ones."""
+    if not isinstance(answer, dict):
+        return None
+    versions, tags = answer.get("versions") or {}, answer.get("custom_metadata") or {}
+    if (
+        isinstance(answer.get("current_version"), int)
+        and isinstance(versions, dict)
+        and all(_is_number(number) and isinstance(one, dict) for number, one in versions.items())
+        and isinstance(tags, dict)
+        and all(isinstance(one, str) for one in tags.values())
+    ):
+        return {**answer, "versions": versions, "custom_metadata": tags}
+    return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
 def state_of(info: Mapping[str, Any], is_current: bool, now: datetime) -> VersionState:
