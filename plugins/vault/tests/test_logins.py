@@ -517,6 +517,17 @@ def test_a_login_that_hangs_leaves_a_request_with_a_good_token_its_time(clock):
     assert shares == [1, 2, 1]
 
 
+def test_a_login_may_take_longer_than_a_lock_can_wait():
+    """As with a `timeout` of 1e10 seconds, which no option forbids."""
+
+    def send(method, path, **_):
+        return {"auth": {"client_token": "t", "lease_duration": 600}}
+
+    send.server = ("nowhere", None)
+    login = Login(None, {"method": "userpass", "username": "long", "password": "pass-word-1"})
+    assert login.token(send, Call(1e10)) == "t"
+
+
 def test_a_token_that_has_ended_is_told_by_the_login(relay, server, mount, user, clock):
     auth = user(token_ttl="600s")
     with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=120) as provider:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from strongroom.credentials import newest
+from strongroom.deadlines import held_within
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -243,16 +244,14 @@ def _count(got: Mapping[str, Any], name: str) -> float:
 
 @contextmanager
 def _within(lock: Any, call: Any) -> Iterator[None]:
-    if not lock.acquire(timeout=max(call.left(), 0)):
-        raise BackendUnavailableError(
-            "vault: login: no answer before the deadline: another thread's login has not ended",
-            provider="vault",
-            hint="check that the server answers logins, or raise `timeout`",
-        )
-    try:
+    with held_within(lock, max(call.left(), 0)) as held:
+        if not held:
+            raise BackendUnavailableError(
+                "vault: login: no answer before the deadline: another thread's login has not ended",
+                provider="vault",
+                hint="check that the server answers logins, or raise `timeout`",
+            )
         yield
-    finally:
-        lock.release()
 
 
 def _says_no_more(error: StrongroomError) -> bool:
