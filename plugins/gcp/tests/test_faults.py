@@ -313,14 +313,14 @@ def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(bench):
     for key in keys:
         provider.set_secret(key, "v")
     bench.proxy.latency = 0.2
-    assert provider.get_secrets(keys) == dict.fromkeys(keys, "v")
+    while bench.proxy.connections < 2:  # on a busy machine, one thread may be done before the next begins
+        assert provider.get_secrets(keys) == dict.fromkeys(keys, "v")
     bench.proxy.latency = 0.0
     before = bench.proxy.connections
-    assert before > 1
     bench.proxy.silence()
     provider._connection._timeout = 0.5
     with pytest.raises(BackendUnavailableError):
         provider.get_secret("k0")
-    provider._connection._timeout = 20
+    provider._connection._timeout = 60
     assert provider.get_secret("k0") == "v"
     assert bench.proxy.connections > before
