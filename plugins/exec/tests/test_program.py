@@ -489,8 +489,8 @@ def test_a_caller_that_is_interrupted_harms_no_other(program, tmp_path, caplog, 
         "    if params['key'] == 'slow': held.append(request)\n"
         "    else:\n"
         "        if params['key'] == 'free':\n"
+        "            sys.stderr.write('gives hunter2hunter2\\n'); sys.stderr.flush()\n"
         "            [tell(one, 'hunter2hunter2') for one in held]\n"
-        "            sys.stderr.write('gave hunter2hunter2\\n'); sys.stderr.flush()\n"
         "        tell(request, 'good')\n",
     )
     assert provider.get_secret("a") == "good"
@@ -506,7 +506,7 @@ def test_a_caller_that_is_interrupted_harms_no_other(program, tmp_path, caplog, 
     assert starts(tmp_path) == 1
     while not caplog.messages:
         time.sleep(0.01)
-    assert caplog.messages[0].split()[1] == "gave"
+    assert caplog.messages[0].split()[1] == "gives"
     assert "hunter2" not in caplog.text
 
 
@@ -550,6 +550,24 @@ def test_a_line_waits_for_the_requests_it_came_in(caplog):
     assert caplog.messages == []
     words.know(["hunter2-hunter2"])
     words.finish(1)
+    assert len(caplog.messages) == 2
+    assert "hunter2" not in caplog.text
+
+
+def test_a_line_waits_for_an_answer_that_nobody_waits_for_but_not_for_ever(caplog):
+    """The program may write a value down, and give it after the caller's deadline; or it may never answer."""
+    caplog.set_level(logging.INFO, "strongroom.exec")
+    now = [0.0]
+    words = Words("p", clock=lambda: now[0])
+    for number in (1, 2):
+        words.begin(number)
+        words.finish(number, may_be_answered=True)
+    words.hear(b"about 1: hunter2-hunter2")
+    words.know(["hunter2-hunter2"])
+    words.finish(1)
+    assert caplog.messages == []
+    now[0] = 60.0
+    words.hear(b"another")
     assert len(caplog.messages) == 2
     assert "hunter2" not in caplog.text
 

@@ -75,17 +75,19 @@ class Channel:
         number = next(self._words.numbers)
         answers = self._answers
         self._waiting[number] = waiting  # before the look: whatever ends the program tells those that wait
+        sent = False
         try:
             self._check_running()
             self._words.begin(number)
             request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             self._send(json.dumps(request).encode() + b"\n", deadline)
+            sent = True
             waiting.wait(deadline)
         except BaseException as error:
             # Whatever a signal handler raises, too: the answer may still come.
             self._given_up.add(number)
             is_silent = answers == self._answers
-            self._words.finish(number)
+            self._words.finish(number, may_be_answered=sent)
             if is_silent and isinstance(error, DeadlineExceededError):  # else just this one takes its time
                 self.end("it hung: it answered nothing at all")
             raise
@@ -205,6 +207,7 @@ class Channel:
             return "it talks nonsense: it answers what was not asked"
         if waiting is None:  # nobody wants its values any more, but they are not to be logged either
             self._words.know(texts_of(answer.get("result")))
+            self._words.finish(number)
         else:
             answer["id"] = number
             waiting.answer = answer

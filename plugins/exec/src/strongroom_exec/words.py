@@ -22,6 +22,7 @@ _LONGEST: Final = 2000
 _SHOWN: Final = 300
 """Characters of a text in an error."""
 _LINES_PER_SECOND: Final = 100
+_LATE_SECONDS: Final = 60.0
 
 
 def texts_of(result: Any) -> list[str]:
@@ -56,6 +57,8 @@ class Words:
         self._masker: Masker | None = None
         self._waiting: deque[_Line] = deque()
         self._requests: set[int] = set()
+        self._late: dict[int, float] = {}
+        """Until when lines wait for the answers of requests that nobody waits for any more."""
         self._newest = 0
         self._left_out = 0
         self._second, self._logged = clock(), 0
@@ -76,10 +79,17 @@ class Words:
             self._requests.add(request)
             self._newest = max(self._newest, request)
 
-    def finish(self, request: int) -> None:
-        """Note that a request is over, and its values are known."""
+    def finish(self, request: int, *, may_be_answered: bool = False) -> None:
+        """Note that a request is over, and its values are known, unless it `may_be_answered` later.
+
+        A line may show a value of the late answer, so that it waits for that, too, but not for more than a
+        minute: the program may never answer.
+        """
         with self._lock:
             self._requests.discard(request)
+            self._late.pop(request, None)
+            if may_be_answered:
+                self._late[request] = self._clock() + _LATE_SECONDS
             self._tell()
 
     def hear(self, line: bytes) -> None:
@@ -95,6 +105,7 @@ class Words:
         """Log the waiting lines, as no answer comes any more."""
         with self._lock:
             self._requests.clear()
+            self._late.clear()
             self._tell()
 
     def clean(self, text: str, hidden: Iterable[str] = ()) -> str:
@@ -113,7 +124,11 @@ class Words:
         )
 
     def _tell(self) -> None:
-        while self._waiting and not any(one <= self._waiting[0].after for one in self._requests):
+        for request in [one for one, until in self._late.items() if until <= self._clock()]:
+            del self._late[request]
+        while self._waiting and not any(
+            one <= self._waiting[0].after for one in (*self._requests, *self._late)
+        ):
             line = self._waiting.popleft()
             now = self._clock()
             if now - self._second >= 1:
