@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 __all__ = ["interrupted"]
 
@@ -34,7 +36,12 @@ def interrupted(call: Callable[[], object], times: int, *, handled: bool = False
     def handle(*_: object) -> None:
         raise InterruptInTest
 
+    def drop(unraisable: Any) -> None:
+        if unraisable.exc_type is not InterruptInTest:
+            hook(unraisable)
+
     chance, before = random.Random(1), signal.signal(signal.SIGALRM, handle)
+    hook, sys.unraisablehook = sys.unraisablehook, drop  # Python drops what is raised in a destructor
     try:
         for _ in range(times):
             try:
@@ -48,3 +55,4 @@ def interrupted(call: Callable[[], object], times: int, *, handled: bool = False
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = hook
