@@ -192,6 +192,16 @@ def test_another_spelling_of_members_changes_no_name(endpoints):
     assert component_address("provider", "etcd", {"endpoints": [*endpoints, "https://c"]}) != plain
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({"a": "https://a"}, {"a": "https://b"}), ([{"host": "a"}], [{"host": "b"}]), ([1], [2])],
+    ids=str,
+)
+def test_endpoints_of_another_form_tell_the_components_of_third_parties_apart(one, other):
+    first, second = (component_address("provider", "acme", {"endpoints": value}) for value in (one, other))
+    assert first != second
+
+
 def test_one_member_has_the_same_name_alone_and_in_a_list():
     alone = component_address("provider", "etcd", {"endpoints": "HTTPS://A.example.com:443/"})
     assert component_address("provider", "etcd", {"endpoints": ["https://a.example.com"]}) == alone

@@ -321,7 +321,8 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
             value = _place_in_url(value).strip("/") or None
         elif name == "endpoints":  # the members of one cluster, in any order
             members = value if isinstance(value, list) else [value]
-            value = sorted({_place_in_url(one).rstrip("/") for one in members if isinstance(one, str)})
+            if all(isinstance(one, str) for one in members):  # else a third party means something else by it
+                value = sorted({_place_in_url(one).rstrip("/") for one in members})
         if value not in (None, {}, []):
             canonical.append([name, _hashed(value) if hidden(name) else value])
     return canonical

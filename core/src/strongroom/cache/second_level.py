@@ -284,7 +284,7 @@ class SecondLevel:
     def put_many(self, kept: Mapping[str, tuple[FetchResult, Marks]], fence: Fence) -> None:
         """Keep what was fetched, by name and with its marks, unless something was dropped since `fence`."""
         name, before = fence
-        if self.read_marks([name]) != before:
+        if not kept or self.read_marks([name]) != before:
             return
         for entry, (fetched, marks) in kept.items():
             self._put(entry, fetched, None, marks)

@@ -98,16 +98,21 @@ class FallbackProvider(Middleware):
         if member is self.members[-1]:
             return keys
 
+        written: dict[str, str] = {}
+
         def may_be(key: str) -> bool:
             try:
-                values[key] = member.get_secret(key)
+                written[key] = member.get_secret(key)
             except SecretNotFoundError as error:
                 if not self._goes_on(error):
                     raise
                 return True
             return False
 
-        elsewhere = in_parallel(may_be, keys, PARALLEL_READS)
+        try:
+            elsewhere = in_parallel(may_be, keys, PARALLEL_READS)
+        finally:
+            values |= written.copy()  # after a failure, reads that are still under way add nothing any more
         return [key for key, is_elsewhere in zip(keys, elsewhere, strict=True) if is_elsewhere]
 
     def close(self) -> None:
