@@ -669,12 +669,16 @@ def test_a_provider_on_our_base_class_hands_on_nothing_that_was_not_asked_for():
         def get_secrets(self, keys):
             return {**super().get_secrets(keys), "other": "not asked for"}
 
+        def describe_secrets(self, keys):
+            return {key: self.describe_secret(key) for key in (*keys, "other") if key != "absent"}
+
         def list_secrets(self, prefix=""):
             return super().list_secrets()
 
     with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
         registry.register("generous", Generous(secrets={"a/k": "v", "other": "v"}), prefix="")
         assert registry.get_secrets(["a/k", "absent"]) == {"a/k": "v"}
+        assert list(registry.describe_secrets(["a/k", "absent"])) == ["a/k"]
         assert registry.list_secrets("a/") == ["a/k"]
         registry.add_hook(SecretHook())
         assert registry.get_secrets(["a/k", "absent"]) == {"a/k": "v"}

@@ -178,7 +178,8 @@ class Pipeline(Middleware):
         def describe() -> dict[str, SecretMetadata]:
             for key in wanted:
                 check_user_key(key)
-            return describe_many(self.inner, wanted)
+            found = describe_many(self.inner, wanted)
+            return {key: found[key] for key in wanted if key in found}  # as in `_read_batch`
 
         return self.run_batch_with_hooks("describe", wanted, describe)
 
