@@ -381,6 +381,20 @@ def test_what_a_signal_handler_raises_leaves_no_lock_locked():
         assert not lock.locked()
 
 
+@pytest.mark.parametrize("error", [SystemExit, RuntimeError])
+def test_a_call_that_raises_after_all_leaves_the_thread_to_the_next(error, caplog):
+    """Otherwise all further calls would wait for ever."""
+    pool, done = BackgroundPool(1), threading.Event()
+
+    def fail():
+        raise error("s3cret")
+
+    for call in (fail, fail, done.set):
+        pool.start(call)
+    assert done.wait(120)
+    assert caplog.messages == [f"a call in the background failed: {error.__name__}"] * 2
+
+
 # --- reads at the same time ---
 
 

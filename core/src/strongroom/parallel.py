@@ -213,9 +213,10 @@ class BackgroundPool:
     """Runs calls in the background, on as few threads as possible, at most `most`; further calls queue.
 
     The threads are daemons, so that a call which never returns does not keep the process from ending. Idle
-    threads end by themselves. A call must not raise. A forked child has a pool without threads, and without
-    its parent's queued calls. A signal handler that interrupts `start`, of whatever pool, makes its own call
-    itself: a thread might wait for a lock that is free only after the handler.
+    threads end by themselves. A call must not raise; one that does is logged. A forked child has a pool
+    without threads, and without its parent's queued calls. A signal handler that interrupts `start`, of
+    whatever pool, makes its own call itself: a thread might wait for a lock that is free only after the
+    handler.
     """
 
     _starting: ClassVar[set[int]] = set()
@@ -273,7 +274,14 @@ class BackgroundPool:
 
     def _work(self) -> None:
         while (call := self._next()) is not None:
-            call()
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001  # the calls that wait need this thread
+                import logging  # hardly ever needed
+
+                logging.getLogger("strongroom.parallel").warning(
+                    "a call in the background failed: %s", type(error).__name__
+                )
             del call  # an idle thread must not keep a value alive
 
     def _next(self) -> Callable[[], object] | None:
