@@ -28,6 +28,8 @@ from strongroom.errors import (
     SecretNotFoundError,
     SpecError,
 )
+from strongroom.middleware import Middleware
+from strongroom.pipeline.fallback import FallbackProvider
 from strongroom_memory import MemorySecretProvider
 
 
@@ -387,6 +389,37 @@ class TestFromASpec:
             registry.get_secret("key")
             registry.get_secrets(["key"])
         assert seen == [("set", None), ("get", "backend"), ("get", "l1"), ("get", "l1")]
+
+    def test_a_refresh_in_the_background_changes_no_event(self, clock):
+        """The fetch asks the members of a fallback while the read that began it has its value already."""
+        fetched, sources = threading.Event(), []
+
+        class Backend(MemorySecretProvider):
+            def get_secret(self, key):
+                value = super().get_secret(key)
+                fetched.set()
+                return value
+
+        class Slow(Middleware):
+            def get_secret(self, key):
+                value = self.inner.get_secret(key)
+                assert fetched.wait(120)
+                return value
+
+        class Hook(SecretHook):
+            def after(self, event):
+                sources.append(event.source)
+
+        backend, other = Backend(secrets={"key": "value"}), MemorySecretProvider()
+        both = FallbackProvider(backend, others=[other], when=frozenset({"not_found"}))
+        with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
+            registry.register("app", Slow(CachingMiddleware(both, refresh_ahead=0.5, clock=clock)), prefix="")
+            registry.add_hook(Hook())
+            registry.get_secret("key")
+            clock.pass_by(200)
+            fetched.clear()
+            registry.get_secret("key")
+        assert sources == ["backend", "l1"]
 
     @pytest.mark.parametrize("order", [["caching", "tenant"], ["tenant", "caching"]])
     def test_events_of_a_batch_say_it_for_each_key(self, order):

@@ -485,8 +485,7 @@ class SecretCache(ProcessBound):
         return entry.value
 
     def _run_fetch(self, flight: Flight, load: Load) -> None:
-        turn.set(None)  # this thread may wait
-        _within.set((*_within.get(), flight))
+        _begin_fetch(flight)
         try:
             fetched = checked(load(flight.key))
         except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
@@ -495,8 +494,7 @@ class SecretCache(ProcessBound):
             self._store_result(flight, fetched)
 
     def _fetch_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
-        turn.set(None)
-        _within.set((*_within.get(), *flights.values()))
+        _begin_fetch(*flights.values())
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
         except BaseException as error:  # noqa: BLE001  # as above
@@ -631,6 +629,13 @@ class SecretCache(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._entries)} entries>"
+
+
+def _begin_fetch(*flights: Flight) -> None:
+    """Prepare the context of a thread that fetches."""
+    turn.set(None)  # it may wait
+    observation.set(None)  # callers that wait report the source; others have their value from elsewhere
+    _within.set((*_within.get(), *flights))
 
 
 def _not_kept(error: Exception) -> None:
