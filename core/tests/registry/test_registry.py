@@ -977,6 +977,30 @@ def test_what_fails_to_close_keeps_nothing_else_open(plain):
     assert told == ["hook", "p", "q"]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_an_exit_or_an_interrupt_keeps_nothing_else_open_either(error, monkeypatch, plain):
+    """An interrupt reaches the caller; an exit of a plugin is an error as any other."""
+    closed = []
+
+    def note(provider):
+        closed.append(provider)
+        if len(closed) == 1:
+            raise error("hunter2")
+
+    class Registered(plain):
+        close = note
+
+    monkeypatch.setattr(strongroom.backends.MemorySecretProvider, "close", note)
+    registry = SecretProviderRegistry(
+        spec(pipelines={name: {"provider": {"type": "memory"}} for name in "ab"})
+    )
+    for name in "cd":
+        registry.register(name, Registered())
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else StrongroomError):
+        registry.close()
+    assert len(closed) == 4
+
+
 def test_a_component_that_does_not_close_is_named_without_its_text(monkeypatch):
     def fails(_):
         raise ValueError("hunter2")

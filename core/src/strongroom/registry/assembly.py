@@ -23,7 +23,7 @@ from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 from strongroom.tenancy import context_of, current_tenant
 
-__all__ = ["Assembly", "PipelineContext"]
+__all__ = ["Assembly", "PipelineContext", "first_to_raise"]
 
 _PAUSE_SECONDS: Final = 60.0
 _log = logger("strongroom.cache")
@@ -192,7 +192,7 @@ class Assembly:
         """Close everything that was made, the last first; the first error is raised after all are closed."""
         errors = _closed(self._made)
         if errors:
-            raise errors[0]
+            raise first_to_raise(errors)
 
     def _assembled(self, plan: PipelinePlan) -> Any:
         components: list[Any] = []
@@ -386,22 +386,27 @@ def _factory_failed(error: Exception) -> PluginError:
     return PluginError(f"its factory failed with {type(error).__name__}", hint=hint)
 
 
-def _closed(components: list[Any]) -> list[Exception]:
+def first_to_raise(errors: Sequence[BaseException]) -> BaseException:
+    """Return the one of several errors that the caller gets: an interrupt if there is one, else the first."""
+    return next((one for one in errors if isinstance(one, KeyboardInterrupt)), errors[0])
+
+
+def _closed(components: list[Any]) -> list[BaseException]:
     """Close components, the last first, taking each out of the list; return the errors of those that fail."""
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     while components:
         component = components.pop()
         if isinstance(component, Closeable):
             try:
                 component.close()
-            except Exception as error:  # noqa: BLE001  # the others must be closed too
+            except BaseException as error:  # noqa: BLE001  # the others must be closed too, whatever it is
                 errors.append(_close_failed(component, error))
     return errors
 
 
-def _close_failed(component: Any, error: Exception) -> StrongroomError:
+def _close_failed(component: Any, error: BaseException) -> BaseException:
     """Return the error for a component that could not be closed; a third party's text may hold anything."""
-    if isinstance(error, StrongroomError):
+    if isinstance(error, StrongroomError | KeyboardInterrupt):
         return error
     return StrongroomError(
         f"{type(component).__name__} failed with {type(error).__name__} as it was closed",

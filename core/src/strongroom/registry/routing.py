@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from strongroom._coroutines import refuse_async
 from strongroom._logs import logger
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
-from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, show_key
+from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, of_thread, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.providers import BaseProvider, SecretProvider, guard
 from strongroom.providers.base import innermost
-from strongroom.registry.assembly import Assembly
+from strongroom.registry.assembly import Assembly, first_to_raise
 from strongroom.spec.plan import Plan, RoutePlan
 
 if TYPE_CHECKING:
@@ -443,15 +443,15 @@ class RoutedPipelines(BaseProvider):
         steps: list[Any] = [partial(look, self) for look in looks if callable(look)]
         steps += [watch.close for watch in self._watches]
         steps += [self._assembly.close, *(getattr(one, "close", None) for one in registered)]
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for step in steps:
             try:
                 if step is not None:
                     step()
-            except Exception as error:  # noqa: BLE001  # of a hook or a provider of anybody's
-                errors.append(error)
+            except BaseException as error:  # noqa: BLE001  # of a hook or a provider of anybody's, also an exit
+                errors.append(of_thread(error))
         if errors:
-            raise errors[0]
+            raise first_to_raise(errors)
 
 
 def warn_of_closing(error: Exception) -> None:
