@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -121,6 +123,21 @@ class SharedStoreTests:
         subscription.close()
         assert closing.is_set()
         assert _sockets() == before
+
+    def test_subscriptions_that_were_closed_keep_nothing_alive(self, make):
+        class Callback:
+            def __call__(self, changes):
+                pass
+
+        provider = make()
+        provider.set_secret("a", "1")
+        callback = Callback()
+        gone = weakref.ref(callback)
+        provider.subscribe_changes(callback).close()
+        del callback
+        provider.subscribe_changes(lambda _: None).close()
+        gc.collect()
+        assert gone() is None
 
     @pytest.mark.parametrize("kind", [ValueError, SystemExit])
     def test_a_callback_that_fails_or_exits_is_told_of_what_follows(self, make, kind):

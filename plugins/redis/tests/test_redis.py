@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
 import multiprocessing
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -519,6 +521,19 @@ class TestHearing:
             soon(lambda: "a:b" in heard)
             store.close()
             assert not subscription.alive
+
+    def test_subscriptions_that_were_closed_keep_nothing_alive(self, server):
+        class Callback:
+            def __call__(self, name):
+                pass
+
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            callback = Callback()
+            gone = weakref.ref(callback)
+            store.subscribe(callback).close()
+            del callback
+            store.subscribe(lambda _: None).close()
+            soon(lambda: gc.collect() is not None and gone() is None)
 
     def test_it_is_alive_only_when_what_was_missed_has_been_told(self, server):
         """A cache that trusts what it has in between would give what was dropped before."""

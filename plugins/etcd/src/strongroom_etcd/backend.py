@@ -278,6 +278,9 @@ class EtcdBackend:
             failed = BackendUnavailableError(f"{TYPE_NAME}: watch: {said}", provider=TYPE_NAME)
         else:
             self._listeners.append(listener)
+            for one in [one for one in self._listeners if one.ended]:  # it holds what its callback does
+                with suppress(ValueError):
+                    self._listeners.remove(one)
             return listener
         raise failed
 

@@ -68,9 +68,14 @@ class Listener:
             self._let_go()
             raise
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed, or is that of the process from which this one was forked."""
+        return self._ended.is_set() or os.getpid() != self._process
+
     def close(self) -> None:
         """End it; a second call is harmless."""
-        if self._ended.is_set() or os.getpid() != self._process:
+        if self.ended:
             return
         self._ended.set()
         connection = self._connection

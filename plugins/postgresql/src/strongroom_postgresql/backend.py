@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from struct import pack
 from typing import Final
 
@@ -291,6 +292,9 @@ class PostgreSQLBackend:
             failed = BackendUnavailableError(f"{TYPE_NAME}: subscribe: {said}", provider=TYPE_NAME)
         else:
             self._listeners.append(listener)
+            for one in [one for one in self._listeners if one.ended]:  # it holds what its callback does
+                with suppress(ValueError):
+                    self._listeners.remove(one)
             return listener
         raise failed
 

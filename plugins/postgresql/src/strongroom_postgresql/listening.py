@@ -75,9 +75,14 @@ class Listener:
             self._end()
             raise
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed, or is that of the process from which this one was forked."""
+        return self._ended.is_set() or os.getpid() != self._process
+
     def close(self) -> None:
         """End it; a second call is harmless."""
-        if self._ended.is_set() or os.getpid() != self._process:
+        if self.ended:
             return
         with self._waking:  # a notice may end the thread first; its pipe's number may be another file's then
             if not self._ended.is_set():

@@ -209,6 +209,9 @@ class RedisCacheStore:
         limits: dict[str, Any] = {"retries": 0, "timeout": min(self._timeout, SILENT_SECONDS)}
         listener = Listener(lambda: connect(replace(self._given.newest(), **limits)), self._channel, callback)
         self._listeners.append(listener)
+        for one in [one for one in self._listeners if one.ended]:  # it holds what its callback does
+            with contextlib.suppress(ValueError):
+                self._listeners.remove(one)
         return listener
 
     def close(self) -> None:

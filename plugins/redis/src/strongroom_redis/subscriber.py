@@ -64,7 +64,12 @@ class Listener:
         """Whether drops of others arrive at present: never in a forked child, which has no thread."""
         # By the time as well: the thread may be in a read that a server lets drip, or in a slow callback.
         recent = time.monotonic() - self._heard <= SILENT_SECONDS
-        return self._alive and recent and not self._ended.is_set() and os.getpid() == self._process
+        return self._alive and recent and not self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed, or is that of the process from which this one was forked."""
+        return self._ended.is_set() or os.getpid() != self._process
 
     def close(self) -> None:
         """End it; a second call is harmless."""
