@@ -365,9 +365,7 @@ class KeyValue:
             raise
         known.gone = 0
         versions: list[SecretVersion] | None = []
-        with suppress(
-            StrongroomError
-        ):  # it is written, and its id is known, even if the others may not be seen
+        with suppress(StrongroomError):  # it is written, and its id is known
             listed = await self._listed(asker, key, watched=False)
             versions = None if listed is None else listed[0]
         number = known.ids.get(version) if versions is not None else 1

@@ -56,7 +56,7 @@ class RotationsDue:
                 pipeline = registry.pipeline_for(key)
                 rotation = SecretRotation(pipeline.inner, days, jitter=jitter)
                 counts[pipeline.name] += rotation.needs_rotation(key)
-            except Exception as error:  # noqa: BLE001  # a third party's provider: the other counts are shown all the same
+            except Exception as error:  # noqa: BLE001  # a third party's provider: the other counts are still right
                 _log.debug("telemetry: whether a rotation is due is not known: %s", type(error).__name__)
         self._counted[registry] = self._clock(), dict(counts)
         return counts
