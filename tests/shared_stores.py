@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import sys
 import threading
@@ -72,6 +73,11 @@ class SharedStoreTests:
             assert second > first
 
     @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    @pytest.mark.parametrize("seconds", [1e-9, 1e12, 1e300, math.inf])
+    def test_a_lock_may_be_held_for_any_time(self, make, seconds):
+        with make().lock("job", ttl_seconds=seconds, wait_seconds=0) as token:
+            assert token > 0
+
     def test_a_forked_child_leaves_its_parents_connections_alone(self, make):
         """It opens one of its own, and closing that leaves the parent the one that it had."""
         provider = make()

@@ -393,6 +393,15 @@ class TestOutages:
             store.delete("a:b")
             assert store.get("a:b") is None
 
+    @pytest.mark.parametrize("seconds", [1e18, 1e300, math.inf])
+    def test_a_life_of_any_length_is_one(self, server, seconds):
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            store.set("a:b", b"data", seconds)
+            assert store.get("a:b") == b"data"
+            with store.lock("a:b", ttl_seconds=seconds, wait_seconds=0) as token:
+                assert store.set_fenced("a:b", b"other", seconds, token)
+            assert store.get_with_life("a:b") == (b"other", math.inf)
+
     def test_a_flushed_server_has_forgotten_tokens_and_gives_greater_ones(self, server):
         with RedisCacheStore(server.url, timeout_seconds=10) as store:
             with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as first:

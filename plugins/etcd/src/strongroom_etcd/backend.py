@@ -30,6 +30,8 @@ SPARE_BYTES: Final = 65_536
 _PAGE: Final = 500
 _LAST: Final = (1 << 64) - 1
 _TURNS: Final = 5
+_LONGEST_LEASE: Final = 9_000_000_000
+"""The seconds that etcd takes at most."""
 
 Op = dict[str, Any]
 
@@ -56,7 +58,7 @@ class EtcdLock:
 
     def __init__(self, call: Callable[..., dict[str, Any]], key: bytes, ttl_seconds: float) -> None:
         self._call, self._key = call, key
-        self._ttl = str(max(1, ceil(ttl_seconds)))
+        self._ttl = str(max(1, ceil(min(ttl_seconds, _LONGEST_LEASE))))
         self._lease: str | None = None
         self._refused = False
 

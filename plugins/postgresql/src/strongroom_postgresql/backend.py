@@ -45,6 +45,8 @@ _BEYOND: Final = b"\xff" * 32
 _TAG: Final = 16
 _BATCH_BYTES: Final = 256 * 1024 * 1024
 _CONFLICTS: Final = 3
+_LONGEST_LOCK: Final = 1e12
+"""Seconds: some thirty thousand years, whose end PostgreSQL can still write."""
 
 
 class PostgreSQLLock:
@@ -54,7 +56,7 @@ class PostgreSQLLock:
         self, run: Callable[..., Rows], statements: Statements, name: bytes, ttl_seconds: float
     ) -> None:
         self._run, self._sql, self._name = run, statements, name
-        self._holder, self._ttl = os.urandom(16), pack(">d", ttl_seconds)
+        self._holder, self._ttl = os.urandom(16), pack(">d", min(ttl_seconds, _LONGEST_LOCK))
 
     def acquire(self, deadline: Deadline) -> int | None:
         """Return its fencing token; None if another holder has it."""

@@ -35,6 +35,8 @@ __all__ = ["RedisCacheStore"]
 
 T = TypeVar("T")
 _FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
+_LONGEST_MILLISECONDS: Final = 1e15
+"""Some thirty thousand years: the server refuses a time whose end is beyond its own numbers."""
 _TRIES_TO_FREE: Final = 3
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
@@ -149,7 +151,8 @@ class RedisCacheStore:
             if data is None or left == _NOT_THERE:
                 return None
             # An ACL user who may not ask for it has the clocks of the hosts alone.
-            return data, math.inf if isinstance(left, Exception) or left < 0 else left / 1000
+            endless = isinstance(left, Exception) or left < 0 or left > _LONGEST_MILLISECONDS / 2
+            return data, math.inf if endless else left / 1000
 
         return self._call("reading", ask)
 
@@ -404,7 +407,7 @@ def _unlink(client: Any, keys: list[Any]) -> None:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(int(seconds * 1000), 1) if seconds > 0 else 0
+    return max(int(min(seconds * 1000, _LONGEST_MILLISECONDS)), 1) if seconds > 0 else 0
 
 
 def _literal(text: str) -> str:
