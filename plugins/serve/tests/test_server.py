@@ -144,6 +144,36 @@ def test_a_signal_during_a_reading_leads_to_another(tmp_path):
     assert readings == [0, 1]
 
 
+READS_FOR_EVER = """\
+import json, sys, threading
+from strongroom import SecretProviderRegistry
+from strongroom_serve import server
+server._END_SECONDS = 0.5
+readings = []
+def open_registry():
+    readings.append(1)
+    if len(readings) > 1:
+        print("hangs", flush=True)
+        threading.Event().wait()
+    return SecretProviderRegistry(json.loads(sys.argv[1]))
+print("ended with", server.serve(open_registry), flush=True)
+"""
+
+
+def test_a_reading_that_never_ends_does_not_keep_the_server_from_ending():
+    words = [sys.executable, "-c", READS_FOR_EVER, json.dumps(spec_of(listen="127.0.0.1:0"))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline().startswith("listening at ")
+            child.send_signal(signal.SIGHUP)
+            assert child.stdout.readline() == "hangs\n"
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(PATIENCE) == 0
+            assert child.stdout.readline() == "ended with 0\n"
+        finally:
+            child.kill()
+
+
 def test_what_a_failed_reload_has_opened_is_closed(caplog):
     closed = []
 

@@ -14,7 +14,6 @@ from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError
 from strongroom.hooks import acting_as
 from strongroom.keys import ROTATION_SEGMENT, is_reserved
-from strongroom.parallel import of_thread
 from strongroom.providers import SecretMetadata, SecretVersion
 from strongroom.rotation import without_value_middleware
 
@@ -104,15 +103,6 @@ class Backend:
         with self._call_ended:
             self._call_ended.wait_for(lambda: not self._calls, seconds)
         self.sync.close()
-
-
-def without_exits(call: Callable[..., T], *args: Any) -> T:
-    """Return what `call` returns, on a thread; an exit or a panic in it must not end the server."""
-    try:
-        return call(*args)
-    except BaseException as error:  # noqa: BLE001  # raised below, where it is no longer its context
-        failure = of_thread(error)
-    raise failure
 
 
 @dataclass(frozen=True, slots=True)

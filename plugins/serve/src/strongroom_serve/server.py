@@ -7,7 +7,7 @@ import logging
 import signal
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from strongroom.errors import ConfigurationError, StrongroomError
 
 from strongroom_serve import systemd
 from strongroom_serve.app import App
-from strongroom_serve.asking import Backend, without_exits
+from strongroom_serve.asking import Backend
 from strongroom_serve.config import ServeConfig, address_of, config_of
 from strongroom_serve.http import Connections
 from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
@@ -194,8 +194,7 @@ class _Server:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         if self._reading is not None:
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait({self._reading}, timeout=max(0.0, until - loop.time()))
         await self._app.close(max(0.0, until - loop.time()))
 
     def _shown(self, one: Listener) -> str:
@@ -231,8 +230,9 @@ class _Server:
         systemd.reloading()
         outcome = "ok"
         try:
-            source = self._app.backend.sync.plan.source
-            backend = await asyncio.to_thread(without_exits, _read, self._open, source)
+            before = self._app.backend
+            source = before.sync.plan.source
+            backend = await before.threads_of("").run_in_thread(_read, self._open, source)
             try:
                 if self._tls is not None:
                     _load_certificate(self._tls, backend.config)
