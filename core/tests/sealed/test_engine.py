@@ -224,3 +224,18 @@ def test_no_write_goes_on_top_of_a_state_that_others_made_of_an_older_one(server
         with pytest.raises(TamperedError, match="older state"):
             attempt()
     assert other.get_secret(NAME) == "on top of the old one"
+
+
+def test_a_conflict_with_the_state_that_is_known_is_not_an_older_state(server, monkeypatch):
+    """A server that waits for another writer may answer with what it saw before: the write is tried again."""
+    writer = Provider(server, encryption_key=generate_key())
+    writer.set_secret(NAME, "old")
+    backend = writer._backend
+    write, answers = backend.write, [lambda: dict(server.heads_of)]
+
+    def behind_another(changes, deadline):
+        return answers.pop()() if answers else write(changes, deadline)
+
+    monkeypatch.setattr(backend, "write", behind_another)
+    writer.set_secret(NAME, "new")
+    assert (writer.get_secret(NAME), answers) == ("new", [])

@@ -321,7 +321,8 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                 continue
             record = self._head(store, key, name, head)
             before = known[key]
-            if before is not None and record.number <= before.record.number:
+            # The same head is not another state: a server that waited for another writer may answer so.
+            if before is not None and head != before.head and record.number <= before.record.number:
                 raise self._older(key)
             heads[key] = Seen(record, head)
         return heads
