@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import sys
@@ -42,6 +43,7 @@ def interrupted(call: Callable[[], object], times: int, *, handled: bool = False
 
     chance, before = random.Random(1), signal.signal(signal.SIGALRM, handle)
     hook, sys.unraisablehook = sys.unraisablehook, drop  # Python drops what is raised in a destructor
+    gc.disable()  # nor does it raise what its callbacks do, of which some libraries have one
     try:
         for _ in range(times):
             try:
@@ -56,3 +58,4 @@ def interrupted(call: Callable[[], object], times: int, *, handled: bool = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         sys.unraisablehook = hook
+        gc.enable()
