@@ -117,7 +117,7 @@ def test_each_option_changes_the_name_or_must_not(component):
         "postgres://a:1@db/app",
         "postgresql://b:2@db/app?sslmode=require",
         "postgresql://db/app?connect_timeout=3",
-        "postgresql://DB:5432/app",
+        "postgresql://DB/app",
         "postgresql://app:1@db",
     ],
 )
@@ -177,19 +177,45 @@ def test_another_database_of_postgresql_changes_the_name(one, other):
 
 
 @pytest.mark.parametrize(
-    "endpoints",
+    ("endpoints", "same"),
     [
-        ["HTTPS://A.example.com:443", "https://b"],
-        ["https://a.example.com/", "https://b"],
-        ["https://b", "https://a.example.com"],
-        ("https://a.example.com", "https://b"),
+        (["https://b", "HTTPS://A.example.com:2379/"], True),
+        (["https://a.example.com", "https://b", "https://b:2379"], True),
+        (["https://a.example.com:443", "https://b"], False),  # etcd's usual port is its own
+        (["http://a.example.com", "https://b"], False),
+        (["https://a.example.com"], False),
     ],
     ids=str,
 )
-def test_another_spelling_of_members_changes_no_name(endpoints):
+def test_another_spelling_of_members_changes_no_name(endpoints, same):
     plain = component_address("provider", "etcd", {"endpoints": ["https://a.example.com", "https://b"]})
-    assert component_address("provider", "etcd", {"endpoints": endpoints}) == plain
-    assert component_address("provider", "etcd", {"endpoints": [*endpoints, "https://c"]}) != plain
+    assert (component_address("provider", "etcd", {"endpoints": endpoints}) == plain) is same
+
+
+def test_one_member_may_be_a_text_or_a_list():
+    texts = [
+        component_address("provider", "etcd", {"endpoints": one}) for one in ("https://b", ["https://b"])
+    ]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("postgresql://A,B/app", True),
+        ("postgresql://a,b:5432/app", False),  # without a port PGPORT decides
+        ("postgresql://a,b/App", False),
+        ("postgresql://%2Frun%2FA/app", False),
+    ],
+)
+def test_another_spelling_of_hosts_of_postgresql_changes_no_name(url, same):
+    plain = component_address("provider", "postgresql", {"url": "postgresql://a,b/app"})
+    assert (component_address("provider", "postgresql", {"url": url}) == plain) is same
+    folders = [
+        component_address("provider", "postgresql", {"url": f"postgresql://%2Frun%2F{one}/app"})
+        for one in "aA"
+    ]
+    assert folders[0] != folders[1]
 
 
 @pytest.mark.parametrize(
@@ -200,11 +226,6 @@ def test_another_spelling_of_members_changes_no_name(endpoints):
 def test_endpoints_of_another_form_tell_the_components_of_third_parties_apart(one, other):
     first, second = (component_address("provider", "acme", {"endpoints": value}) for value in (one, other))
     assert first != second
-
-
-def test_one_member_has_the_same_name_alone_and_in_a_list():
-    alone = component_address("provider", "etcd", {"endpoints": "HTTPS://A.example.com:443/"})
-    assert component_address("provider", "etcd", {"endpoints": ["https://a.example.com"]}) == alone
 
 
 def test_an_empty_namespace_is_none():

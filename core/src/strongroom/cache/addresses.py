@@ -79,6 +79,7 @@ _PARTS: Final = frozenset({"field", "program", "whole"})
 """Options that choose a part of a stored secret, or what opens it: a write of one part changes the whole."""
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point", "namespace"})
 _PORTS: Final = {"http": ":80", "https": ":443"}
+_ETCD_PORTS: Final = {"http": ":2379", "https": ":2379"}
 _IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
 """The parameters in a URL of PostgreSQL that decide which database is meant."""
 
@@ -116,7 +117,7 @@ def component_address(
     known = DECIDES.get((kind, type_name)) if decides is None else decides
     chosen = options if known is None else {name: options.get(name) for name in known}
     shown = set(chosen) if known is not None else set(public)
-    return [kind, type_name, _canonical(chosen, lambda name: name not in shown)]
+    return [kind, type_name, _canonical(type_name, chosen, lambda name: name not in shown)]
 
 
 def place_of(provider: Any) -> str:
@@ -309,26 +310,29 @@ def _own_address(component: Any) -> list[Any] | None:
     address = method() if callable(method) else None
     if not isinstance(address, Mapping):
         return None
-    return [getattr(component, "type_name", "") or "", _canonical(address, lambda _: False)]
+    type_name = getattr(component, "type_name", "") or ""
+    return [type_name, _canonical(type_name, address, lambda _: False)]
 
 
-def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
+def _canonical(type_name: str, options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
     """Return options sorted by name, without those that are None: they were not given."""
     canonical = []
     for name in sorted(options):
         value = _plain(options[name])
         if name in _WITHOUT_SLASH and isinstance(value, str):
             value = _place_in_url(value).strip("/") or None
-        elif name == "endpoints":  # the members of one cluster, in any order
+        elif name == "endpoints" and type_name == "etcd" and value:
+            # The members of one cluster, in any order.
             members = value if isinstance(value, list) else [value]
-            if all(isinstance(one, str) for one in members):  # else a third party means something else by it
-                value = sorted({_place_in_url(one).rstrip("/") for one in members})
+            value = sorted({_place_in_url(str(one), _ETCD_PORTS).strip("/") for one in members})
+        elif name == "endpoints" and isinstance(value, list):
+            value = [_place_in_url(one) if isinstance(one, str) else one for one in value]
         if value not in (None, {}, []):
             canonical.append([name, _hashed(value) if hidden(name) else value])
     return canonical
 
 
-def _place_in_url(url: str) -> str:
+def _place_in_url(url: str, ports: Mapping[str, str] = _PORTS) -> str:
     """Return a URL in one spelling of its host, whose case and usual port decide nothing.
 
     One of PostgreSQL is without its login, except for the name of the database that follows from it, and
@@ -336,9 +340,9 @@ def _place_in_url(url: str) -> str:
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
-    if scheme in _PORTS:
+    if scheme in ports:
         host = re.match(r"[^/?#]*", rest)[0]  # type: ignore[index]  # it always matches
-        return f"{scheme}://{host.lower().removesuffix(_PORTS[scheme])}{rest[len(host) :]}"
+        return f"{scheme}://{host.lower().removesuffix(ports[scheme])}{rest[len(host) :]}"
     if not scheme.startswith("postgres"):
         return url
     rest, _, query = rest.partition("?")
@@ -347,7 +351,8 @@ def _place_in_url(url: str) -> str:
     hosts, _, database = rest.partition("/")
     if not database and not any(one.startswith("dbname=") for one in parameters):
         database = login.partition(":")[0]  # as libpq has it
-    members = ",".join(one.lower().removesuffix(":5432") for one in hosts.split(","))
+    # One with a % is the folder of a socket, whose case counts. A port is left: without one, PGPORT decides.
+    members = ",".join(one if "%" in one else one.lower() for one in hosts.split(","))
     return f"postgresql://{members}/{database}" + ("?" + "&".join(parameters) if parameters else "")
 
 
