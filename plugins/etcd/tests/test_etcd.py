@@ -8,12 +8,14 @@ import logging
 import socket
 import ssl
 import threading
+import time
 import traceback
 from base64 import b64decode, b64encode
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
+import strongroom_etcd.listening
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -531,6 +533,51 @@ def test_another_member_is_watched_where_one_hangs(make, server, hangs):
         for one in held:
             one.close()
         hanging.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_watch_leaves_a_member_that_hangs_and_keeps_its_connection(make, server, monkeypatch):
+    """The system answers for it when it is asked whether it is there."""
+    monkeypatch.setattr(strongroom_etcd.listening, "_SILENT_SECONDS", 1.0)
+    with FaultProxy(server.port) as proxy:
+        other = make()
+        other.set_secret("key", "1")
+        watched = make([f"http://127.0.0.1:{proxy.port}", server.url], timeout=4)
+        subscription, batches, waits = batches_of(watched)
+        proxy.mode = "black_hole"
+        other.set_secret("key", "2")
+        assert waits()
+        assert batches == [[("key", "set")]]
+        subscription.close()
+
+
+def test_what_is_compacted_while_nothing_happens_is_no_miss():
+    """A member tells now and then how far it is: a watch that is cut off goes on from there."""
+    running = EtcdServer("--experimental-watch-progress-notify-interval", "100ms")
+    try:
+        with (
+            FaultProxy(running.port) as proxy,
+            EtcdSecretProvider(running.url, encryption_key=KEY) as other,
+            EtcdSecretProvider(f"http://127.0.0.1:{proxy.port}", encryption_key=KEY) as watched,
+        ):
+            other.set_secret("key", "1")
+            subscription, batches, waits = batches_of(watched)
+            for _ in range(5):
+                put(running, "elsewhere", "x")
+            revision = running.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
+            deadline = time.monotonic() + 300
+            while subscription._next <= int(revision):
+                assert time.monotonic() < deadline, "no progress is told"
+                time.sleep(0.01)  # it tells no other way how far it is
+            running.ask("/v3/kv/compaction", {"revision": revision})
+            before, proxy.mode = proxy.resets, "reset"
+            other.set_secret("key", "2")
+            proxy.wait_for_reset(before)
+            proxy.mode = "pass"
+            assert waits()
+            assert batches == [[("key", "set")]]
+            subscription.close()
+    finally:
+        running.stop()
 
 
 def test_a_watch_that_is_closed_while_it_connects_again_ends(make, server):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import ssl
 import threading
 import time
@@ -106,9 +105,15 @@ class Client:
             self._slots.give_back()
 
     def stream(
-        self, path: str, body: dict[str, Any], deadline: Deadline
+        self, path: str, body: dict[str, Any], deadline: Deadline, silence: float
     ) -> tuple[HTTPConnection, dict[str, Any], Iterator[dict[str, Any]]]:
         """Begin a request with an endless answer; return its connection, the first message, and the others.
+
+        Args:
+            path: What is asked.
+            body: The request.
+            deadline: When the first message must be there.
+            silence: After so many seconds without another message a `DeadlineExceededError` is raised.
 
         Raises:
             ServerError: The server's error, which only the caller can judge.
@@ -123,7 +128,7 @@ class Client:
                 try:
                     # Else the member would go on, cut off from all changes, and nobody would notice.
                     connection.send(path, data, self._logged_in(deadline), share, needs_leader=True)
-                    return connection, *self._messages(connection, share)
+                    return connection, *self._messages(connection, share, silence)
                 except BaseException:
                     connection.close()
                     raise
@@ -133,7 +138,7 @@ class Client:
         return begun
 
     def _messages(
-        self, connection: HTTPConnection, deadline: Deadline
+        self, connection: HTTPConnection, deadline: Deadline, silence: float
     ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
         """Return the first message of an endless answer, which is waited for until then, and the rest."""
         status, length = connection.head(deadline)
@@ -145,8 +150,16 @@ class Client:
         first = next(messages, None)
         if first is None:
             raise LostError("the answer ended before it began")
-        limit.end = math.inf  # for days nothing may happen
-        return first, messages
+
+        def rest() -> Iterator[dict[str, Any]]:
+            while True:
+                limit.end = time.monotonic() + silence
+                message = next(messages, None)
+                if message is None:
+                    return
+                yield message
+
+        return first, rest()
 
     def forget_login(self) -> bool:
         """Log in again before the next request; return whether there is a user to log in."""

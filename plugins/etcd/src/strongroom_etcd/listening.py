@@ -22,6 +22,8 @@ __all__ = ["Listener"]
 _log = logging.getLogger("strongroom.etcd")
 _CONNECT_SECONDS: Final = 10.0
 _PAUSES: Final = (0.1, 5.0)
+_SILENT_SECONDS: Final = 900.0
+"""A member says every ten minutes how far it is: one that keeps the connection and says nothing hangs."""
 
 
 Written = list[tuple[bytes, bytes | None]]
@@ -98,8 +100,10 @@ class Listener:
 
     def _ask(self, deadline: Deadline) -> tuple[dict[str, Any], Any]:
         """Return the first message, which says whether there is a watch, and those that follow."""
-        asked = {"create_request": {**self._range, "start_revision": str(self._next)}}
-        connection, first, messages = self._client.stream("/v3/watch", asked, deadline)
+        asked = {**self._range, "start_revision": str(self._next), "progress_notify": True}
+        connection, first, messages = self._client.stream(
+            "/v3/watch", {"create_request": asked}, deadline, _SILENT_SECONDS
+        )
         self._connection = connection
         header = first.get("header")
         revision = header.get("revision") if isinstance(header, dict) else None
@@ -161,6 +165,9 @@ class Listener:
                 self._next = 0
                 self._missed = True
             raise _CancelledError
+        if not message.get("events"):
+            # So far nothing was missed: what is compacted meanwhile is not asked for again.
+            self._next = max(self._next, int(message["header"]["revision"]) + 1)
         together: dict[int, Written] = {}
         for event in message.get("events", []):
             pair = event["kv"]
