@@ -93,7 +93,7 @@ class App:
 
     def _close_unused(self, backend: Backend) -> None:
         if backend is not self.backend and not backend.requests:
-            task = asyncio.get_running_loop().create_task(asyncio.to_thread(backend.close))
+            task = asyncio.get_running_loop().create_task(_closed(backend))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -361,6 +361,16 @@ class App:
     def _metrics(self) -> Answer:
         text = self.metrics.text(self.backend.sync.figures(), draining=self.draining)
         return Answer(200, text.encode(), kind=_TEXT)
+
+
+async def _closed(backend: Backend) -> None:
+    """Close the result of an earlier reading, which nobody waits for: an error of it is logged."""
+    try:
+        await asyncio.to_thread(backend.close)
+    except StrongroomError as error:
+        _log.warning("the spec from before did not close: %s", error.message)
+    except Exception as error:  # noqa: BLE001  # of a provider or hook of anybody's: its text may hold anything
+        _log.warning("the spec from before did not close: %s", type(error).__name__)
 
 
 def _is_tenant(tenant: str | None) -> bool:
