@@ -365,6 +365,19 @@ def test_a_closed_registry_is_not_asked_any_more(seen):
     registry.close()
 
 
+def test_a_closed_registry_that_is_used_again_does_not_count_twice(seen):
+    """A hook of a spec meets it again with each pipeline that is used for the first time."""
+    registry, hook = SecretProviderRegistry(CACHED), seen.hook()
+    registry.add_hook(hook)
+    registry.set_secret(KEY, VALUE)
+    registry.get_secret(KEY)
+    hook.registry_closing(registry)
+    before = seen.metrics()["cache.requests"]
+    hook.registry_opened(registry)
+    assert seen.metrics()["cache.requests"] == before
+    registry.close()
+
+
 def test_several_registries_share_the_instruments(seen, caplog):
     for _ in range(2):
         with SecretProviderRegistry(CACHED) as registry:

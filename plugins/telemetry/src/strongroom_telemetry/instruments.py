@@ -78,6 +78,8 @@ class Instruments:
         self._ended: deque[_Counted] = deque()
         """Of registries that are gone, what is not yet in `_before`: garbage collection takes no lock."""
         self._before = _Counted()
+        self._closed: weakref.WeakSet[SecretProviderRegistry] = weakref.WeakSet()
+        """Those whose counts are in `_before`: one that is used again would count them a second time."""
         self.duration = meter.create_histogram(
             "strongroom.operation.duration",
             unit="s",
@@ -109,7 +111,7 @@ class Instruments:
     def watch(self, registry: SecretProviderRegistry, due: RotationsDue) -> None:
         """Ask `registry` too, until it is closed or gone; of several hooks of it the first counts."""
         with self._guard.lock:
-            if registry not in self._registries:
+            if registry not in self._registries and registry not in self._closed:
                 counted = _Counted()
                 gone = weakref.finalize(registry, self._ended.append, counted)
                 gone.atexit = False
@@ -120,6 +122,7 @@ class Instruments:
         with self._guard.lock:
             counted, _, gone = self._registries.pop(registry, (None, None, None))
             if counted is not None and gone is not None:
+                self._closed.add(registry)
                 gone.detach()
                 counted.see(registry)
                 self._before.add(counted)
