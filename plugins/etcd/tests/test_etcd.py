@@ -538,6 +538,7 @@ def test_another_member_is_watched_where_one_hangs(make, server, hangs):
 def test_a_watch_leaves_a_member_that_hangs_and_keeps_its_connection(make, server, monkeypatch):
     """The system answers for it when it is asked whether it is there."""
     monkeypatch.setattr(strongroom_etcd.listening, "_SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(strongroom_etcd.listening, "_CONNECT_SECONDS", 2.0)
     with FaultProxy(server.port) as proxy:
         other = make()
         other.set_secret("key", "1")
