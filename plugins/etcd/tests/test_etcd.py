@@ -786,6 +786,7 @@ HEADER = '{"header": {"revision": "1"}'
         (404, "no", BackendUnavailableError),
         (429, "slowly", ThrottledError),
         (503, "busy", BackendUnavailableError),
+        (403, '{"code": 7, "message": "etcdserver: permission denied"}', PermissionDeniedError),
     ],
 )
 def test_a_server_that_is_another(status, body, expected, monkeypatch):
@@ -813,6 +814,7 @@ def test_a_server_that_is_another(status, body, expected, monkeypatch):
         calls = [lambda: provider.set_secret("key", VALUE)]
         if not body.startswith(HEADER):  # else nothing is there, as an empty cluster says it
             calls += [lambda: provider.get_secret("key"), provider.list_secrets, provider.diagnose]
+            calls.append(lambda: provider.subscribe_changes(print))
         try:
             for call in calls:
                 with pytest.raises(expected) as caught:

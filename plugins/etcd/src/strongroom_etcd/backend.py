@@ -275,9 +275,10 @@ class EtcdBackend:
             listener = Listener(self._client, self._heads, range_end(self._heads), changed, deadline)
         except ServerError as error:
             failed = translate(error, "watch")
-        except (LostError, OSError) as error:
-            said = getattr(error, "strerror", None) or error
-            failed = BackendUnavailableError(f"{TYPE_NAME}: watch: {said}", provider=TYPE_NAME)
+        except LostError as error:
+            failed = BackendUnavailableError(
+                f"{TYPE_NAME}: watch: {error}", provider=TYPE_NAME, hint="is that etcd, and not a proxy?"
+            )
         else:
             self._listeners.append(listener)
             for one in [one for one in self._listeners if one.ended]:  # it holds what its callback does

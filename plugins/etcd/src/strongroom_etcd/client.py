@@ -143,8 +143,7 @@ class Client:
         """Return the first message of an endless answer, which is waited for until then, and the rest."""
         status, length = connection.head(deadline)
         if status != _OK:
-            whole = b"".join(connection.chunks(deadline)) if length is None else b""
-            raise self._refusal(status, whole)
+            raise self._refusal(status, connection.body(length, deadline))
         limit = Deadline(None, deadline)
         messages = _messages(connection.chunks(limit))
         first = next(messages, None)

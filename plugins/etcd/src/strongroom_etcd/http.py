@@ -57,9 +57,7 @@ class HTTPConnection:
         self.send(path, body, token, deadline)
         status, length = self.head(deadline)
         self.fresh = False
-        if length is not None:
-            return status, self._take(length, deadline)
-        return status, b"".join(self.chunks(deadline))
+        return status, self.body(length, deadline)
 
     def send(
         self, path: str, body: bytes, token: str | None, deadline: Deadline, *, needs_leader: bool = False
@@ -99,6 +97,10 @@ class HTTPConnection:
         if not length.isdecimal() or int(length) > _MOST:
             raise LostError("the answer has no length")
         return int(status[0]), int(length)
+
+    def body(self, length: int | None, deadline: Deadline) -> bytes:
+        """Return a whole answer, of the length that its head says."""
+        return self._take(length, deadline) if length is not None else b"".join(self.chunks(deadline))
 
     def chunks(self, deadline: Deadline) -> Iterator[bytes]:
         """Yield the chunks of an answer."""
