@@ -1032,6 +1032,22 @@ def test_errors_hold_no_value(make):
     assert VALUE not in f"{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
 
 
+def test_the_outage_of_a_backend_that_has_the_password_is_told_as_its_own(make, guarded):
+    asked = []
+
+    def again():
+        asked.append(1)
+        raise BackendUnavailableError("vault: read 'etcd/password': down", hint="see `vault status`")
+
+    provider = make(
+        guarded.url, prefix="app/", username="writer", password=ReferencedText("pw-from-before", again)
+    )
+    with pytest.raises(BackendUnavailableError) as caught:
+        provider.get_secret("key")
+    assert str(caught.value) == "vault: read 'etcd/password': down; see `vault status`"
+    assert len(asked) == 1
+
+
 def test_a_changed_password_is_tried_at_once(make, guarded):
     """A refused login is tried again with what the password's reference brings in by then."""
     now = ["pw-stale"]

@@ -369,7 +369,10 @@ def _said(error: Exception, doing: str, member: str) -> str:
 
     Raises:
         ConfigurationError: It is about TLS, and so will be again.
+        StrongroomError: It is one itself: an outage of another backend, which has the password.
     """
+    if isinstance(error, StrongroomError):
+        raise error
     if not isinstance(error, ssl.SSLError):
         return redact_message(str(getattr(error, "strerror", None) or error))
     # A server that speaks HTTP alone answers in its own words, or ends the connection.
