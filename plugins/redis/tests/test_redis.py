@@ -182,13 +182,32 @@ class TestRefusals:
             now[0] = "hunter22"
             store.set("a:b", b"data", 60)
             assert store.get("a:b") == b"data"
-            # A listener asks at each connection, whatever calls have met.
+            # A listener asks after a refusal of its own, whatever calls have met.
             with contextlib.closing(
                 RedisCacheStore(guarded.url, password=password, timeout_seconds=10)
             ) as other:
                 heard = threading.Event()
                 with contextlib.closing(other.subscribe(lambda _: heard.set())):
                     assert heard.wait(300)
+
+    def test_an_outage_makes_nobody_ask_for_the_password(self, guarded):
+        """It may be in a backend: while the server is down every process would ask there twice a second."""
+        asked, tried = [], threading.Semaphore(0)
+        password = ReferencedText("hunter22", lambda: asked.append(1) or "hunter22")
+        with FaultProxy(guarded.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", password=password, timeout_seconds=5)
+            subscription = store.subscribe(lambda _: None)
+            soon(lambda: subscription.alive)
+            connect = subscription._connect
+            subscription._connect = lambda: tried.release() or connect()
+            before, proxy.mode = proxy.resets, "reset"
+            proxy.wait_for_reset(before)
+            for _ in range(3):
+                assert tried.acquire(timeout=300)
+            proxy.mode = "pass"
+            soon(lambda: subscription.alive, 60)
+            store.close()
+        assert asked == []
 
     def test_a_password_of_the_url_or_of_the_options(self, guarded):
         url = guarded.url.replace("redis://", "redis://:hunter22@")

@@ -210,7 +210,13 @@ class RedisCacheStore:
     def subscribe(self, callback: Callable[[str | None], object]) -> Listener:
         """Call `callback` with each name that anybody drops, None for any, from a thread of its own."""
         limits: dict[str, Any] = {"retries": 0, "timeout": min(self._timeout, SILENT_SECONDS)}
-        listener = Listener(lambda: connect(replace(self._given.newest(), **limits)), self._channel, callback)
+
+        def refused() -> None:
+            self._options = self._given.newest()
+
+        listener = Listener(
+            lambda: connect(replace(self._options, **limits)), self._channel, callback, refused
+        )
         self._listeners.append(listener)
         for one in [one for one in self._listeners if one.ended]:  # it holds what its callback does
             with contextlib.suppress(ValueError):

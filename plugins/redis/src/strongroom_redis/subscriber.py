@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -10,7 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from strongroom.errors import AuthenticationError
+
 from strongroom_redis.connection import disconnect
+from strongroom_redis.errors import translate
 
 __all__ = ["ALL", "SILENT_SECONDS", "Listener"]
 
@@ -38,11 +42,17 @@ class Listener:
         connect: Makes a client.
         channel: The channel's name.
         callback: Called with each name, or with None for any.
+        refused: Called if the login is refused, before it is tried again.
     """
 
     def __init__(
-        self, connect: Callable[[], Any], channel: str, callback: Callable[[str | None], object]
+        self,
+        connect: Callable[[], Any],
+        channel: str,
+        callback: Callable[[str | None], object],
+        refused: Callable[[], object],
     ) -> None:
+        self._refused = refused
         self._connect = connect
         self._channel = channel
         self._callback = callback
@@ -85,13 +95,21 @@ class Listener:
             heard = False
             try:
                 heard = self._listen()
-            except Exception:  # noqa: BLE001  # whatever ended it, it is tried again
+            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
                 heard = self._alive
+                self._note_refusal(error)
             if self._alive:
                 self._alive = False
                 self._tell(None)
             pause = _FIRST_PAUSE if heard else min(pause * 2, _LONGEST_PAUSE)
             self._ended.wait(pause)
+
+    def _note_refusal(self, error: Exception) -> None:
+        # After a refusal alone: the password may be in a backend, and each process would ask there twice a
+        # second while this server is down.
+        if isinstance(translate(error, "listening", ""), AuthenticationError):
+            with contextlib.suppress(Exception):  # that backend may be down: it is tried again
+                self._refused()
 
     def _watch(self) -> None:
         """Close a connection in which the thread hangs, as when a server sends single bytes."""
