@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 from strongroom.encryption.keyfiles import next_key_file
 from strongroom.encryption.keys import generate_key
-from strongroom.errors import ConfigurationError, ConflictError, TamperedError
+from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, TamperedError
 from strongroom.sealed import Found, SealedSecretProvider, StoreGoneError, StoreKeySource
 from strongroom.sealed.header import open_header, wrap
 
@@ -209,6 +209,21 @@ def test_another_store_in_its_place_is_read_as_such(server):
     Provider(other, encryption_key=key).set_secret(NAME, "another")
     server.stored, server.heads_of, server.rows_of = other.state()
     assert reader.get_secret(NAME) == "another"
+
+
+def test_another_store_whose_key_comes_later_is_read_as_such(server, tmp_path):
+    """Nothing of the first store counts as removed from it."""
+    path, other_path = tmp_path / "app.key", tmp_path / "other.key"
+    reader = Provider(server, key_file=path)
+    reader.set_secret(NAME, "first")
+    other = Server()
+    Provider(other, key_file=other_path).set_secret("app/other", "another")
+    server.stored, server.heads_of, server.rows_of = other.state()
+    with pytest.raises(DecryptionError):
+        reader.list_secrets()
+    other_path.replace(path)
+    assert reader.list_secrets() == ["app/other"]
+    assert reader.verify() == []
 
 
 def test_no_write_goes_on_top_of_a_state_that_others_made_of_an_older_one(server):

@@ -39,13 +39,10 @@ class Sealer:
     A name is a keyed hash of each folder of the key, 8 bytes each, and of the key, 16 bytes. So the server
     finds a key, and all keys of a folder, and knows no key. Each name has a cipher key of its own, so that
     random nonces suffice for 2**32 writes of each secret.
-
-    Attributes:
-        store: The store's identity, which no rekey changes.
     """
 
     def __init__(self, opened: StoreKey) -> None:
-        self.store = opened.store
+        self._store = opened.store
         self._names = expand(opened.key, b"strongroom sealed 1 names")
         self._bodies = expand(opened.key, b"strongroom sealed 1 bodies")
         self.name: Callable[[str], SealedName] = lru_cache(_KNOWN_NAMES)(self._name)
@@ -82,4 +79,4 @@ class Sealer:
 
     def _bound(self, kind: bytes, name: bytes, number: int) -> bytes:
         """Return the associated data: fixed lengths first, so that no two bodies have the same."""
-        return kind + self.store + _NUMBER.pack(number) + name
+        return kind + self._store + _NUMBER.pack(number) + name

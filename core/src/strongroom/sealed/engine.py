@@ -108,6 +108,8 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self._clock = clock
         self._opened: Store | None = None
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._seen_in = b""
+        """The identity of the store of which that was seen."""
         self._lock = threading.RLock()
         renew_after_fork(self, SealedEngine._after_fork)
 
@@ -166,10 +168,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         raise self._tampered(key, f"the store at {self._shown()} is gone", "restore a backup")
 
     def _reopened(self, store: Store, error: Exception) -> Store:
-        """Open the store again if its header has changed; else raise `error`.
-
-        What was seen of its secrets counts on, unless it is another store: not after a rekey.
-        """
+        """Open the store again if its header has changed; else raise `error`."""
         try:
             header = self._backend.header(self._deadline())
         except StoreGoneError:
@@ -179,10 +178,8 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         with self._lock:
             self._opened = None
             again = self._open()
-            if again is None:
-                raise error
-            if again.sealer.store != store.sealer.store:
-                self._seen.clear()
+        if again is None:
+            raise error
         return again
 
     def _open(self) -> Store | None:
@@ -202,6 +199,10 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             return self._opened
 
     def _unlocked(self, header: bytes) -> Store:
+        """Return the store of `header`; the caller has the lock.
+
+        What was seen of its secrets counts on, unless it is another store: not after a rekey.
+        """
         try:
             unlocked = open_header(header, self._source.candidates())
         except ValueError as error:
@@ -209,6 +210,9 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         if unlocked is None:
             raise self._wrong_key(header)
         opened, material = unlocked
+        if opened.store != self._seen_in:
+            self._seen.clear()
+            self._seen_in = opened.store
         return Store(Sealer(opened), header, material)
 
     def _wrong_key(self, header: bytes) -> DecryptionError:
