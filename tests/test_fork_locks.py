@@ -99,7 +99,7 @@ def locks(*roots):
         ours = is_ours(kind.__module__)
         if not isinstance(one, type) and hasattr(one, "acquire") and hasattr(one, "release"):
             found[f"{owner} {id(one)}"] = one
-        if isinstance(one, types.FunctionType):
+        elif isinstance(one, types.FunctionType):
             waiting += [(owner, cell) for cell in one.__closure__ or ()]
         elif ours or isinstance(one, HOLDING):
             owner = f"{kind.__module__}.{kind.__name__}" if ours else owner

@@ -18,6 +18,7 @@ from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecut
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.parallel import (
     BackgroundPool,
+    Condition,
     SingleEntryLock,
     forks_wait,
     in_parallel,
@@ -393,6 +394,28 @@ def test_a_call_that_raises_after_all_leaves_the_thread_to_the_next(error, caplo
         pool.start(call)
     assert done.wait(120)
     assert caplog.messages == [f"a call in the background failed: {error.__name__}"] * 2
+
+
+def test_what_a_signal_handler_raises_leaves_no_condition_locked():
+    changed = Condition()
+
+    def work():
+        with changed:
+            changed.notify_all()
+
+    for _ in interrupted(work, 300):
+        assert not changed._is_owned()
+
+
+def test_what_a_signal_handler_raises_leaves_a_pool_usable():
+    """Its lock free, and no thread taken for one whose calls a signal handler makes."""
+    pool = BackgroundPool(4)
+    for _ in interrupted(lambda: pool.start(list), 300):
+        assert not pool._ready._is_owned()
+        assert threading.get_ident() not in pool._starting
+    done = threading.Event()
+    pool.start(done.set)
+    assert done.wait(60)
 
 
 # --- reads at the same time ---

@@ -20,6 +20,7 @@ from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_t
 __all__ = [
     "BackgroundPool",
     "BuildLock",
+    "Condition",
     "Lock",
     "SingleEntryLock",
     "Take",
@@ -110,6 +111,21 @@ class SingleEntryLock:
             f"{self._what} is in use by the thread that calls it, as in a signal handler",
             hint="set a flag in the handler, and do the work outside of it",
         )
+
+
+class Condition(threading.Condition):
+    """A condition whose lock the thread that has it may take again, and that no signal handler leaves locked.
+
+    That of `threading` is given back by a function of Python; see `SingleEntryLock`.
+    """
+
+    __slots__ = ("__enter__", "__exit__")
+
+    def __init__(self) -> None:
+        lock = threading.RLock()
+        super().__init__(lock)
+        if not TYPE_CHECKING:
+            self.__enter__, self.__exit__ = lock.__enter__, lock.__exit__
 
 
 class BuildLock:
@@ -234,10 +250,7 @@ class BackgroundPool:
 
     def _begin_again(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
-        # It can be taken again by the thread that has it: by a signal handler. Taken by itself, not by its
-        # condition, whose code in Python a handler that raises could keep from giving it back.
-        self._lock = threading.RLock()
-        self._ready = threading.Condition(self._lock)
+        self._ready = Condition()
         self._idle = 0
         self._threads = 0
 
@@ -254,11 +267,11 @@ class BackgroundPool:
             self._starting.discard(me)
 
     def _queue(self, call: Callable[[], object]) -> None:
-        with self._lock:
+        with self._ready:
             self._calls.append(call)
             if self._idle >= len(self._calls):
-                # All: a notice that was interrupted may have left an entry of one that waits no more.
-                self._ready.notify_all()
+                # One more: a notice that was interrupted may have left an entry of one that waits no more.
+                self._ready.notify(2)
                 return
             if self._threads == self._most:
                 return
@@ -266,7 +279,7 @@ class BackgroundPool:
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
-            with self._lock:
+            with self._ready:
                 self._threads -= 1
                 mine = self._calls.pop() if self._calls else None
             if mine is not None:
@@ -285,7 +298,7 @@ class BackgroundPool:
             del call  # an idle thread must not keep a value alive
 
     def _next(self) -> Callable[[], object] | None:
-        with self._lock:
+        with self._ready:
             while not self._calls:
                 self._idle += 1
                 called = self._ready.wait(_IDLE_SECONDS)

@@ -582,7 +582,7 @@ def test_an_interrupt_at_any_moment_leaves_no_lock_of_the_log_locked(make_trail,
             assert not sink._mutex.is_mine()
             fcntl.flock(head, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(head, fcntl.LOCK_UN)
-            assert not sink._commit._lock._is_owned()
+            assert not sink._commit._changed._is_owned()
     trail.read()
     assert trail.verify().ok
 

@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from strongroom.parallel import Condition
+
 __all__ = ["GroupCommit"]
 
 
@@ -14,8 +16,7 @@ class GroupCommit:
     """Counts appends, and lets threads wait until theirs is on the disk."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = Condition()
         self._syncing = False
         self._leader = 0
         self.last = 0
@@ -39,7 +40,7 @@ class GroupCommit:
         """
         me = threading.get_ident()
         try:
-            with self._lock:
+            with self._changed:
                 # A signal handler that interrupts the sync must not wait for it.
                 while self._syncing and self._leader != me and number > self._synced:
                     self._changed.wait()
@@ -49,7 +50,7 @@ class GroupCommit:
             if leads:
                 self._sync(number, descriptors)
         finally:  # wherever an interrupt came: the others would wait for ever
-            with self._lock:
+            with self._changed:
                 if self._leader == me:
                     self._syncing, self._leader = False, 0
                     self._changed.notify_all()
@@ -80,5 +81,5 @@ class GroupCommit:
             for descriptor in (log, head):
                 if descriptor >= 0:
                     os.close(descriptor)
-            with self._lock:
+            with self._changed:
                 self._synced = max(self._synced, last)

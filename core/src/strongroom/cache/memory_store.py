@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Final
 
 from strongroom.cache.store import Subscription
 from strongroom.errors import ConflictError
-from strongroom.parallel import Take, renew_after_fork
+from strongroom.parallel import Condition, Take, renew_after_fork
 
 __all__ = ["MemoryCacheStore"]
 
@@ -41,7 +40,7 @@ class MemoryCacheStore:
         self._fences.clear()
 
     def _begin_again(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._held: dict[str, tuple[int, float]] = {}  # a thread that is gone gives nothing back
 
     def _rest(self, take: Take) -> None:

@@ -28,7 +28,14 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.leases.calls import LeaseCalls, LeaseName, Observer
-from strongroom.parallel import BackgroundPool, SingleEntryLock, Take, in_parallel, renew_after_fork
+from strongroom.parallel import (
+    BackgroundPool,
+    Condition,
+    SingleEntryLock,
+    Take,
+    in_parallel,
+    renew_after_fork,
+)
 from strongroom.providers import Lease
 from strongroom.tenancy import current_tenant
 
@@ -164,7 +171,7 @@ class LiveLeases:
         self._count = 0
         self._generation = getattr(self, "_generation", 0) + 1
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition()
+        self._changed = Condition()
 
     def _rest(self, take: Take) -> None:
         take(self._changed)

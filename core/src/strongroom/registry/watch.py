@@ -32,7 +32,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     of_thread,
 )
-from strongroom.parallel import Take, never_collect, renew_after_fork
+from strongroom.parallel import Condition, Take, never_collect, renew_after_fork
 from strongroom.pipeline import Pipeline, check_user_key
 from strongroom.providers import SecretChange, Watchable
 from strongroom.registry.watch_marks import MarkReader, keys_of
@@ -111,7 +111,7 @@ class Watch(ProcessBound):
         """Counts reports of the sources, so that the thread does not sleep if one came while it worked."""
         self._thread: threading.Thread | None = None
         self._lacks_thread = False
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._groups = self._grouped(names)
 
     def _grouped(self, keys: Iterable[str]) -> list[WatchedGroup]:
@@ -223,7 +223,7 @@ class Watch(ProcessBound):
 
     def _begin_again(self) -> None:
         """Prepare a forked child, whose own watch begins with the next use of the registry."""
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._thread = None
         self._starting = False
         self._queue.clear()
