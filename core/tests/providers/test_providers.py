@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections import UserDict, deque
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
+from interrupts import interrupted
 from strongroom import TenantContext, TenantSecretProvider, errors
 from strongroom.errors import (
     BackendUnavailableError,
@@ -855,7 +857,7 @@ def test_no_tenant_sees_names_of_others_behind_a_stranger(guarded):
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
 def test_a_change_reaches_every_subscriber_whatever_one_of_them_raises(error, caplog):
-    """An interrupt of the writer reaches the writer, once all have heard."""
+    """An interrupt or exit of the main thread, as by a signal, reaches it once all have heard."""
     heard = []
 
     def fail(changes):
@@ -864,12 +866,39 @@ def test_a_change_reaches_every_subscriber_whatever_one_of_them_raises(error, ca
     provider = MemorySecretProvider()
     provider.subscribe_changes(fail)
     provider.subscribe_changes(lambda changes: heard.append([one.key for one in changes]))
-    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext():
+    with nullcontext() if error is RuntimeError else pytest.raises(error):
         provider.set_secret("a", "1")
     assert heard == [["a"]]
-    if error is not KeyboardInterrupt:
+    if error is RuntimeError:
         assert f"a callback of subscribe_changes failed: {error.__name__}" in caplog.text
     assert "s3cret" not in caplog.text
-    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext():
+    with nullcontext() if error is RuntimeError else pytest.raises(error):
         provider.set_secret("b", "1")
     assert heard == [["a"], ["b"]]
+
+
+def test_a_change_reaches_every_subscriber_though_one_ends_its_thread(caplog):
+    heard = []
+
+    def exit_thread(changes):
+        raise SystemExit
+
+    provider = MemorySecretProvider()
+    provider.subscribe_changes(exit_thread)
+    provider.subscribe_changes(lambda changes: heard.append([one.key for one in changes]))
+    wrote = threading.Event()
+    thread = threading.Thread(target=lambda: (provider.set_secret("a", "1"), wrote.set()))
+    thread.start()
+    thread.join()
+    assert wrote.is_set()
+    assert heard == [["a"]]
+    assert "a callback of subscribe_changes failed: SystemExit" in caplog.text
+
+
+def test_an_interrupt_of_a_write_keeps_no_later_change_from_subscribers():
+    heard = []
+    provider = MemorySecretProvider()
+    provider.subscribe_changes(heard.extend)
+    for number, _ in enumerate(interrupted(lambda: provider.set_secret("a", "1"), 100)):
+        provider.set_secret("b", str(number))
+        assert heard[-1].key == "b"

@@ -22,7 +22,8 @@ class Subscribers:
     """The callbacks that a provider tells of changes: each list to all of them, in order, one at a time.
 
     Callbacks run without any lock of the provider's, on the thread that tells or on one that is telling
-    already. A callback that raises is logged and keeps its place. A forked child has none of its parent's.
+    already. A callback that raises is logged and keeps its place; an exit or interrupt of the main thread is
+    raised after all are told. A forked child has none of its parent's.
 
     Attributes:
         present: Whether there is any, for writers who have nothing to do otherwise.
@@ -45,7 +46,8 @@ class Subscribers:
         self._subscriptions: list[_Subscription] = []
         self._waiting: deque[tuple[Sequence[SecretChange], list[_Subscription]]] = deque()
         self._lock = threading.RLock()
-        self._telling = False
+        self._teller = 0
+        """The thread that tells; 0 for none."""
 
     def _rest(self, take: Take) -> None:
         take(self._lock)
@@ -72,28 +74,32 @@ class Subscribers:
             self.queue(changes)
         elif not self._waiting:
             return
-        interrupted: KeyboardInterrupt | None = None
-        while (taken := self._taken()) is not None:
-            batch, whom = taken
-            try:
+        me = threading.get_ident()
+        if self._teller == me:
+            return  # a callback writes: the rest is told after it
+        interrupt: BaseException | None = None
+        try:
+            while (taken := self._taken(me)) is not None:
+                batch, whom = taken
                 for subscription in whom:
                     try:
                         subscription.tell(batch)
-                    except KeyboardInterrupt as raised:  # the others must hear of it all the same
-                        interrupted = raised
-            finally:
-                with self._lock:
-                    self._telling = False
-        if interrupted is not None:
-            raise interrupted
+                    except BaseException as raised:  # noqa: BLE001  # the others must hear of it all the same
+                        interrupt = raised
+        finally:
+            with self._lock:
+                if self._teller == me:
+                    self._teller = 0
+        if interrupt is not None:
+            raise interrupt
 
-    def _taken(self) -> tuple[Sequence[SecretChange], list[_Subscription]] | None:
+    def _taken(self, me: int) -> tuple[Sequence[SecretChange], list[_Subscription]] | None:
         """Take what this thread has to tell next; None if there is nothing left for it."""
         with self._lock:
-            if self._telling or not self._waiting:
-                return None  # the thread that reports already takes the rest along
-            self._telling = True
-            return self._waiting.popleft()
+            if self._teller not in {0, me}:
+                return None  # the thread that tells already takes the rest along
+            self._teller = me if self._waiting else 0
+            return self._waiting.popleft() if self._waiting else None
 
     def drop(self, subscription: _Subscription) -> None:
         """Take a subscription out."""
@@ -118,9 +124,9 @@ class _Subscription:
             return
         try:
             callback(list(changes))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # of a subscriber, also an exit; others must be called
+        except BaseException as error:  # of a subscriber, also an exit; others must be called
+            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                raise  # perhaps of a signal handler: it is to end the process
             _log.warning("a callback of subscribe_changes failed: %s", type(error).__name__)
 
     def close(self) -> None:
