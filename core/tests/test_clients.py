@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
@@ -154,6 +155,18 @@ def test_retry_after(text, seconds):
 def test_a_date_that_no_calendar_has_is_none(text):
     assert parse_http_date(text) is None
     assert parse_retry_after(text) is None
+
+
+def test_a_date_without_a_zone_is_in_utc(monkeypatch):
+    """As C's `asctime` writes it, which a client has to understand (RFC 9110, 5.6.7)."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        date = parse_http_date("Sun Nov  6 08:49:37 1994")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert date == datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 
 
 def test_retry_after_as_a_date():

@@ -136,7 +136,9 @@ def parse_retry_after(text: str | None) -> float | None:
 def parse_http_date(text: str | None) -> datetime | None:
     """Return the time in a header such as `Date`, in UTC; None if there is none that a calendar has."""
     try:
-        return None if text is None else parsedate_to_datetime(text).astimezone(UTC)
+        date = None if text is None else parsedate_to_datetime(text)
+        # One of C's `asctime`, which servers may still send, names no zone, and is in UTC.
+        return None if date is None else (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

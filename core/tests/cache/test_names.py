@@ -119,6 +119,8 @@ def test_each_option_changes_the_name_or_must_not(component):
         "postgresql://db/app?connect_timeout=3",
         "postgresql://DB/app",
         "postgresql://app:1@db",
+        "postgresql://db?user=app",
+        "postgresql://other:1@db/?user=app",
     ],
 )
 def test_credentials_and_spelling_in_a_url_of_postgresql_change_no_name(url):
@@ -165,6 +167,7 @@ def test_another_address_changes_the_name(changed):
     ("one", "other"),
     [
         ("postgresql://a:1@db", "postgresql://b:1@db"),
+        ("postgresql://db?user=a", "postgresql://db?user=b"),
         ("postgresql://db:5433/app", "postgresql://db/app"),
         ("postgresql://db/App", "postgresql://db/app"),
         ("postgresql://one,two:5433/app", "postgresql://one,two/app"),

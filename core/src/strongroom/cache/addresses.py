@@ -346,11 +346,12 @@ def _place_in_url(url: str, ports: Mapping[str, str] = _PORTS) -> str:
     if not scheme.startswith("postgres"):
         return url
     rest, _, query = rest.partition("?")
-    parameters = sorted(one for one in query.split("&") if one.partition("=")[0] in _IN_QUERY)
+    named = {one.partition("=")[0]: one for one in query.split("&")}
+    parameters = sorted(one for name, one in named.items() if name in _IN_QUERY)
     login, _, rest = rest.rpartition("@")
     hosts, _, database = rest.partition("/")
-    if not database and not any(one.startswith("dbname=") for one in parameters):
-        database = login.partition(":")[0]  # as libpq has it
+    if not database and "dbname" not in named:  # that of the user's name, as libpq has it
+        database = named.get("user", "").removeprefix("user=") or login.partition(":")[0]
     # One with a % is the folder of a socket, whose case counts. A port is left: without one, PGPORT decides.
     members = ",".join(one if "%" in one else one.lower() for one in hosts.split(","))
     return f"postgresql://{members}/{database}" + ("?" + "&".join(parameters) if parameters else "")
