@@ -111,6 +111,20 @@ def test_an_outage_at_the_start_is_one_line(tmp_path, capsys, caplog):
     assert logging.getLogger("strongroom.watch").filters == []
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_what_the_watch_says_before_the_first_read_is_said_after_it(caplog, succeeds):
+    """If the secrets come from a cache, nothing else tells that no change is heard of."""
+    log = logging.getLogger("strongroom.watch")
+    with watched_run._watch_held_back() as pass_on:
+        log.warning("no pipeline can be asked for %s", "changes")
+        assert caplog.messages == []
+        if succeeds:
+            pass_on()
+    assert caplog.messages == ["no pipeline can be asked for changes"] * succeeds
+    log.warning("later")
+    assert caplog.messages[-1] == "later"
+
+
 def test_an_end_does_not_wait_for_an_outage(made):
     """What was not read is not read any more."""
     control, *_ = made(failures=100)

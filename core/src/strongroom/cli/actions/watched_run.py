@@ -73,10 +73,10 @@ def run_watched(
             number=number, stop_timeout=stop_timeout, renew_files=handover.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        silence = stack.enter_context(_watch_says_nothing())
-        _watch(stack, registry, chosen, control, poll_seconds)
-        control.begin(handover.read())
-        silence.close()
+        with _watch_held_back() as pass_on:
+            _watch(stack, registry, chosen, control, poll_seconds)
+            control.begin(handover.read())
+            pass_on()
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         # Between two children a signal must not end us before the cleanup, nor get lost.
@@ -86,20 +86,29 @@ def run_watched(
 
 
 @contextmanager
-def _watch_says_nothing() -> Iterator[ExitStack]:
-    """Keep what the watch logs to itself, until the end of the block or of what it yields.
+def _watch_held_back() -> Iterator[Callable[[], None]]:
+    """Hold back what the watch logs until what is yielded is called; if the block ends before, drop it.
 
-    In an outage at the start, the first read says what is wrong.
+    In an outage at the start, the first read says what is wrong. If that succeeds all the same, as from a
+    cache, only the watch can tell that it hears of no changes.
     """
     log = logging.getLogger("strongroom.watch")
-    with ExitStack() as silence:
-        log.addFilter(_nothing)
-        silence.callback(log.removeFilter, _nothing)
-        yield silence
+    held: list[logging.LogRecord] = []
 
+    def hold(record: logging.LogRecord) -> bool:
+        held.append(record)
+        return False
 
-def _nothing(_record: logging.LogRecord) -> bool:
-    return False
+    def pass_on() -> None:
+        log.removeFilter(hold)
+        for record in held:
+            log.handle(record)
+
+    log.addFilter(hold)
+    try:
+        yield pass_on
+    finally:
+        log.removeFilter(hold)
 
 
 def _watch(
