@@ -218,7 +218,9 @@ def test_a_configuration_that_is_rewritten_in_place_of_the_acl_file_is_warned_of
         running.admin.execute_command("ACL SAVE")
         keeper = RedisRotator(running.admin_url("keeper", "of-the-keeper"), "app")
         memory, rotation = rotated(FIRST, keeper, grace_seconds=3600)
-        with pytest.warns(UserWarning, match="forgets .* the administrator may not ACL SAVE"):
+        with pytest.warns(
+            UserWarning, match="forgets .* if it has an ACL file: the administrator may not ACL SAVE"
+        ):
             rotation.rotate(KEY)
         running.restart()
         assert not running.logs_in(memory.get_secret(KEY))

@@ -224,7 +224,7 @@ class RedisRotator(UserRotator):
         """Save the users to the file that the server reads at its start; warn if there is none."""
         import redis
 
-        reasons = []
+        reasons, when = [], ""
         for command in ("ACL SAVE", "CONFIG REWRITE"):
             try:
                 client.execute_command(command)
@@ -241,10 +241,10 @@ class RedisRotator(UserRotator):
             else:
                 if not reasons:
                     return
-                # The configuration is written, but where there is an ACL file, users are not part of it.
+                when = " if it has an ACL file"  # then users are not part of what was written
         why = " and ".join(reasons) or "it has no file to save them to"
         warnings.warn(
-            f"redis: a restart of {server.address()} forgets the passwords of {self._user!r}: {why}",
+            f"redis: a restart of {server.address()} forgets the passwords of {self._user!r}{when}: {why}",
             stacklevel=2,
         )
 
