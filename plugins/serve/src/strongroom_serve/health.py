@@ -61,9 +61,8 @@ class Health:
 
     async def _problem(self, name: str) -> str | None:
         look = self._looks.get(name)
-        if (
-            look is None or look.done()
-        ):  # one that hangs is not joined by others, which would take all threads
+        # One that hangs is not joined by others, which would take all threads.
+        if look is None or look.done():
             asked = self._backend.in_thread(
                 lambda: _asked(self._backend.sync, name), self._backend.threads_of(name)
             )
