@@ -151,6 +151,7 @@ AT_THE_END = """
 import atexit, sys
 from strongroom.cli import script
 def last():
+    print("a report")
     sys.stderr.write("the last spans")
 atexit.register(last)
 script()
@@ -162,6 +163,7 @@ def test_what_others_have_registered_for_the_end_is_done(tmp_path, words, code):
     """As by OpenTelemetry's launcher: what its exporter has not sent yet would be lost."""
     spec = tmp_path / "strongroom.yaml"
     spec.write_text("version: 1\npipelines: {app: {provider: {type: memory}}}\n")
-    command = [sys.executable, "-c", AT_THE_END, "--spec", str(spec), *words.split()]
+    command = [sys.executable, "-E", "-c", AT_THE_END, "--spec", str(spec), *words.split()]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.endswith("the last spans")) == (code, True)
+    assert done.stdout.endswith("a report\n")

@@ -23,6 +23,7 @@ def script() -> None:
     if call is None or COMMANDS[call.command].lasts:
         sys.exit(main())
     import atexit
+    import contextlib
     import gc
 
     # Such a call is over before garbage is worth collecting, and everything that it opened is closed by then:
@@ -31,6 +32,9 @@ def script() -> None:
     code = main()
     # Those of others: of a plugin, or of OpenTelemetry's exporter, which sends its last spans.
     atexit._run_exitfuncs()  # noqa: SLF001  # there is no other way to them
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # it may be closed
+            stream.flush()  # what they have printed
     os._exit(code)
 
 
