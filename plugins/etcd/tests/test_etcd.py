@@ -829,6 +829,33 @@ def test_a_server_that_is_another(status, body, expected, monkeypatch):
     assert answers
 
 
+@pytest.mark.parametrize("head", ["200 OK\r\nContent-Length: {}", "2{}\r\nContent-Length: 0"])
+def test_a_number_of_thousands_of_digits_is_not_an_answer(head, monkeypatch):
+    monkeypatch.setattr("strongroom_etcd.client._PAUSE", 0.001)
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.wfile.write(f"HTTP/1.1 {head.format('9' * 5000)}\r\n\r\n".encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{other.server_port}"
+        try:
+            with (
+                EtcdSecretProvider(address, encryption_key=KEY, timeout=120) as provider,
+                pytest.raises(BackendUnavailableError),
+            ):
+                provider.get_secret("key")
+        finally:
+            other.shutdown()
+            thread.join()
+
+
 def test_an_address_for_other_members_or_without_tls_is_named(make, server):
     peers = f"http://127.0.0.1:{server._peer}"
     with pytest.raises(BackendUnavailableError, match=peers) as caught:

@@ -20,7 +20,7 @@ from strongroom.sealed import Change, Found, StoreGoneError
 
 from strongroom_etcd.client import Client
 from strongroom_etcd.errors import TYPE_NAME, ServerError, translate
-from strongroom_etcd.http import LostError
+from strongroom_etcd.http import LostError, is_number
 from strongroom_etcd.listening import Listener, Written
 
 __all__ = ["SPARE_BYTES", "EtcdBackend"]
@@ -429,7 +429,7 @@ def _decoded(pair: Mapping[str, Any], member: str = "value") -> bytes:
 def _revision(answer: Mapping[str, Any], doing: str) -> int:
     """Return the revision of an answer; 64-bit numbers are text in this gateway."""
     revision = answer["header"].get("revision")
-    if not isinstance(revision, str) or not revision.isdecimal():
+    if not is_number(revision):
         raise _damaged(doing)
     return int(revision)
 

@@ -11,10 +11,12 @@ from typing import Final
 
 from strongroom.deadlines import Deadline, DeadlineExceededError
 
-__all__ = ["HTTPConnection", "LostError"]
+__all__ = ["HTTPConnection", "LostError", "is_number"]
 
 _CHUNK: Final = 65_536
 _MOST: Final = 1 << 30
+_DIGITS: Final = 20
+"""Of a number, at most: 64 bits have no more, and Python refuses to read thousands."""
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between questions, and questions. A watch says nothing for hours: a firewall
 would forget its connection, and without these the system would only ask after two hours."""
@@ -22,6 +24,11 @@ would forget its connection, and without these the system would only ask after t
 
 class LostError(Exception):
     """The connection ended before the answer came, or what came is not HTTP."""
+
+
+def is_number(text: object) -> bool:
+    """Return whether an answer's `text` is a number of 64 bits or little more."""
+    return isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 class HTTPConnection:
@@ -86,7 +93,7 @@ class HTTPConnection:
         text = self._until(b"\r\n\r\n", deadline).decode("latin-1")
         first, *lines = text.split("\r\n")
         status = first.split(" ")[1:2]
-        if not first.startswith("HTTP/1.") or not status or not status[0].isdecimal():
+        if not first.startswith("HTTP/1.") or not status or not is_number(status[0]):
             raise LostError("what answers does not speak HTTP")
         headers = {
             name.strip().lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)
@@ -94,7 +101,7 @@ class HTTPConnection:
         if "chunked" in headers.get("transfer-encoding", ""):
             return int(status[0]), None
         length = headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > _MOST:
+        if not is_number(length) or int(length) > _MOST:
             raise LostError("the answer has no length")
         return int(status[0]), int(length)
 

@@ -15,7 +15,7 @@ from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_etcd.client import Client
 from strongroom_etcd.errors import DENIED, ServerError, translate
-from strongroom_etcd.http import HTTPConnection, LostError
+from strongroom_etcd.http import HTTPConnection, LostError, is_number
 
 __all__ = ["Listener"]
 
@@ -107,7 +107,7 @@ class Listener:
         self._connection = connection
         header = first.get("header")
         revision = header.get("revision") if isinstance(header, dict) else None
-        begun = bool(first.get("created")) and isinstance(revision, str) and revision.isdecimal()
+        begun = bool(first.get("created")) and is_number(revision)
         if not begun or first.get("canceled"):
             connection.close()
         if not begun:
