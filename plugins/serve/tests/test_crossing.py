@@ -192,6 +192,30 @@ def test_what_nobody_waits_for_any_more_ends_before_its_registry_is_closed(serve
     assert seen == [False]
 
 
+def test_a_registry_that_was_replaced_is_closed_in_the_time_that_is_left(served, monkeypatch):
+    """Else a call that hangs, and a reload, would keep the server past the time of its end."""
+    monkeypatch.setattr("strongroom_serve.app.PATIENCE_SECONDS", 10_000.0)
+    server, newer = served(), SecretProviderRegistry(spec_of())
+    closed, close = threading.Event(), server.registry.close
+    server.registry.close = lambda: (close(), closed.set())
+    begun, go = threading.Event(), threading.Event()
+    asked = asyncio.run_coroutine_threadsafe(
+        server.backend.in_thread(lambda: (begun.set(), go.wait(300))), server.loop
+    )
+
+    def replace():
+        server.app.ends_at = server.loop.time()
+        server.app.use(Backend(newer, config_of(newer.serve_options(), "spec")))
+
+    try:
+        assert begun.wait(300)
+        asked.cancel()
+        server.loop.call_soon_threadsafe(replace)
+        assert closed.wait(100)
+    finally:
+        go.set()
+
+
 class Down(MemorySecretProvider):
     down = False
 
@@ -229,7 +253,7 @@ def test_a_reload_lets_requests_of_the_spec_before_end_and_then_closes_it(served
     server = served(registered(slow))
     closed = threading.Event()
     before, close = server.backend, server.backend.close
-    before.close = lambda: (close(), closed.set())
+    before.close = lambda seconds: (close(seconds), closed.set())
     registry = SecretProviderRegistry(spec_of())
     after = Backend(registry, config_of(registry.serve_options(), "spec"))
     with ThreadPoolExecutor(1) as one:
@@ -270,7 +294,7 @@ def test_a_write_whose_body_comes_after_a_reload_is_for_the_spec_whose_rules_wer
     before = server.backend
     closed = threading.Event()
     close = before.close
-    before.close = lambda: (close(), closed.set())
+    before.close = lambda seconds: (close(seconds), closed.set())
     registry = SecretProviderRegistry(spec_of())
     after = Backend(registry, config_of(registry.serve_options(), "spec"))
     body = b'{"data": {"value": "written"}}'

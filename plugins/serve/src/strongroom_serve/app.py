@@ -63,6 +63,8 @@ class App:
         self.metrics = Metrics()
         self.pages = Pages(overview, self.metrics)
         self.draining = False
+        self.ends_at = math.inf
+        """When everything has to be closed, by the loop's clock."""
         self._guesses = guesses or GuessLimit()
         self._closing: set[asyncio.Task[None]] = set()
         self._take(backend)
@@ -93,7 +95,9 @@ class App:
 
     def _close_unused(self, backend: Backend) -> None:
         if backend is not self.backend and not backend.requests:
-            task = asyncio.get_running_loop().create_task(_closed(backend))
+            loop = asyncio.get_running_loop()
+            seconds = min(PATIENCE_SECONDS, max(0.0, self.ends_at - loop.time()))
+            task = loop.create_task(_closed(backend, seconds))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -363,10 +367,10 @@ class App:
         return Answer(200, text.encode(), kind=_TEXT)
 
 
-async def _closed(backend: Backend) -> None:
+async def _closed(backend: Backend, seconds: float) -> None:
     """Close the result of an earlier reading, which nobody waits for: an error of it is logged."""
     try:
-        await asyncio.to_thread(backend.close)
+        await asyncio.to_thread(backend.close, seconds)
     except StrongroomError as error:
         _log.warning("the spec from before did not close: %s", error.message)
     except Exception as error:  # noqa: BLE001  # of a provider or hook of anybody's: its text may hold anything

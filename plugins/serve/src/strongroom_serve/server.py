@@ -184,7 +184,7 @@ class _Server:
         systemd.ready(status)
         chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]
         await ending.wait()
-        until = loop.time() + _END_SECONDS
+        until = self._app.ends_at = loop.time() + _END_SECONDS
         systemd.stopping()
         self._app.draining = True
         for server in servers:
