@@ -107,6 +107,16 @@ def test_what_is_brought_in_is_compared_with_the_store_and_not_with_a_shared_lev
         assert store.get_secret("a/db") == theirs
 
 
+def test_what_is_copied_is_what_is_stored_and_not_what_a_shared_level_remembers(folder, capsys):
+    """Somebody else has changed it: else the older value would take the place of the present one."""
+    with FileSecretProvider("app.enc", key_file="app.key") as store:
+        assert read("cached") == "older"
+        store.set_secret("a/db", "theirs")
+    assert run_app(["copy", "cached", "other", "--overwrite"]) == 0, capsys.readouterr()
+    with FileSecretProvider("other.enc", key_file="app.key") as other:
+        assert other.get_secret("a/db") == "theirs"
+
+
 def test_a_write_in_python_tells_a_pipeline_that_was_not_used_yet(folder):
     """One that reads secrets for itself is assembled at its first use; others have shared its level before."""
     kept = [line for line in SPEC.splitlines() if line.partition(":")[0].strip() not in {"cached", "below"}]

@@ -62,6 +62,13 @@ def value_now(provider: SecretProvider, key: str) -> str | None:
         return None
 
 
+def read_now(source: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str]:
+    """Return the values that are stored in `source`, and not what a cache remembers of them."""
+    for key in keys:
+        source.invalidate(key)
+    return read_many(source, keys)
+
+
 def move(
     settings: GlobalOptions,
     values: Mapping[str, str],
@@ -90,10 +97,8 @@ def move(
 
 def _present(target: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str]:
     """Return the values in `target`; a secret that was deleted there counts as absent, as for `set`."""
-    for key in keys:  # what a cache remembers says nothing about what has to be written
-        target.invalidate(key)
     try:
-        return read_many(target, keys)
+        return read_now(target, keys)
     except SecretNotFoundError as error:
         if error.reason not in _BEGUN_AGAIN:
             raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli import completions, errors
-from strongroom.cli.actions.transfer import Removed, move, report, unwrapped, value_now
+from strongroom.cli.actions.transfer import Removed, move, read_now, report, unwrapped, value_now
 from strongroom.cli.app import command
 from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
@@ -58,7 +58,7 @@ def copy_command(
         if not keys:
             settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")
         own = read_many(unwrapped(origin), keys) if delete_source else {}
-        values = {**read_many(origin, [key for key in keys if key not in own]), **own}
+        values = {**read_now(origin, [key for key in keys if key not in own]), **own}
         plan = move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)
         removed = Removed([], {})
         if delete_source and not dry_run and values:
