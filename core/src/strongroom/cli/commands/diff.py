@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from strongroom.cache.addresses import issues_leases
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
-from strongroom.cli.scanning.leased import without_leases
+from strongroom.cli.scanning.leased import is_leased, without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import show_key
 from strongroom.pipeline import read_many
@@ -85,7 +86,10 @@ def _all_same(count: int) -> str:
 
 def _of_pipeline(registry: SecretProviderRegistry, name: str, prefix: str) -> Side:
     pipeline = registry.pipeline(name)
-    return Side(read_many(pipeline, pipeline.list_secrets(prefix)), {})
+    keys = pipeline.list_secrets(prefix)
+    if issues_leases(pipeline):
+        return Side({}, dict.fromkeys(keys, _LEASE))
+    return Side(read_many(pipeline, keys), {})
 
 
 def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
@@ -97,7 +101,10 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
         )
     with own.registry() as registry:
         if not registry.plan.secrets:
-            return Side(registry.get_secrets(registry.list_secrets(prefix)), {})
+            keys = registry.list_secrets(prefix)
+            leased = [key for key in keys if is_leased(registry, key)]
+            values = registry.get_secrets([key for key in keys if key not in leased])
+            return Side(values, dict.fromkeys(leased, _LEASE))
         chosen = {name: one for name, one in registry.plan.secrets.items() if name.startswith(prefix)}
         read = without_leases(registry, chosen)
         resolutions = resolve_all(registry, read)
