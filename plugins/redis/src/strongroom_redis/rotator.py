@@ -224,7 +224,8 @@ class RedisRotator(UserRotator):
         """Save the users to the file that the server reads at its start; warn if there is none."""
         import redis
 
-        reasons, when = [], ""
+        reasons = []
+        when = ""
         for command in ("ACL SAVE", "CONFIG REWRITE"):
             try:
                 client.execute_command(command)
