@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
+from contextlib import closing
 
 import pytest
 from heard_versions import Heard
@@ -11,6 +13,7 @@ from strongroom import SecretProviderRegistry
 from strongroom.encryption.keys import generate_key
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
+from strongroom_etcd.client import Client
 
 KEYS = [f"app/{number}" for number in range(4)]
 
@@ -49,6 +52,33 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, pre
                 heard.wait_for({name: versions[-1] for name, versions in written.items()})
                 assert proxy.connections > before
     heard.each_once_and_in_order(written, since=first)
+
+
+def test_an_exit_as_it_connects_again_does_not_end_a_watch(server, prefix, monkeypatch):
+    """As of a plugin that gives the password."""
+    exits, stream = [SystemExit()], Client.stream
+    heard = threading.Event()
+
+    def streams(client, *asked):
+        if threading.current_thread().name == "strongroom-etcd" and exits:
+            raise exits.pop()
+        return stream(client, *asked)
+
+    monkeypatch.setattr(Client, "stream", streams)
+    options = {"prefix": prefix, "encryption_key": generate_key()}
+    with (
+        FaultProxy(server.port) as proxy,
+        EtcdSecretProvider(f"http://127.0.0.1:{proxy.port}", **options) as watched,
+        EtcdSecretProvider(server.url, **options) as writer,
+        closing(watched.subscribe_changes(lambda _: heard.set())),
+    ):
+        resets = proxy.resets
+        proxy.mode = "reset"
+        writer.set_secret("key", "value")
+        proxy.wait_for_reset(resets)
+        proxy.mode = "pass"
+        assert heard.wait(300)
+    assert exits == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not tell when it asks first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from strongroom import SecretProviderRegistry
 from strongroom.errors import BackendUnavailableError, UnsupportedOperationError
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
+from strongroom_postgresql.connection import Pool
 
 KEY = os.urandom(32)
 KEYS = [f"app/{number}" for number in range(4)]
@@ -201,3 +203,26 @@ def test_a_subscription_that_gets_no_thread_leaves_nothing_behind(server, schema
             with pytest.raises(RuntimeError):
                 provider.subscribe_changes(print)
         assert descriptors() == before
+
+
+def test_an_exit_as_it_connects_again_does_not_end_a_watch(server, schema, monkeypatch):
+    """As of a plugin that gives the password."""
+    exits, opened = [SystemExit()], Pool.open
+
+    def opens(pool, deadline):
+        if threading.current_thread().name == "strongroom-postgresql" and exits:
+            raise exits.pop()
+        return opened(pool, deadline)
+
+    monkeypatch.setattr(Pool, "open", opens)
+    url = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
+    heard = threading.Event()
+    with (
+        PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as provider,
+        psycopg.connect(url, autocommit=True) as admin,
+    ):
+        provider.set_secret("key", "value")
+        with closing(provider.subscribe_changes(lambda _: heard.set())):
+            assert cut(admin, schema) == 1
+            assert heard.wait(PATIENCE)  # that something may have been missed
+    assert exits == []

@@ -18,6 +18,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import redis
 import trustme
 from free_ports import free_port
 from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, hold_in_turns
@@ -591,6 +592,26 @@ class TestHearing:
             soon(lambda: heard[-2:] == ["a:b", "a:c"])
         assert kind.__name__ in caplog.text
         assert "a:b" not in caplog.text
+
+    def test_an_exit_as_it_connects_or_asks_for_the_password_does_not_end_it(self, server, heard):
+        """As of a plugin that gives the password."""
+        ends = [redis.AuthenticationError(), SystemExit()]
+
+        def connects():
+            if ends:
+                raise ends.pop()
+            return redis.Redis(port=server.port)
+
+        def refused():
+            heard.append("refused")
+            raise SystemExit
+
+        listener = subscriber.Listener(connects, "channel", heard.append, refused)
+        try:
+            soon(lambda: listener.alive)
+            assert heard == ["refused", None]
+        finally:
+            listener.close()
 
     def test_what_strangers_publish_harms_nobody(self, server, heard):
         with RedisCacheStore(server.url, timeout_seconds=10) as store:

@@ -133,7 +133,7 @@ class Listener:
                     self._take(message)
             except _CancelledError:
                 pass
-            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
+            except BaseException as error:  # noqa: BLE001  # whatever ended it, also an exit: it is tried again
                 self._stopped(error)
             self._let_go()
             if not self._ended.wait(pause):
@@ -145,7 +145,7 @@ class Listener:
         if connection is not None:
             connection.close()
 
-    def _stopped(self, error: Exception) -> None:
+    def _stopped(self, error: BaseException) -> None:
         """Log once that the permission is gone, and have the subscribers look, so that they get the error."""
         failed = translate(error, "watch") if isinstance(error, ServerError) else error
         if not isinstance(failed, AuthenticationError | PermissionDeniedError):

@@ -109,7 +109,7 @@ class Listener:
                         _log.warning("notices of changes come again")
                     self._tell(None)
                 self._hear(connection)
-            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
+            except BaseException as error:  # noqa: BLE001  # whatever ended it, also an exit: it is tried again
                 self._stopped(error)
             self._let_go()
             if not self._ended.wait(pause):
@@ -129,7 +129,7 @@ class Listener:
         if connection is not None:
             connection.close()
 
-    def _stopped(self, error: Exception) -> None:
+    def _stopped(self, error: BaseException) -> None:
         """Log once that the permission is gone, and have the subscribers look, so that they get the error."""
         if not isinstance(error, AuthenticationError | PermissionDeniedError):
             _log.info("notices of changes stopped: %s", type(error).__name__)

@@ -95,7 +95,7 @@ class Listener:
             heard = False
             try:
                 heard = self._listen()
-            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
+            except BaseException as error:  # noqa: BLE001  # whatever ended it, also an exit: it is tried again
                 heard = self._alive
                 self._note_refusal(error)
             if self._alive:
@@ -104,11 +104,13 @@ class Listener:
             pause = _FIRST_PAUSE if heard else min(pause * 2, _LONGEST_PAUSE)
             self._ended.wait(pause)
 
-    def _note_refusal(self, error: Exception) -> None:
+    def _note_refusal(self, error: BaseException) -> None:
         # After a refusal alone: the password may be in a backend, and each process would ask there twice a
         # second while this server is down.
+        if not isinstance(error, Exception):
+            return
         if isinstance(translate(error, "listening", ""), AuthenticationError):
-            with contextlib.suppress(Exception):  # that backend may be down: it is tried again
+            with contextlib.suppress(BaseException):  # that backend may be down: it is tried again
                 self._refused()
 
     def _watch(self) -> None:
