@@ -23,7 +23,7 @@ class Subscribers:
 
     Callbacks run without any lock of the provider's, on the thread that tells or on one that is telling
     already. A callback that raises is logged and keeps its place; an exit or interrupt of the main thread is
-    raised after all are told. A forked child has none of its parent's.
+    raised after all have been called. A forked child has none of its parent's.
 
     Attributes:
         present: Whether there is any, for writers who have nothing to do otherwise.
@@ -76,7 +76,7 @@ class Subscribers:
             return
         me = threading.get_ident()
         if self._teller == me:
-            return  # a callback writes: the rest is told after it
+            return  # a callback writes: the rest is reported after it
         interrupt: BaseException | None = None
         try:
             while (taken := self._taken(me)) is not None:
