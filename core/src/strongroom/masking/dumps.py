@@ -24,8 +24,9 @@ _CELL = (
     rb"(?: {3}(?:[ -~]|[\xc2-\xf4][\x80-\xbf]{1,3})|  (?:\\[0abtnvfr]|[a-z]{2}|\*\*)| (?:[0-7]{3}|[a-z]{3}))"
 )
 # What a cut leaves of the last cell comes again, with the rest of it.
-_LINE = compiled_later(rb"[0-9a-f]{6,8}((?:" + _CELL + rb")+)[ \\]*(?:\r?\n|\Z)")
-_BARE_LINE = compiled_later(rb"(?:" + _CELL + rb"){1,64}[ \\]*(?:\r?\n|\Z)")
+# A cell may be blank, too: of lines without bounds each blank would be tried as both.
+_LINE = compiled_later(rb"[0-9a-f]{6,8}((?:" + _CELL + rb"){1,256})[ \\]{0,80}(?:\r?\n|\Z)")
+_BARE_LINE = compiled_later(rb"(?:" + _CELL + rb"){1,64}[ \\]{0,80}(?:\r?\n|\Z)")
 _CELLS = compiled_later(_CELL)
 _REPEATED = b"*\n"
 """Stands for lines that are the same as the one before."""
@@ -70,12 +71,14 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
 
     Of the lines before and behind it so many are read as hold `most` bytes.
     """
-    begin = data.rfind(b"\n", max(0, at - _LONGEST_LINE), at) + 1
+    begin = _begin_of_line(data, at)
+    if begin < 0:
+        return None
     low = max(0, begin - most * _LONGEST_CELL)
     while begin > low:
-        before = data.rfind(b"\n", max(low, begin - _LONGEST_LINE), begin - 1) + 1
-        line = _BARE_LINE.match(data, before, begin)
-        if before >= begin or line is None or line.end() != begin:
+        before = _begin_of_line(data, begin - 1)
+        line = _BARE_LINE.match(data, before, begin) if before >= low else None
+        if line is None or line.end() != begin:
             break
         begin = before
     known = _bytes_of_cells()
@@ -102,12 +105,19 @@ def _begin_of_address(data: bytes, end: int) -> int:
 def _first_line(data: bytes, begin: int, low: int) -> int:
     """Return where the dump begins of which a line begins at `begin`; not before `low`."""
     while begin > low:
-        before = data.rfind(b"\n", max(low, begin - _LONGEST_LINE), begin - 1) + 1
-        line = _LINE.match(data, before, begin)
-        if before >= begin or (data[before:begin] != _REPEATED and (line is None or line.end() != begin)):
+        before = _begin_of_line(data, begin - 1)
+        line = _LINE.match(data, before, begin) if before >= low else None
+        if before < low or (data[before:begin] != _REPEATED and (line is None or line.end() != begin)):
             break
         begin = before
     return begin
+
+
+def _begin_of_line(data: bytes, at: int, longest: int = _LONGEST_LINE) -> int:
+    """Return where the line begins that holds the place `at`; -1 where that is more than `longest` before."""
+    low = max(0, at - longest)
+    begin = data.rfind(b"\n", low, at)
+    return -1 if begin < 0 and low else begin + 1
 
 
 def _lines(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
@@ -141,15 +151,14 @@ def dumped_at_end(data: bytes, most: int) -> int:
 
     They are `most`, or a line more.
     """
-    size = len(data)
-    begin = data.rfind(b"\n", max(0, size - _LONGEST_HELD_LINE)) + 1
-    held = size
-    if begin < size and _OF_DUMPS.match(data, begin) is not None:
+    size = held = len(data)
+    begin = _begin_of_line(data, size, _LONGEST_HELD_LINE)
+    if 0 <= begin < size and _OF_DUMPS.match(data, begin) is not None:
         held = begin
     # What has come of the last line may be too short to tell.
     while begin > 0 and size - begin < most:
-        before = data.rfind(b"\n", max(0, begin - _LONGEST_HELD_LINE), begin - 1) + 1
-        if before >= begin or _OF_DUMPS.match(data[before:begin]) is None:
+        before = _begin_of_line(data, begin - 1, _LONGEST_HELD_LINE)
+        if before < 0 or _OF_DUMPS.match(data[before:begin]) is None:
             break
         held = begin = before
     return size - held

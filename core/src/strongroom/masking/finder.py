@@ -221,7 +221,6 @@ class Finder:
         """
         if len(value) < MIN_CHARACTERS or (value, label) in self._seen:
             return
-        self._seen.add((value, label))
         raw = value.encode(errors="surrogatepass")
         one = _Value(raw, label, re.compile(only.encode()) if only is not None else None)
         wanted: list[tuple[bytes, Target]] = []
@@ -238,8 +237,10 @@ class Finder:
             wanted += ((pattern, _Window(one, at, written=True)) for pattern, at in written_anchors(raw))
         wanted += ((pattern, _Apart._make((one, spread))) for pattern, spread in spreads(raw))
         self._words = self._words or one.word
-        self._raws.append(raw)
         self._added += wanted
+        self._raws.append(raw)
+        # Last: whoever finds it there relies on it that the value is looked for.
+        self._seen.add((value, label))
 
     # --- finding ---
 

@@ -256,9 +256,9 @@ _IN_LINES = b" \t"
 _MOST_BLANKS = 80  # in a row, of which a value has one
 _DROPPED = _BLANK + b"\\"
 _BEGUN = {
-    ord("&"): compiled_later(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
-    ord("%"): compiled_later(rb"(?:25)+"),
-    ord("="): compiled_later(rb"(?:3[dD])+"),
+    ord("&"): compiled_later(rb"(?:amp;){0,16}(?:amp;|#0{0,4}38;|#x0{0,4}26;)"),
+    ord("%"): compiled_later(rb"(?:25){1,16}"),
+    ord("="): compiled_later(rb"(?:3[dD]){1,16}"),
     ord("\\"): compiled_later(
         rb"\\*(?:x5[cC]|5[cC]|134|u005[cC]|e|\[rs\]|\(rs|PYZbs\{\}|textbackslash(?:\{\}| )?)"
     ),
@@ -314,7 +314,11 @@ def _passed_over(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     end = at + len(blanks) - len(blanks.lstrip(_IN_LINES))
     if value[place] in _IN_LINES:
         return end, place + 1
-    return (end, place) if data[at - 1] in _IN_LINES and value[place - 1] in _IN_LINES else None
+    if data[at - 1] not in _IN_LINES or value[place - 1] not in _IN_LINES:
+        return None
+    # So many have been passed over already: the value would go on through any number of them.
+    row = data[max(0, at - _MOST_BLANKS) : at]
+    return (end, place) if len(row) < _MOST_BLANKS or row.strip(_IN_LINES) else None
 
 
 def reread_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
@@ -385,8 +389,9 @@ def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         begin = at - len(blanks) + len(blanks.rstrip(_IN_LINES))
         if last in _IN_LINES:
             return begin, place - 1
-        if data[at : at + 1] in _BLANKS and value[place : place + 1] in _BLANKS:
-            return begin, place
+        row = data[at : at + _MOST_BLANKS]
+        if row[:1] in _BLANKS and value[place : place + 1] in _BLANKS:
+            return (begin, place) if len(row) < _MOST_BLANKS or row.strip(_IN_LINES) else None
     near = data[max(0, at - _NEAR) : at]
     step = _step_left(data, at, value, place)
     if step is None and any(first in near for first in _BEGIN_ESCAPED):

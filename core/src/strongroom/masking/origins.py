@@ -19,6 +19,7 @@ __all__ = [
     "Known",
     "Moved",
     "Twice",
+    "Unbroken",
     "View",
     "is_text",
     "is_utf16",
@@ -75,6 +76,17 @@ class Joined:
     def __call__(self, start: int, stop: int) -> tuple[int, int]:
         first, last = bisect_right(self.ends, start), bisect_right(self.ends, stop - 1)
         return self.spans[first][0], self.spans[last][1]
+
+
+class Unbroken:
+    """Tells where in a text a character is, from where it is in the same text without `breaks`."""
+
+    def __init__(self, breaks: Sequence[tuple[int, int]]) -> None:
+        self._removed = [0, *accumulate(end - begin for begin, end in breaks)]
+        self._places = [begin - gone for (begin, _), gone in zip(breaks, self._removed, strict=False)]
+
+    def __call__(self, at: int) -> int:
+        return at + self._removed[bisect_right(self._places, at)]
 
 
 def substituted(

@@ -67,10 +67,16 @@ _APART = (
 # Not what colours text, as prompts do.
 _ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-")
 _COLOUR = compiled_later(rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]")
-# One word without blanks, or numbers; perhaps behind a border.
-_CODED = compiled_later(rb"(?:[ \t]*[>|][ \t]?|[ \t]+)?(?:[^\s]*|[0-9a-fA-F, \[]*)[\r\\]?")
-_CODED_LINE = compiled_later(rb"(?:[ \t]*[>|] ?|[ \t]+)?(?:[^\s]{12,}|[0-9a-fA-F, \[]{12,})\\?\r?\n")
-_CODED_END = compiled_later(rb"(?:(?<=\s)[^\s]{20,}|\[?(?<![0-9a-fA-F])[0-9a-fA-F, ]{20,})\\?\r?\n\Z")
+# One word without blanks, or numbers; perhaps behind a border. A list of numbers may begin with blanks, so
+# that those of the indentation are its own: tried as both, a line of blanks takes time without bounds.
+_CODED = compiled_later(
+    rb"(?:[ \t]*+(?:[>|][ \t]?)?+[^\s]*+|(?:[ \t]*+[>|]\t?|(?: *+\t)*+)[0-9a-fA-F, \[]*+)[\r\\]?"
+)
+_CODED_LINE = compiled_later(
+    rb"(?:[ \t]*+(?:[>|] ?)?[^\s]{12,}|(?:[ \t]*+[>|]|(?: *+\t)*+)[0-9a-fA-F, \[]{12,}+)\\?\r?\n"
+)
+_OF_CODED_END = b"0123456789abcdefABCDEF, "
+_LEAST_CODED_END = 20
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -251,9 +257,22 @@ def _coded_lines_at_end(data: bytes, most: int) -> int:
         if not at:
             return len(data)
     # What is encoded may begin within a line.
-    begun = _CODED_END.search(data, max(data.rfind(b"\n", 0, at - 1) + 1, len(data) - most), at)
-    at = at if begun is None else begun.start()
+    at = _begin_of_coded(data[max(data.rfind(b"\n", 0, at - 1) + 1, len(data) - most) : at], at)
     return len(data) - at if at < begin else 0
+
+
+def _begin_of_coded(line: bytes, end: int) -> int:
+    """Return where a long word or numbers begin that end `line`, whose own end is at `end`; or `end`."""
+    whole = line.removesuffix(b"\n").removesuffix(b"\r")
+    listed = whole.removesuffix(b"\\")
+    word = max(whole.rfind(b" "), whole.rfind(b"\t")) + 1
+    numbers = len(listed.rstrip(_OF_CODED_END))
+    begins = [len(line)]
+    if len(whole) - word >= _LEAST_CODED_END:
+        begins.append(word)
+    if len(listed) - numbers >= _LEAST_CODED_END:
+        begins.append(numbers - listed[:numbers].endswith(b"["))
+    return end - len(line) + min(begins)
 
 
 def _is_coloured_base64(line: bytes) -> bool:

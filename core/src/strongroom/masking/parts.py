@@ -13,7 +13,7 @@ __all__ = ["HARMLESS", "expanded", "lines", "parts"]
 
 _BOUNDARY = compiled_later("-----(BEGIN|END) [A-Z0-9 ]+-----")
 _SETTING = compiled_later(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
-_PASSWORD = compiled_later(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
+_PASSWORD = compiled_later(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://([^/?#\s]*)@")
 # Of a connection string: of PostgreSQL's library, ADO.NET, ODBC, JDBC, or an account of Azure.
 _ASSIGNED = compiled_later(
     r"(?i)(?:\A|[\s;?&])(?:password|passwd|pwd|accountkey|sharedaccesskey|sharedaccesssignature)\s{0,8}=\s{0,8}"
@@ -76,7 +76,7 @@ def parts(value: str) -> Iterator[str]:
 def _passwords(text: str) -> Iterator[str]:
     """Yield the passwords in a URL or a connection string."""
     for match in _PASSWORD.finditer(text):
-        user, colon, password = match[2].partition(":")
+        user, colon, password = match[1].partition(":")
         yield from _unquoted(password if colon else user)
     if "=" in text:
         for match in _ASSIGNED.finditer(text):

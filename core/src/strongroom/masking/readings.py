@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import Joined, Moved, Twice, View, is_text, substituted
+from strongroom.masking.origins import Joined, Moved, Twice, Unbroken, View, is_text, substituted
 
 __all__ = [
     "BORDERED",
@@ -59,7 +59,7 @@ _POINTS = tuple(
 def base32(text: bytes, start: int) -> Iterator[View]:
     """Yield what `text`, a run in one case that begins at `start`, is in base32; its lines may be wrapped."""
     clean = text.translate(None, _BLANKS).upper()
-    breaks = [match.span() for match in _BREAK.finditer(text)] if len(clean) < len(text) else []
+    unbroken = Unbroken([match.span() for match in _BREAK.finditer(text)] if len(clean) < len(text) else [])
     for run in _BASE32.finditer(clean):
         for shift in range(_GROUP):
             usable = run[0][shift:]
@@ -70,18 +70,9 @@ def base32(text: bytes, start: int) -> Iterator[View]:
 
             def origin(first: int, stop: int, begin: int = run.start() + shift, end: int = run.end()) -> Span:
                 last = min(end, begin - (-stop * 8 // 5)) - 1
-                return start + _unbroken(begin + first * 8 // 5, breaks), start + _unbroken(last, breaks) + 1
+                return start + unbroken(begin + first * 8 // 5), start + unbroken(last) + 1
 
             yield View(data, origin, "base32", text=is_text(data))
-
-
-def _unbroken(at: int, breaks: list[Span]) -> int:
-    """Return where the character is, with `breaks` in the text, that is the one `at` without them."""
-    for begin, end in breaks:
-        if at < begin:
-            break
-        at += end - begin
-    return at
 
 
 # Each begins with a single character, which Python searches for fast.
@@ -259,7 +250,7 @@ def _uuencoded_lines(data: bytes, signs: AbstractSet[bytes]) -> list[int]:
             line = data.find(b"\n", at) + 1 or len(data)
             if sign == b"begin " or UU_LINE.match(data, line):
                 lines.append(line)
-            at = data.find(sign, at + len(sign))
+            at = data.find(sign, max(at + len(sign), line))
     return sorted(lines)
 
 
@@ -316,9 +307,10 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
 
 # --- dumps: an address, hexadecimal digits, and perhaps the text beside them ---
 
-# Words of digits have a sign between, so that there is one way alone to take a line apart.
+# Words of digits have a sign between, so that there is one way alone to take a line apart. A line of which
+# many places look like its beginning must not be long.
 _DUMP_LINE = compiled_later(
-    rb"[ \t|]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|\| )"
+    rb"[ \t|]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|\| )(?=[^\n]{0,1024}+(?:\n|\Z))"
     rb"((?:[0-9a-fA-F]{2,512}[ -]{1,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,512})(?=[ \t\r\n]|\Z)"
     rb"([^\n]*)(?:\n|\Z)"
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from strongroom.masking.finder import Finder, Occurrence
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
+from strongroom.masking.looks import width
 from strongroom.masking.parts import expanded, lines
 
 __all__ = ["Masker", "MaskingStream"]
@@ -38,7 +39,7 @@ class Masker:
 
     def mask(self, data: bytes) -> bytes:
         """Return `data`, complete as it is, with every find masked."""
-        spans = merge_overlaps(self.finder.find(data))
+        spans = merge_overlaps(data, self.finder.find(data))
         pieces: list[bytes] = []
         copied = 0
         for start, stop in spans:
@@ -57,13 +58,14 @@ class Masker:
         return MaskingStream(self)
 
 
-def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
-    """Yield where `finds` begin and end, in order; those that overlap become one.
+def merge_overlaps(data: bytes, finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
+    """Yield where `finds` in `data` begin and end, in order; those that overlap become one.
 
-    So the number of marks does not tell how many values are there.
+    So the number of marks does not tell how many values are there. None begins or ends within a character of
+    UTF-8, as a byte of it may be one of the value's in another alphabet: what is left has to be text.
     """
     start = stop = -1
-    for begin, end, *_ in finds:
+    for begin, end in sorted((_whole(data, one.start), _whole(data, one.stop)) for one in finds):
         if begin < stop:
             stop = max(stop, end)
             continue
@@ -74,6 +76,16 @@ def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
+def _whole(data: bytes, at: int) -> int:
+    """Return where the character of UTF-8 ends that `at` is within; `at` where it is within none."""
+    if at < len(data) and data[at] & 0xC0 == _CONTINUING:
+        for begin in range(at - 1, max(-1, at - _WIDEST), -1):
+            if data[begin] & 0xC0 != _CONTINUING:
+                return max(at, min(begin + width(data, begin), len(data)))
+    return at
+
+
+_CONTINUING, _WIDEST = 0x80, 4
 _CONTEXT = 12
 """So many bytes before a plain word decide whether it is a word by itself."""
 _NEAR = 80
@@ -150,7 +162,7 @@ class MaskingStream:
         finds = self._masker.finder.find(self._data, ended=ended)
         near = len(data) - _NEAR
         self._goes_on_from = min((one.start for one in finds if one.stop > near), default=len(data))
-        for start, stop in merge_overlaps(finds):
+        for start, stop in merge_overlaps(self._data, finds):
             # A find that goes on behind `end` may become longer, but its beginning is sure.
             if start >= end and start > copied:
                 break

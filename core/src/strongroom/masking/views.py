@@ -26,6 +26,7 @@ from strongroom.masking.origins import (
     Known,
     Moved,
     Twice,
+    Unbroken,
     View,
     is_text,
     is_utf16,
@@ -330,8 +331,9 @@ def _decoded(text: bytes, start: int) -> Iterator[View]:
         if len(rest) > 1:
             usable += rest + b"=" * (4 - len(rest))
         pieces.append(binascii.a2b_base64(usable))
+    unbroken = Unbroken(breaks)
     for shift, piece in enumerate(pieces):
-        origin = _OfBase64(start, shift, breaks, len(piece), len(clean))
+        origin = _OfBase64(start, shift, unbroken, len(piece), len(clean))
         yield View(piece, origin, "base64", text=is_text(piece) or is_utf16(piece))
 
 
@@ -345,23 +347,16 @@ class _OfBase64:
     """Where decoded bytes come from."""
 
     def __init__(
-        self, start: int, shift: int, breaks: list[tuple[int, int]], size: int, characters: int
+        self, start: int, shift: int, unbroken: Callable[[int], int], size: int, characters: int
     ) -> None:
-        self.start, self.shift, self.breaks = start, shift, breaks
+        self.start, self.shift, self.unbroken = start, shift, unbroken
         self.size, self.characters = size, characters
 
     def __call__(self, start: int, stop: int) -> tuple[int, int]:
         # Characters that also hold bits of the neighbours are left.
         first = self.shift - (-start * 4 // 3)
         last = self.shift + stop * 4 // 3 - 1 if stop < self.size else self.characters - 1
-        return self.start + self._in_text(first), self.start + self._in_text(last) + 1
-
-    def _in_text(self, at: int) -> int:
-        for begin, end in self.breaks:
-            if at < begin:
-                break
-            at += end - begin
-        return at
+        return self.start + self.unbroken(first), self.start + self.unbroken(last) + 1
 
 
 class _Batch:
@@ -390,7 +385,7 @@ class _Batch:
 
 def _escaped_base64(data: bytes) -> Iterator[View]:
     done = 0
-    for escape in _escape_places(data):
+    for escape in sorted(_escape_places(data)):
         if escape < done:
             continue
         start, done = max(done, escape - _AROUND), escape + _AROUND
@@ -404,7 +399,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
 
 
 def _escape_places(data: bytes) -> Iterator[int]:
-    """Yield where `+` and `/` are escaped."""
+    """Yield where `+` and `/` are escaped, in one way after the other."""
     for first, pattern in ((b"%", _PERCENT), (b"\\", _SLASH), (b"&", _ENTITY)):
         if first in data:
             yield from (match.start() for match in pattern.finditer(data))
