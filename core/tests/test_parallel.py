@@ -411,7 +411,7 @@ def test_what_a_signal_handler_raises_leaves_a_pool_usable():
     """Its lock free, and no thread taken for one whose calls a signal handler makes."""
     pool = BackgroundPool(4)
     for _ in interrupted(lambda: pool.start(list), 300):
-        assert not pool._ready._is_owned()
+        assert not pool._lock._is_owned()
         assert threading.get_ident() not in pool._starting
     done = threading.Event()
     pool.start(done.set)

@@ -250,12 +250,17 @@ class BackgroundPool:
 
     def _begin_again(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
-        self._ready = Condition()
-        self._idle = 0
+        # Its thread may take it again: in a signal handler, or as the garbage collector runs.
+        self._lock = threading.RLock()
+        self._asleep: deque[threading.Lock] = deque()
+        """What wakes each idle thread. A condition's `notify` that is interrupted may later wake nobody."""
         self._threads = 0
 
     def start(self, call: Callable[[], object]) -> None:
-        """Run `call` as soon as a thread is free, and wait for nothing."""
+        """Run `call` as soon as a thread is free, and wait for nothing.
+
+        If this is interrupted, `call` is made no more, unless it has begun.
+        """
         me = threading.get_ident()
         if me in self._starting:
             call()
@@ -267,23 +272,34 @@ class BackgroundPool:
             self._starting.discard(me)
 
     def _queue(self, call: Callable[[], object]) -> None:
-        with self._ready:
-            self._calls.append(call)
-            if self._idle >= len(self._calls):
-                # One more: a notice that was interrupted may have left an entry of one that waits no more.
-                self._ready.notify(2)
-                return
-            if self._threads == self._most:
-                return
-            self._threads += 1
+        counted = False
+        worker: threading.Thread | None = None
         try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
-            with self._ready:
-                self._threads -= 1
-                mine = self._calls.pop() if self._calls else None
-            if mine is not None:
-                mine()
+            with self._lock:
+                self._calls.append(call)
+                if self._asleep:
+                    wake = self._asleep[-1]
+                    if wake.locked():  # else a call woke it that was interrupted right afterwards
+                        wake.release()
+                    self._asleep.pop()
+                    return
+                if self._threads == self._most:
+                    return
+                self._threads += 1
+                counted = True
+            worker = threading.Thread(target=self._work, name=self._name, daemon=True)
+            worker.start()
+        except BaseException as error:
+            with self._lock:
+                if counted and (worker is None or worker.ident is None):
+                    self._threads -= 1
+                mine = call in self._calls
+                if mine:
+                    self._calls.remove(call)
+            if worker is None or not isinstance(error, RuntimeError):
+                raise
+            if mine:  # the interpreter is on its way out, or the machine has no more threads
+                call()
 
     def _work(self) -> None:
         while (call := self._next()) is not None:
@@ -298,12 +314,17 @@ class BackgroundPool:
             del call  # an idle thread must not keep a value alive
 
     def _next(self) -> Callable[[], object] | None:
-        with self._ready:
-            while not self._calls:
-                self._idle += 1
-                called = self._ready.wait(_IDLE_SECONDS)
-                self._idle -= 1
-                if not called and not self._calls:
+        called = True
+        while True:
+            wake = threading.Lock()  # not below: the garbage collector may run, and start a call
+            wake.acquire()
+            with self._lock:
+                if self._calls:
+                    return self._calls.popleft()
+                if not called:
                     self._threads -= 1
                     return None
-            return self._calls.popleft()
+                self._asleep.append(wake)
+            called = wake.acquire(timeout=_IDLE_SECONDS)
+            with self._lock, contextlib.suppress(ValueError):
+                self._asleep.remove(wake)

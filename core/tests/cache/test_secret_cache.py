@@ -92,6 +92,24 @@ def test_an_interrupt_at_any_moment_leaves_no_key_to_a_fetch_that_nobody_makes(m
         assert not cache.is_interrupted()
 
 
+def test_who_waits_for_a_fetch_that_is_interrupted_as_it_begins_asks_again(monkeypatch):
+    cache, heard = SecretCache(fetch_timeout_seconds=30), []
+    other = threading.Thread(target=lambda: heard.append(cache.get_or_fetch("key", lambda _: "value")))
+
+    def start(_):
+        monkeypatch.undo()
+        other.start()
+        while cache.stats().misses < 2:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache._pool, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        cache.get_or_fetch("key", lambda _: "of the interrupted thread")
+    other.join()
+    assert heard == ["value"]
+
+
 def test_a_batch_that_asks_for_its_own_key_waits_for_nothing():
     cache = SecretCache()
 

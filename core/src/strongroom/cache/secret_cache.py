@@ -250,7 +250,10 @@ class SecretCache(ProcessBound):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Note that this thread launches fetches, or calls the backend or a store itself, in the block."""
+        """Note that this thread launches fetches, or calls the backend or a store itself, in the block.
+
+        What it has not launched as the block raises, as on an interrupt, is called off.
+        """
         me = threading.get_ident()
         if me in self._at_work:
             yield
@@ -259,18 +262,20 @@ class SecretCache(ProcessBound):
             self._at_work.add(me)
             yield
         except BaseException:
-            self._leave_to_others(me)
+            self._call_off(me)
             raise
         finally:
             self._at_work.discard(me)
 
-    def _leave_to_others(self, thread: int) -> None:
-        """Forget the flights of a thread that was interrupted: perhaps it has not launched one of them."""
+    def _call_off(self, launcher: int) -> None:
+        """End the fetches that a thread was about to begin: who waits for them asks again."""
         with self._lock:
-            for name, flight in list(self._flights.items()):
-                if flight.thread == thread:
-                    del self._flights[name]
-                    self._outage.end_probe(flight)
+            flights = [flight for flight in self._flights.values() if flight.launcher == launcher]
+            for flight in flights:
+                self._remove_flight(flight)
+                self._outage.end_probe(flight)
+        for flight in flights:
+            flight.future.set_exception(UnansweredError(InterruptedError(), named=True))
 
     def close(self) -> None:
         """Forget everything."""
@@ -361,6 +366,8 @@ class SecretCache(ProcessBound):
             mine, waited = self._flights_of(tenant, missing, values)
             if mine:
                 self._pool.start(partial(context_of(tenant).run, self._fetch_together, mine, load))
+            for flight in mine.values():
+                flight.launcher = 0
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
@@ -418,6 +425,7 @@ class SecretCache(ProcessBound):
                         flight, answer, mine = self._plan_read(tenant, key)
                     if mine is not None:
                         self._pool.start(partial(context_of(tenant).run, self._run_fetch, mine, load))
+                        mine.launcher = 0
                 if isinstance(answer, SecretNotFoundError):
                     raise answer
                 if answer is not None:

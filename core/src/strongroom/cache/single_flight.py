@@ -116,17 +116,17 @@ class Flight:
         started: When it began, by the cache's clock.
         kept: Whether its result may be remembered: not after an invalidation.
         version: The version that a description had shown before it began.
-        thread: The thread that begins it.
+        launcher: The thread that is about to begin it; 0 as soon as that is done.
     """
 
-    __slots__ = ("future", "kept", "key", "owner", "started", "tenant", "thread", "version")
+    __slots__ = ("future", "kept", "key", "launcher", "owner", "started", "tenant", "version")
 
     def __init__(self, owner: object, tenant: str | None, key: str, started: float) -> None:
         self.owner, self.tenant, self.key, self.started = owner, tenant, key, started
         self.future = Future()
         self.kept = True
         self.version: str | None = None
-        self.thread = threading.get_ident()
+        self.launcher = threading.get_ident()
 
     async def settled(self) -> None:
         """Wait until it has ended. Cancelling this does not affect the flight."""
@@ -144,7 +144,7 @@ class Flight:
 
 
 class UnansweredError(Exception):
-    """The batch that this flight was a part of failed for another key: nothing is known of this one.
+    """Nothing is known of the key: the batch failed for another one, or the fetch has not begun.
 
     Attributes:
         error: What the batch raised.
