@@ -268,7 +268,7 @@ class SecretCache(ProcessBound):
             self._at_work.discard(me)
 
     def _call_off(self, launcher: int) -> None:
-        """End the fetches that a thread was about to begin: who waits for them asks again."""
+        """End the fetches that a thread was about to begin: callers that wait for them ask again."""
         with self._lock:
             flights = [flight for flight in self._flights.values() if flight.launcher == launcher]
             for flight in flights:

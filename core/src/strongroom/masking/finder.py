@@ -239,7 +239,7 @@ class Finder:
         self._words = self._words or one.word
         self._added += wanted
         self._raws.append(raw)
-        # Last: whoever finds it there relies on it that the value is looked for.
+        # Last: the thread that finds it there relies on it that the value is looked for.
         self._seen.add((value, label))
 
     # --- finding ---
