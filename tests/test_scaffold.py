@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import strongroom
 from packaging.metadata import Metadata
 from packaging.version import Version
 from strongroom.errors import ConfigurationError
+from strongroom.plugins.discovery import BUILT_IN_NAMES
 from strongroom.plugins.scaffold import create_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -127,12 +129,25 @@ def test_it_installs_and_its_own_tests_pass_the_kit(plugin, tmp_path, chosen):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Acme", "a b", "../x", "a--b", "-a", "1a", "a" * 41, "vault", "core", "class"]
+    "name",
+    ["", "Acme", "a b", "../x", "a--b", "-a", "1a", "a" * 41, "vault", "core", "class", *BUILT_IN_NAMES],
 )
 def test_a_name_that_cannot_be_is_refused(name, tmp_path):
     with pytest.raises(ConfigurationError):
         create_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_one_that_cannot_be_written_nothing_is_left(tmp_path, monkeypatch):
+    def full(self, *_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "touch", full)
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            create_plugin("acme", tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert create_plugin("acme", tmp_path / "new").is_dir()
 
 
 def test_what_is_there_already_is_not_touched(plugin):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -51,6 +52,7 @@ def create_plugin(name: str, folder: Path) -> Path:
     except FileExistsError:
         failure = ConfigurationError(f"{target} is already there", hint="choose another name or folder")
     except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)  # else it would be in the way of the next attempt
         failure = ConfigurationError(f"{target} cannot be written: {error.strerror}")
     if failure is not None:
         raise failure
@@ -64,6 +66,7 @@ def _this_core() -> str:
 
 
 def _check_name(name: str) -> None:
+    from strongroom.plugins.discovery import BUILT_IN_NAMES
     from strongroom.plugins.known import KNOWN_TYPES
 
     if not _NAME.fullmatch(name) or len(name) > _MAX_CHARACTERS:
@@ -73,6 +76,9 @@ def _check_name(name: str) -> None:
         )
     if any(name in table for table in KNOWN_TYPES.values()) or name in {"core", "enterprise"}:
         raise ConfigurationError(f"strongroom-{name} is strongroom's own", hint="choose another name")
+    if name in BUILT_IN_NAMES:
+        # With two entry points of one name every spec with that type would be refused.
+        raise ConfigurationError(f"{name!r} is a type of strongroom's own", hint="choose another name")
     if keyword.iskeyword(name):
         raise ConfigurationError(f"{name!r} is a keyword of Python", hint="choose another name")
 
