@@ -81,8 +81,45 @@ class Kit(RotatorConformance):
         return lambda: sorted(path.name for path in passwords.path.parent.iterdir())
 
 
+class Frozen:
+    """One with slots, of which none can be set."""
+
+    __slots__ = ("passwords",)
+
+    def __init__(self, passwords):
+        object.__setattr__(self, "passwords", passwords)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+    def apply(self, key, old, new):
+        self.passwords.write({new})
+
+    def verify(self, key, new):
+        return new in self.passwords.good()
+
+
+class WithFunction(One):
+    """One with a function among its attributes."""
+
+    def __init__(self, passwords):
+        super().__init__(passwords)
+        self.known = passwords.good
+
+    def verify(self, key, new):
+        return new in self.known()
+
+
 class TestOne(Kit):
     pass
+
+
+class TestFrozen(Kit):
+    made = Frozen
+
+
+class TestWithFunction(Kit):
+    made = WithFunction
 
 
 class TestBoth(Kit):
@@ -123,6 +160,20 @@ class Fragile(One):
         super().apply(key, old, new)
 
 
+class Pickled(One):
+    def apply(self, key, old, new):
+        super().apply(key, old, new)
+        self.last = new
+
+
+class Shown(Pickled):
+    def __repr__(self):
+        return f"<Shown {self.last}>"
+
+    def __reduce__(self):
+        raise TypeError("not to be pickled")
+
+
 class Talkative(One):
     def verify(self, key, new):
         if new not in self.passwords.good():
@@ -134,6 +185,8 @@ class Talkative(One):
     [
         (Lazy, "test_readers_get_a_value_that_works", ("secret", "logs_in", "store")),
         (Blind, "test_verify_refuses_what_the_target_system_does_not_take", ("secret",)),
+        (Pickled, "test_no_text_of_it_holds_a_value", ("secret",)),
+        (Shown, "test_no_text_of_it_holds_a_value", ("secret",)),
         (Talkative, "test_verify_refuses_what_the_target_system_does_not_take", ("secret",)),
         (Forgetful, "test_the_old_value_works_until_it_is_taken_away", ("secret", "logs_in", "store")),
         (Sloppy, "test_a_rehearsal_leaves_nothing", ("secret", "logs_in", "users", "store")),

@@ -13,7 +13,7 @@ import threading
 import unicodedata
 import warnings
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 from strongroom.errors import ConflictError, SecretNotFoundError, SecretTooLargeError, ValidationError
@@ -729,6 +729,18 @@ class TellsWhatWasBefore(Right):
         now = datetime.now(UTC)
         callback([SecretChange(key, "set", None, now) for key in self.list_secrets()])
         return super().subscribe_changes(callback)
+
+
+class TellsLocalTimesOfChanges(Right):
+    caught_by = "test_a_write_is_told_with_its_version"
+
+    def subscribe_changes(self, callback):
+        here = timezone(timedelta(hours=2))
+
+        def tell(changes):
+            callback([replace(one, observed_at=one.observed_at.astimezone(here)) for one in changes])
+
+        return super().subscribe_changes(tell)
 
 
 class TellsEachTwice(Right):

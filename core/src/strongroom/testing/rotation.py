@@ -111,12 +111,15 @@ def _dies(make: Callable[[], Any], target: Path, value: str, step: int, *, after
                 KEY, value
             )
             code = 0
+        except Exception:  # noqa: BLE001  # as in `_try_once`
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         return True
-    assert os.WEXITSTATUS(status) == 0, "the rotation itself failed"
+    assert os.WEXITSTATUS(status) == 0, "the rotation itself failed; its error is on standard error"
     return False
 
 
