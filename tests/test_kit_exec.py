@@ -18,11 +18,22 @@ def kit(*command, before=()):
 
 
 @pytest.mark.torture
-def test_a_program_that_keeps_to_the_rules_passes():
-    done = kit(sys.executable, "-I", EXAMPLE)
+def test_a_program_that_keeps_to_the_rules_passes_and_is_empty_again(tmp_path):
+    left = tmp_path / "left.json"
+    program = tmp_path / "store.py"
+    program.write_text(
+        EXAMPLE.read_text().replace(
+            "    store = Store()\n",
+            "    store = Store()\n    import atexit, pathlib\n"
+            f"    atexit.register(lambda: pathlib.Path({str(left)!r}).write_text(json.dumps([*store.versions])))\n",
+        )
+    )
+    done = kit(sys.executable, "-I", program)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
     assert "failed" not in done.stdout
+    assert "warning" not in done.stdout
+    assert json.loads(left.read_text()) == []
 
 
 @pytest.mark.torture

@@ -30,6 +30,12 @@ def running() -> Iterator[Any]:
             # Each test deletes whatever is there: that must not be somebody's secrets.
             pytest.exit(f"there are {len(keys)} secrets in the program's store, which must be empty", 1)
         yield provider
+        _empty(provider)
+
+
+def _empty(provider: Any) -> None:
+    for key in provider.list_secrets():
+        provider.delete_secret(key)
 
 
 class TestProgram(ProviderConformance):
@@ -39,12 +45,5 @@ class TestProgram(ProviderConformance):
 
     @pytest.fixture
     def provider(self, running: Any) -> Any:
-        for key in running.list_secrets():
-            running.delete_secret(key)
+        _empty(running)
         return running
-
-    @pytest.fixture(autouse=True, scope="class")
-    def _emptied(self, running: Any) -> Iterator[None]:
-        yield
-        for key in running.list_secrets():
-            running.delete_secret(key)
