@@ -100,6 +100,19 @@ def test_what_is_left_of_text_is_text():
             shown.decode()
 
 
+def test_no_piece_of_a_stream_ends_within_a_character():
+    """Else a mark may follow the first half of one, if a part of a value begins with it."""
+    masker = Masker(["X,9)\u00f6b0' \u2502\U0001f511X&/1!1b+1cc//Y#%Z?/ ="])
+    text = "'\u00c1\u00e9)\u00f6b0' \u2502\U0001f511X&/1!1b+1cc//Y#%Z?/ =' and \U0001f511 more".encode()
+    for first in range(1, len(text)):
+        for second in range(first, len(text)):
+            stream = masker.stream()
+            shown = [stream.feed(text[:first]), stream.feed(text[first:second]), stream.feed(text[second:])]
+            assert "cc//Y" not in b"".join([*shown, stream.finish()]).decode()
+    stream = masker.stream()
+    assert stream.feed(b"pri\xc3") + stream.release() == b"pri\xc3"  # it may be Latin-1, of a prompt
+
+
 def test_escaped_base64_is_read_wherever_else_something_is_escaped():
     """Signs of base64 that are escaped in one way are read though others are escaped in another way behind."""
     found = 0

@@ -33,6 +33,7 @@ from strongroom.masking.origins import LEAST, NOTHING, Known
 from strongroom.masking.partial import (
     Beginnings,
     Starts,
+    begin_of_character,
     begun_at_end,
     begun_broken_at_end,
     encoded_at_end,
@@ -340,7 +341,7 @@ class Finder:
             # Several plain words may be one token.
             token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)
             size += 0 if token is None else len(token[0])
-        return len(data) - size, evidence
+        return begin_of_character(data, len(data) - size), evidence
 
     def _known_beginnings(self) -> Beginnings:
         known = self._beginnings

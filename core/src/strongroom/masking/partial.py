@@ -11,11 +11,13 @@ from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.encodings import base32_forms, in_base64_alphabets
 from strongroom.masking.limits import ENOUGH
+from strongroom.masking.looks import width
 from strongroom.masking.origins import substituted
 
 __all__ = [
     "Beginnings",
     "Starts",
+    "begin_of_character",
     "begun_at_end",
     "begun_broken_at_end",
     "encoded_at_end",
@@ -29,6 +31,7 @@ __all__ = [
 _ENCODED_BYTES = 15
 _HEAD = 3
 _LONGEST_ENCODED = 128
+_CONTINUING, _WIDEST = 0x80, 4  # bytes of a character of UTF-8
 _LEAST_ENCODED, _LEAST_DIGITS = 3, 4
 _ESCAPE_SIGNS = b"\\%&=\x1b^$'\"+"
 _LONGEST_ESCAPE = 12
@@ -128,6 +131,15 @@ def partial_at_end(tail: bytes) -> int:
     rest = _without_border(tail)
     rest = rest.removesuffix(b"\n").removesuffix(b"\r")
     return max(size, len(tail) - len(_without_border(rest)))
+
+
+def begin_of_character(data: bytes, at: int) -> int:
+    """Return where the character of UTF-8 begins that `at` is within, or whose rest is to come; else `at`."""
+    if at == len(data) or data[at] & 0xC0 == _CONTINUING:
+        for begin in range(at - 1, max(-1, at - _WIDEST), -1):
+            if data[begin] & 0xC0 != _CONTINUING:
+                return begin if begin + width(data, begin) > at else at
+    return at
 
 
 def _without_border(tail: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from strongroom.masking.finder import Finder, Occurrence
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
 from strongroom.masking.looks import width
+from strongroom.masking.partial import begin_of_character
 from strongroom.masking.parts import expanded, lines
 
 __all__ = ["Masker", "MaskingStream"]
@@ -78,14 +79,10 @@ def merge_overlaps(data: bytes, finds: Iterable[Occurrence]) -> Iterator[tuple[i
 
 def _whole(data: bytes, at: int) -> int:
     """Return where the character of UTF-8 ends that `at` is within; `at` where it is within none."""
-    if at < len(data) and data[at] & 0xC0 == _CONTINUING:
-        for begin in range(at - 1, max(-1, at - _WIDEST), -1):
-            if data[begin] & 0xC0 != _CONTINUING:
-                return max(at, min(begin + width(data, begin), len(data)))
-    return at
+    begin = begin_of_character(data, at)
+    return min(begin + width(data, begin), len(data)) if begin < at else at
 
 
-_CONTINUING, _WIDEST = 0x80, 4
 _CONTEXT = 12
 """So many bytes before a plain word decide whether it is a word by itself."""
 _NEAR = 80
