@@ -308,6 +308,32 @@ def test_leaves_no_group_to_handlers_that_would_show_the_locals_of_its_members(m
     assert "ValueError: a member" in record.exc_text
 
 
+@pytest.mark.parametrize(("items", "kept"), [(3, True), (40, False)])
+def test_many_local_variables_are_not_searched_one_by_one(masker, monkeypatch, items, kept):
+    """An error that is logged must not take minutes; the handlers get the traceback's text alone."""
+    shown = []
+
+    class Thing:
+        def __repr__(self):
+            shown.append(self)
+            return "a thing"
+
+    def fails():
+        rows = [[Thing(), Thing()] for _ in range(items)]  # noqa: F841  # as it is among the local variables
+        raise ValueError("in the middle of them")
+
+    monkeypatch.setattr("strongroom.masking.log_filter._MOST_ITEMS", 30)
+    try:
+        fails()
+    except ValueError as error:
+        record = logged_exception(masker, error.with_traceback(error.__traceback__.tb_next))
+
+    assert (record.exc_info is not None) == kept
+    assert (len(shown) > 0) == kept
+    if not kept:
+        assert record.exc_text.endswith("ValueError: in the middle of them")
+
+
 def test_leaves_no_exception_to_handlers_that_would_show_its_arguments(masker):
     class Guarded(Exception):
         def __str__(self):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from strongroom.masking.parts import parts
 from strongroom.masking.stream import Masker
 
-__all__ = ["known", "mask", "remember"]
+__all__ = ["Searched", "known", "mask", "remember", "shows"]
 
 T = TypeVar("T")
 _DEEPEST = 64
@@ -36,18 +37,35 @@ def mask(thing: T, *, masker: Masker | None = None) -> T | Any:
         thing: Anything, typically what is about to be logged.
         masker: Masks these values instead of those that the process fetched.
     """
-    return _masked(thing, known if masker is None else masker, (), {})
+    return _masked(thing, known if masker is None else masker, (), Searched())
 
 
-def _masked(thing: Any, masker: Masker, above: tuple[int, ...], done: dict[int, tuple[Any, Any]]) -> Any:
-    """Return `thing`, masked; `done` has containers by their `id`, with what each has become."""
+class Searched(dict[int, tuple[Any, Any]]):
+    """Containers that were searched, by their `id`, each with what it has become.
+
+    Args:
+        most: How many items they may have in all; another container is then replaced as a whole.
+    """
+
+    def __init__(self, most: float = math.inf) -> None:
+        super().__init__()
+        self.left = most
+
+
+def shows(thing: object, masker: Masker, done: Searched) -> bool:
+    """Return whether `thing` would show a value, or cannot be searched."""
+    return _masked(thing, masker, (), done) is not thing
+
+
+def _masked(thing: Any, masker: Masker, above: tuple[int, ...], done: Searched) -> Any:
+    """Return `thing`, masked, whatever it is."""
     try:
         return _searched(thing, masker, above, done)
     except Exception:  # noqa: BLE001  # a lazy object, a mapping that another thread changes
         return _unshown(thing)
 
 
-def _searched(thing: Any, masker: Masker, above: tuple[int, ...], done: dict[int, tuple[Any, Any]]) -> Any:
+def _searched(thing: Any, masker: Masker, above: tuple[int, ...], done: Searched) -> Any:
     if isinstance(thing, str):
         return masker.mask_text(thing)
     if isinstance(thing, bytes | bytearray):
@@ -58,6 +76,9 @@ def _searched(thing: Any, masker: Masker, above: tuple[int, ...], done: dict[int
     if len(above) < _DEEPEST and id(thing) not in above and isinstance(thing, _CONTAINERS):
         # One list that is in many others is searched once: otherwise each level could double the work.
         if id(thing) not in done:
+            done.left -= len(thing)
+            if done.left < 0:
+                return _unshown(thing)
             inside = (*above, id(thing))
             if isinstance(thing, Mapping):
                 old = [part for pair in thing.items() for part in pair]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strongroom.masking.known_values import known, mask, remember
+from strongroom.masking.known_values import Searched, known, mask, remember, shows
 
 if TYPE_CHECKING:
     from strongroom.masking.stream import Masker
@@ -31,6 +31,8 @@ _REPEATED = frozenset({"threadName", "processName", "taskName"})
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 _SEPARATOR = "\x7f\n"  # no encoding goes on over it
 _LONGEST_AT_ONCE = 1024
+_MOST_ITEMS = 250_000
+"""So many items of an exception's local variables are searched, which takes a second."""
 
 
 class ValueSource(Protocol):
@@ -159,7 +161,11 @@ def _formatted_exception(info: Any) -> list[str]:
 
 
 def _locals_hold(info: Any, masker: Masker) -> bool:
-    """Return whether a handler that shows a traceback's local variables, or `repr`, would show a value."""
+    """Return whether a handler that shows a traceback's local variables, or `repr`, may show a value.
+
+    Where they have too many items to search it may: an error that is logged must not take minutes.
+    """
+    done = Searched(_MOST_ITEMS)
     waiting = [info[1]] if isinstance(info, tuple) else []
     seen: set[int] = set()
     while waiting:
@@ -170,11 +176,10 @@ def _locals_hold(info: Any, masker: Masker) -> bool:
         waiting += (error.__cause__, error.__context__)
         if isinstance(error, BaseExceptionGroup):
             waiting += error.exceptions
-        if mask(error, masker=masker) is not error:  # its `str` may show less than its `repr`
+        if shows(error, masker, done):  # its `str` may show less than its `repr`
             return True
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            variables = list(frame.f_locals.values())
-            if any(mask(variable, masker=masker) is not variable for variable in variables):
+            if any(shows(variable, masker, done) for variable in list(frame.f_locals.values())):
                 return True
     return False
 
