@@ -274,6 +274,23 @@ def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, e
     assert out[3] is None
 
 
+def test_a_plugin_that_could_not_be_read_for_a_while_is_tried_again(install, run):
+    """Too many files were open in this process, say, as a registry was made."""
+    once = """
+    import errno, os, pathlib
+    tried = pathlib.Path(os.environ["HOME"], "tried")
+    if not tried.exists():
+        tried.touch()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    """
+    install("acme-strong", "acme", textwrap.dedent(once) + GOOD)
+    out = run("""
+        print(json.dumps([failure(type="acme"), load(type="acme").get_secret("k")]))
+    """)
+    assert "Too many open files" in out[0][1]
+    assert out[1] == "k:3"
+
+
 def test_twins_are_told_by_both_distributions_and_settled_by_the_allow_list(install, run):
     install("acme-strong", "acme", GOOD)
     install("acme-other", "acme", GOOD.replace("{key}:", "other:{key}:"), version="2.0")

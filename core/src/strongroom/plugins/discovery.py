@@ -268,6 +268,8 @@ class PluginFinder:
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is not an Exception
+                if isinstance(error, OSError | MemoryError):
+                    return describe_error(error)  # not kept, as it may pass: too many files were open
                 self._loaded[entry] = describe_error(error)
         return self._loaded[entry]
 
