@@ -4,7 +4,9 @@ set -eu
 
 examples=$(cd "$(dirname "$0")/../examples" && pwd)
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT INT TERM
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT # else the next command would go on, in a folder that is gone
+trap 'exit 143' TERM
 cd "$folder"
 mkdir home
 HOME=$folder/home
