@@ -144,7 +144,8 @@ def _rare_forms(raw: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield what programs print less often; where it is long, it is found as text that is decoded."""
     once = binascii.b2a_base64(raw, newline=False)
     yield from (("base64", form) for form in _base64_forms(once))
-    yield from (("base32", form) for form in base32_forms(raw))
+    if 8 * len(raw) < 5 * LEAST:  # of a long one they would not be used, and each digit takes a pass over all
+        yield from (("base32", form) for form in base32_forms(raw))
     pairs = raw.hex(" ", -2)
     yield "hex", pairs.encode()
     yield "hex", pairs.upper().encode()
