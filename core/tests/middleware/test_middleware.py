@@ -233,7 +233,7 @@ class Flaky:
     def get_secret(self, key):
         self.asked += 1
         if self.asked <= self.times:
-            raise self.error
+            raise self.error.with_traceback(None)  # else it grows with each
         return "value"
 
     def set_secret(self, key, value): ...
