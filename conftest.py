@@ -14,7 +14,7 @@ import tempfile
 import time
 import tomllib
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -83,7 +83,9 @@ OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order that SEED decides")
+    parser.addoption(
+        "--shuffle", metavar="SEED", help="let SEED decide the order of modules and of their tests"
+    )
     parser.addoption("--stalls", metavar="SEED", help="let threads and servers stand still for moments")
     parser.addoption("--for-seconds", type=float, help="leave out what begins later after a worker's first")
     if not pluginmanager.has_plugin("cacheprovider"):
@@ -205,13 +207,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(TOO_LATE)
 
 
+def shuffled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
+    """Return them by chance as pytest-randomly does: modules, then the classes of each, then their tests."""
+    draw = random.Random(seed).random  # noqa: S311  # no secret
+    rank: defaultdict[object, float] = defaultdict(draw)
+
+    def place_by_chance(item: pytest.Item) -> tuple[float, float, float]:
+        return rank[item.path], rank[item.path, getattr(item, "cls", None)], draw()
+
+    return sorted(items, key=place_by_chance)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("server")
     if config.option.shuffle:
-        random.Random(config.option.shuffle).shuffle(items)  # noqa: S311 - no secret
+        items[:] = shuffled(items, config.option.shuffle)
     else:
         # Large shares first: the last ones, with which some workers have nothing left to do, are small.
         where = [(item.get_closest_marker("server") is not None, place(item.nodeid)) for item in items]

@@ -1,8 +1,9 @@
 """`make test-under-load`: the tests again and again on a busy machine, each time in another order.
 
 `python scripts/stress_tests.py [RUNS] [pytest's arguments …]`: four processes compute and hold 256 MiB each;
-runs take 8, 2, 8, 2 and 1 workers in turn. The number of a run decides its order, which `--shuffle=NUMBER`
-repeats. At the end it says which tests failed, and how often; it ends with 1 if any did.
+runs take 8, 2, 8, 2 and 1 workers in turn. The number of a run decides the order of modules and of their
+tests, which `--shuffle=NUMBER` repeats. At the end it says which tests failed, and how often; it ends with 1
+if any did.
 """
 
 from __future__ import annotations
