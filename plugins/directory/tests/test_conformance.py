@@ -44,7 +44,7 @@ class TestDirectory(ProviderConformance):
 
 
 class TestDirectoryBehindMiddleware(
-    BehindMiddleware, kit=TestDirectory, beyond_sample=[pytest.mark.torture], one_in=3
+    BehindMiddleware, kit=TestDirectory, beyond_sample=[pytest.mark.torture], one_in=12
 ):
     """The kit behind each middleware."""
 

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sampling import sample
 from strongroom_file.store import version_history
 from strongroom_file.store.btree import TreeDraft, find, find_known, leaves
 from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
@@ -89,10 +90,16 @@ def near(name, how_many):
     )
 
 
-@settings(derandomize=True, deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
-@given(steps)
-def test_it_is_a_sorted_dictionary(done):
+@pytest.mark.parametrize("examples", [8, pytest.param(300, marks=pytest.mark.torture)])
+def test_it_is_a_sorted_dictionary(examples):
     """After any steps the tree holds what a dictionary holds, in order, and no row that nothing leads to."""
+    every = list(HealthCheck)
+    settings(derandomize=True, deadline=None, max_examples=examples, suppress_health_check=every)(
+        given(steps)(_check_after)
+    )()
+
+
+def _check_after(done):
     store, model = Store(), {}
     draft = store.draft()
     for turn, (what, name, how_many) in enumerate(done):
@@ -147,7 +154,7 @@ LONG = "x" * 900
 """So that a few hundred keys make a tree of several levels."""
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", sample(range(4), one_in=2))
 def test_keys_that_come_back_where_all_were_removed(seed):
     """They are found again, among nodes that had other names only, and so are those around them."""
     store, model, chance = Store(), {}, Random(seed)

@@ -29,7 +29,9 @@ class TestFile(ProviderConformance):
             yield provider
 
 
-class TestFileBehindMiddleware(BehindMiddleware, kit=TestFile, beyond_sample=[pytest.mark.torture]):
+class TestFileBehindMiddleware(
+    BehindMiddleware, kit=TestFile, beyond_sample=[pytest.mark.torture], one_in=12
+):
     """The kit behind each middleware."""
 
 

@@ -33,7 +33,7 @@ class TestKeePass(ProviderConformance):
 
 
 class TestKeePassBehindMiddleware(
-    BehindMiddleware, kit=TestKeePass, beyond_sample=[pytest.mark.torture], one_in=3
+    BehindMiddleware, kit=TestKeePass, beyond_sample=[pytest.mark.torture], one_in=12
 ):
     """The kit behind each middleware."""
 

@@ -89,7 +89,9 @@ class TestLimited(TestMemory):
         return lambda: backend.requests
 
 
-class TestMemoryBehindMiddleware(BehindMiddleware, kit=TestMemory, beyond_sample=[pytest.mark.torture]):
+class TestMemoryBehindMiddleware(
+    BehindMiddleware, kit=TestMemory, beyond_sample=[pytest.mark.torture], one_in=12
+):
     """The kit behind each middleware."""
 
 

@@ -25,6 +25,7 @@ class TestRedisCacheStore(CacheStoreConformance):
             yield other
 
 
+@sampled(pytest.mark.torture, one_in=4)
 class TestRedisCacheStoreOnTheOldestRedis(CacheStoreConformance):
     @pytest.fixture
     def store(self, oldest):
@@ -37,7 +38,7 @@ class TestRedisCacheStoreOnTheOldestRedis(CacheStoreConformance):
             yield other
 
 
-@sampled(pytest.mark.torture)
+@sampled(pytest.mark.torture, one_in=4)
 class TestMemoryBehindACacheOnRedis(ProviderConformance):
     title = "memory, behind a cache on Redis"
     provider_class = MemorySecretProvider

@@ -899,7 +899,7 @@ def see_writes(server, trials):
 
 
 def test_a_write_here_is_seen_there(server):
-    see_writes(server, 50)
+    see_writes(server, 10)
 
 
 @pytest.mark.torture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import sample
 from strongroom.cli.app import run_app
 from strongroom.errors import (
     AuthenticationError,
@@ -330,7 +331,7 @@ def test_doctor_compares_the_recipients_with_the_rules(make, age, tmp_path):
     assert (tmp_path / "secrets.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["secrets.yaml", "secrets.json", "secrets.env"])
+@pytest.mark.parametrize("name", sample(["secrets.yaml", "secrets.json", "secrets.env"], one_in=3))
 def test_doctor_counts_values_that_are_not_encrypted(make, age, sops, tmp_path, name):
     """`sops updatekeys` leaves the rules that are in a file, and empty values need no encryption."""
     rules = tmp_path / ".sops.yaml"
@@ -451,7 +452,9 @@ def test_a_number_that_is_none(make, sops, tmp_path):
     assert "quote it" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["yes", "off", "null", "1", "2020-01-12", "1.0", "~", "=", "a: b", "0x1f"])
+@pytest.mark.parametrize(
+    "name", sample(["=", "yes", "off", "1", "null", "1.0", "~", "0x1f", "2020-01-12", "a: b"], one_in=4)
+)
 def test_names_that_yaml_has_another_meaning_for(make, sops, name):
     provider = make()
     provider.set_secret(name, "one")

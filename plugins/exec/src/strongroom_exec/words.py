@@ -68,10 +68,12 @@ class Words:
         with self._lock:
             for value in values:
                 if value and value not in self._values:
+                    if self._masker is not None:
+                        self._masker.add(value)
                     self._values[value] = None
-                    self._masker = None
             while len(self._values) > _KEPT_VALUES:
                 del self._values[next(iter(self._values))]
+                self._masker = None
 
     def begin(self, request: int) -> None:
         """Note that a request is sent."""
