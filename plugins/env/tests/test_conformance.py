@@ -38,9 +38,7 @@ class TestEnv(ProviderConformance):
             yield second
 
 
-class TestEnvBehindMiddleware(
-    BehindMiddleware, kit=TestEnv, beyond_sample=[pytest.mark.torture], one_in=12
-):
+class TestEnvBehindMiddleware(BehindMiddleware, kit=TestEnv, beyond_sample=[pytest.mark.torture], one_in=12):
     """The kit behind each middleware."""
 
 

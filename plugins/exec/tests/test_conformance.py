@@ -41,7 +41,9 @@ class TestExecJavaScript(TestExec):
         return emptied(javascript)
 
 
-class TestExecBehindMiddleware(BehindMiddleware, kit=TestExec, beyond_sample=[pytest.mark.torture], one_in=12):
+class TestExecBehindMiddleware(
+    BehindMiddleware, kit=TestExec, beyond_sample=[pytest.mark.torture], one_in=12
+):
     """The kit behind each middleware."""
 
 

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sampling import crossed
 from strongroom import SecretProviderRegistry
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption, generate_key
@@ -561,8 +562,16 @@ RUBBISH = {
 }
 
 
-@pytest.mark.parametrize("spoil", RUBBISH.values(), ids=RUBBISH)
-@pytest.mark.parametrize("call", range(6), ids=["get", "set", "set fenced", "delete", "clear", "lock"])
+@pytest.mark.parametrize(
+    ("spoil", "call"),
+    crossed(
+        [pytest.param(spoil, id=name) for name, spoil in RUBBISH.items()],
+        [
+            pytest.param(number, id=name)
+            for number, name in enumerate(["get", "set", "set fenced", "delete", "clear", "lock"])
+        ],
+    ),
+)
 def test_rubbish_is_set_aside(path, spoil, call, caplog):
     """With a warning; the cache goes on with a new file, and the old one is kept."""
     with FileCacheStore(path) as store:

@@ -80,8 +80,8 @@ def _killed_rounds(store, rounds, seed):
 
 
 def test_kill_9(tmp_path):
-    """Fifteen rounds of killing a writer."""
-    _killed_rounds(tmp_path / "store", 15, seed=1)
+    """Six rounds of killing a writer."""
+    _killed_rounds(tmp_path / "store", 6, seed=1)
 
 
 @pytest.mark.torture

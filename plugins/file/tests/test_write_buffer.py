@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from sampling import crossed, sample
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import SecretNotFoundError, TamperedError
 from strongroom_file import FileSecretProvider
@@ -198,8 +199,13 @@ COMMITS = [
 NAMES = ["set", "set many", "promote", "delete", "delete from the root", "stage", "discard", "rekey"]
 
 
-@pytest.mark.parametrize("commit", COMMITS, ids=NAMES)
-@pytest.mark.parametrize("later", [0, 2], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    ("commit", "later"),
+    crossed(
+        [pytest.param(commit, id=name) for commit, name in zip(COMMITS, NAMES, strict=True)],
+        [pytest.param(0, id="at once"), pytest.param(2, id="later")],
+    ),
+)
 def test_a_root_put_back_alone_is_found_by_every_read(provider, store, commit, later):
     """Whatever was written since: who opens the store then is given no old value and no old list."""
     provider.set_secret("key", "old")
@@ -346,7 +352,7 @@ class Model:
         assert self.provider.verify() == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", sample(range(4), one_in=2))
 def test_chance(provider, monkeypatch, seed):
     """Calls of all kinds come to the same as in a plain model, whenever the root has to make room."""
     monkeypatch.setattr(transaction, "MAX_NODE_BYTES", 150 * (seed + 1))

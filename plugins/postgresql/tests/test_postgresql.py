@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sampling import crossed
 from shared_stores import SharedStoreTests
 from strongroom.cli import main
 from strongroom.credentials import ReferencedText
@@ -73,8 +74,7 @@ def test_a_notification_tells_neither_name_nor_value(make, admin, schema):
 # --- tampering ---
 
 
-@pytest.mark.parametrize("change", ["set", "delete", "stage", "promote"])
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(("table", "change"), crossed(TABLES, ["set", "delete", "stage", "promote"]))
 def test_a_row_that_is_put_back_alone_is_found(make, admin, schema, table, change):
     """By a process that knows nothing of it, whatever the operation was."""
     writer = make()

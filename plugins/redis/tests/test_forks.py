@@ -67,9 +67,7 @@ def test_children_and_parent_read_their_own(make, how_often, children):
     values = [f"value of {number}".encode() * 40 for number in range(children + 1)]
     for number, value in enumerate(values):
         store.set(f"a:{number}", value, 3600)
-    assert crossing(lambda number: store.get(f"a:{number}"), values, **how_often) == many(
-        how_often, children
-    )
+    assert crossing(lambda number: store.get(f"a:{number}"), values, **how_often) == many(how_often, children)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from sampling import sample
 from strongroom.cli.app import run_app
 from strongroom.errors import (
@@ -251,13 +251,20 @@ def test_who_has_no_key(make, sops, tmp_path):
 
 @pytest.mark.parametrize(
     ("variable", "text", "reason"),
-    [
-        ("SOPS_AGE_KEY", "", "sops found no age key"),
-        ("SOPS_AGE_KEY", "other", "is another one"),
-        ("SOPS_AGE_KEY", "AGE-SECRET-KEY-1QQQQ", "SOPS_AGE_KEY holds something other than an age key"),
-        ("SOPS_AGE_KEY_FILE", "/nowhere/keys.txt", "SOPS_AGE_KEY_FILE names a file that cannot be opened"),
-        ("SOPS_AGE_KEY_CMD", "false", "the program of SOPS_AGE_KEY_CMD failed"),
-    ],
+    sample(
+        [
+            ("SOPS_AGE_KEY", "other", "is another one"),
+            ("SOPS_AGE_KEY", "", "sops found no age key"),
+            ("SOPS_AGE_KEY", "AGE-SECRET-KEY-1QQQQ", "SOPS_AGE_KEY holds something other than an age key"),
+            (
+                "SOPS_AGE_KEY_FILE",
+                "/nowhere/keys.txt",
+                "SOPS_AGE_KEY_FILE names a file that cannot be opened",
+            ),
+            ("SOPS_AGE_KEY_CMD", "false", "the program of SOPS_AGE_KEY_CMD failed"),
+        ],
+        one_in=3,
+    ),
 )
 def test_why_no_key_opens_the_file(make, age, monkeypatch, tmp_path, variable, text, reason):
     """And for whom it is, so that one sees whose key is missing."""
@@ -417,7 +424,9 @@ def test_a_file_that_is_not_encrypted(make, tmp_path, text):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["a: one\n---\nb: two\n", "--- # first\na: one\n--- # second\nb: two\n"])
+@pytest.mark.parametrize(
+    "text", sample(["a: one\n---\nb: two\n", "--- # first\na: one\n--- # second\nb: two\n"], one_in=2)
+)
 def test_a_file_of_several_documents_is_refused_and_not_read_in_part(make, sops, tmp_path, text):
     """sops gives the first as JSON, and says nothing of the others."""
     (tmp_path / "secrets.yaml").write_text(sops("encrypt", "--filename-override", "secrets.yaml", given=text))
@@ -500,11 +509,14 @@ def test_a_program_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "expected", "hint"),
-    [
-        ("no space left on device", BackendUnavailableError, "free space"),
-        ("read-only file system", ReadOnlyError, "mounted read-only"),
-        ("permission denied", PermissionDeniedError, "right"),
-    ],
+    sample(
+        [
+            ("no space left on device", BackendUnavailableError, "free space"),
+            ("read-only file system", ReadOnlyError, "mounted read-only"),
+            ("permission denied", PermissionDeniedError, "right"),
+        ],
+        one_in=3,
+    ),
 )
 def test_what_the_disk_refuses_to_the_program(make, program, age, tmp_path, said, expected, hint):
     make().set_secret("a", "one")
@@ -571,8 +583,7 @@ def _is_key(text):
 keys = st.text(alphabet="ab/=_x0[\"'< sop", min_size=1, max_size=9).filter(_is_key)
 
 
-@settings(derandomize=True, max_examples=200)
-@given(st.lists(keys, unique=True, max_size=5), st.booleans())
+@holds_for(st.lists(keys, unique=True, max_size=5), st.booleans())
 def test_all_keys_stay_apart(names, is_flat):
     """In whatever order they are made, each leads to its own value, by an argument that sops takes."""
     root = {}
