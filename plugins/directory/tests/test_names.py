@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import InvalidKeyError
 from strongroom.keys import check_key
 from strongroom_directory.names import forms_of, key_of
@@ -43,8 +43,7 @@ def test_documented_names(key, plain, flat):
     assert forms_of(key, ".txt")[0][-1].endswith(f"{plain[-1][-3:]}.txt")
 
 
-@settings(derandomize=True, max_examples=150)
-@given(keys, suffixes)
+@holds_for(keys, suffixes)
 def test_round_trip(key, suffix):
     """Every key comes back from both of its names, which every file system holds."""
     plain, flat = forms_of(key, suffix)
@@ -57,16 +56,14 @@ def test_round_trip(key, suffix):
             assert "/" not in name
 
 
-@settings(derandomize=True, max_examples=150)
-@given(near_keys.filter(_is_valid), near_keys.filter(_is_valid), suffixes)
+@holds_for(near_keys.filter(_is_valid), near_keys.filter(_is_valid), suffixes)
 def test_injective(first, second, suffix):
     """Two keys never share a file."""
     shared = set(forms_of(first, suffix)) & set(forms_of(second, suffix))
     assert bool(shared) == (first == second)
 
 
-@settings(derandomize=True, max_examples=150)
-@given(st.lists(st.text(alphabet="=_+.2ef a", min_size=1, max_size=8), min_size=1, max_size=3), suffixes)
+@holds_for(st.lists(st.text(alphabet="=_+.2ef a", min_size=1, max_size=8), min_size=1, max_size=3), suffixes)
 def test_every_name_is_of_one_key_or_of_none(names, suffix):
     """Whatever files others make, a key that is listed leads to just that file."""
     key = key_of(names, suffix)

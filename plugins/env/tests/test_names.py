@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import InvalidKeyError
 from strongroom.keys import check_key
 from strongroom_env.names import key_of, name_of
@@ -47,30 +47,26 @@ def test_documented_names(key, name):
     assert key_of(name) == key
 
 
-@settings(derandomize=True, max_examples=200)
-@given(keys)
+@holds_for(keys)
 def test_round_trip(key):
     """Every key comes back from its name, which no shell or tool would refuse."""
     assert key_of(name_of(key)) == key
     assert re.fullmatch("[A-Z0-9_]+", name_of(key))
 
 
-@settings(derandomize=True, max_examples=200)
-@given(near_keys, near_keys)
+@holds_for(near_keys, near_keys)
 def test_injective(first, second):
     """Two keys never share a name."""
     assert (name_of(first) == name_of(second)) == (first == second)
 
 
-@settings(derandomize=True)
-@given(st.from_regex("[a-z0-9_]{1,30}", fullmatch=True).filter(lambda key: "_0x" not in key))
+@holds_for(st.from_regex("[a-z0-9_]{1,30}", fullmatch=True).filter(lambda key: "_0x" not in key))
 def test_identity_up_to_case(key):
     """Plain keys are just upper-cased."""
     assert name_of(key) == key.upper()
 
 
-@settings(derandomize=True, max_examples=200)
-@given(st.text(alphabet="_0X2F5EDa/", max_size=14))
+@holds_for(st.text(alphabet="_0X2F5EDa/", max_size=14))
 def test_every_name_is_of_one_key_or_of_none(name):
     """Whatever variables others make, a key that is listed leads to just that variable."""
     key = key_of(name)

@@ -41,6 +41,31 @@ def program(tmp_path):
         provider.close()
 
 
+@pytest.fixture(scope="module")
+def parrot(tmp_path_factory):
+    """One program for many tests, and a function that decides what it answers: an expression in Python.
+
+    It has the request as `request`, and gives the members of the answer beside its number.
+    """
+    folder = tmp_path_factory.mktemp("parrot")
+    code = (
+        "capabilities = ['BatchReader', 'Describer', 'VersionReader', 'ConditionalWriter', 'StagedWriter']\n"
+        "def reply(request, params):\n"
+        "    answer = eval(open(os.path.join(folder, 'answer')).read())\n"
+        "    say(json.dumps({'jsonrpc': '2.0', 'id': request['id'], **answer}) + '\\n')\n"
+    )
+    (folder / "program.py").write_text(HEAD + code + LOOP)
+    command = [sys.executable, "-I", "-S", str(folder / "program.py"), str(folder)]
+    with ExecSecretProvider(command, timeout=60) as provider:
+
+        def answering(expression):
+            (folder / "answer").write_text(expression)
+            return provider
+
+        yield answering
+    assert (folder / "starts").read_text() == "x"
+
+
 HEAD = """
 import json, os, sys, threading, time
 folder = sys.argv[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -28,7 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.testing.conformance.base import OTHER, SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
-from strongroom_exec import ExecSecretProvider
+from strongroom_exec import ExecSecretProvider, channel
 from strongroom_exec.channel import Channel, _Waiting
 from strongroom_exec.config import ExecConfig
 from strongroom_exec.errors import TYPES
@@ -152,11 +151,9 @@ def test_a_program_that_does_not_know_capabilities_has_the_four_methods(program)
 
 
 @pytest.mark.parametrize("name", sorted(TYPES))
-def test_each_class_of_errors(program, name):
+def test_each_class_of_errors(parrot, name):
     data = {"type": name, "hint": "do this", "reason": "deleted", "retry_after": 3}
-    provider = program(
-        f"def reply(request, params): fail(request, {{'code': 1, 'message': 'why', 'data': {data!r}}})\n"
-    )
+    provider = parrot(f"{{'error': {{'code': 1, 'message': 'why', 'data': {data!r}}}}}")
     with pytest.raises(StrongroomError) as caught:
         provider.get_secret("a/b")
     assert type(caught.value) is TYPES[name]
@@ -168,11 +165,9 @@ def test_each_class_of_errors(program, name):
 
 
 @pytest.mark.parametrize("asked", ["10**400", "float('inf')", "float('nan')", "-1", "True", "'3'"])
-def test_a_time_that_nobody_can_wait_is_none(program, asked):
+def test_a_time_that_nobody_can_wait_is_none(parrot, asked):
     data = f"{{'type': 'ThrottledError', 'retry_after': {asked}}}"
-    provider = program(
-        f"def reply(request, params): fail(request, {{'code': 1, 'message': 'why', 'data': {data}}})\n"
-    )
+    provider = parrot(f"{{'error': {{'code': 1, 'message': 'why', 'data': {data}}}}}")
     with pytest.raises(ThrottledError) as caught:
         provider.get_secret("a")
     assert caught.value.retry_after is None
@@ -207,17 +202,17 @@ def test_the_classes_are_those_that_a_backend_can_say():
         (None, BackendUnavailableError),
     ],
 )
-def test_other_errors(program, error, expected):
-    provider = program(f"def reply(request, params): fail(request, {error!r})\n")
+def test_other_errors(parrot, error, expected):
+    provider = parrot(f"{{'error': {error!r}}}")
     with pytest.raises(expected) as caught:
         provider.get_secret("a")
     assert type(caught.value) is expected
 
 
 @pytest.mark.parametrize("wait", ["10 ** 400", "float('nan')", "float('inf')", "-1", "True", "'3'", "[3]"])
-def test_a_wait_that_is_none(program, wait):
+def test_a_wait_that_is_none(parrot, wait):
     data = f"{{'type': 'ThrottledError', 'retry_after': {wait}}}"
-    provider = program(f"def reply(request, params): fail(request, {{'code': 1, 'data': {data}}})\n")
+    provider = parrot(f"{{'error': {{'code': 1, 'data': {data}}}}}")
     with pytest.raises(ThrottledError) as caught:
         provider.get_secret("a")
     assert caught.value.retry_after is None
@@ -274,7 +269,9 @@ def starts(folder):
         ("tell(request, 'x'); tell(request, 'x'); time.sleep(600)", None),
         ("say((json.dumps({'method': 'hello'}) + '\\n') * 2000)", "floods"),
         ("os.close(1); time.sleep(600)", "closed its standard output"),
-        ("[say('x' * (1 << 20)) for _ in range(70)]; time.sleep(600)", "floods"),
+        pytest.param(
+            "[say('x' * (1 << 20)) for _ in range(70)]; time.sleep(600)", "floods", marks=pytest.mark.torture
+        ),
     ],
 )
 def test_what_it_did_is_told_and_it_is_started_again(program, tmp_path, code, expected):
@@ -297,6 +294,20 @@ def test_what_it_did_is_told_and_it_is_started_again(program, tmp_path, code, ex
     assert starts(tmp_path) == 2
     assert len(pauses) == 1
     assert 0 < pauses[0] <= 0.1
+
+
+def test_a_line_without_end_is_a_flood(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(channel, "_LONGEST_LINE", 2 << 20)
+    provider = program(
+        "def reply(request, params):\n"
+        "    if params['key'] == 'bad': [say('x' * (1 << 19)) for _ in range(6)]; time.sleep(600)\n"
+        "    else: tell(request, 'good')\n",
+        pause=lambda _: None,
+    )
+    with pytest.raises(BackendUnavailableError, match="floods: a line of more than 2 MiB"):
+        provider.get_secret("bad")
+    assert provider.get_secret("fine") == "good"
+    assert starts(tmp_path) == 2
 
 
 def test_a_program_that_hangs_is_ended_in_time(program, tmp_path):
@@ -328,7 +339,7 @@ def test_one_slow_request_does_not_end_the_others(program, tmp_path):
 
     def slow():
         try:
-            provider._channel.ask("get_secret", {"key": "slow"}, Deadline(1))
+            provider._channel.ask("get_secret", {"key": "slow"}, Deadline(0.4))
         except DeadlineExceededError as error:
             errors.append(error)
 
@@ -388,11 +399,8 @@ def test_pauses_grow_until_it_answers(program):
         ("stage_secret", ""),
     ],
 )
-def test_a_result_of_another_form_is_an_error(program, method, result):
-    provider = program(
-        "capabilities = ['BatchReader', 'Describer', 'VersionReader', 'ConditionalWriter', 'StagedWriter']\n"
-        f"def reply(request, params): tell(request, json.loads({json.dumps(result)!r}))\n"
-    )
+def test_a_result_of_another_form_is_an_error(parrot, method, result):
+    provider = parrot(f"{{'result': {result!r}}}")
     arguments = {
         "list_secrets": [],
         "get_secrets": [["a"]],

@@ -10,8 +10,8 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
@@ -46,8 +46,7 @@ def _is_key(text):
 keys = st.text(alphabet="a=_.-~/ gpt", min_size=1, max_size=10).filter(_is_key)
 
 
-@settings(derandomize=True, max_examples=200)
-@given(keys, keys)
+@holds_for(keys, keys)
 def test_names(first, second):
     """Each key comes back from its name, which is not an option, a hidden file, or another key's."""
     name = name_of(first)
@@ -57,8 +56,7 @@ def test_names(first, second):
     assert (name == name_of(second)) == (first == second)
 
 
-@settings(derandomize=True, max_examples=100)
-@given(st.text(alphabet="a=_.-~/ gptü+", min_size=12, max_size=60).filter(_is_key))
+@holds_for(st.text(alphabet="a=_.-~/ gptü+", min_size=12, max_size=60).filter(_is_key))
 def test_names_of_long_segments(key):
     """A segment over the limit is split into parts that are names as others are, and comes back."""
     with pytest.MonkeyPatch.context() as patch:
