@@ -583,7 +583,7 @@ def _is_key(text):
 keys = st.text(alphabet="ab/=_x0[\"'< sop", min_size=1, max_size=9).filter(_is_key)
 
 
-@holds_for(st.lists(keys, unique=True, max_size=5), st.booleans())
+@holds_for(st.lists(keys, unique=True, max_size=5), st.booleans(), torture=200)
 def test_all_keys_stay_apart(names, is_flat):
     """In whatever order they are made, each leads to its own value, by an argument that sops takes."""
     root = {}
