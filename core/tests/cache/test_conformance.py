@@ -20,7 +20,7 @@ class TestCaching(ProviderConformance):
         return CachingMiddleware(MemorySecretProvider())
 
 
-@sampled(pytest.mark.torture)
+@sampled(pytest.mark.torture, one_in=2)
 class TestCachingWithASecondLevel(ProviderConformance):
     provider_class = MemorySecretProvider
 
@@ -29,7 +29,7 @@ class TestCachingWithASecondLevel(ProviderConformance):
         return CachingMiddleware(MemorySecretProvider(), l2=MemoryCacheStore())
 
 
-@sampled(pytest.mark.torture)
+@sampled(pytest.mark.torture, one_in=4)
 class TestCachingOfWhatIsAbsent(ProviderConformance):
     provider_class = MemorySecretProvider
 

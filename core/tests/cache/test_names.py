@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cache_support import Clock
+from sampling import crossed
 from strongroom import (
     CachingMiddleware,
     EncryptionMiddleware,
@@ -488,8 +489,13 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-@pytest.mark.parametrize("writer", [None, "a", "c"])
+@pytest.mark.parametrize(
+    ("write", "writer"),
+    crossed(
+        [pytest.param(write, id=name) for name, write in WRITES.items()],
+        [pytest.param(tenant, id=str(tenant)) for tenant in ("c", "a", None)],
+    ),
+)
 class TestAWriteReachesEveryCopy:
     def test_of_every_tenant_on_every_host(self, hosts, write, writer):
         hosts.backend.set_secret("db", "old")

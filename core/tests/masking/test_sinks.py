@@ -292,7 +292,7 @@ def child(stream):
     script = f"import json, os, sys\nfor t in json.loads(os.environ['TEXTS']): print(t, file=sys.{stream})"
     environment = {**os.environ, "VALUES": json.dumps(VALUES), "TEXTS": json.dumps(all_texts())}
     environment["PYTHONIOENCODING"] = "utf-8"
-    return [sys.executable, "-c", DRIVER, sys.executable, "-c", script], environment
+    return [sys.executable, "-c", DRIVER, sys.executable, "-S", "-c", script], environment
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

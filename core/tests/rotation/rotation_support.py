@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from strongroom.keys import record_key
 from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, LeaseProvider
 from strongroom_memory import MemorySecretProvider
@@ -25,6 +26,8 @@ BACKENDS = {
     "nothing": (),
 }
 """By what they lack; each is like some of the shipped ones."""
+NAMED = [pytest.param(names, id=name) for name, names in BACKENDS.items()]
+"""The same for `parametrize`."""
 
 
 class Clock:

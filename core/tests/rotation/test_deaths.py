@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rotation_support import (
     BACKENDS,
     KEY,
+    NAMED,
     NEW,
     OLD,
     Killed,
@@ -20,11 +21,13 @@ from rotation_support import (
     memory_with,
     states,
 )
+from sampling import crossed, sample
 from strongroom import SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import ConflictError, RotationError
 
-GRACE = pytest.mark.parametrize("grace", [0, 60])
+GRACE = pytest.mark.parametrize(("abilities", "grace"), crossed(NAMED, [0, 60]))
+SOME = pytest.mark.parametrize("abilities", sample(NAMED, one_in=2))
 
 
 class World:
@@ -112,6 +115,7 @@ def test_a_rotation_that_died_is_undone(abilities, grace):
             world.holds(OLD)
 
 
+@SOME
 def test_rotate_due_goes_on_with_what_died(abilities):
     for world in every_death(abilities, 0, rotate):
         if "describe_secret" in abilities:
@@ -119,6 +123,7 @@ def test_rotate_due_goes_on_with_what_died(abilities):
             world.holds(world.memory.get_secret(KEY))
 
 
+@SOME
 def test_a_resumption_that_died_is_finished(abilities):
     def half_way(world):
         world.target.verify = lambda key, new: False
@@ -135,6 +140,7 @@ def test_a_resumption_that_died_is_finished(abilities):
         world.holds(NEW)
 
 
+@SOME
 def test_a_rollback_that_died_is_undone_or_finished(abilities):
     def half_way(world):
         world.target.verify = lambda key, new: False
@@ -156,6 +162,7 @@ def test_a_rollback_that_died_is_undone_or_finished(abilities):
                 world.holds(world.memory.get_secret(KEY))
 
 
+@SOME
 def test_a_value_put_back_by_a_process_that_died_is_put_back(abilities):
     def rollback(world):
         world.rotation().rollback(KEY)
@@ -170,6 +177,7 @@ def test_a_value_put_back_by_a_process_that_died_is_put_back(abilities):
         world.holds(OLD)
 
 
+@SOME
 def test_whoever_comes_while_it_is_dead_is_told(abilities):
     for world in every_death(abilities, 0, rotate):
         before = world.memory.get_secret(KEY)

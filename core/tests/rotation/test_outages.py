@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rotation_support import BACKENDS, KEY, NEW, OLD, Mortal
+from rotation_support import BACKENDS, KEY, NAMED, NEW, OLD, Mortal
+from sampling import crossed
 from strongroom import SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import (
@@ -17,14 +18,15 @@ from strongroom.errors import (
 from test_deaths import World, rotate
 
 ERRORS = [
-    (BackendUnavailableError, False),
-    (BackendUnavailableError, True),
-    (ThrottledError, False),
-    (PermissionDeniedError, False),
-    (ConflictError, False),
+    pytest.param(BackendUnavailableError, True),
     # As an SDK that repeats a request whose answer was lost, and whose repetition is refused.
-    (ConflictError, True),
+    pytest.param(ConflictError, True),
+    pytest.param(ConflictError, False),
+    pytest.param(BackendUnavailableError, False),
+    pytest.param(ThrottledError, False),
+    pytest.param(PermissionDeniedError, False),
 ]
+EACH = pytest.mark.parametrize(("abilities", "error", "after"), crossed(NAMED, ERRORS))
 
 
 class Failing(Mortal):
@@ -66,7 +68,7 @@ def every_failure(abilities, error, *, after, grace=0):
 
 
 @pytest.mark.parametrize("grace", [0, pytest.param(60, marks=pytest.mark.torture)])
-@pytest.mark.parametrize(("error", "after"), ERRORS)
+@EACH
 def test_a_rotation_that_met_an_error_is_finished(abilities, error, after, grace):
     for world, _ in every_failure(abilities, error, after=after, grace=grace):
         try:
@@ -77,7 +79,7 @@ def test_a_rotation_that_met_an_error_is_finished(abilities, error, after, grace
             world.holds(NEW)
 
 
-@pytest.mark.parametrize(("error", "after"), ERRORS)
+@EACH
 def test_a_rotation_that_met_an_error_is_undone(abilities, error, after):
     for world, _ in every_failure(abilities, error, after=after):
         try:
@@ -100,8 +102,10 @@ def test_what_is_returned_is_true(abilities, error, after):
     assert quiet < 20
 
 
-@pytest.mark.parametrize("grace", [0, 60])
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("abilities", "grace", "after"),
+    crossed(NAMED, [pytest.param(*pair) for pair in ((0, True), (60, False), (0, False), (60, True))]),
+)
 def test_an_outage_at_the_last_step_says_that_it_took_effect(abilities, grace, after):
     """And only there; `resume` ends what `status` shows. An ended record that stays is not an error."""
     took = 0
@@ -124,7 +128,7 @@ def test_an_outage_at_the_last_step_says_that_it_took_effect(abilities, grace, a
     assert took in {1, 2}  # without conditional writes it is read first
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("abilities", "after"), crossed(NAMED, [True, False]))
 def test_so_does_one_at_the_last_step_of_a_rollback(abilities, after):
     def roll_back(world):
         world.rotation().rollback(KEY)

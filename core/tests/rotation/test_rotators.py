@@ -16,6 +16,7 @@ import pytest
 import trustme
 from rotation_support import (
     KEY,
+    NAMED,
     NEW,
     OLD,
     Clock,
@@ -25,6 +26,7 @@ from rotation_support import (
     leftovers,
     memory_with,
 )
+from sampling import crossed
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.deadlines import Deadline, DeadlineExecutor
@@ -205,7 +207,13 @@ def test_who_has_no_rotator_leaves_it_to_the_others(abilities):
     assert rotator.good == {NEW}
 
 
-@pytest.mark.parametrize(("grace", "way"), [(0, "resume"), (60, "resume"), (0, "rollback"), (60, "rollback")])
+@pytest.mark.parametrize(
+    ("abilities", "grace", "way"),
+    crossed(
+        NAMED,
+        [pytest.param(*one) for one in ((60, "rollback"), (0, "resume"), (60, "resume"), (0, "rollback"))],
+    ),
+)
 def test_after_a_death_at_any_step_one_value_is_left(abilities, grace, way):
     for after in (False, True):
         for step in range(1, 200):

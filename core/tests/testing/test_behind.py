@@ -89,6 +89,12 @@ def test_each_alone_and_all_together():
 
 def test_a_class_has_them_as_members_that_pytest_finds(pytester):
     """Named as in `behind_each`, and with its keywords; a search for the class finds it in the module."""
+    pytester.makeconftest(
+        """
+        def pytest_pycollect_makeitem(name):  # to collect one test of each is enough, and ten times as fast
+            return [] if name.startswith("test_") and name != "test_list_is_sorted" else None
+        """
+    )
     pytester.makepyfile(
         """
         import pytest

@@ -116,14 +116,21 @@ class TestOne(Kit):
 
 class TestFrozen(Kit):
     made = Frozen
+    deaths_every = 24  # that a process dies at all is what these two have of their own
 
 
 class TestWithFunction(Kit):
     made = WithFunction
+    deaths_every = 24
 
 
 class TestBoth(Kit):
     made = Both
+    deaths_every = 4
+
+
+@pytest.mark.torture
+class TestBothAtEachStep(TestBoth):
     deaths_every = 1
 
 
