@@ -182,7 +182,7 @@ def test_of_a_program_no_more_comes_out_than_is_known(name, tmp_path):
 
 
 def test_of_a_fraction_of_programs_no_more_comes_out_than_is_known(tmp_path):
-    sample = random.Random(17).sample([(name, kind) for name in PROGRAMS for kind in VALUES], 60)
+    sample = random.Random(17).sample([(name, kind) for name in PROGRAMS for kind in VALUES], 36)
     pairs = [pair for pair in sample if present(pair[0])]
     if not pairs:
         pytest.skip("none of the programs is installed")

@@ -46,8 +46,6 @@ def running():
 
 
 class TestHttp(RotatorConformance):
-    deaths_every = 4
-
     @pytest.fixture
     def service(self, running):
         running.password = "the-password-at-first"

@@ -11,7 +11,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Target, backend, leftovers, memory_with, states
+from rotation_support import (
+    BACKENDS,
+    KEY,
+    NAMED,
+    NEW,
+    OLD,
+    Clock,
+    Target,
+    backend,
+    leftovers,
+    memory_with,
+    states,
+)
+from sampling import sample
 from strongroom import (
     CachingMiddleware,
     EncryptionMiddleware,
@@ -853,6 +866,7 @@ def test_a_rotation_goes_through_each_middleware(abilities, name):
         assert provider.get_secret(KEY) == OLD == target.password
 
 
+@pytest.mark.parametrize("abilities", sample(NAMED, one_in=2))
 def test_all_of_a_rotation_is_encrypted(abilities):
     memory = MemorySecretProvider()
     provider = CHAINS["encryption"](backend(memory, abilities))
