@@ -1,6 +1,7 @@
 """The rule for prose (see CONTRIBUTING), where a pattern can hold it: subject, verb, object, in the words that people use."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ NOT_ENGLISH = {
     r"\b([tT]ime-out|[cC]heck sum|[pP]lug-in)s?\b": 'write "timeout", "checksum" and "plugin"',
     r"\b[sS]ay `?--[a-z]": 'write "give --…"',
 }
+PATTERNS = [(re.compile(pattern), advice) for pattern, advice in NOT_ENGLISH.items()]
 QUOTED_AS_WRONG = re.compile(r", not \"[^\"]*\"")
 TEXTS = sorted(
     file
@@ -56,9 +58,14 @@ def mistakes(text: str) -> list[str]:
     return [
         f"{number}: {line.strip()}: {advice}"
         for number, line in enumerate(text.splitlines(), start=1)
-        for pattern, advice in NOT_ENGLISH.items()
-        if re.search(pattern, QUOTED_AS_WRONG.sub("", line))
+        for advice in _advice(line)
     ]
+
+
+@functools.cache  # many a line is in hundreds of files
+def _advice(line: str) -> list[str]:
+    text = QUOTED_AS_WRONG.sub("", line)
+    return [advice for pattern, advice in PATTERNS if pattern.search(text)]
 
 
 def test_code_and_pages_are_in_plain_english() -> None:
@@ -126,7 +133,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def long_lived(source: str) -> Iterator[str]:
     """Yield each variable that lives for more than three lines under a name that does not say what it holds."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, FUNCTIONS):
+        if isinstance(node, FUNCTIONS) and any(names_in(node, SAYS_HOW_IT_CAME)):
             inner = {
                 id(name)
                 for one in ast.walk(node)
