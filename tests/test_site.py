@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 import tomllib
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+import lxml.html
 import pytest
+from lxml import etree
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -72,18 +73,17 @@ def pages(site):
     return {path: Page(path) for path in site.rglob("*.html")}
 
 
-class Page(HTMLParser):
+class Page:
     """The anchors of a page, where its links lead, and what a browser loads for it."""
 
     def __init__(self, path):
-        super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loaded: list[str] = []
-        self.feed(path.read_text())
+        for element in lxml.html.document_fromstring(path.read_text()).iter(etree.Element):
+            self._add(element.tag, element.attrib)
 
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
+    def _add(self, tag, attributes):
         self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
         if tag == "a" and "href" in attributes:
             self.links.append(attributes["href"])
