@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import secrets
@@ -17,6 +18,7 @@ from free_ports import free_port
 
 NOBODY = 65534
 _PATIENCE_SECONDS = 120
+_MADE = []  # the files that this process's first `initdb` wrote, which takes a second of a processor
 
 
 def programs():
@@ -48,10 +50,32 @@ class PostgresServer:
         password = self.folder / "password"
         password.write_text(self.password)
         password.chmod(0o644)
+        if _MADE:
+            self._copy_what_was_made(_MADE[0])
+            return
         words = ("-D", "data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile=password", "--no-sync")
         # A log-in computes a hash so many times, on both sides: it would take most of the time of a short test.
         words += ("--set", "scram_iterations=1")
         self._run("initdb", *words)
+        kept = Path(tempfile.mkdtemp(prefix="strongroom-postgres-"))
+        atexit.register(shutil.rmtree, kept, ignore_errors=True)
+        subprocess.run(["cp", "-a", self.folder / "data", kept], check=True)
+        _MADE.append(kept / "data")
+
+    def _copy_what_was_made(self, data):
+        """Copy the files of this process's first server as they were before its start; the password is another."""
+        subprocess.run(["cp", "-a", data, self.folder], check=True)
+        subprocess.run(
+            [self._bin / "postgres", "--single", "-D", "data", "postgres"],
+            cwd=self.folder,
+            env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            input=f"ALTER ROLE postgres PASSWORD '{self.password}'\n",
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            **self.as_its_user,
+        )
 
     def _copy(self, primary):
         login = f"{primary.url(database='postgres')}?application_name=replica"
