@@ -557,7 +557,7 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path, warm
     "words",
     [
         ["get", "app"],
-        ["get", "app", "USER"],
+        pytest.param(["get", "app", "USER"], marks=pytest.mark.torture, id="get app USER"),
         ["export", "--format", "json"],
         ["render", "form"],
         ["copy", "db", "m", "--prefix", "app"],
