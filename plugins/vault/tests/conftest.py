@@ -37,6 +37,7 @@ class Server:
             stderr=subprocess.DEVNULL,
         )
         session = requests.Session()
+        session.trust_env = False  # it would go through all variables for proxies at each request
         # Once more where the server closed a kept connection; not what writes, which it may have got, and no answer.
         session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, respect_retry_after_header=False)))
         self.client = hvac.Client(self.url, token=self.token, session=session)

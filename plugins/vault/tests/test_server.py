@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from sampling import crossed
 from strongroom import SecretRotation
 from strongroom.errors import (
     BackendUnavailableError,
@@ -49,6 +50,21 @@ def run(tmp_path):
     yield start
     for one in running:
         one.stop()
+
+
+@pytest.fixture(scope="module")
+def on_raft(tmp_path_factory):
+    """A server that stores on disk: its start, and each restart, waits for an election."""
+    made = BaoServer(tmp_path_factory.mktemp("raft"), storage="raft")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def raft_mount(on_raft):
+    name = f"kv-{uuid.uuid4()}"
+    on_raft.client.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
+    return name
 
 
 # --- TLS ---
@@ -120,10 +136,9 @@ def test_a_client_certificate_is_shown_where_the_server_wants_one(run, authority
 # --- restarts and seals ---
 
 
-def test_a_value_that_raft_does_not_take_is_too_large_and_changes_nothing(run):
+def test_a_value_that_raft_does_not_take_is_too_large_and_changes_nothing(on_raft, raft_mount):
     """The server answers 500 to it, and names a size that is not its."""
-    server = run(storage="raft")
-    with VaultSecretProvider(server.url, server.token) as provider:
+    with VaultSecretProvider(on_raft.url, on_raft.token, raft_mount) as provider:
         provider.set_secret("k", VALUE)
         long = VALUE * (3 * 2**19 // len(VALUE))
         for write in (
@@ -138,21 +153,20 @@ def test_a_value_that_raft_does_not_take_is_too_large_and_changes_nothing(run):
         assert [one.version for one in provider.list_versions("k")] == ["1"]
 
 
-def test_a_value_comes_with_its_version_which_is_counted_from_1_on(run):
+def test_a_value_comes_with_its_version_which_is_counted_from_1_on(provider):
     """So that who numbers versions need not ask for their list; also where the engine has dropped some."""
-    server, heard = run(), []
-    with VaultSecretProvider(server.url, server.token) as provider:
-        for number in range(12):  # the engine keeps ten
-            provider.set_secret("k", f"{VALUE} {number}")
-        with observing_versions(lambda *told: heard.append(told)):
-            assert provider.get_secret("k") == f"{VALUE} 11"
-        newest = provider.list_versions("k")[0]
-        assert heard == [(f"{VALUE} 11", newest, 12)]
+    heard = []
+    for number in range(12):  # the engine keeps ten
+        provider.set_secret("k", f"{VALUE} {number}")
+    with observing_versions(lambda *told: heard.append(told)):
+        assert provider.get_secret("k") == f"{VALUE} 11"
+    newest = provider.list_versions("k")[0]
+    assert heard == [(f"{VALUE} 11", newest, 12)]
 
 
-def test_data_survives_a_restart_and_the_provider_comes_back(run):
-    server = run(storage="raft")
-    with VaultSecretProvider(server.url, server.token) as provider:
+def test_data_survives_a_restart_and_the_provider_comes_back(on_raft, raft_mount):
+    server = on_raft
+    with VaultSecretProvider(server.url, server.token, raft_mount) as provider:
         provider.set_secrets({"a": VALUE, "b/c": "2"})
         server.process.terminate()
         server.process.wait(300)
@@ -241,20 +255,24 @@ def stub():
         yield made
 
 
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (412, BackendUnavailableError),  # a standby that has not caught up
-        (429, ThrottledError),
-        (472, BackendUnavailableError),  # a standby of another site
-        (473, BackendUnavailableError),  # a standby that answers reads alone
-        (500, BackendUnavailableError),
-        (502, BackendUnavailableError),
-        (503, BackendUnavailableError),
-        (504, BackendUnavailableError),
-    ],
-)
-@pytest.mark.parametrize("body", [b'{"errors": ["internal"]}', b"", b"<html>no JSON</html>"])
+ANSWERS = [
+    pytest.param(412, BackendUnavailableError, id="412"),  # a standby that has not caught up
+    pytest.param(429, ThrottledError, id="429"),
+    pytest.param(472, BackendUnavailableError, id="472"),  # a standby of another site
+    pytest.param(473, BackendUnavailableError, id="473"),  # a standby that answers reads alone
+    pytest.param(500, BackendUnavailableError, id="500"),
+    pytest.param(502, BackendUnavailableError, id="502"),
+    pytest.param(503, BackendUnavailableError, id="503"),
+    pytest.param(504, BackendUnavailableError, id="504"),
+]
+BODIES = [
+    pytest.param(b'{"errors": ["internal"]}', id="JSON"),
+    pytest.param(b"", id="nothing"),
+    pytest.param(b"<html>no JSON</html>", id="HTML"),
+]
+
+
+@pytest.mark.parametrize(("status", "expected", "body"), crossed(ANSWERS, BODIES))
 def test_statuses_are_told_by_class(stub, status, expected, body):
     stub.status, stub.body = status, body
     timeout = 0.1 if status == 412 else 5  # which is waited for to the deadline
