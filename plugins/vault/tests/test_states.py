@@ -715,7 +715,7 @@ def _asked():
         yield pytest.param(name, OPERATIONS, marks=pytest.mark.torture, id=f"{name}-all")
 
 
-@pytest.mark.parametrize(("state", "operations"), _asked())
+@pytest.mark.parametrize(("state", "operations"), list(_asked()))
 def test_what_is_said_of_a_state(server, mount, request, state, operations):
     found = {}
     for operation in operations:
