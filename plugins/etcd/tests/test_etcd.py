@@ -551,34 +551,35 @@ def test_a_watch_leaves_a_member_that_hangs_and_keeps_its_connection(make, serve
         subscription.close()
 
 
-def test_what_is_compacted_while_nothing_happens_is_no_miss():
-    """A member tells now and then how far it is: a watch that is cut off goes on from there."""
+@pytest.fixture(scope="module")
+def alone():
+    """A server that may be killed; it tells watches often how far it is."""
     running = EtcdServer("--experimental-watch-progress-notify-interval", "100ms")
-    try:
-        with (
-            FaultProxy(running.port) as proxy,
-            EtcdSecretProvider(running.url, encryption_key=KEY) as other,
-            EtcdSecretProvider(f"http://127.0.0.1:{proxy.port}", encryption_key=KEY) as watched,
-        ):
-            other.set_secret("key", "1")
-            subscription, batches, waits = batches_of(watched)
-            for _ in range(5):
-                put(running, "elsewhere", "x")
-            revision = running.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
-            deadline = time.monotonic() + 300
-            while subscription._next <= int(revision):
-                assert time.monotonic() < deadline, "no progress is told"
-                time.sleep(0.01)  # it tells no other way how far it is
-            running.ask("/v3/kv/compaction", {"revision": revision})
-            before, proxy.mode = proxy.resets, "reset"
-            other.set_secret("key", "2")
-            proxy.wait_for_reset(before)
-            proxy.mode = "pass"
-            assert waits()
-            assert batches == [[("key", "set")]]
-            subscription.close()
-    finally:
-        running.stop()
+    yield running
+    running.stop()
+
+
+def test_what_is_compacted_while_nothing_happens_is_no_miss(make, alone):
+    """A member tells now and then how far it is: a watch that is cut off goes on from there."""
+    with FaultProxy(alone.port) as proxy:
+        other, watched = make(alone.url), make(f"http://127.0.0.1:{proxy.port}")
+        other.set_secret("key", "1")
+        subscription, batches, waits = batches_of(watched)
+        for _ in range(5):
+            put(alone, "elsewhere", "x")
+        revision = alone.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
+        deadline = time.monotonic() + 300
+        while subscription._next <= int(revision):
+            assert time.monotonic() < deadline, "no progress is told"
+            time.sleep(0.01)  # it tells no other way how far it is
+        alone.ask("/v3/kv/compaction", {"revision": revision})
+        before, proxy.mode = proxy.resets, "reset"
+        other.set_secret("key", "2")
+        proxy.wait_for_reset(before)
+        proxy.mode = "pass"
+        assert waits()
+        assert batches == [[("key", "set")]]
+        subscription.close()
 
 
 def test_a_watch_that_is_closed_while_it_connects_again_ends(make, server):
@@ -931,29 +932,25 @@ def test_who_waits_for_a_lock_longer_than_it_may_be_held_gets_it(make, server):
     assert backend.lock(b"job", 3600, deadline).acquire(deadline) is not None
 
 
-def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):
+def test_a_watch_lives_through_a_restart_and_a_compaction(make, alone):
     """A crash: what was written while nobody listened is told afterwards, or that something may be missing."""
-    alone = EtcdServer()
-    try:
-        provider = make(alone.url)
-        provider.set_secret("key", "1")
-        heard = []
-        came = threading.Event()
+    provider = make(alone.url)
+    provider.set_secret("key", "1")
+    heard = []
+    came = threading.Event()
 
-        def changed(changes):
-            heard.extend(changes or [None])
-            came.set()
+    def changed(changes):
+        heard.extend(changes or [None])
+        came.set()
 
-        subscription = provider.subscribe_changes(changed)
-        alone.kill()
-        alone.start()
-        alone.wait()
-        make(alone.url).set_secret("key", "2")
-        assert came.wait(300)
-        assert [one if one is None else (one.key, one.kind) for one in heard][-1] == ("key", "set")
-        subscription.close()
-    finally:
-        alone.stop()
+    subscription = provider.subscribe_changes(changed)
+    alone.kill()
+    alone.start()
+    alone.wait()
+    make(alone.url).set_secret("key", "2")
+    assert came.wait(300)
+    assert [one if one is None else (one.key, one.kind) for one in heard][-1] == ("key", "set")
+    subscription.close()
 
 
 @pytest.mark.torture
@@ -988,7 +985,7 @@ def test_a_watch_does_not_stay_with_a_member_that_has_no_leader(make, caplog):
     caplog.set_level(logging.INFO, "strongroom.etcd")
     log, handler = logging.getLogger("strongroom.etcd"), Handler()
     log.addHandler(handler)
-    members = cluster()
+    members = cluster(2)  # of which one alone has no leader
     try:
         provider = make(members[0].url)
         provider.set_secret("key", "1")
@@ -1115,7 +1112,7 @@ class Quoting(BaseHTTPRequestHandler):
 def test_a_password_or_token_that_a_proxy_quotes_is_in_no_error(lets_in, password, monkeypatch):
     monkeypatch.setattr(Quoting, "lets_in", lets_in)
     with HTTPServer(("127.0.0.1", 0), Quoting) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         try:
