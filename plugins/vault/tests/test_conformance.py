@@ -8,6 +8,11 @@ from strongroom.testing.sampling import together
 from strongroom_vault import VaultSecretProvider
 
 
+@pytest.fixture
+def mount(empty_mount):
+    return empty_mount()
+
+
 class TestVault(ProviderConformance):
     title = "vault"
     provider_class = VaultSecretProvider
