@@ -29,13 +29,13 @@ def served():
 
 
 @pytest.fixture
-def process(tmp_path):
+def process(tmp_path, warm_strongroom):
     """Return a function that starts the server in `tmp_path`."""
     with ExitStack() as stack:
 
         def start(spec):
             write(tmp_path, spec)
-            made = Process(tmp_path)
+            made = Process(tmp_path, warm=warm_strongroom)
             stack.callback(made.stop)
             return made
 

@@ -324,7 +324,7 @@ def test_a_request_in_flight_is_answered_at_the_end(process, tmp_path):
         sock.connect(str(tmp_path / "s"))
         sock.sendall(head.encode())
         assert sock.recv(100).startswith(b"HTTP/1.1 100")  # it is under way
-        running.child.send_signal(signal.SIGTERM)
+        running.send(signal.SIGTERM)
         assert running.heard() == "STOPPING=1"
         sock.sendall(body)
         answer = b""
