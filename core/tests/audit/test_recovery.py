@@ -567,7 +567,8 @@ def test_an_interrupt_as_the_sync_begins_leaves_nobody_waiting(make_trail, monke
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_an_interrupt_at_any_moment_leaves_no_lock_of_the_log_locked(make_trail, fsync):
+@pytest.mark.parametrize("times", [150, pytest.param(500, marks=pytest.mark.torture)])
+def test_an_interrupt_at_any_moment_leaves_no_lock_of_the_log_locked(make_trail, fsync, times):
     """Neither that of its threads nor that of other processes, whose operations would be refused."""
     trail = make_trail(fsync=fsync)
     trail.read()
@@ -578,7 +579,7 @@ def test_an_interrupt_at_any_moment_leaves_no_lock_of_the_log_locked(make_trail,
         sink.append(['{"operation":"get"'])
 
     with trail.head.open() as head:
-        for _ in interrupted(write, 500):
+        for _ in interrupted(write, times):
             assert not sink._mutex.is_mine()
             fcntl.flock(head, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(head, fcntl.LOCK_UN)

@@ -8,8 +8,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom import SecretEvent
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain, Head, Mac
 from strongroom.audit.serialization import process_identity, serialize_event, serialize_note
@@ -33,8 +34,7 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(EVENTS, MAYBE, MAYBE)
+@holds_for(EVENTS, MAYBE, MAYBE)
 def test_a_line_says_exactly_what_the_event_says(event, reason, batch):
     text = serialize_event(event, process_identity(), reason, batch)
     assert text.isascii()
@@ -51,8 +51,7 @@ def test_a_line_says_exactly_what_the_event_says(event, reason, batch):
     assert list(entry)[11:] == ["user", "pid", "host", "ci", "tool", "reason", "batch"]
 
 
-@settings(max_examples=200, deadline=None)
-@given(EVENTS, st.integers(1, 10**17), st.binary(min_size=1, max_size=100))
+@holds_for(EVENTS, st.integers(1, 10**17), st.binary(min_size=1, max_size=100))
 def test_a_sealed_line_is_found_to_be_ours_and_no_other_is(event, seq, key):
     chain = Chain(key)
     line, mac = chain.seal(serialize_event(event, process_identity(), None), seq, GENESIS)

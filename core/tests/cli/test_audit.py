@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -184,9 +183,9 @@ def test_show_fits_a_terminal_of_eighty_columns(audited, monkeypatch, capfd):
     assert "." not in text
 
 
-def test_tail_shows_the_last_and_follows(audited):
+def test_tail_shows_the_last_and_follows(audited, warm_strongroom):
     assert len(audited("audit", "tail", "-n", "2").stdout.splitlines()) == 2
-    command = [sys.executable, "-m", "strongroom", "audit", "tail", "-f", "-n", "1", "--json"]
+    command = [warm_strongroom, "audit", "tail", "-f", "-n", "1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert json.loads(running.stdout.readline())["outcome"] == "error"

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -646,7 +645,7 @@ def test_a_tenant_is_refused_where_no_provider_of_ours_heeds_it(strongroom, prov
     assert "nothing in app keeps tenants apart" in output
 
 
-def test_pipes_and_standard_input_are_read_like_files(strongroom):
+def test_pipes_and_standard_input_are_read_like_files(strongroom, warm_strongroom):
     """`import` takes `-`, /dev/stdin and a FIFO; `render` and `init --from` take a FIFO too, each to its end."""
     for number, name in enumerate(("-", "/dev/stdin")):
         strongroom("import", name, stdin=f"N{number}=from standard input\n")
@@ -658,9 +657,7 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
         (["--spec", "new/strongroom.yaml", "init", "--from", "pipe"], "A=of a pipe\n", "wrote"),
     ):
         Path("new").mkdir(exist_ok=True)
-        with subprocess.Popen(
-            [sys.executable, "-m", "strongroom", *words], stdout=subprocess.PIPE, text=True
-        ) as reader:
+        with subprocess.Popen([warm_strongroom, *words], stdout=subprocess.PIPE, text=True) as reader:
             Path("pipe").write_text(text)
             assert expected in reader.communicate(timeout=300)[0]
         assert reader.returncode == 0

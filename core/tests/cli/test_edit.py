@@ -107,7 +107,7 @@ def test_other_text_arrives_byte_for_byte(edit, capfd, text):
     ],
 )
 def test_a_server_that_compares_no_versions_gets_the_value_all_the_same(
-    edit, monkeypatch, capfd, method, error
+    edit, monkeypatch, capfd, warm_strongroom, method, error
 ):
     """As version 1 of Vault's KV, or a policy without the metadata; a change meanwhile is seen in the value."""
 
@@ -119,7 +119,7 @@ def test_a_server_that_compares_no_versions_gets_the_value_all_the_same(
     assert edit("a", do="path.write_text('new value')")[0] == 0
     assert stored("a", capfd) == "new value"
     changes = "path.write_text('lost'); subprocess.run(['strongroom', 'set', 'a', 'theirs'], check=True)"
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{Path(warm_strongroom).parent}:{os.environ['PATH']}")
     assert edit("a", do=changes)[0] == 8
     assert stored("a", capfd) == "theirs"
 
@@ -154,9 +154,9 @@ def test_an_editor_that_fails_changes_nothing(edit, capfd, do, code, message):
     assert not Path(seen()["path"]).parent.exists()
 
 
-def test_what_others_stored_meanwhile_is_kept(edit, capfd):
+def test_what_others_stored_meanwhile_is_kept(edit, capfd, warm_strongroom):
     main(["set", "a", "old value"])
-    command = f"subprocess.run([{sys.executable!r}, '-m', 'strongroom', 'set', 'a', 'theirs'], check=True)"
+    command = f"subprocess.run([{warm_strongroom!r}, 'set', 'a', 'theirs'], check=True)"
     code, _, err = edit("a", do=f"{command}; path.write_text('mine')")
     assert code == 8
     assert "mine" not in err
@@ -198,9 +198,9 @@ def test_ctrl_c_is_the_editors(edit, capfd):
     assert stored("a", capfd) == "new"
 
 
-def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, monkeypatch):
+def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, monkeypatch, warm_strongroom):
     main(["set", "a", "old value"])
-    theirs = f"subprocess.run([{sys.executable!r}, '-m', 'strongroom', 'set', 'a', 'theirs'], check=True)"
+    theirs = f"subprocess.run([{warm_strongroom!r}, 'set', 'a', 'theirs'], check=True)"
     again = "seen.with_name('twice').exists()"
     monkeypatch.setenv("DO", f"{again} or {theirs}; seen.with_name('twice').touch(); path.write_text('mine')")
     master, slave = pty.openpty()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import warm_command
+from sampling import crossed
 
 SPEC = """
 version: 1
@@ -139,23 +140,25 @@ def test_what_middleware_and_hooks_do_is_done_on_the_remembered_way_too(strongro
 HOOKS = "\n    hooks: [{type: audit, path: a.jsonl}]"
 
 
-@pytest.mark.parametrize("hooks", ["", HOOKS], ids=["plain", "with-hooks"])
+CACHED = {
+    "usual": ("ttl_seconds: 60, stale_if_error_seconds: 60", False),
+    "shorter": ("fetch_timeout_seconds: 5", True),
+    "longer": ("fetch_timeout_seconds: 90", False),
+    "second-level": (
+        "l2: {type: file.cache, path: cache.db}, encryption: {type: aes-gcm, key: 0123456789abcdef0123}",
+        True,
+    ),
+    "without-end": ("fetch_timeout_seconds: null", False),
+    "by-a-variable": ('fetch_timeout_seconds: "${env:WAIT_SECONDS:-90}"', True),
+}
+
+
 @pytest.mark.parametrize(
-    ("options", "loaded"),
-    [
-        ("ttl_seconds: 60, stale_if_error_seconds: 60", False),
-        ("fetch_timeout_seconds: null", False),
-        ("fetch_timeout_seconds: 90", False),
-        ("fetch_timeout_seconds: 5", True),
-        ('fetch_timeout_seconds: "${env:WAIT_SECONDS:-90}"', True),
-        (
-            "l2: {type: file.cache, path: cache.db}, encryption: {type: aes-gcm, key: 0123456789abcdef0123}",
-            True,
-        ),
-    ],
-    ids=["usual", "without-end", "longer", "shorter", "by-a-variable", "second-level"],
+    ("case", "hooks"),
+    crossed(list(CACHED), [pytest.param(HOOKS, id="with-hooks"), pytest.param("", id="plain")]),
 )
-def test_a_process_that_reads_once_has_a_cache_only_for_what_that_changes(strongroom, options, loaded, hooks):
+def test_a_process_that_reads_once_has_a_cache_only_for_what_that_changes(strongroom, case, hooks):
+    options, loaded = CACHED[case]
     spec = SPEC.replace("[{type: retry}]", f"[{{type: caching, {options}}}]{hooks}")
     Path("strongroom.yaml").write_text(spec)
     for _ in range(2):

@@ -47,7 +47,7 @@ def folder(strongroom):
         "check": "assert json.load(sys.stdin)['new'] == open('target').read()",
     }.items():
         Path(name).write_text(
-            f"#!{sys.executable}\nimport json, os, sys\nopen('environment', 'w').write(str(sorted(os.environ)))\n{body}\n"
+            f"#!{sys.executable} -IS\nimport json, os, sys\nopen('environment', 'w').write(str(sorted(os.environ)))\n{body}\n"
             f"sys.exit(os.path.exists('fail-{name}'))\n"
         )
         Path(name).chmod(0o700)
@@ -353,7 +353,7 @@ def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, 
 
 def test_the_last_words_of_a_program_are_told(strongroom, folder):
     Path("check").write_text(
-        f"#!{sys.executable}\nimport sys\nsys.exit('Traceback ' + 'x' * 5000 + ' FATAL: no such role')\n"
+        f"#!{sys.executable} -IS\nimport sys\nsys.exit('Traceback ' + 'x' * 5000 + ' FATAL: no such role')\n"
     )
     done = strongroom("rotate", "database/password", expected=1)
     assert "verify failed: " in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -210,19 +209,19 @@ def test_an_unknown_option_is_not_taken_for_the_command(run):
     assert (seen.returncode, "--no-mask" in seen.stderr) == (2, True)
 
 
-def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_business(tmp_path):
+def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_business(
+    tmp_path, warm_strongroom
+):
     spec = tmp_path / "strongroom.yaml"
     spec.write_text(
         "version: 1\npipelines: {a: {provider: {type: env, prefix: OWN_}}}\nsecrets: {GIVEN: {key: given}}\n"
     )
     spec.chmod(0o644)
-    words = [sys.executable, "-m", "strongroom", "--spec", str(spec), "run", "--no-mask"]
+    words = [warm_strongroom, "--spec", str(spec), "run", "--no-mask"]
     environment = {"PATH": os.environ["PATH"], "OWN_GIVEN": "one", "OWN_OTHER": "two", "PLAIN": "three"}
 
     def names(*options):
-        done = subprocess.run(
-            [*words, *options, "--", "env"], check=True, capture_output=True, text=True, env=environment
-        )
+        done = warm_command.run([*words, *options, "--", "env"], check=True, env=environment)
         return {line.partition("=")[0] for line in done.stdout.splitlines()}
 
     assert {"GIVEN", "PLAIN"} <= names()
@@ -258,7 +257,7 @@ def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path, warm_strongroom
     strongroom("set", "json", value='{"a": {"b": 5}}')
     show = "import os; print(sorted((k, v if k != 'AS_FILE' else open(v).read()) for k, v in os.environ.items()))"
     for options in ([], ["--group", "web"], ["--only", "PLAIN,EMPTY"], ["--no-mask"], ["--group", "none"]):
-        words = ["run", *options, "--", sys.executable, "-c", show]
+        words = ["run", *options, "--", sys.executable, "-IS", "-c", show]
         first, second = strongroom(*words), strongroom(*words)
         assert (first.returncode, first.stdout, first.stderr) == (
             second.returncode,

@@ -17,6 +17,7 @@ import tty
 from pathlib import Path
 
 import pytest
+from sampling import crossed
 from strongroom.cli.child.relay import Relay
 from strongroom.cli.child.running import run_child
 from strongroom.cli.errors import UsageError
@@ -186,10 +187,15 @@ MODES = {
 }
 
 
+def in_mode(name):
+    """Return what makes a `Running` run so."""
+    on_terminal, masked = MODES[name]
+    return {"on_terminal": on_terminal, "masked": masked}
+
+
 @pytest.fixture(params=MODES)
 def mode(request):
-    on_terminal, masked = MODES[request.param]
-    return {"on_terminal": on_terminal, "masked": masked}
+    return in_mode(request.param)
 
 
 ENDS = {
@@ -251,10 +257,10 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize("case", SENT)
-def test_signals_are_passed_on(case, mode):
+@pytest.mark.parametrize(("case", "name"), crossed(list(SENT), list(MODES)))
+def test_signals_are_passed_on(case, name):
     script, number, expected = SENT[case]
-    with Running(sh(script), **mode) as running:
+    with Running(sh(script), **in_mode(name)) as running:
         running.until(b"ready")
         running.process.send_signal(number)
         assert running.end()[0] == expected

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 
 import pytest
+import warm_command
 from strongroom import generate_key
 from strongroom.cli.context import GlobalOptions, run_guarded
 from strongroom.encryption.keyfiles import KeyFileWarning
@@ -35,7 +34,7 @@ def test_quiet_leaves_it_out(capsys):
 
 
 @pytest.mark.parametrize("command", [["list"], ["get", "a"], ["rotate", "--status"]], ids=lambda one: one[0])
-def test_quiet_leaves_out_what_is_logged(tmp_path, command):
+def test_quiet_leaves_out_what_is_logged(tmp_path, warm_strongroom, command):
     """For example of a second level that does not answer; whatever is not a warning is printed all the same."""
     key = generate_key()
     cache = {"type": "file.cache", "path": "strongroom.yaml/cache"}
@@ -48,8 +47,8 @@ def test_quiet_leaves_out_what_is_logged(tmp_path, command):
     path.chmod(0o600)
 
     def told(*words):
-        whole = [sys.executable, "-m", "strongroom", "--spec", str(path), *words]
-        return subprocess.run(whole, capture_output=True, text=True, check=True, input="value").stderr
+        whole = [warm_strongroom, "--spec", str(path), *words]
+        return warm_command.run(whole, check=True, input="value").stderr
 
     assert "the second level of the cache" in told("set", "a")
     assert told("--quiet", *command) == ""

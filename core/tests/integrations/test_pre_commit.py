@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_command
 import yaml
 
 ROOT = Path(__file__).parents[3]
@@ -87,17 +88,12 @@ def test_a_broken_spec_is_not_committed(run, tmp_path):
     assert "nonsense: unknown key" in output
 
 
-def test_the_hooks_are_what_pre_commit_takes():
+def test_the_hooks_are_what_pre_commit_takes(warm_strongroom):
     """By its own validator, and their commands are ours."""
     command = [str(Path(sys.executable).parent / "pre-commit"), "validate-manifest", str(HOOKS)]
     subprocess.run(command, check=True)
     for hook in yaml.safe_load(HOOKS.read_text()):
         words = hook["entry"].split()
         assert words[0] == "strongroom"
-        output = subprocess.run(
-            [sys.executable, "-m", "strongroom", words[1], "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        output = warm_command.run([warm_strongroom, words[1], "--help"], check=True).stdout
         assert all(option in output for option in words[2:])
