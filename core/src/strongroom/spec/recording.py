@@ -125,6 +125,7 @@ class _Writer:
         self.components = components
         self.lines = [0, *(at.end() for at in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", self.text))]
         self.modules: dict[str, list[int]] = {}
+        self.noted: set[str] = set()
 
     def body(self, root: Node) -> bytes:
         """Return the record as JSON."""
@@ -163,13 +164,16 @@ class _Writer:
 
     def stat_modules(self, names: Sequence[str]) -> None:
         """Note the files of all loaded modules with these names, or below them."""
+        prefixes = tuple(f"{one}." for one in names if one not in self.noted)
+        if not prefixes:
+            return
         for name, module in list(sys.modules.items()):
-            path = getattr(module, "__file__", None)
-            if path is not None and any(name == one or name.startswith(f"{one}.") for one in names):
+            if f"{name}.".startswith(prefixes) and (path := getattr(module, "__file__", None)) is not None:
                 state = state_of(path)
                 if state is None:
                     raise UnwritableError
                 self.modules[path] = state
+        self.noted.update(names)
 
     # --- what is declared ---
 
