@@ -128,7 +128,7 @@ def test_what_middleware_and_hooks_do_is_done_on_the_remembered_way_too(strongro
     )
     Path("strongroom.yaml").write_text(spec)
     for times in (1, 2):
-        value, modules = modules_of_a_get("a/b")
+        value, modules = (strongroom("get", "a/b").stdout, ()) if times == 1 else modules_of_a_get("a/b")
         assert value == "value"
         assert len(Path("a.jsonl").read_text().splitlines()) == times
     assert not {"pydantic", "yaml"} & modules
@@ -142,8 +142,8 @@ HOOKS = "\n    hooks: [{type: audit, path: a.jsonl}]"
 
 CACHED = {
     "usual": ("ttl_seconds: 60, stale_if_error_seconds: 60", False),
-    "shorter": ("fetch_timeout_seconds: 5", True),
     "longer": ("fetch_timeout_seconds: 90", False),
+    "shorter": ("fetch_timeout_seconds: 5", True),
     "second-level": (
         "l2: {type: file.cache, path: cache.db}, encryption: {type: aes-gcm, key: 0123456789abcdef0123}",
         True,
@@ -153,18 +153,29 @@ CACHED = {
 }
 
 
+# On the whole way a cold start takes longest of all: one case in two looks at what it imports.
+LOOKED_AT = ["both", "remembered"]
+
+
 @pytest.mark.parametrize(
-    ("case", "hooks"),
-    crossed(list(CACHED), [pytest.param(HOOKS, id="with-hooks"), pytest.param("", id="plain")]),
+    ("case", "hooks", "looked_at"),
+    crossed(
+        list(CACHED),
+        [pytest.param(HOOKS, id="with-hooks"), pytest.param("", id="plain")],
+        LOOKED_AT,
+    ),
 )
-def test_a_process_that_reads_once_has_a_cache_only_for_what_that_changes(strongroom, case, hooks):
+def test_a_process_that_reads_once_has_a_cache_only_for_what_that_changes(strongroom, case, hooks, looked_at):
     options, loaded = CACHED[case]
     spec = SPEC.replace("[{type: retry}]", f"[{{type: caching, {options}}}]{hooks}")
     Path("strongroom.yaml").write_text(spec)
-    for _ in range(2):
-        value, modules = modules_of_a_get("a/b")
+    for way in ("whole", "remembered"):
+        if looked_at in {way, "both"}:
+            value, modules = modules_of_a_get("a/b")
+            assert ("strongroom.cache.secret_cache" in modules) == loaded
+        else:
+            value = strongroom("get", "a/b").stdout
         assert value == "value"
-        assert ("strongroom.cache.secret_cache" in modules) == loaded
     if hooks and not loaded:
         (first, second) = map(json.loads, Path("a.jsonl").read_text().splitlines())
         assert (

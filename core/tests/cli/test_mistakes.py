@@ -456,20 +456,20 @@ MASKS = ["--spec", "env.yaml", "export", "--format", "github", "--prefix", ""]
 @pytest.mark.parametrize(
     ("stream", "words", "size"),
     [
-        ("stdout", ["render", "template"], 400_000),
-        ("stderr", MASKS, 4 * len(f"::add-mask::{'x' * 100_000}\n")),
+        ("stdout", ["render", "template"], 200_000),
+        ("stderr", MASKS, 4 * len(f"::add-mask::{'x' * 50_000}\n")),
     ],
 )
 def test_an_output_that_does_not_block_gets_all(here, warm_strongroom, stream, words, size):
     """Another program may leave a terminal or pipe so: Python then writes a part, and says nothing."""
-    Path("template").write_text("x" * 400_000)
+    Path("template").write_text("x" * 200_000)
     Path("env.yaml").write_text("version: 1\npipelines: {app: {provider: {type: env, prefix: E_}}}\n")
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with (
         subprocess.Popen(
             [warm_strongroom, *words],
-            env=os.environ | {f"E_N{number}": str(number) * 100_000 for number in range(4)},
+            env=os.environ | {f"E_N{number}": str(number) * 50_000 for number in range(4)},
             **{"stdout": subprocess.DEVNULL, stream: writer},
         ) as process,
         os.fdopen(reader, "rb") as output,

@@ -66,9 +66,10 @@ def entry(tmp_path):
     return words, environment
 
 
-def test_the_entry_point_hands_secrets_over(entry):
+def test_the_entry_point_hands_secrets_over(entry, warm_strongroom):
     """Exit code, masking, and the container's command as it stands in the file."""
     words, environment = entry
+    environment["PATH"] = f"{Path(warm_strongroom).parent}:{environment['PATH']}"
     script = "import os, sys; print(os.environ['PASSWORD']); sys.exit(len(os.environ['PASSWORD']))"
     done = subprocess.run([*words, "python", "-c", script], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (21, b"********\n")

@@ -135,7 +135,7 @@ BROKEN = {
 }
 
 
-def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, tmp_path):
+def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, warm_python, tmp_path):
     """Everything else works, pydantic's own search notwithstanding, and `plugins` names the folders."""
     install("acme-strong", "acme", GOOD)
     for folder, (metadata, points) in BROKEN.items():
@@ -154,11 +154,9 @@ def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, tm
         for folder in warnings_by_folder
         if not warnings_by_folder[folder].startswith(f"{tmp_path / folder} is passed over: ")
     ] == []
-    shown = subprocess.run(
-        [sys.executable, "-c", BOTH],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
+    shown = warm_command.run(
+        [warm_python, "-c", f"{WARM}{BOTH}"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         check=True,
     )
     table, listed = shown.stdout.split("---\n")

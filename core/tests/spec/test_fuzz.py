@@ -132,7 +132,7 @@ def run_mutations(first: int, count: int, tmp_path) -> None:
 
 @pytest.mark.parametrize("part", range(4))
 def test_mutated_specs_raise_nothing_but_spec_errors(part, tmp_path):
-    run_mutations(part * 250, 250, tmp_path)
+    run_mutations(part * 250, 100, tmp_path)
 
 
 @pytest.mark.torture
