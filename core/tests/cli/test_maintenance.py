@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -79,13 +80,25 @@ def read(profile, pipeline, key="db"):
         return registry.get_secret(key)
 
 
-@pytest.fixture
-def shared(folder):
-    """Six stores and an audit log that share a key file, each with a value."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Return a folder with six stores and an audit log, of which each test gets a copy."""
+    folder = tmp_path_factory.mktemp("filled")
     keyfiles.place(folder / "app.key", f"{generate_key()}\n".encode())
-    spec(SHARED)
-    for profile, pipeline, value in VALUES:
-        written(profile, pipeline, "db", value)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        spec(SHARED)
+        for profile, pipeline, value in VALUES:
+            written(profile, pipeline, "db", value)
+    return folder
+
+
+@pytest.fixture
+def shared(folder, filled):
+    """Six stores and an audit log that share a key file, each with a value."""
+    for one in filled.iterdir():
+        shutil.copy2(one, folder)
     return folder
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+import warm_command
 from sampling import sample
 from strongroom import generate_key
 from strongroom.cli.app import _OTHER_WORDS, COMMANDS, run_app
@@ -31,12 +33,24 @@ KEY = generate_key()  # a passphrase takes longer than the rest of a test
 SCREEN = 80 * 12
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, warm_strongroom):
+    """Return a folder with a spec, a key and a store, of which each test gets a copy."""
+    folder = tmp_path_factory.mktemp("filled")
+    (folder / "strongroom.yaml").write_text(GOOD)
+    (folder / "app.key").write_text(KEY)
+    (folder / "app.key").chmod(0o600)
+    command = [warm_strongroom, "set", "DATABASE_PASSWORD", "correct horse battery"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("home"))}
+    warm_command.run(command, check=True, cwd=folder, env=environment)
+    return folder
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch, capfd):
+def here(tmp_path, monkeypatch, capfd, filled):
     monkeypatch.chdir(tmp_path)
-    Path("strongroom.yaml").write_text(GOOD)
-    Path("app.key").write_text(KEY)
-    Path("app.key").chmod(0o600)
+    for one in filled.iterdir():
+        shutil.copy2(one, tmp_path)
 
     def run(*words, spec=None, expected=0):
         capfd.readouterr()
@@ -50,7 +64,6 @@ def here(tmp_path, monkeypatch, capfd):
         assert KEY not in said.err
         return said
 
-    run("set", "DATABASE_PASSWORD", "correct horse battery")
     return run
 
 
@@ -74,23 +87,26 @@ def here(tmp_path, monkeypatch, capfd):
         (["--spec", "nope.yaml", "list"], 2, "the spec file nope.yaml does not exist"),
         (["--spec", ".", "list"], 2, "the spec . is a folder; name the file in it: strongroom.yaml"),
         (["get", "DATABASE_PASWORD"], 3, "did you mean 'DATABASE_PASSWORD'?"),
-        *(
-            (words, 2, f"Invalid value for '{name}': the path is empty; see `strongroom")
-            for name, words in {
-                "--spec": ["--spec", "", "list"],
-                "FILE": ["import", ""],
-                "TEMPLATE": ["render", ""],
-                "-o' / '--output": ["render", "plain.j2", "-o", ""],
-                "[PATH]...": ["audit", "verify", ""],
-                "[PATH]": ["audit", "tail", ""],
-                "--key-file": ["audit", "verify", "--key-file", ""],
-                "--new-key-file": ["rekey", "--new-key-file", ""],
-                "--from": ["init", "--force", "--from", ""],
-                "--socket": ["serve", "--socket", ""],
-            }.items()
+        *sample(
+            (
+                (words, 2, f"Invalid value for '{name}': the path is empty; see `strongroom")
+                for name, words in [
+                    ("--spec", ["--spec", "", "list"]),
+                    ("--new-key-file", ["rekey", "--new-key-file", ""]),
+                    ("TEMPLATE", ["render", ""]),
+                    ("-o' / '--output", ["render", "plain.j2", "-o", ""]),
+                    ("[PATH]...", ["audit", "verify", ""]),
+                    ("[PATH]", ["audit", "tail", ""]),
+                    ("--from", ["init", "--force", "--from", ""]),
+                    ("--key-file", ["audit", "verify", "--key-file", ""]),
+                    ("FILE", ["restore", ""]),
+                    ("FILE", ["backup", ""]),
+                    ("--socket", ["serve", "--socket", ""]),
+                    ("FILE", ["import", ""]),
+                ]
+            ),
+            one_in=2,
         ),
-        (["backup", ""], 2, "Invalid value for 'FILE': the path is empty"),
-        (["restore", ""], 2, "Invalid value for 'FILE': the path is empty"),
         *(
             (words, 3, "secret 'zzz' not found; `strongroom list` shows what is stored")
             for words in (
@@ -244,10 +260,10 @@ def test_a_value_that_does_not_open_is_named(here):
     spec = GOOD.replace(
         "app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}",
         "app: {provider: {type: file, file_path: m.enc, key_file: app.key}, "
-        "middleware: [{type: encryption, key: one passphrase}]}",
+        "middleware: [{type: encryption, key: KEY_OF_VALUES}]}",
     )
-    here("set", "a/key", "b", spec=spec)
-    error = here("get", "a/key", spec=spec.replace("one passphrase", "two passphrases"), expected=6).err
+    here("set", "a/key", "b", spec=spec.replace("KEY_OF_VALUES", generate_key()))
+    error = here("get", "a/key", spec=spec.replace("KEY_OF_VALUES", generate_key()), expected=6).err
     assert error.startswith("error: 'a/key': the value cannot be decrypted: another key")
 
 
