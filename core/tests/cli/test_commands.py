@@ -200,7 +200,9 @@ def test_env_export_is_read_back_by_sh(strongroom):
     assert shown.stdout.decode() == HOSTILE + "\nsecond line"
 
 
-@pytest.mark.parametrize("form", ["env", "fish", "dotenv", "json", "yaml", "docker", "github"])
+@pytest.mark.parametrize(
+    "form", sample(["env", "fish", "json", "yaml", "docker", "dotenv", "github"], one_in=2)
+)
 def test_no_format_exports_a_declared_name_that_decides_which_code_runs(strongroom, form):
     with Path("strongroom.yaml").open("a") as spec:
         spec.write('  LD_PRELOAD: {key: a, default: "lib.so"}\n')
@@ -633,9 +635,9 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     "provider",
     [
         "{type: aws, region_name: eu-west-1}",
-        "{type: aws.parameters, region_name: eu-west-1}",
+        pytest.param("{type: aws.parameters, region_name: eu-west-1}", marks=pytest.mark.torture),
         "{type: aws.sts, region_name: eu-west-1, roles: {a: 'arn:aws:iam::123456789012:role/a'}}",
-        "{type: vault, url: 'https://127.0.0.1:9', token: t}",
+        pytest.param("{type: vault, url: 'https://127.0.0.1:9', token: t}", marks=pytest.mark.torture),
         "{type: vault.leases, url: 'https://127.0.0.1:9', token: t}",
     ],
 )
