@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,6 @@ from botocore.hooks import EventAliaser
 from moto import backends as moto_backends
 from moto.core import responses
 from moto.moto_api._internal.models import moto_api_backend
-from moto.server import ThreadedMotoServer
 from strongroom.testing.faults import FaultProxy
 from strongroom_aws import AWSSecretProvider
 
@@ -21,6 +19,7 @@ from strongroom_aws import AWSSecretProvider
 sys.path.insert(0, str(Path(__file__).parent))
 
 import aws_rules  # as above
+from aws_moto import MotoServer  # as above
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,12 +48,9 @@ def _sdk_read_once():
 @pytest.fixture(scope="session")
 def moto_server():
     """The address of moto's server, one a worker."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    server = MotoServer()
+    yield server.url
+    server.close()
 
 
 @pytest.fixture

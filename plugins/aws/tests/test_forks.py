@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import http.server
 import json
 import threading
 
@@ -17,49 +15,6 @@ CHILDREN = 8
 KINDS = {"aws": AWSSecretProvider, "aws.parameters": AWSParameterProvider}
 VALUES = [f"value of {number}" for number in range(CHILDREN + 1)]
 ROLES = {f"r{number}": f"arn:aws:iam::123456789012:role/r{number}" for number in range(CHILDREN + 1)}
-
-
-class KeepingAlive(http.server.ThreadingHTTPServer):
-    """Passes on to moto, and keeps connections open as AWS does: moto's own server closes each after an answer."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, target):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.target = target.removeprefix("http://")
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        behind = http.client.HTTPConnection(self.server.target, timeout=300)
-        behind.request("POST", self.path, body, dict(self.headers))
-        answer = behind.getresponse()
-        data = answer.read()
-        behind.close()
-        self.send_response(answer.status)
-        for name in ("Content-Type", "x-amzn-RequestId"):
-            if answer.getheader(name):
-                self.send_header(name, answer.getheader(name))
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def options(options):
-    """What reaches moto over connections that stay open."""
-    with KeepingAlive(options["endpoint_url"]) as front:
-        yield {**options, "endpoint_url": f"http://127.0.0.1:{front.server_port}"}
-        front.shutdown()
 
 
 @pytest.fixture(params=KINDS)
