@@ -20,6 +20,6 @@ def make():
 
 
 if work == "die":
-    sys.stdout.write(str(kill_at_every_step(make, folder, times=times, every=3 if times == 1 else 1)))
+    sys.stdout.write(str(kill_at_every_step(make, folder, times=times, every=5 if times == 1 else 1)))
 else:
     sys.stdout.write(" ".join(begin_at_once(make, folder, processes=times)))

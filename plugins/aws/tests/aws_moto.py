@@ -73,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _start(self, status, headers, _=None):
         self._has_length = any(name.lower() == "content-length" for name, _ in headers)
         code, _, words = status.partition(" ")
-        self.send_response_only(int(code), words)
+        self.send_response(int(code), words)
         for name, value in headers:
             self.send_header(name, value)
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fork_crossing import crossing
+from sampling import sample
 from strongroom import SecretProviderRegistry, _forks
 from strongroom.testing.conformance.forks import Children
 from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider, connection
@@ -32,15 +33,18 @@ def stored(make, kind):
 
 
 @pytest.mark.parametrize(
-    ("rounds", "reads"), [(1, 3), pytest.param(50, 40, marks=pytest.mark.torture, id="many")]
+    ("children", "rounds", "reads"),
+    [(3, 1, 3), pytest.param(CHILDREN, 50, 40, marks=pytest.mark.torture, id="many")],
 )
-def test_children_and_parent_read_their_own(stored, rounds, reads):
+def test_children_and_parent_read_their_own(stored, children, rounds, reads):
     def read(number):
         return stored.get_secret(f"w{number}")
 
-    assert crossing(read, VALUES, rounds=rounds, reads=reads) == rounds * reads * (CHILDREN + 1)
+    values = VALUES[: children + 1]
+    assert crossing(read, values, rounds=rounds, reads=reads) == rounds * reads * len(values)
 
 
+@pytest.mark.parametrize("kind", sample(KINDS, one_in=2), indirect=True)
 @pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.torture)])
 def test_children_of_a_process_that_builds_its_client(stored, make, kind, rounds):
     """The fork happens while threads make the session, log in, and open the first connection."""
@@ -50,6 +54,7 @@ def test_children_of_a_process_that_builds_its_client(stored, make, kind, rounds
         assert (children, own) == (VALUES[1:4], VALUES[:1] * 3)
 
 
+@pytest.mark.parametrize("kind", sample(reversed(KINDS), one_in=2), indirect=True)
 def test_a_fork_waits_for_the_client_that_is_made(stored, make, kind, monkeypatch):
     """A child could not make it again: the imports and locks of a thread that is gone would be in its way."""
     del stored
@@ -86,6 +91,7 @@ def first_reads(provider):
     return children, own
 
 
+@pytest.mark.parametrize("kind", sample(reversed(KINDS), one_in=2), indirect=True)
 @pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.torture)])
 def test_batches_lists_and_writes_of_children(stored, rounds):
     """What a batch runs by threads or by one request, each child does alone."""
@@ -108,9 +114,10 @@ def test_batches_lists_and_writes_of_children(stored, rounds):
 
 
 @pytest.mark.parametrize(
-    ("rounds", "reads"), [(1, 2), pytest.param(25, 20, marks=pytest.mark.torture, id="many")]
+    ("children", "rounds", "reads"),
+    [(3, 1, 2), pytest.param(CHILDREN, 25, 20, marks=pytest.mark.torture, id="many")],
 )
-def test_credentials_of_roles_in_children(make, rounds, reads):
+def test_credentials_of_roles_in_children(make, children, rounds, reads):
     """Each process has leases of its own; what one role gets is no other's."""
     provider = make(AWSRoleProvider, roles=ROLES, timeout=120)
 
@@ -120,8 +127,8 @@ def test_credentials_of_roles_in_children(make, rounds, reads):
         return [lease.key, sorted(held), held == json.loads(provider.get_secret(f"r{number}"))]
 
     names = ["access_key_id", "secret_access_key", "session_token"]
-    expected = [[f"r{number}", names, True] for number in range(CHILDREN + 1)]
-    assert crossing(read, expected, rounds=rounds, reads=reads) == rounds * reads * (CHILDREN + 1)
+    expected = [[f"r{number}", names, True] for number in range(children + 1)]
+    assert crossing(read, expected, rounds=rounds, reads=reads) == rounds * reads * len(expected)
 
 
 def test_a_child_has_credentials_of_its_own(options, tmp_path, monkeypatch):

@@ -80,8 +80,9 @@ def _keys(count, seed=4):
         count -= 1
 
 
-def test_names_are_good_and_lead_back_and_no_two_keys_share_one():
-    keys = set(_keys(3000))
+@pytest.mark.parametrize("count", [1000, pytest.param(3000, marks=pytest.mark.torture)])
+def test_names_are_good_and_lead_back_and_no_two_keys_share_one(count):
+    keys = set(_keys(count))
     secrets, parameters = {}, {}
     for key in keys:
         name = name_of(key)
@@ -98,8 +99,9 @@ def test_names_are_good_and_lead_back_and_no_two_keys_share_one():
     assert len(secrets) == len(parameters) == len(keys)
 
 
-def test_a_filter_and_a_folder_leave_out_no_key_with_the_prefix():
-    for key in _keys(600, seed=7):
+@pytest.mark.parametrize("count", [200, pytest.param(600, marks=pytest.mark.torture)])
+def test_a_filter_and_a_folder_leave_out_no_key_with_the_prefix(count):
+    for key in _keys(count, seed=7):
         for end in range(0, len(key) + 1, 3):
             prefix = key[:end]
             assert name_of(key).text.startswith(tuple(name_filter(prefix)))
