@@ -527,12 +527,12 @@ def test_batches(bench):
 
 
 def test_connections_are_kept_for_as_many_readers_as_a_batch_may_have(bench):
-    provider = bench.provider(proxied=True, max_workers=24)
+    provider = bench.provider(proxied=True, max_workers=16)
     provider.set_secret("k", "x")
     bench.store.delay = 0.02
     for _ in range(3):
-        provider.get_secrets([f"k{number}" for number in range(48)])
-    assert bench.proxy.connections <= 26
+        provider.get_secrets([f"k{number}" for number in range(32)])
+    assert bench.proxy.connections <= 18
 
 
 def test_one_failure_fails_the_batch(bench):

@@ -14,6 +14,7 @@ class TestGrpc(ProviderConformance):
     title = "gcp, gRPC"
     provider_class = GCPSecretProvider
     max_value_bytes = MAX_BYTES
+    similar_keys = 25
     listed_keys = 12
     reuses_version_ids = True
     hostile_keys = (
@@ -48,11 +49,18 @@ class TestGrpc(ProviderConformance):
         return lambda: len(bench.store.calls)
 
 
+@pytest.mark.torture
+class TestGrpcManyKeys(TestGrpc):
+    """With all the keys of the kit."""
+
+    title = "gcp, gRPC, with more keys"
+    similar_keys = None
+
+
 @sampled(pytest.mark.torture, one_in=4)
 class TestRest(TestGrpc):
     title = "gcp, REST"
     survives_forks = True
-    similar_keys = 25
 
     @pytest.fixture
     def transport(self):

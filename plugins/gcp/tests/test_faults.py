@@ -152,14 +152,15 @@ def test_deadline_bounds_the_whole_of_a_list_and_a_batch(bench):
     assert len(patient.list_secrets()) == 8
 
 
-def test_many_threads_and_one_connection(bench):
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.torture)])
+def test_many_threads_and_one_connection(bench, rounds):
     provider = bench.provider()
     wanted = {f"k{number}": str(number) for number in range(8)}
     failures = []
 
     def work(key, value):
         try:
-            for _ in range(5):
+            for _ in range(rounds):
                 provider.set_secret(key, value)
                 assert provider.get_secret(key) == value
         except Exception as error:
