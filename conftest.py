@@ -134,13 +134,14 @@ def warm_python(warm_strongroom: str) -> str:
 
 
 @pytest.fixture
-def skipped_time(monkeypatch: pytest.MonkeyPatch) -> SkippedTime:
+def skipped_time(monkeypatch: pytest.MonkeyPatch) -> Generator[SkippedTime]:
     """A clock for deadlines; who sets what a provider pauses by to its `pause` waits for nothing."""
     from strongroom import deadlines
 
     clock = SkippedTime()
     monkeypatch.setattr(deadlines, "time", clock)
-    return clock
+    yield clock
+    clock.ended = True
 
 
 def pytest_xdist_auto_num_workers() -> int:

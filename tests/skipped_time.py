@@ -10,9 +10,13 @@ class SkippedTime:
 
     def __init__(self) -> None:
         self.passed = 0.0
+        self.ended = False
+        """Whether the test is over: a reader of a batch that failed may still try again, and would do so without rest."""
 
     def monotonic(self) -> float:
         return time.monotonic() + self.passed
 
     def pause(self, seconds: float) -> None:
+        if self.ended:
+            time.sleep(seconds)
         self.passed += seconds
