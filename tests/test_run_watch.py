@@ -51,7 +51,7 @@ def run(tmp_path, store):
             "--spec",
             str(tmp_path / "strongroom.yaml"),
         ]
-        command += ["run", "--watch", *options, "--", sys.executable, "-IS", "-c", CHILD, *child]
+        command += ["run", "--watch", *options, "--", sys.executable, "-c", CHILD, *child]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
             env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
@@ -162,7 +162,7 @@ def test_a_signal_between_two_children_ends_it_after_the_cleanup(store, tmp_path
     memory.mkdir()
     command = [sys.executable, "-c", BETWEEN, "--spec", str(tmp_path / "strongroom.yaml"), "run", "--watch"]
     process = subprocess.Popen(
-        [*command, "--", sys.executable, "-IS", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [*command, "--", sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(memory)}, start_new_session=True,
     )  # fmt: skip
     assert process.stdout.readline() == "cert-one first-one\n"
@@ -199,7 +199,7 @@ def test_a_change_between_the_first_read_and_the_start_reaches_the_child(store, 
     spec = str(tmp_path / "strongroom.yaml")
     command = [sys.executable, "-c", AT_THE_START, str(tmp_path), "--spec", spec, "run", "--watch"]
     process = subprocess.Popen(
-        [*command, "--poll-seconds", "0.2", "--", sys.executable, "-IS", "-c", CHILD], stdin=subprocess.PIPE,
+        [*command, "--poll-seconds", "0.2", "--", sys.executable, "-c", CHILD], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
     )  # fmt: skip
     while (line := process.stdout.readline()) != "cert-one second-one\n":
@@ -231,7 +231,7 @@ class OnTerminal:
     def __init__(self, folder, *options):
         self.master, slave = pty.openpty()
         command = [str(Path(sys.executable).parent / "strongroom"), "--spec", str(folder / "strongroom.yaml")]
-        command += ["run", "--watch", *options, "--", sys.executable, "-IS", "-c", ENDS_SLOWLY]
+        command += ["run", "--watch", *options, "--", sys.executable, "-c", ENDS_SLOWLY]
         self.process = subprocess.Popen(
             [sys.executable, "-c", ON_TERMINAL, *command], stdin=slave, stdout=slave, stderr=slave,
             env={**os.environ, "HOME": str(folder)}, start_new_session=True,
