@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from strongroom.errors import InvalidKeyError
+from strongroom.errors import InvalidKeyError, show_key
 from strongroom.keys import NameCodec, check_key, escape, unescape
 
 __all__ = ["Path", "Tree", "argument_of", "parsed"]
@@ -71,7 +71,11 @@ class Tree:
         return found if isinstance(found, str) else None
 
     def path_for(self, key: str) -> Path:
-        """Return the path of `key`, existing or new."""
+        """Return the path of `key`, existing or new.
+
+        Raises:
+            InvalidKeyError: Members of its name are there, and the name has no other form.
+        """
         if key in self.paths:
             return self.paths[key][0]
         plain = self._plain(key)
@@ -81,10 +85,10 @@ class Tree:
                 return plain
             inside = here[name]
             if not isinstance(inside, Mapping):  # a leaf is in the way: the rest is one name beside it
-                return (*plain[:number], self._apart("/".join(map(str, plain[number:])), here))
+                return (*plain[:number], self._apart("/".join(map(str, plain[number:])), here, key))
             here = inside
         last = str(plain[-1])
-        return (*plain[:-1], self._apart(last, here) if isinstance(here, Mapping) else last)
+        return (*plain[:-1], self._apart(last, here, key) if isinstance(here, Mapping) else last)
 
     def is_followed(self, path: Path) -> bool:
         """Return whether `path` leads to a member of a list that has others behind it."""
@@ -107,16 +111,20 @@ class Tree:
             gone.append(upper)
         return gone
 
-    def _apart(self, name: str, among: Mapping[str, Any]) -> str:
+    def _apart(self, name: str, among: Mapping[str, Any], key: str) -> str:
         """Return `name`, or an escaped form if another member has it."""
-        key = unescape(self._marker, name)
+        plain = unescape(self._marker, name)
         forms = [
             name,
             *(name[:at] + escape(self._marker, name[at]) + name[at + 1 :] for at in range(len(name))),
         ]
         # Without those that escape a part of an escape: they are other names.
-        same = [one for one in forms if unescape(self._marker, one) == key]
-        return next((one for one in same if one not in among), same[-1])
+        free = [one for one in forms if unescape(self._marker, one) == plain and one not in among]
+        if not free:  # each of its characters is escaped already: `[` beside `[/0`
+            raise InvalidKeyError(
+                key, f"invalid key {show_key(key)}: the file has members of that name, and cannot have both"
+            )
+        return free[0]
 
     def _plain(self, key: str) -> Path:
         if self.is_flat:
