@@ -145,8 +145,8 @@ def skipped_time(monkeypatch: pytest.MonkeyPatch) -> Generator[SkippedTime]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than there are processors: for a third of the time, tests wait for others."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    """Return two workers more than there are processors: for a third of the time, tests wait for others."""
+    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 2
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StayTogether:
