@@ -52,6 +52,10 @@ class LeaseServers:
             max_ttl=f"{most}s",
         )
 
+    def roles(self):
+        """Return the names of all roles of the engine: the tests make theirs in one server."""
+        return self.call("LIST", "database/roles")["data"]["keys"]
+
     def valkey_role(self, name, port, password):
         """Make a role of a Valkey, whose administrator `default` has this password."""
         self.call(

@@ -85,7 +85,7 @@ def test_a_role_is_made_used_renewed_and_revoked(servers):
         with servers.postgres.login(values["username"], values["password"]) as connection:
             assert connection.execute("SELECT current_user").fetchone() == (values["username"],)
         assert registry.get_field("app", "username") == values["username"]
-        assert registry.list_secrets() == ["app"]
+        assert registry.list_secrets() == servers.roles()
         with pytest.raises(SecretNotFoundError):
             registry.get_secret("unknown")
         with pytest.raises(UnsupportedOperationError):
