@@ -1007,6 +1007,26 @@ def test_a_drop_that_comes_during_another_one_of_that_name_is_made_as_well(metho
     assert not guard.owes()
 
 
+def test_after_an_outage_fences_fall_first():
+    """A host that keeps what it fetched looks for its fence at the end: what it kept is dropped after that."""
+    calls = []
+
+    class Store(MemoryCacheStore):
+        def delete(self, name):
+            calls.append(name)
+
+        clear = delete
+
+    guard = Interrupted(Store(), timeout_seconds=60, lock_seconds=10)
+    guard.interrupted = True
+    guard.drop(["key"])  # as after a refusal
+    guard.clear(["space:"])
+    for name in ("key", "other"):
+        guard.drop([name], fences=["fence"])
+    guard.go_on()
+    assert calls == ["fence", "key", "other", "space:"]
+
+
 def test_a_drop_that_comes_as_the_last_one_is_replayed_is_made_as_well():
     """Nobody else would make it: the process may not use the store again for long."""
     calls, second = [], threading.Event()

@@ -7,7 +7,8 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -73,7 +74,7 @@ class ResilientStore:
         self._pause = 0.0
         self._closed_until = float("-inf")
         # With the number of the request: one that comes while the name is being dropped is owed once more.
-        self._owed: dict[str, int] = {}
+        self._owed: OrderedDict[str, int] = OrderedDict()
         self._namespaces: dict[str, int] = {}
         self._requests = itertools.count()
         self._pool = BackgroundPool(name="strongroom-cache")
@@ -119,10 +120,14 @@ class ResilientStore:
         else:
             self._call(lambda: store.set(name, data, ttl_seconds))
 
-    def drop(self, names: list[str]) -> None:
-        """Drop `names`, now or as soon as it can be done."""
+    def drop(self, names: list[str], *, fences: Sequence[str] = ()) -> None:
+        """Drop `fences` and then `names`, now or as soon as it can be done."""
         with self._lock:
-            self._owed.update(dict.fromkeys(names, next(self._requests)))
+            request = next(self._requests)
+            self._owed.update(dict.fromkeys(fences, request))  # one that is owed keeps its place, and is early
+            for name in names:
+                self._owed[name] = request
+                self._owed.move_to_end(name)
         self._settle_or_replay()
 
     def clear(self, namespaces: list[str]) -> None:
@@ -273,8 +278,9 @@ class ResilientStore:
                     spaces = (f"{name.partition(':')[0]}:" for name in self._owed)
                     self._namespaces.update(dict.fromkeys(spaces, next(self._requests)))
                     self._owed.clear()
-                drop: Callable[[str], None] = self.store.clear if self._namespaces else self.store.delete
-                owed = self._namespaces or self._owed
+                # Names first: a fence among them has to fall before its namespace is cleared.
+                owed: dict[str, int] = self._owed or self._namespaces
+                drop: Callable[[str], None] = self.store.delete if owed is self._owed else self.store.clear
                 name, request = next(iter(owed.items()), ("", -1))
             if request < 0:
                 return True

@@ -194,7 +194,7 @@ class SecondLevel:
                 spaces += self._codec.namespaces(tenant)
         if fences or names:
             # Fences first: what was kept before one fell is among the names that are dropped after it.
-            self._store.drop([*fences, *names])
+            self._store.drop(names, fences=fences)
         if spaces:
             self._store.clear(spaces)
 
