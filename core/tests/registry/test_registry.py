@@ -754,6 +754,21 @@ def test_what_was_made_before_a_reference_that_leads_nowhere_is_closed(monkeypat
     assert all(one in closed for one in made)
 
 
+def test_what_was_made_before_a_pipeline_that_cannot_be_made_is_closed(monkeypatch):
+    """As at each SIGHUP of a server whose spec has such a mistake."""
+    closed = []
+    monkeypatch.setattr(MemorySecretProvider, "close", lambda self: closed.append(self))
+
+    def fails(_self, **_):
+        raise ConfigurationError("not like this")
+
+    monkeypatch.setattr(strongroom.backends.EnvSecretProvider, "__init__", fails)
+    pipelines = {"first": {"provider": {"type": "memory"}}, "second": {"provider": {"type": "env"}}}
+    with pytest.raises(ConfigurationError, match="not like this"):
+        SecretProviderRegistry({"version": 1, "pipelines": pipelines})
+    assert len(closed) == 1
+
+
 def of_tenants(**pipelines):
     """Return a spec whose pipeline `app` reads what `keys` has for the active tenant."""
     return {
@@ -823,6 +838,27 @@ SHARED = {"provider": {"type": "memory", "secrets": {"prefix": "ALL_"}}}
 def test_a_reference_to_what_all_tenants_share_serves_all(pipelines, monkeypatch):
     monkeypatch.setenv("ALL_TOKEN", "of all")
     with SecretProviderRegistry(of_tenants(**pipelines)) as registry:
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                assert registry.get_secret("token") == "of all"
+
+
+def test_a_tenant_under_whom_a_pipeline_could_not_be_set_up_binds_it_no_more(monkeypatch):
+    """Its own secret was read in vain: what is set up later is set up with what all tenants share."""
+    monkeypatch.setenv("ALL_TOKEN", "of all")
+    spec = of_tenants(
+        app={
+            "provider": {"type": "env", "prefix": "${secret:safe:prefix}"},
+            "middleware": [{"type": "encryption", "key": "${secret:shared:key}", "migrate": True}],
+        },
+        safe={"fallback": {"pipelines": ["shared", "keys"]}},
+        shared={"provider": {"type": "memory"}},
+    )
+    with SecretProviderRegistry(spec) as registry:
+        with TenantContext("a"), pytest.raises(ConfigurationError, match="leads nowhere"):
+            registry.get_secret("token")
+        registry.pipeline("shared").set_secret("key", strongroom.generate_key())
+        registry.pipeline("shared").set_secret("prefix", "ALL_")
         for tenant in ("a", "b"):
             with TenantContext(tenant):
                 assert registry.get_secret("token") == "of all"

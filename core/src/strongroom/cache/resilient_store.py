@@ -124,7 +124,7 @@ class ResilientStore:
         """Drop `fences` and then `names`, now or as soon as it can be done."""
         with self._lock:
             request = next(self._requests)
-            self._owed.update(dict.fromkeys(fences, request))  # one that is owed keeps its place, and is early
+            self._owed.update(dict.fromkeys(fences, request))  # one that is owed keeps its place
             for name in names:
                 self._owed[name] = request
                 self._owed.move_to_end(name)

@@ -86,10 +86,14 @@ class Assembly:
             if any(part.type == "caching" and "l2" in part.parts for part in one.middleware)
         )
         self._tried_again: dict[str, float] = {}
-        self.hooks: list[SecretHook] = [self._make(hook, among=self._made) for hook in plan.hooks]
-        for name in plan.pipelines:
-            if name in self._used and not self._reads_secrets(name):
-                self.chain(name)
+        try:
+            self.hooks: list[SecretHook] = [self._make(hook, among=self._made) for hook in plan.hooks]
+            for name in plan.pipelines:
+                if name in self._used and not self._reads_secrets(name):
+                    self.chain(name)
+        except BaseException:
+            _closed(self._made)  # nobody else can
+            raise
 
     def _begin_again(self) -> None:
         # One for each pipeline: a first use may ask a slow server for a token, and must not hold up others.
@@ -206,6 +210,8 @@ class Assembly:
 
     def _chained(self, plan: PipelinePlan, components: list[Any]) -> Any:
         """Return provider and middleware of a pipeline; what is made for it is added to `components`."""
+        for part in plan.components():  # an earlier attempt, which failed, may have been of another tenant
+            self._tenants.pop(part.path, None)
         hooks: list[SecretHook] = [self._make(hook, among=components) for hook in plan.hooks]
         if plan.fallback is not None:
             from strongroom.pipeline.fallback import FallbackProvider
