@@ -429,22 +429,32 @@ def test_reads_in_parallel_keep_their_order_and_the_callers_context():
     assert found == [(key, "acme") for key in range(20)]
 
 
-def test_reads_in_parallel_keep_the_tenant_when_its_block_ends_elsewhere():
-    """Otherwise the rest of a batch would be read for the tenant of the block around."""
+def test_reads_in_parallel_keep_the_tenant_when_its_block_ends_elsewhere(monkeypatch):
+    """Also before their thread is started: the rest would be read for the tenant of the block around."""
     from strongroom.tenancy import TenantContext, current_tenant
+
+    start, closed, both = threading.Thread.start, threading.Event(), threading.Barrier(2)
 
     def in_block():
         with TenantContext("a"):
             yield
 
-    def read(_):
-        generator.close()
+    def start_and_wait(thread):
+        start(thread)
+        assert closed.wait(120)
+
+    def read(key):
+        if key == 1:
+            generator.close()
+            closed.set()
+        both.wait(120)
         return current_tenant()
 
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
     with TenantContext("b"):
         generator = in_block()
         next(generator)
-        assert in_parallel(read, [1, 2, 3], 2) == ["a"] * 3
+        assert in_parallel(read, [1, 2], 2) == ["a"] * 2
         assert current_tenant() == "b"
 
 

@@ -190,10 +190,11 @@ def _start(work: Callable[[], None], most: int) -> bool:
     """Run `work` on `most` threads, or as many as can be had; return whether there is at least one."""
     from strongroom._scopes import copied_context  # not for a single read
 
+    context = copied_context()  # once: a block may end elsewhere as soon as the first thread is at work
     for started in range(most):
         try:
             threading.Thread(
-                target=copied_context().run, args=(work,), name="strongroom-batch", daemon=True
+                target=context.copy().run, args=(work,), name="strongroom-batch", daemon=True
             ).start()
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
             return started > 0
