@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from interrupts import interrupted
 from strongroom import Lease, SecretProviderRegistry, SecretRotation, TenantContext
 from strongroom.errors import (
     AuditError,
@@ -180,6 +181,49 @@ def test_checks_without_end_make_few_leases():
     last.clock.seconds += 1.5
     last.leases.check((None, "app"))
     assert (last.server.issued, last.server.renewals) == (1, 2)
+
+
+def test_a_check_within_a_check_is_left_to_that_one(monkeypatch):
+    """As by a signal handler, or by a provider that looks at its own connection."""
+    driven = Driven()
+    driven.user()
+    driven.clock.seconds += 2
+    renew = driven.server.renew_lease
+    monkeypatch.setattr(
+        driven.server, "renew_lease", lambda lease: driven.leases.check((None, "app")) or renew(lease)
+    )
+    driven.leases.check((None, "app"))
+    assert driven.server.renewals == 1
+
+
+def test_what_a_signal_handler_raises_leaves_no_lease_locked():
+    """Otherwise it is not renewed any more."""
+    driven = Driven()
+    driven.user()
+    for _ in interrupted(lambda: driven.leases.check((None, "app")), 100):
+        assert not driven.leases._held[(None, "app")].lock.locked()
+
+
+def test_a_batch_is_of_the_tenant_for_whom_it_was_begun():
+    """The block ends as the first lease of the batch is issued."""
+
+    def in_block():
+        with TenantContext("a"):
+            yield
+
+    class Own(Server):
+        def issue_lease(self, key):
+            generator.close()
+            return super().issue_lease(key)
+
+    clock = Clock()
+    leases = LiveLeases(Own(clock), by_tenant=True, clock=clock, now=clock.now)
+    leases._run = lambda: None
+    with TenantContext("b"):
+        generator = in_block()
+        next(generator)
+        assert list(leases.texts(["x", "y"])) == ["x", "y"]
+    assert sorted(leases.current()) == [("a", "x"), ("a", "y")]
 
 
 @pytest.mark.parametrize("error", [BackendUnavailableError("down"), PermissionDeniedError("no")])

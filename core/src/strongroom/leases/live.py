@@ -102,7 +102,7 @@ class _Held:
     last: bool
     pause: float = 0.0
     checked: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: SingleEntryLock = field(default_factory=lambda: SingleEntryLock("a lease"))
 
 
 class _Flight(Future["_Held"]):
@@ -184,20 +184,26 @@ class LiveLeases:
 
     def text(self, key: str) -> str:
         """Return the values of the live lease of `key` as a JSON object."""
-        held = self._held.get((current_tenant() if self._by_tenant else None, key))
+        name = (current_tenant() if self._by_tenant else None, key)
+        held = self._held.get(name)
         if held is not None and self._clock() < held.ends:
             return held.text
-        return self._live(self.name_of(key)).text
+        return self._live(name).text
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
         """Return what `text` does, for those of `keys` that have leases."""
         values = {}
+        tenant = current_tenant() if self._by_tenant else None  # once: its block may end meanwhile
         for key in dict.fromkeys(keys):
+            held = self._held.get((tenant, key))
             try:
-                values[key] = self.text(key)
+                if held is None or self._clock() >= held.ends:
+                    held = self._live((tenant, key))
             except SecretNotFoundError as error:
                 if error.reason != "absent":
                     raise
+            else:
+                values[key] = held.text
         return values
 
     def lease(self, name: LeaseName) -> Lease:
@@ -250,7 +256,8 @@ class LiveLeases:
         is not renewable: it is replaced, but less often, for it may not be the reason.
         """
         held = self._held.get(name)
-        if held is None or not held.lock.acquire(timeout=_CHECK_SECONDS):
+        # A callback of the lease, or a signal handler, may ask in the middle of what it asks for.
+        if held is None or held.lock.is_mine() or not held.lock.acquire(timeout=_CHECK_SECONDS):
             return
         try:
             pause = _CHECK_SECONDS
