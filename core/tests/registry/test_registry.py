@@ -757,7 +757,7 @@ def test_what_was_made_before_a_reference_that_leads_nowhere_is_closed(monkeypat
 def test_what_was_made_before_a_pipeline_that_cannot_be_made_is_closed(monkeypatch):
     """As at each SIGHUP of a server whose spec has such a mistake."""
     closed = []
-    monkeypatch.setattr(MemorySecretProvider, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(MemorySecretProvider, "close", lambda _: closed.append("first"))
 
     def fails(_self, **_):
         raise ConfigurationError("not like this")
@@ -766,7 +766,7 @@ def test_what_was_made_before_a_pipeline_that_cannot_be_made_is_closed(monkeypat
     pipelines = {"first": {"provider": {"type": "memory"}}, "second": {"provider": {"type": "env"}}}
     with pytest.raises(ConfigurationError, match="not like this"):
         SecretProviderRegistry({"version": 1, "pipelines": pipelines})
-    assert len(closed) == 1
+    assert closed == ["first"]
 
 
 def of_tenants(**pipelines):
