@@ -952,6 +952,27 @@ def test_each_tenant_has_leases_of_its_own_where_tenants_are_heeded(state):
         assert plain.get_secret("app") == mine
 
 
+def test_hooks_see_that_a_lease_is_refused_before_it_is_looked_for(state):
+    """Without a tenant, and with what is not a key."""
+    from strongroom import SecretHook, TenantMiddleware
+    from strongroom.errors import InvalidKeyError, TenantContextError
+
+    seen = []
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            if event.operation == "get":
+                seen.append((event.key, event.outcome, event.error_type))
+
+    registry = registry_over(TenantMiddleware(Server(Wall(), ttl=3600.0)))
+    registry.add_hook(Recorder())
+    for key, error in (("app", TenantContextError), ("a//b", InvalidKeyError)):
+        with pytest.raises(error):
+            registry.lease(key)
+    assert seen == [("app", "denied", "TenantContextError"), ("a//b", "error", "InvalidKeyError")]
+    registry.close()
+
+
 def test_a_cache_keeps_nothing_of_a_lease(state):
     """Reads pass through it, also in a fallback."""
     from strongroom import CachingMiddleware

@@ -415,6 +415,28 @@ def test_a_watch_is_of_the_tenant_in_which_it_was_made():
             registry.watch("a", heard)
 
 
+def test_hooks_see_a_watch_that_is_refused_before_it_reads():
+    """Without a tenant, and with what is not a key: the errors name the pipeline, as those of reads do."""
+    seen = []
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            seen.append((event.operation, event.key, event.outcome, event.error_type))
+
+    with tenants() as registry:
+        registry.add_hook(Recorder())
+        refused = [
+            ("a", "denied", TenantContextError),
+            ("b/", "denied", TenantContextError),
+            ("a//b", "error", InvalidKeyError),
+        ]
+        for key, _, error in refused:
+            with pytest.raises(error) as raised:
+                registry.watch(key, print)
+            assert raised.value.pipeline == "app"
+    assert seen == [("watch", key, outcome, error.__name__) for key, outcome, error in refused]
+
+
 # --- polling ---
 
 

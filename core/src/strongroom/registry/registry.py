@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from strongroom.errors import StrongroomError
 from strongroom.keys import distinct
 from strongroom.pipeline import (
     Pipeline,
@@ -266,8 +267,11 @@ class SecretProviderRegistry(RoutedPipelines):
         from strongroom.registry.leases import LiveLease, leases_of, refuse
 
         pipeline = self._route(key)
-        check_user_key(key)
-        leased = leases_of(pipeline.inner, key)
+        try:
+            leased = leases_of(pipeline.inner, check_user_key(key))
+        except StrongroomError:  # no key, or no tenant: the read below raises the same, and hooks see it
+            pipeline.get_secret(key)
+            raise
         if leased is None:
             error = refuse(key, innermost(pipeline))
             error.pipeline = pipeline.name
