@@ -441,6 +441,47 @@ def test_a_syntax_error_names_the_mark_that_is_missing(tmp_path):
     assert found == "4:1: not YAML: did not find expected ',' or '}'"
 
 
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("version: 1\npïp: ä\0\n".encode(), "2:7: not YAML: a character that YAML does not allow"),
+        ("\ufeffversion: \x1b\n".encode(), "1:10: not YAML: a character that YAML does not allow"),
+        ("version: 1\n\uffff\n".encode(), "2:1: not YAML: a character that YAML does not allow"),
+        ("version: 1\npïp: ".encode() + b"\xff\n", "2:6: the spec is not UTF-8"),
+        (b"#" * ((1 << 20) + 1), "1:1: the spec is larger than 1 MiB"),
+    ],
+)
+def test_what_cannot_be_read_has_a_line_and_a_column_too(tmp_path, data, found):
+    path = tmp_path / "s.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SpecError) as caught:
+        load_plan(path)
+    assert caught.value.problems == (f"{path}:{found}",)
+
+
+def test_a_declaration_with_wrong_members_is_checked_to_its_end(tmp_path):
+    """Its other members too, and what is composed of others."""
+    found = problems(
+        tmp_path,
+        MEMORY + "secrets:\n"
+        "  A: {type: strin, min_length: 5, max_length: 3, pattern: '('}\n"
+        "  B: {kei: x, compose: '{{ NOPE }}'}\n"
+        "  C: {rotate_days: 0, default: '${env:X}', generate: {length: 32, require: [nothing, '']}}\n"
+        "  D: text\n",
+    )
+    assert [line.split(": ")[1] for line in found] == [
+        "secrets.A.type",
+        "secrets.A.max_length",
+        "secrets.A.pattern",
+        "secrets.B.kei",
+        "secrets.B.compose",
+        "secrets.C.rotate_days",
+        "secrets.C.default",
+        "secrets.C.generate",
+        "secrets.D",
+    ]
+
+
 def test_an_unquoted_value_with_an_asterisk_is_not_shown(tmp_path):
     found = problems(
         tmp_path, "version: 1\npipelines: {a: {provider: {type: env, prefix: *hunter2secret}}}\n"

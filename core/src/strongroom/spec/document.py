@@ -28,6 +28,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MARK = re.compile(r"'[,:?\[\]{}-]'")
 """Punctuation of YAML that the parser expects; anything else that it quotes may be a piece of the file."""
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""A character that YAML does not allow; the parser counts it in bytes, and in no lines."""
 # libyaml's parser checks neither depth nor C stack in Python's way, so only its event stream is used.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -193,12 +195,11 @@ def show_path(path: Path) -> str:
 def read_document(data: bytes) -> Document:
     """Read one YAML document; nothing is raised, all problems are in the result."""
     if len(data) > MAX_BYTES:
-        return Document(None, [Problem(0, 0, "", f"the spec is larger than {MAX_BYTES >> 20} MiB")])
+        return Document(None, [Problem(1, 1, "", f"the spec is larger than {MAX_BYTES >> 20} MiB")])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        line, column = _end_of(data[: error.start].decode("utf-8-sig"))
         return Document(None, [Problem(line, column, "", "the spec is not UTF-8")])
     return _Reader(text).read()
 
@@ -406,11 +407,17 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     """Return what the parser says of `text`, without the pieces of it that it quotes."""
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    if mark is None and (position := getattr(error, "position", None)) is not None:
-        return Problem(0, 0, "", f"not YAML: a character that YAML does not allow, at offset {position}")
+    if mark is None and (refused := _NOT_YAML.search(text)) is not None:
+        line, column = _end_of(text[: refused.start()])
+        return Problem(line, column, "", "not YAML: a character that YAML does not allow")
     at = text.split("\n")[line - 1 : line] if mark is not None else []
     if at and at[0][column - 1 : column] == "\t":
         return Problem(line, column, "", "not YAML: a tab; YAML indents by spaces alone")
     said = getattr(error, "problem", None) or "the text cannot be read"
     shown = _QUOTED.sub(lambda found: found[0] if _MARK.fullmatch(found[0]) else "…", str(said))
     return Problem(line, column, "", f"not YAML: {shown}")
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    """Return line and column of what follows `text`."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")

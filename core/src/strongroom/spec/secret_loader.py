@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -45,9 +46,8 @@ def _secret(problems: Problems, name: str, node: Node, model: models.Secret | No
     path: NodePath = ("secrets", name)
     _check_key(problems, name, node, path)
     if model is None:  # something is wrong with the spec, though perhaps not here
-        try:
-            model = models.Secret.model_validate(node.data())
-        except ValidationError:
+        model = _without_wrong_members(node)
+        if model is None:
             return None  # reported with the structure of the spec
     _check_secret(problems, model, node, path)
     generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
@@ -65,6 +65,22 @@ def _secret(problems: Problems, name: str, node: Node, model: models.Secret | No
     position = problems.source.position(*_key_position(problems.source.document.root, path, node))
     key = "" if model.compose is not None else model.key or name
     return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
+
+
+def _without_wrong_members(node: Node) -> models.Secret | None:
+    """Return the model of a declaration without members that are reported with the structure of the spec.
+
+    The other members are checked all the same, so that every problem is reported.
+    """
+    data: Any = node.data()
+    try:
+        return models.Secret.model_validate(data)
+    except ValidationError as error:
+        wrong = {one["loc"][0] for one in error.errors(include_url=False, include_input=False) if one["loc"]}
+    try:
+        return models.Secret.model_validate({name: data[name] for name in data if name not in wrong})
+    except (ValidationError, TypeError):
+        return None
 
 
 def _check_key(problems: Problems, name: str, node: Node, path: NodePath) -> None:
