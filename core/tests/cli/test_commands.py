@@ -450,6 +450,17 @@ def test_render_is_whole_private_and_sandboxed(strongroom):
     assert not [name for name in os.listdir() if name.startswith(".out")]
 
 
+def test_render_answers_as_json_too(in_process):
+    """With the text, or with the file that has it."""
+    run = in_process("{version: 1, pipelines: {app: {provider: {type: memory}}}, secrets: {A: {default: x}}}")
+    Path("t").write_text("<{{ A }}>\n")
+    assert json.loads(run("render", "t", "--json")[1]) == {"template": "t", "text": "<x>\n"}
+    assert json.loads(run("--json", "render", "t", "-o", "-")[1]) == {"template": "t", "text": "<x>\n"}
+    assert json.loads(run("--json", "render", "t", "-o", "f")[1]) == {"template": "t", "file": "f"}
+    assert Path("f").read_text() == "<x>\n"
+    assert run("render", "t", "-o", "f")[:2] == (0, "")
+
+
 def test_what_is_not_an_ordinary_file_is_written_to_and_never_replaced(strongroom, tmp_path):
     """As root, a device that was replaced would be gone for everybody."""
     strongroom("set", "a", stdin="value")

@@ -301,6 +301,8 @@ def test_an_older_hook_of_ours_is_written_anew(folder, scan):
     assert "again" in scan("--install-hook").stdout
     assert " -P -m strongroom " in hook.read_text()
     assert "already" in scan("--install-hook").stdout
+    told = json.loads(scan("--install-hook", options=["--json"]).stdout)
+    assert (told["written"], Path(told["hook"]).name) == (False, "pre-commit")
 
 
 def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder, scan):

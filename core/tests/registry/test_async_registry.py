@@ -538,6 +538,9 @@ def test_they_do_the_same():
             await own.set_secrets({"b": "2", "c": "3"})
             assert await own.get_secrets(["a", "b", "none"]) == {"a": '{"user": "me"}', "b": "2"}
             assert await own.get_field("a", "user") == "me"
+            with pytest.raises(SecretNotFoundError) as absent:
+                await own.get_field("a", "none")
+            assert absent.value.pipeline == own.registry.pipeline_for("a").name
             assert await own.list_secrets() == ["a", "b", "c"]
             version = (await own.describe_secret("b")).version
             newer = await own.set_secret_if("b", "22", version)

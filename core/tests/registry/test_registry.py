@@ -508,8 +508,9 @@ def test_get_field_descends(plain):
     ):
         assert registry.get_field("j", field) == expected
     for field in ("nope", "a.nope", "l.2", "l.x", "a.b.c", ""):
-        with pytest.raises(SecretNotFoundError):
+        with pytest.raises(SecretNotFoundError) as absent:
             registry.get_field("j", field)
+        assert (absent.value.key, absent.value.pipeline) == ("j", "app")
     registry.set_secret("text", "hunter2 {")
     with pytest.raises(strongroom.errors.ValidationError) as caught:
         registry.get_field("text", "a")

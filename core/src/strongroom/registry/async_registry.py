@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 from strongroom._pickling import ProcessBound
 from strongroom._scopes import copied_context
 from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, turn
-from strongroom.errors import of_thread
+from strongroom.errors import StrongroomError, of_thread
 from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
@@ -134,7 +134,12 @@ class AsyncSecretRegistry(ProcessBound):
         """Return a member of a JSON secret."""
         from strongroom.declarations.json_fields import member_of
 
-        return member_of(await self.get_secret(key), key, field)
+        value = await self.get_secret(key)
+        try:
+            return member_of(value, key, field)
+        except StrongroomError as error:
+            error.pipeline = self._registry.pipeline_for(key).name
+            raise
 
     async def set_secret(self, key: str, value: str) -> None:
         """Create or replace `key`."""

@@ -151,7 +151,12 @@ class SecretProviderRegistry(RoutedPipelines):
         """
         from strongroom.declarations.json_fields import member_of
 
-        return member_of(self.get_secret(key), key, field)
+        value = self.get_secret(key)
+        try:
+            return member_of(value, key, field)
+        except StrongroomError as error:
+            error.pipeline = self._route(key).name
+            raise
 
     # --- capabilities: raise `UnsupportedOperationError` where the key's pipeline lacks them ---
 

@@ -30,17 +30,23 @@ _STDOUT = frozenset({"-", "/dev/stdout"})
 
 
 def render_file(settings: GlobalOptions, *, template: str, target: str | None = None) -> None:
-    """Fill in the file `template`, and write it to `target`, by default to stdout."""
+    """Fill in the file `template`, and write it to `target`, by default to stdout.
+
+    With `--json`, stdout gets an object with the text, or with the name of the file that has it.
+    """
     text = _source(template)
     with settings.registry() as registry:
         rendered = render(text, template, registry)
         settings.warn_of_leases(registry)
-    if target is None or target in _STDOUT:
-        output.raw(rendered.encode())
-    else:
+    to_stdout = target is None or target in _STDOUT
+    if target is not None and not to_stdout:
         from pathlib import Path
 
         _write(Path(target), rendered.encode())
+    if settings.json:
+        output.as_json({"template": template, **({"text": rendered} if to_stdout else {"file": target})})
+    elif to_stdout:
+        output.raw(rendered.encode())
 
 
 def _write(target: Path, data: bytes) -> None:

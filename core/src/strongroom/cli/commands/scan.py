@@ -130,7 +130,7 @@ def _install(settings: GlobalOptions) -> None:
     script = f"{_OURS}exec {shlex.join(words)}\n"
     there = hook.read_text(errors="replace") if hook.exists() else None
     if there == script or (there is not None and shlex.join(words) in there):
-        output.lines([f"{hook} does it already"])
+        _print_hook(settings, hook, f"{hook} does it already", written=False)
         return
     if there is not None and not there.startswith(_OURS):
         line = "add this line to it"
@@ -142,4 +142,11 @@ def _install(settings: GlobalOptions) -> None:
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(script)
     hook.chmod(0o755)
-    output.lines([f"wrote {hook}" if there is None else f"wrote {hook} again"])
+    _print_hook(settings, hook, f"wrote {hook}" if there is None else f"wrote {hook} again", written=True)
+
+
+def _print_hook(settings: GlobalOptions, hook: Path, line: str, *, written: bool) -> None:
+    if settings.json:
+        output.as_json({"hook": str(hook), "written": written})
+    else:
+        output.lines([line])
