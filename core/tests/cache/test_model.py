@@ -45,7 +45,7 @@ from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore, second_l
 from strongroom.cache import secret_cache as one_level
 from strongroom.cache.entry_codec import StoredEntry
 from strongroom.cache.resilient_store import ResilientStore
-from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
+from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, non_blocking_read
 from strongroom.encryption import AESGCMEncryption
 from strongroom.errors import (
     BackendUnavailableError,
@@ -230,14 +230,14 @@ class Caches(RuleBasedStateMachine):
         keys, mine = list(STORED), NonBlockingRead([])
 
         def read() -> Any:
-            token = turn.set(mine)
+            token = non_blocking_read.set(mine)
             try:
                 return outcome(lambda: self.at(host, tenant, pipeline, "", "get_secret", also))
             except WouldBlock as blocked:
                 mine.waited_for.append(blocked.flight)
                 return None
             finally:
-                turn.reset(token)
+                non_blocking_read.reset(token)
 
         if also is not None and pipeline != "plain":
             self.backend.meanwhile = lambda: Context().run(read)  # not a part of the fetch
@@ -315,13 +315,13 @@ class Caches(RuleBasedStateMachine):
         readers, provider = [], self.hosts[host].pipeline("whole")
         self.count += 1
         for slow in range(SLOW):
-            token = turn.set(NonBlockingRead())
+            token = non_blocking_read.set(NonBlockingRead())
             try:
                 provider.get_secret(f"slow/{self.count}/{slow}")
             except WouldBlock as blocked:
                 readers.append(blocked.flight)
             finally:
-                turn.reset(token)
+                non_blocking_read.reset(token)
         for _ in readers:
             assert self.backend.entered.acquire(timeout=300)
         try:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from interrupts import interrupted
 from strongroom import CacheStats, HierarchicalSecretCache, SecretCache, TenantContext, current_tenant
-from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, turn
+from strongroom.cache.single_flight import FetchResult, NonBlockingRead, WouldBlock, non_blocking_read
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -308,12 +308,12 @@ class TestStale:
         else:
             backend.fails = down
             assert cache.get_or_fetch("key", backend) == "value"
-            token = turn.set(NonBlockingRead())
+            token = non_blocking_read.set(NonBlockingRead())
             try:
                 with pytest.raises(WouldBlock):
                     cache.get_or_fetch("key", never)
             finally:
-                turn.reset(token)
+                non_blocking_read.reset(token)
         backend.values["key"], backend.fails = "newer", None
 
         def read():

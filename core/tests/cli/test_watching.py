@@ -17,7 +17,7 @@ from strongroom.cli.child import control as watching
 from strongroom.cli.child import supervisor
 from strongroom.cli.child.control import ChildControl
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.child.supervisor import Child, Job
+from strongroom.cli.child.supervisor import Job, Supervisor
 from strongroom.cli.declared.selection import read_all, select_secrets
 from strongroom.errors import AuthenticationError, BackendUnavailableError, PermissionDeniedError
 
@@ -178,7 +178,7 @@ def test_a_change_does_not_restart_a_child_that_a_signal_may_be_ending(monkeypat
     """Whichever comes first; one that lives on has its restart later, unless it was asked to end."""
     clock = Clock()
     monkeypatch.setattr(supervisor.time, "monotonic", clock)
-    child = Child(Job(["true"], {}, None, Changes()))
+    child = Supervisor(Job(["true"], {}, None, Changes()))
     child.pid, sent = 1, []
     monkeypatch.setattr(child, "_send", sent.append)
     meet = [
@@ -201,7 +201,7 @@ def test_a_change_does_not_restart_a_child_that_a_signal_may_be_ending(monkeypat
 
 def test_a_signal_in_the_very_moment_of_a_restart_is_not_lost(monkeypatch):
     """Its handler runs between two steps: the program would be started again, though it was asked to end."""
-    child = Child(Job(["true"], {}, None, Changes()))
+    child = Supervisor(Job(["true"], {}, None, Changes()))
     child.pid, sent = 1, []
     monkeypatch.setattr(child, "_send", sent.append)
 

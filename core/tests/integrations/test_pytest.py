@@ -19,7 +19,7 @@ VALUE = "correct-horse-battery"
 def loaded():
     """Load what a run in this process uses: what only the run imports is taken out again, and then there twice."""
     with SecretProviderRegistry(IN_MEMORY) as registry:
-        registry.tell_values(masking.Masker().add)
+        registry.observe_values(masking.Masker().add)
         registry.set_secret("key", VALUE)
         registry.get_secret("key")
 
@@ -273,7 +273,7 @@ def test_a_registry_that_outlives_a_test_goes_on_to_tell_others_and_tells_that_t
         @pytest.fixture(scope="session")
         def registry():
             with SecretProviderRegistry(SPEC) as registry:
-                registry.tell_values(told.append)  # as `masking.install` does, which is for a whole process
+                registry.observe_values(told.append)  # as `masking.install` does, which is for a whole process
                 yield registry
 
         def test_watched(strongroom_watch, registry):

@@ -874,7 +874,7 @@ def test_hooks_see_what_becomes_of_leases_and_may_refuse_them(state):
 
     registry = registry_over(Server(Wall(), ttl=3600.0))
     registry.add_hook(Recorder())
-    registry.tell_values(values.append)
+    registry.observe_values(values.append)
     registry.get_secret("app")
     with pytest.raises(PermissionError):
         registry.get_secret("refused")

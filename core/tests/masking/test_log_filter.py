@@ -425,12 +425,12 @@ def test_all_who_ask_a_registry_for_its_values_are_told():
     with SecretProviderRegistry(
         {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}}}}
     ) as registry:
-        registry.tell_values(first.append)
+        registry.observe_values(first.append)
         registry.set_secret("before", "value-one")
-        registry.tell_values(second.append)
-        registry.tell_values(second.append)
+        registry.observe_values(second.append)
+        registry.observe_values(second.append)
         registry.set_secret("between", "value-two")
-        registry.stop_telling_values(first.append)
+        registry.stop_observing_values(first.append)
         registry.set_secret("after", "value-three")
 
     assert (first, second) == (["value-one", "value-two"], ["value-two", "value-three"])
@@ -447,7 +447,7 @@ def test_a_registry_tells_what_is_read_and_only_when_asked(plain, hooked):
 
         registry.add_hook(SecretHook())
     seen = []
-    registry.tell_values(seen.append)
+    registry.observe_values(seen.append)
     registry.register("late", plain({"x/json": json.dumps({"p": "inner-value"})}), prefix="x/")
     registry.get_secret("one")
     registry.get_secrets(["batch"])

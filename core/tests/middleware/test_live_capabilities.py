@@ -296,7 +296,7 @@ def test_hooks_see_each_operation_and_names_that_are_reserved_stay_hidden():
     live.kept["a"] = "1"
     pipeline = Pipeline(live, name="app", hooks=[Recorder()])
     values = []
-    pipeline.tell_values(values.append)
+    pipeline.observe_values(values.append)
     pipeline.describe_secrets(["a", "b"])
     heard = []
     pipeline.subscribe_changes(heard.append)

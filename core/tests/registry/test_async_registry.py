@@ -209,7 +209,7 @@ def test_what_is_remembered_is_still_checked_and_told_to_whoever_listens(backend
         with TenantContext("acme"):
             await own.set_secret("one", "2")
             assert await own.get_secret("one") == "2"
-            own.registry.tell_values(told.append)
+            own.registry.observe_values(told.append)
             for _ in range(2):
                 assert await own.get_secret("one") == own.get_secret_nowait("one") == "2"
             assert told == ["2"] * 4
@@ -523,8 +523,8 @@ def test_every_method_of_the_registry_is_there():
         "replaced",
         "rotation_lock",
         "serve_options",
-        "stop_telling_values",
-        "tell_values",
+        "stop_observing_values",
+        "observe_values",
         "type_name",
         "used_pipelines",
     }

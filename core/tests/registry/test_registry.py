@@ -890,7 +890,7 @@ def test_the_read_of_a_reference_is_seen_as_any_other():
     hook, values = Seen(), []
     with SecretProviderRegistry(spec) as registry:
         registry.add_hook(hook)
-        registry.tell_values(values.append)
+        registry.observe_values(values.append)
         assert registry.list_secrets() == []
     assert (hook.events, values) == ([("get", "vault", "prefix"), ("list", "app", "")], ["BROUGHT_IN_"])
 

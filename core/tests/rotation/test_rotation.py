@@ -1011,7 +1011,7 @@ def test_what_on_event_raises_does_not_hide_the_result(caplog):
 def test_the_new_value_is_masked_as_what_was_read():
     seen = []
     with registry_of() as registry:
-        registry.tell_values(seen.append)
+        registry.observe_values(seen.append)
         SecretRotation(registry).rotate(KEY, NEW)
     assert {OLD, NEW} <= set(seen)
 

@@ -11,7 +11,7 @@ from strongroom._pickling import ProcessBound
 from strongroom.audit.file_sink import FileSink
 from strongroom.audit.key_source import KeySource
 from strongroom.audit.reason import current_reason
-from strongroom.audit.serialization import plain, process_identity, serialize_event
+from strongroom.audit.serialization import process_identity, serialize_event, unchained_lines
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
@@ -212,7 +212,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         channel = self._channel
         attempts = [writing(file) for file in self._files]
         if channel is not None:
-            attempts.append(lambda: channel.append(chained or plain(texts)))
+            attempts.append(lambda: channel.append(chained or unchained_lines(texts)))
         return self._try(attempts)
 
     def _try(self, attempts: Sequence[Callable[[], None]], *, others: bool = False) -> bool:

@@ -18,7 +18,7 @@ from strongroom.audit.serialization import NOTE
 __all__ = [
     "Entry",
     "Filter",
-    "Use",
+    "UsageCount",
     "count_uses",
     "entries",
     "follow",
@@ -194,7 +194,7 @@ def _is_gone(path: str, file: BinaryIO, seen: int) -> bool:
 
 
 @dataclass(slots=True)
-class Use:
+class UsageCount:
     """How often an actor did something to a key, and when last."""
 
     actor: str
@@ -206,9 +206,9 @@ class Use:
     last: datetime | None = None
 
 
-def count_uses(found: Iterable[Entry]) -> list[Use]:
+def count_uses(found: Iterable[Entry]) -> list[UsageCount]:
     """Count who did what to which key, the most frequent first; intents and notes do not count."""
-    counted: dict[tuple[str, str | None, str, str], Use] = {}
+    counted: dict[tuple[str, str | None, str, str], UsageCount] = {}
     for entry in found:
         if entry.get("outcome") is None or entry.get("operation") == NOTE:
             continue
@@ -218,7 +218,7 @@ def count_uses(found: Iterable[Entry]) -> list[Use]:
             str(entry.get("operation")),
             str(entry.get("key")),
         )
-        use = counted.setdefault(identity, Use(*identity))
+        use = counted.setdefault(identity, UsageCount(*identity))
         use.count += 1
         use.refused += entry.get("outcome") in {"denied", "vetoed", "error"}
         at = started_at(entry)

@@ -71,6 +71,6 @@ def _key(key: str) -> str:
     return quoted(key)
 
 
-def plain(texts: Sequence[str]) -> list[str]:
+def unchained_lines(texts: Sequence[str]) -> list[str]:
     """Return whole lines for a log without a chain."""
     return [f"{text}}}" for text in texts]

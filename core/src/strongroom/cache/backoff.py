@@ -43,7 +43,7 @@ class Backoff:
         if self._probe is flight:
             self._probe = None
 
-    def failed(self, now: float, took: float, error: BackendUnavailableError | None = None) -> None:
+    def record_failure(self, now: float, took: float, error: BackendUnavailableError | None = None) -> None:
         """Take note of a failure at `now` that took `took` seconds."""
         pause = min(took * _SHARE, _LONGEST)
         if isinstance(error, ThrottledError):
@@ -51,7 +51,7 @@ class Backoff:
         self._down = True
         self._until = now + pause
 
-    def over(self) -> None:
+    def record_success(self) -> None:
         """Take note of an answer."""
         self._down = False
         self._probe = None

@@ -433,7 +433,8 @@ class HierarchicalSecretCache(ProcessBound):
 
 def _for_a_second(fetched: FetchResult) -> FetchResult:
     """Return what was read past the store: notices give names, by which it is not known."""
-    return replaced(fetched, life=min(_DEAF_SECONDS if fetched.life is None else fetched.life, _DEAF_SECONDS))
+    max_age = _DEAF_SECONDS if fetched.max_age is None else min(fetched.max_age, _DEAF_SECONDS)
+    return replaced(fetched, max_age=max_age)
 
 
 def _unsubscribe(subscription: Closeable, store: ResilientStore) -> None:

@@ -295,7 +295,7 @@ class SecondLevel:
         if marks is None:
             return
         now = self._wall()
-        life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
+        life = self._ttl if fetched.max_age is None else min(self._ttl, fetched.max_age)
         try:
             kept = StoredEntry(fetched.value, now, now + life, self._keep, fetched.version, marks)
             data = self._codec.seal(name, kept)

@@ -17,7 +17,7 @@ from strongroom._logs import logger
 from strongroom._pickling import ProcessBound
 from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
-from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, turn
+from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, non_blocking_read
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -273,7 +273,7 @@ class SecretCache(ProcessBound):
             flights = [flight for flight in self._flights.values() if flight.launcher == launcher]
             for flight in flights:
                 self._remove_flight(flight)
-                self._outage.end_probe(flight)
+                self._backoff.end_probe(flight)
         for flight in flights:
             flight.future.set_exception(UnansweredError(InterruptedError(), named=True))
 
@@ -341,7 +341,7 @@ class SecretCache(ProcessBound):
                 if flight is None:
                     flight = mine[key] = self._new_flight(tenant, key, now)
                     if entry is not None and self._is_stale(entry, now):
-                        self._outage.begin_probe(flight)
+                        self._backoff.begin_probe(flight)
                 waited[key] = flight
         return mine, waited
 
@@ -350,7 +350,7 @@ class SecretCache(ProcessBound):
         entries: dict[str, Entry] = {}
         for key in keys:
             asked = self._flight_of(tenant, key, now) is not None
-            if not self._outage.should_serve_stale(now, asked=asked):
+            if not self._backoff.should_serve_stale(now, asked=asked):
                 return None
             entry = self._entries.find(tenant, key)
             if entry is None or not self._is_stale(entry, now):
@@ -393,7 +393,7 @@ class SecretCache(ProcessBound):
         self._lock = SingleEntryLock("the cache")
         self._at_work: set[int] = set()
         self._flights: dict[tuple[str | None, str], Flight] = {}
-        self._outage = Backoff()
+        self._backoff = Backoff()
 
     def _after_fork(self) -> None:
         """Give a forked child a free lock and no flights; what it inherits is given for a moment only."""
@@ -416,8 +416,8 @@ class SecretCache(ProcessBound):
             check_key(key)  # raises
         if self.is_interrupted():
             return checked(load(key)).value
-        tenant, current_turn = current_tenant(), turn.get()
-        flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
+        tenant, current_read = current_tenant(), non_blocking_read.get()
+        flight = current_read.flight_of(self, tenant, key) if current_read is not None else None
         while True:
             if flight is None:
                 with self.working():
@@ -432,10 +432,10 @@ class SecretCache(ProcessBound):
                     return answer
                 assert flight is not None  # noqa: S101  # there is an answer or a flight
                 _refuse_own(flight)
-                if current_turn is not None:
+                if current_read is not None:
                     raise WouldBlock(flight, self._timeout)
             try:
-                return self._outcome(flight, self._timeout if current_turn is None else 0)
+                return self._outcome(flight, self._timeout if current_read is None else 0)
             except UnansweredError:
                 flight = None  # part of a batch that failed for another key: this one is asked for alone
 
@@ -456,17 +456,17 @@ class SecretCache(ProcessBound):
             report_source("l1")
             # It may be fresh by now, if another caller was faster; then there is nothing to refresh.
             old = now >= entry.fresh_until
-            ahead = old and flight is None and not self._outage.should_serve_stale(now, asked=False)
+            ahead = old and flight is None and not self._backoff.should_serve_stale(now, asked=False)
             return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
         stale = entry is not None and self._is_stale(entry, now)
-        if entry is not None and stale and self._outage.should_serve_stale(now, asked=flight is not None):
+        if entry is not None and stale and self._backoff.should_serve_stale(now, asked=flight is not None):
             return None, self._given_stale(entry, key), None
         self._counts["misses"] += 1
         if flight is not None:
             return flight, None, None
         flight = self._new_flight(tenant, key, now)
         if stale:
-            self._outage.begin_probe(flight)
+            self._backoff.begin_probe(flight)
         return flight, None, flight
 
     def _flight_of(self, tenant: str | None, key: str, now: float) -> Flight | None:
@@ -529,9 +529,9 @@ class SecretCache(ProcessBound):
             with self._lock:
                 now = self._remove_flight(flight)
                 if fetched.source == "stale":
-                    self._outage.failed(now, now - flight.started)
+                    self._backoff.record_failure(now, now - flight.started)
                 else:
-                    self._outage.over()
+                    self._backoff.record_success()
                 if flight.kept:
                     self._keep(flight, fetched, now)
         except Exception as error:  # noqa: BLE001  # of a third party's clock or subscription
@@ -543,8 +543,8 @@ class SecretCache(ProcessBound):
         # Without `random`, whose import costs more than the whole cache in a process that reads one value.
         chance = int.from_bytes(os.urandom(4)) / 2**32
         life = min(self._ttl * (1 - self._jitter * chance), self.most_seconds())
-        if fetched.life is not None:
-            life = min(life, fetched.life)
+        if fetched.max_age is not None:
+            life = min(life, fetched.max_age)
         if life + self._stale <= 0:
             self._entries.drop(flight.tenant, flight.key)
             return
@@ -561,10 +561,10 @@ class SecretCache(ProcessBound):
                 if not isinstance(error, SecretNotFoundError | UnansweredError):
                     self._counts["errors"] += 1
                 if isinstance(error, BackendUnavailableError):
-                    self._outage.failed(now, now - flight.started, error)
+                    self._backoff.record_failure(now, now - flight.started, error)
                 elif isinstance(error, REFUSALS):
                     # An answer of the backend: what was remembered is no longer true, even as a stale value.
-                    self._outage.over()
+                    self._backoff.record_success()
                     if flight.kept:
                         self._entries.drop(flight.tenant, flight.key)
                         self._keep_missing(flight, error, now)
@@ -626,8 +626,8 @@ class SecretCache(ProcessBound):
         """Let the next caller begin a fetch: this one may never end."""
         now = self._remove_flight(flight)
         flight.kept = False
-        self._outage.failed(now, self._timeout or 0)
-        self._outage.end_probe(flight)
+        self._backoff.record_failure(now, self._timeout or 0)
+        self._backoff.end_probe(flight)
 
     def _overtake(self, of: Callable[[Flight], bool]) -> None:
         for name, flight in list(self._flights.items()):
@@ -641,7 +641,7 @@ class SecretCache(ProcessBound):
 
 def _begin_fetch(*flights: Flight) -> None:
     """Prepare the context of a thread that fetches."""
-    turn.set(None)  # it may wait
+    non_blocking_read.set(None)  # it may wait
     observation.set(None)  # callers that wait report the source; others have their value from elsewhere
     _within.set((*_within.get(), *flights))
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from strongroom._frozen import frozen
 from strongroom.hooks import Source
 
-__all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "turn"]
+__all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "non_blocking_read"]
 
 
 @frozen
@@ -20,14 +20,14 @@ class FetchResult:
     Attributes:
         value: The value.
         source: Where it came from.
-        life: Seconds that it may be kept at most, None for no bound of its own. Negative for a `stale` value,
-            which expired that long ago.
+        max_age: Seconds that it may be kept at most, None for no bound of its own. Negative for a `stale`
+            value, which expired that long ago.
         version: The version that a description showed before it was fetched, None if there was none.
     """
 
     value: str
     source: Source = "backend"
-    life: float | None = None
+    max_age: float | None = None
     version: str | None = None
 
     def __repr__(self) -> str:
@@ -169,7 +169,7 @@ class WouldBlock(BaseException):  # not an error: no `except Exception` on the w
 class NonBlockingRead:
     """A read by a caller that must not wait: an event loop.
 
-    With a turn set, a cache raises `WouldBlock` where it would wait for a flight. The caller awaits that
+    While one is set, a cache raises `WouldBlock` where it would wait for a flight. The caller awaits that
     flight, and reads again with it in `waited_for`: the cache goes on from there, however the flight ended.
     """
 
@@ -186,4 +186,4 @@ class NonBlockingRead:
         return None
 
 
-turn: ContextVar[NonBlockingRead | None] = ContextVar("strongroom_turn", default=None)
+non_blocking_read: ContextVar[NonBlockingRead | None] = ContextVar("strongroom_turn", default=None)

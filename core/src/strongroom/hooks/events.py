@@ -64,7 +64,7 @@ class SecretEvent:
 ) = (getattr(SecretEvent, name).__set__ for name in SecretEvent.__match_args__)
 
 
-def begun(  # noqa: PLR0917  # in the order of the event's members
+def start_event(  # noqa: PLR0917  # in the order of the event's members
     event_id: str, operation: str, key: str, pipeline: str | None, tenant: str | None, actor: str
 ) -> SecretEvent:
     """Return the event of an operation that begins now."""
@@ -79,14 +79,14 @@ def begun(  # noqa: PLR0917  # in the order of the event's members
     return _filled(event, None, None, None, None)
 
 
-def ended(
+def finish_event(
     event: SecretEvent,
     duration: float,
     outcome: Outcome,
     source: Source | None,
     error_type: str | None,
     *,
-    again: bool,
+    copy: bool,
 ) -> SecretEvent:
     """Return `event` as it is after the operation.
 
@@ -96,9 +96,9 @@ def ended(
         outcome: How it ended.
         source: Where the value came from.
         error_type: The class name of the error.
-        again: Return a copy, because a hook may have kept `event`; otherwise `event` itself is filled in.
+        copy: Return a copy, because a hook may have kept `event`; otherwise `event` itself is filled in.
     """
-    if again:
+    if copy:
         event = SecretEvent(
             event.id,
             event.operation,

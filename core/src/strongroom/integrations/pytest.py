@@ -62,9 +62,9 @@ def strongroom_watch(request: pytest.FixtureRequest) -> Generator[Callable[[Any]
     with ExitStack() as watched:
 
         def watch(registry: Any) -> None:
-            registry.tell_values(add)
+            registry.observe_values(add)
             # It may outlive the test, and would keep this masker, and tell it of the values of later tests.
-            watched.callback(registry.stop_telling_values, add)
+            watched.callback(registry.stop_observing_values, add)
 
         yield watch
 

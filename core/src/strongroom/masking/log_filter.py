@@ -38,7 +38,7 @@ _MOST_ITEMS = 250_000
 class ValueSource(Protocol):
     """What a registry offers for masking."""
 
-    def tell_values(self, seen: Callable[[str], object]) -> None:
+    def observe_values(self, seen: Callable[[str], object]) -> None:
         """Give `seen` every value that is read from now on."""
 
 
@@ -135,7 +135,7 @@ def install(*registries: ValueSource) -> None:
         registries: Their values are remembered when they are read. For other values, see `remember`.
     """
     for registry in registries:
-        registry.tell_values(remember)
+        registry.observe_values(remember)
     for handler in _handlers():
         if not any(isinstance(one, MaskingFilter) for one in handler.filters):
             handler.addFilter(MaskingFilter())

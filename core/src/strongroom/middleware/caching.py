@@ -155,7 +155,7 @@ class CachingMiddleware(WriteObserver):
         raise AssertionError(key)  # each instance has the reader of its own cache
 
     @contextmanager
-    def writing(self, *keys: str) -> Iterator[None]:
+    def around_write(self, *keys: str) -> Iterator[None]:
         """Forget `keys` after the write, even if it failed: it is then not known what is stored.
 
         A conflict, too, means that somebody else has changed the secret.
@@ -283,17 +283,17 @@ class CachingMiddleware(WriteObserver):
 
     def _load(self, key: str) -> FetchResult:
         self._sources(key)
-        return FetchResult(self._fetch(key), life=self._life(key))
+        return FetchResult(self._fetch(key), max_age=self._max_age(key))
 
     def _load_many(self, keys: list[str]) -> dict[str, FetchResult]:
         for key in keys:
             self._sources(key)
         return {
-            key: FetchResult(value, life=self._life(key))
+            key: FetchResult(value, max_age=self._max_age(key))
             for key, value in self.inner.get_secrets(keys).items()
         }
 
-    def _life(self, key: str) -> float | None:
+    def _max_age(self, key: str) -> float | None:
         """Return the seconds until the rotation of `key` is due, None if that is not known or past."""
         due = self._due_at(key) if self._due_at is not None else None
         left = (due - datetime.now(UTC)).total_seconds() if due is not None else 0

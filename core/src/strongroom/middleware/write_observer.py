@@ -13,30 +13,30 @@ __all__ = ["WriteNotifier", "WriteObserver"]
 
 
 class WriteObserver(Middleware):
-    """Puts `writing` around every write, delete, conditional write and promotion."""
+    """Puts `around_write` around every write, delete, conditional write and promotion."""
 
     @abstractmethod
-    def writing(self, *keys: str) -> AbstractContextManager[None]:
+    def around_write(self, *keys: str) -> AbstractContextManager[None]:
         """Return the context that a write of `keys` runs in."""
 
     def set_secret(self, key: str, value: str) -> None:
-        with self.writing(key):
+        with self.around_write(key):
             self.inner.set_secret(key, value)
 
     def delete_secret(self, key: str) -> None:
-        with self.writing(key):
+        with self.around_write(key):
             self.inner.delete_secret(key)
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        with self.writing(*values):
+        with self.around_write(*values):
             self.inner.set_secrets(values)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        with self.writing(key):
+        with self.around_write(key):
             return self.inner.set_secret_if(key, value, expected_version)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
-        with self.writing(key):
+        with self.around_write(key):
             self.inner.promote_version(key, version, expected_version=expected_version)
 
 
@@ -61,7 +61,7 @@ class WriteNotifier(WriteObserver):
         return self._get(key)
 
     @contextmanager
-    def writing(self, *keys: str) -> Iterator[None]:
+    def around_write(self, *keys: str) -> Iterator[None]:
         try:
             yield
         finally:

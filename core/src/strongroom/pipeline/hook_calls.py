@@ -9,7 +9,7 @@ from strongroom._logs import logger
 from strongroom.errors import AuditError
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.base import BatchHook
-from strongroom.hooks.events import ended
+from strongroom.hooks.events import finish_event
 from strongroom.hooks.observation import Observation, observation
 from strongroom.pipeline.operations import outcome_of
 
@@ -102,4 +102,4 @@ class HookCalls:
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
         source = self.seen.source_of(event.key) if reads else None
         error_type = type(error).__name__ if error is not None else None
-        return ended(event, duration, outcome, source, error_type, again=self.kept)
+        return finish_event(event, duration, outcome, source, error_type, copy=self.kept)

@@ -19,7 +19,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
-from strongroom.hooks.events import begun
+from strongroom.hooks.events import start_event
 from strongroom.hooks.identity import actor
 from strongroom.keys import cannot_start_key, check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
@@ -58,9 +58,9 @@ class Pipeline(Middleware):
         self._hooks: tuple[SecretHook, ...] = ()
         self._value_observer: Callable[[str], object] | None = None
         self._changed: Callable[[Any, Sequence[str]], object] | None = None
-        self.watch(hooks)
+        self.set_hooks(hooks)
 
-    def watch(self, hooks: Sequence[SecretHook]) -> None:
+    def set_hooks(self, hooks: Sequence[SecretHook]) -> None:
         """Replace the hooks."""
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
 
@@ -75,7 +75,7 @@ class Pipeline(Middleware):
             if callable(look):
                 look()
 
-    def tell_values(self, seen: Callable[[str], object]) -> None:
+    def observe_values(self, seen: Callable[[str], object]) -> None:
         """Call `seen` with every value that is read or written from now on, before it is passed on."""
         read = self.inner.get_secret
         self._value_observer = seen
@@ -318,7 +318,7 @@ class Pipeline(Middleware):
         return result
 
     def _event(self, operation: str, key: str) -> SecretEvent:
-        return begun(
+        return start_event(
             os.urandom(16).hex(),
             _operations.innermost() or operation,
             key,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
 from strongroom._scopes import copied_context
-from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, turn
+from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, non_blocking_read
 from strongroom.errors import StrongroomError, of_thread
 from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
@@ -49,8 +49,8 @@ _NEVER_WAIT: Final = (
     ValidationMiddleware,
 )
 """Middleware that may be around a cache that is asked in the loop: it computes, and never waits."""
-_FIRST_TURN: Final = NonBlockingRead()
-"""The turn of every read that has not waited for anything yet."""
+_FIRST_READ: Final = NonBlockingRead()
+"""What every read begins with that has not waited for anything yet."""
 
 
 class AsyncSecretRegistry(ProcessBound):
@@ -99,7 +99,7 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return await self._call(self._registry.get_secret, key)
-        answer = _read_in_turn(pipeline, key, _FIRST_TURN)
+        answer = _read_in_turn(pipeline, key, _FIRST_READ)
         if not isinstance(answer, WouldBlock):
             return answer
         context = context_of(answer.flight.tenant)  # the block of that tenant may end while this waits
@@ -123,7 +123,7 @@ class AsyncSecretRegistry(ProcessBound):
                 return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return None
-        answer = _read_in_turn(pipeline, key, _FIRST_TURN)
+        answer = _read_in_turn(pipeline, key, _FIRST_READ)
         return None if isinstance(answer, WouldBlock) else answer
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
@@ -378,13 +378,13 @@ class AsyncWatch(ProcessBound):
 
 def _read_in_turn(pipeline: Pipeline, key: str, mine: NonBlockingRead) -> str | WouldBlock:
     """Return the value of `key`, or what says which flight has to be awaited first."""
-    token = turn.set(mine)
+    token = non_blocking_read.set(mine)
     try:
         return pipeline.get_secret(key)
     except WouldBlock as suspended:
         return suspended
     finally:
-        turn.reset(token)
+        non_blocking_read.reset(token)
 
 
 def _meets_a_cache(pipeline: Pipeline) -> bool:

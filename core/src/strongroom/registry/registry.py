@@ -91,8 +91,8 @@ class SecretProviderRegistry(RoutedPipelines):
             TenantContextError: The pipeline keeps tenants apart, and none is active.
             ConfigurationError: No route matches, and there is no default pipeline.
         """
-        plain = self._plain
-        return (plain if plain is not None else self._route(key)).get_secret(key)
+        bound = self._bound_default
+        return (bound if bound is not None else self._route(key)).get_secret(key)
 
     def set_secret(self, key: str, value: str) -> None:
         """Create or replace `key`; no cache of this registry returns the older value afterwards.

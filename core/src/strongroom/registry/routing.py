@@ -98,7 +98,7 @@ class RoutedPipelines(BaseProvider):
         self._registered: dict[str, Any] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._default = only if only is not None else plan.default
-        self._plain: Pipeline | None = None
+        self._bound_default: Pipeline | None = None
         """The default pipeline once it was used, if there are no routes: then a read needs nothing else."""
         self._routes = Routes() if only is not None else Routes(plan.routes)
         self._stripping_pipelines: dict[RoutePlan, Pipeline] = {}
@@ -149,8 +149,8 @@ class RoutedPipelines(BaseProvider):
 
     def assembled_pipeline(self, key: str) -> Pipeline | None:
         """Return the pipeline that answers `key` if it has been used before, else None; without I/O."""
-        if self._plain is not None:
-            return self._plain
+        if self._bound_default is not None:
+            return self._bound_default
         if not self._resumed:
             self._resume()
         route = self._routes.matching(key) if isinstance(key, str) else None
@@ -189,12 +189,12 @@ class RoutedPipelines(BaseProvider):
             raise self._no_default(key)
         name = self._default
         pipeline = self.pipeline(name)
-        if not routes and self._plain is None and self._resumed:
+        if not routes and self._bound_default is None and self._resumed:
             with self._lock:
                 if (
                     self._routes is routes and self._default == name
                 ):  # no other thread registered one meanwhile
-                    self._plain = pipeline
+                    self._bound_default = pipeline
         return pipeline
 
     def _routed(self, route: RoutePlan) -> Pipeline:
@@ -247,7 +247,7 @@ class RoutedPipelines(BaseProvider):
                 self._routes = self._routes.with_one_more(RoutePlan(prefix, name))
             elif prefix is not None:
                 self._default = name
-            self._plain = None
+            self._bound_default = None
 
     def pipeline(self, name: str) -> Pipeline:
         """Return the pipeline `name` as a provider.
@@ -293,7 +293,7 @@ class RoutedPipelines(BaseProvider):
     def _assembled(self, chain: Any, name: str) -> Pipeline:
         pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
         if self._value_observers:
-            pipeline.tell_values(self._tell_observers)
+            pipeline.observe_values(self._observe_value)
         pipeline.observe_changes(self._changed)
         return pipeline
 
@@ -312,25 +312,25 @@ class RoutedPipelines(BaseProvider):
         with self._lock:
             self._hooks.append(hook)
             for name, pipeline in self._pipelines.items():
-                pipeline.watch(self._hooks_of(name))
+                pipeline.set_hooks(self._hooks_of(name))
             for route, pipeline in self._stripping_pipelines.items():
-                pipeline.watch(self._hooks_of(route.pipeline))
+                pipeline.set_hooks(self._hooks_of(route.pipeline))
 
-    def tell_values(self, seen: Callable[[str], object]) -> None:
+    def observe_values(self, seen: Callable[[str], object]) -> None:
         """Call `seen`, too, with every value that is read from now on, for `strongroom.masking.install`."""
         with self._lock:
             if seen in self._value_observers:
                 return
             self._value_observers += (seen,)
             for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
-                pipeline.tell_values(self._tell_observers)
+                pipeline.observe_values(self._observe_value)
 
-    def stop_telling_values(self, seen: Callable[[str], object]) -> None:
+    def stop_observing_values(self, seen: Callable[[str], object]) -> None:
         """Call `seen` no more."""
         with self._lock:
             self._value_observers = tuple(one for one in self._value_observers if one != seen)
 
-    def _tell_observers(self, value: str) -> None:
+    def _observe_value(self, value: str) -> None:
         for seen in self._value_observers:
             seen(value)
 
@@ -410,7 +410,7 @@ class RoutedPipelines(BaseProvider):
 
     def wake_watches(self) -> None:
         """Let the next use of the registry start the threads of watches that have none."""
-        self._plain, self._resumed = None, False
+        self._bound_default, self._resumed = None, False
 
     def _resume(self) -> None:
         """Let watches go on in a forked child, which begins with its first use of the registry."""

@@ -163,7 +163,7 @@ class Ledger:
         if self._conditional and self._wrote_if(text):
             return
         if not self._conditional:
-            with self._alone(warn=begins):
+            with self._exclusive(warn=begins):
                 seen = self._text
                 if self._read_text() == seen:
                     self._store.set_secret(self.name, text)
@@ -215,7 +215,7 @@ class Ledger:
         self._version = version
         return self._text
 
-    def _alone(self, *, warn: bool) -> Any:
+    def _exclusive(self, *, warn: bool) -> Any:
         if self._lock is None:
             if warn:
                 warnings.warn(

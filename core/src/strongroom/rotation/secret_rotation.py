@@ -27,7 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.generators import generate_password
 from strongroom.hooks import SecretEvent
-from strongroom.hooks.events import begun, ended
+from strongroom.hooks.events import finish_event, start_event
 from strongroom.hooks.identity import actor
 from strongroom.keys import check_value, is_reserved
 from strongroom.pipeline import Pipeline, check_user_key, outcome_of
@@ -430,7 +430,7 @@ class SecretRotation(ProcessBound):
     def _run(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
         target = pipeline_answering(self._provider, key)
         pipeline = target.name if isinstance(target, Pipeline) else None
-        event = begun(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
+        event = start_event(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
         started = time.perf_counter()
         failure: BaseException | None = None
         try:
@@ -447,7 +447,7 @@ class SecretRotation(ProcessBound):
         outcome = "ok" if failure is None else outcome_of(failure)
         error_name = None if failure is None else type(failure).__name__
         try:
-            self._on_event(ended(event, duration, outcome, None, error_name, again=True))
+            self._on_event(finish_event(event, duration, outcome, None, error_name, copy=True))
         except Exception as error:  # noqa: BLE001  # a third party's function must not hide how the rotation ended
             _log.warning("on_event failed after a rotation: %s", type(error).__name__)
 

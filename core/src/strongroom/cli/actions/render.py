@@ -112,7 +112,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
         raise
     except TemplateError as error:
         line = getattr(error, "lineno", None)
-        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error, text)}"
+        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_message_of(error, text)}"
     except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
         problem = f"{name}: {type(error).__name__} while it was rendered"
     raise errors.UsageError(problem)
@@ -149,7 +149,7 @@ def _plainly(text: str, name: str, registry: SecretProviderRegistry) -> str | No
     return "".join(as_written(values[part[0]]) if isinstance(part, tuple) else part for part in parts)
 
 
-def _said(error: Exception, text: str) -> str:
+def _message_of(error: Exception, text: str) -> str:
     from jinja2 import TemplateSyntaxError, UndefinedError
 
     message = str(error.args[0]) if error.args else ""

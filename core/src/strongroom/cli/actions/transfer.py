@@ -27,7 +27,7 @@ _PARALLEL_READS = 8
 _BEGUN_AGAIN = frozenset({"absent", "deleted", "destroyed"})
 
 
-class Plan(NamedTuple):
+class TransferPlan(NamedTuple):
     """What a move would do, key by key."""
 
     new: list[str]
@@ -76,11 +76,11 @@ def move(
     *,
     overwrite: bool,
     dry_run: bool,
-) -> Plan:
+) -> TransferPlan:
     """Store `values` in `target` and read them back; equal values are not written again."""
     with progress("copying") as advance:
         present = _present(target, list(values))
-        plan = Plan(
+        plan = TransferPlan(
             new=sorted(key for key in values if key not in present),
             same=sorted(key for key in values if present.get(key) == values[key]),
             other=sorted(key for key in values if key in present and present[key] != values[key]),
@@ -139,7 +139,7 @@ def _write(
         advance(done)
 
 
-def _refuse(settings: GlobalOptions, plan: Plan) -> None:
+def _refuse(settings: GlobalOptions, plan: TransferPlan) -> None:
     if not settings.json:
         output.table(["key", "what"], plan.as_rows())
     raise errors.UsageError(
@@ -151,7 +151,12 @@ def _refuse(settings: GlobalOptions, plan: Plan) -> None:
 
 
 def report(
-    settings: GlobalOptions, plan: Plan, *, dry_run: bool, removed: Removed | None = None, source: str = ""
+    settings: GlobalOptions,
+    plan: TransferPlan,
+    *,
+    dry_run: bool,
+    removed: Removed | None = None,
+    source: str = "",
 ) -> None:
     if settings.json:
         removal = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli.child import session_leader
 from strongroom.cli.child.relay import Relay
 from strongroom.cli.child.signals import FROM_THE_KEYBOARD, Typed
-from strongroom.cli.child.supervisor import STDERR, STDIN, STDOUT, Child
+from strongroom.cli.child.supervisor import STDERR, STDIN, STDOUT, Supervisor
 from strongroom.cli.child.terminal import Terminal, in_foreground
 
 if TYPE_CHECKING:
     from strongroom.cli.child.supervisor import Job
 
-__all__ = ["ChildOnTerminal"]
+__all__ = ["TerminalSupervisor"]
 
 
 _ASKS_FOR_THE_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
 
 
-class ChildOnTerminal(Child):
+class TerminalSupervisor(Supervisor):
     """The child with its own terminal, whose session a `SessionLeader` leads."""
 
     def __init__(self, job: Job) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from strongroom.cli.child.supervisor import STDOUT, Child, Job
+from strongroom.cli.child.supervisor import STDOUT, Job, Supervisor
 from strongroom.cli.errors import UNEXPECTED, UsageError
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def run_child(
     return Outcome(shown, child.typed_signal(code))
 
 
-def _kind(*, on_terminal: bool) -> type[Child]:
+def _kind(*, on_terminal: bool) -> type[Supervisor]:
     if not on_terminal:
-        return Child
-    from strongroom.cli.child.on_terminal import ChildOnTerminal
+        return Supervisor
+    from strongroom.cli.child.on_terminal import TerminalSupervisor
 
-    return ChildOnTerminal
+    return TerminalSupervisor

@@ -31,7 +31,7 @@ from strongroom.cli.standard_streams import closed_at_start
 if TYPE_CHECKING:
     from strongroom.masking import Masker
 
-__all__ = ["STDERR", "STDIN", "STDOUT", "Child", "Control", "Job"]
+__all__ = ["STDERR", "STDIN", "STDOUT", "Control", "Job", "Supervisor"]
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
@@ -70,7 +70,7 @@ class Job(NamedTuple):
         return "<Job>"  # no argument, and no variable: they may hold values
 
 
-class Child:
+class Supervisor:
     """The child with pipes for its output, or with our own streams."""
 
     def __init__(self, job: Job) -> None:

@@ -74,11 +74,11 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
         if not resolution.plan.mask:  # the spec says that it is not a secret
             continue
         plan = resolution.plan if resolution.refused is None else resolution.plan._replace(type="string")
-        reason = _unmaskable_reason(plan, text)
+        reason = _unsearchable_reason(plan, text)
         if reason is not None:
             left_out.append(f"{name} ({reason})")
             continue
-        inside = (part for part in (*parts(text), *lines(text)) if _unmaskable_reason(plan, part) is None)
+        inside = (part for part in (*parts(text), *lines(text)) if _unsearchable_reason(plan, part) is None)
         for part in (text, *inside):
             masker.finder.add(part, name)
     if left_out:
@@ -165,7 +165,7 @@ def _listed(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
     return []
 
 
-def _unmaskable_reason(plan: SecretPlan, text: str) -> str | None:
+def _unsearchable_reason(plan: SecretPlan, text: str) -> str | None:
     if plan.type in UNMASKED_TYPES:
         return f"of type {plan.type}"
     if len(text) < MIN_SCANNED:
