@@ -164,9 +164,9 @@ def test_each_lock_is_free_in_a_child(everything, monkeypatch):
 
 
 ON_A_THREAD_OF_THEIR_OWN = {
-    "strongroom_aws.connection.Connection",
-    "strongroom_azure.connection.Connection",
-    "strongroom_gcp.connection.Connection",
+    "strongroom_aws.connection.AwsClient",
+    "strongroom_azure.connection.AzureConnection",
+    "strongroom_gcp.connection.GcpConnection",
 }
 """Clients are made there, which no signal handler interrupts, and who waits for one does so to his deadline."""
 

@@ -156,10 +156,10 @@ def offline(request: pytest.FixtureRequest) -> Names:
 
 def azure_offline(request: pytest.FixtureRequest) -> Names:
     """Offline, and without the pauses before each other try."""
-    from strongroom_azure.service import Service
+    from strongroom_azure.service import KeyVault
 
     patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    patch.setitem(Service.__init__.__kwdefaults__, "sleep", request.getfixturevalue("skipped_time").pause)
+    patch.setitem(KeyVault.__init__.__kwdefaults__, "sleep", request.getfixturevalue("skipped_time").pause)
     return offline(request)
 
 

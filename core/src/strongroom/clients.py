@@ -112,9 +112,9 @@ def call_with_retries(
         pause(wait)
 
 
-def is_permanent(said: str) -> bool:
+def is_permanent(message: str) -> bool:
     """Return whether the text of an error names a cause that lasts: an unknown host, an unknown CA."""
-    return _LASTING.search(said) is not None
+    return _LASTING.search(message) is not None
 
 
 def parse_retry_after(text: str | None) -> float | None:

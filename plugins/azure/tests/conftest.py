@@ -17,7 +17,7 @@ from azure_loopback import Server  # as above
 from azure_store import Store  # as above
 from strongroom.testing.faults import FaultProxy  # as above
 from strongroom_azure import AzureSecretProvider  # as above
-from strongroom_azure.service import Service  # as above
+from strongroom_azure.service import KeyVault  # as above
 
 
 class Login:
@@ -103,7 +103,7 @@ def bench(azure_authority):
 @pytest.fixture
 def skips_pauses(skipped_time, monkeypatch):
     """Have providers that are made from here on try again without waiting, as if the time had passed."""
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", skipped_time.pause)
+    monkeypatch.setitem(KeyVault.__init__.__kwdefaults__, "sleep", skipped_time.pause)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 )
 from strongroom.testing.faults import FaultProxy
 from strongroom_gcp import GCPSecretProvider  # as above
-from strongroom_gcp.service import Service  # as above
+from strongroom_gcp.service import SecretManager  # as above
 
 
 class Bench:
@@ -88,7 +88,7 @@ def bench(transport):
 @pytest.fixture
 def skips_pauses(skipped_time, monkeypatch):
     """Have providers that are made from here on try again without waiting, as if the time had passed."""
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", skipped_time.pause)
+    monkeypatch.setitem(SecretManager.__init__.__kwdefaults__, "sleep", skipped_time.pause)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from strongroom.errors import (
 )
 from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.errors import TABLE, kind_of, message_of, retry_after, translate, unreadable_state
-from strongroom_gcp.service import Service
+from strongroom_gcp.service import SecretManager
 
 VALUE = "hunter2-correct-horse"
 HOMES = ("google.api_core.exceptions", "google.auth.exceptions", "requests.exceptions")
@@ -190,7 +190,9 @@ def test_a_changed_key_is_tried_at_once():
 
     now = ["stale"]
     used = Client("stale")
-    service = Service(used, DeadlineExecutor(), newer=lambda: Client(now[0]) if now[0] != "stale" else None)
+    service = SecretManager(
+        used, DeadlineExecutor(), newer=lambda: Client(now[0]) if now[0] != "stale" else None
+    )
     ask = lambda: service.call("get_secret", {"name": "projects/p/secrets/k"}, Deadline(30), doing="reading")  # noqa: E731  # called twice
     with pytest.raises(AuthenticationError):
         ask()

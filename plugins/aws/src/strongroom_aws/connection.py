@@ -26,7 +26,7 @@ from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 from strongroom_aws.account import Account, client_of, session_of
 from strongroom_aws.outcomes import CutShortError, OtherAnswerError, Outcome, Refusal
 
-__all__ = ["Connection", "Pace"]
+__all__ = ["AwsClient", "Pace"]
 
 _TELLS: dict[str, tuple[str, ...]] = {
     "assume_role": ("Credentials",),
@@ -99,7 +99,7 @@ class Pace:
         self.seconds = self.seconds / 2 if self.seconds > FIRST_PAUSE / 8 else 0.0
 
 
-class Connection:
+class AwsClient:
     """One service of one account, through boto3's client, which is made at the first call.
 
     Args:
@@ -121,7 +121,7 @@ class Connection:
         self._token: str | None = None
         """The session token that was sent last, from the options or the SDK's own chain."""
         self._begin_again()
-        renew_after_fork(self, Connection._begin_again)
+        renew_after_fork(self, AwsClient._begin_again)
 
     def _begin_again(self) -> None:
         """Drop client and login in a forked child: they are its parent's."""

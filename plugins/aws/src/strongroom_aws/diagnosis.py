@@ -9,10 +9,10 @@ from typing import Any
 from strongroom.clients import parse_http_date
 from strongroom.errors import BackendUnavailableError, PermissionDeniedError
 
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 
 
-def diagnose(connection: Connection, listing: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+def diagnose(connection: AwsClient, listing: str, parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return who is logged in and what works, by one page of a list and one request to STS."""
     deadline = connection.deadline()
     report = {"reachable": "yes"}

@@ -14,7 +14,7 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, ve
 
 from strongroom_aws.account import Account
 from strongroom_aws.batches import read_in_batches
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 from strongroom_aws.names import description_of
 from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.parameter_names import folder_of, is_hashed, parameter_key_of, parameter_name_of
@@ -101,7 +101,7 @@ class AWSParameterProvider(BaseProvider):
             raise ConfigurationError(
                 f"there is no tier {tier!r}", provider=self.type_name, hint=f"one of {', '.join(_LIMITS)}"
             )
-        self._connection = Connection("ssm", self.type_name, account)
+        self._connection = AwsClient("ssm", self.type_name, account)
         self._written: dict[str, Any] = {"Type": "SecureString", "Tier": tier, "Overwrite": True}
         if kms_key_id is not None:
             self._written["KeyId"] = kms_key_id

@@ -21,7 +21,7 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 from strongroom_aws import answers
 from strongroom_aws.account import Account
 from strongroom_aws.batches import read_in_batches
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 from strongroom_aws.names import key_of, name_filter, name_of
 from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.payload import encode
@@ -121,7 +121,7 @@ class AWSSecretProvider(BaseProvider):
             max_connections=max_connections,
         )
         account.check(self.type_name, deadline)
-        self._connection = Connection("secretsmanager", self.type_name, account)
+        self._connection = AwsClient("secretsmanager", self.type_name, account)
         deletion = deletion_of(force_delete, recovery_window_days)
         self._service = SecretsManager(self._connection, kms_key_id, tags or {}, deletion)
         self._recoverable = not force_delete

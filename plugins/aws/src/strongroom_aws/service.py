@@ -9,7 +9,7 @@ from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError
 
 from strongroom_aws import answers
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 from strongroom_aws.names import description_of, key_of, name_of
 from strongroom_aws.outcomes import Outcome, Refusal
 
@@ -31,7 +31,7 @@ class SecretsManager:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: AwsClient,
         kms_key_id: str | None,
         tags: Mapping[str, str],
         deletion: Mapping[str, Any],

@@ -13,7 +13,7 @@ from strongroom.leases import LeasingProvider
 from strongroom.providers import Lease
 
 from strongroom_aws.account import Account
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 
 __all__ = ["AWSRoleProvider"]
 
@@ -87,7 +87,7 @@ class AWSRoleProvider(LeasingProvider):
             self._asked["DurationSeconds"] = duration_seconds
         if external_id is not None:
             self._asked["ExternalId"] = external_id
-        self._connection = Connection("sts", self.type_name, account)
+        self._connection = AwsClient("sts", self.type_name, account)
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant; the account is that of the roles."""

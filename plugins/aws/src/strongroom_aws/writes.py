@@ -14,7 +14,7 @@ from strongroom.deadlines import Deadline
 from strongroom.errors import BackendUnavailableError, show_key
 
 from strongroom_aws import answers
-from strongroom_aws.connection import Connection
+from strongroom_aws.connection import AwsClient
 from strongroom_aws.names import name_of
 from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.service import SecretsManager
@@ -45,7 +45,7 @@ class SecretWriter:
         type_name: The provider, for messages.
     """
 
-    def __init__(self, service: SecretsManager, connection: Connection, type_name: str) -> None:
+    def __init__(self, service: SecretsManager, connection: AwsClient, type_name: str) -> None:
         self._service = service
         self._connection = connection
         self._type_name = type_name

@@ -15,10 +15,10 @@ from strongroom_azure import errors
 from strongroom_azure.options import Options
 
 if TYPE_CHECKING:
-    from strongroom_azure.service import Service
+    from strongroom_azure.service import KeyVault
 
 
-class Connection(SharedClient["Service"]):
+class AzureConnection(SharedClient["KeyVault"]):
     """Holds the client; a transport or credential that the caller made stays open."""
 
     def __init__(self, options: Options) -> None:
@@ -43,7 +43,7 @@ class Connection(SharedClient["Service"]):
         """Return strongroom's error for a client that could not be made."""
         return errors.translate(error, doing="setting up the client")
 
-    def make(self, opened: ExitStack) -> Service:
+    def make(self, opened: ExitStack) -> KeyVault:
         """Return Microsoft's client with its login."""
         from strongroom_azure import service
 
@@ -53,7 +53,7 @@ class Connection(SharedClient["Service"]):
         )
         if "transport" not in options.client_options:
             opened.callback(client.close)
-        return service.Service(client, self._runner, drop_idle=drop_idle)
+        return service.KeyVault(client, self._runner, drop_idle=drop_idle)
 
     def _login(self, opened: ExitStack) -> Any:
         given = self._options.credential

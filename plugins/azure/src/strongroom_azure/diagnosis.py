@@ -11,7 +11,7 @@ from strongroom.clients import parse_http_date
 from strongroom.deadlines import Deadline
 from strongroom.errors import PermissionDeniedError
 
-from strongroom_azure.service import Service, check_complete
+from strongroom_azure.service import KeyVault, check_complete
 
 _CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")
 """Members of a token that identify its owner, the best first."""
@@ -31,7 +31,7 @@ class _Seen:
         self.skew = None if date is None else date.timestamp() - time.time()
 
 
-def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
+def diagnose(service: KeyVault, deadline: Deadline) -> dict[str, str]:
     """Return who is logged in and what works, by one page of the list; the token itself is never shown."""
     headers = _Seen()
     pages = service.client.list_properties_of_secrets(max_page_size=1, raw_response_hook=headers).by_page()

@@ -14,12 +14,12 @@ from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_azure import payload, versions
-from strongroom_azure.connection import Connection
+from strongroom_azure.connection import AzureConnection
 from strongroom_azure.names import TAG, belongs, key_of, name_of, tags_for
 from strongroom_azure.options import checked
 
 if TYPE_CHECKING:
-    from strongroom_azure.service import Service
+    from strongroom_azure.service import KeyVault
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,127}")
 
@@ -75,7 +75,7 @@ class AzureSecretProvider(BaseProvider):
             purge=purge,
             tags=tags,
         )
-        self._connection = Connection(self._options)
+        self._connection = AzureConnection(self._options)
 
     def __repr__(self) -> str:
         return f"<AzureSecretProvider {self._options.vault_url}>"
@@ -198,7 +198,7 @@ class AzureSecretProvider(BaseProvider):
     # --- the parts of the above ---
 
     def _read(
-        self, service: Service, key: str, name: Name, deadline: Deadline, version: str | None = None
+        self, service: KeyVault, key: str, name: Name, deadline: Deadline, version: str | None = None
     ) -> str:
         """Return a value, or find out why there is none."""
         try:
@@ -208,7 +208,7 @@ class AzureSecretProvider(BaseProvider):
         raise self._with_reason(missing, service, name, deadline)
 
     def _read_known(
-        self, service: Service, key: str, name: Name, deadline: Deadline, version: str | None = None
+        self, service: KeyVault, key: str, name: Name, deadline: Deadline, version: str | None = None
     ) -> str:
         secret = service.read(name.text, key, deadline, version)
         check_answer("azure", key, name.text.lower(), secret.name and secret.name.lower())
@@ -239,7 +239,7 @@ class AzureSecretProvider(BaseProvider):
             listed.sort(key=lambda item: item.version != current)
         return listed
 
-    def _current(self, service: Service, key: str, name: Name, deadline: Deadline) -> str | None:
+    def _current(self, service: KeyVault, key: str, name: Name, deadline: Deadline) -> str | None:
         """Return the version that readers get; None if that is unknown."""
         try:
             found: str | None = service.read(name.text, key, deadline).properties.version
@@ -247,7 +247,7 @@ class AzureSecretProvider(BaseProvider):
             return None  # disabled, or not for us to read: the order by dates stays
         return found
 
-    def _check_owner(self, service: Service, key: str, name: Name, deadline: Deadline) -> None:
+    def _check_owner(self, service: KeyVault, key: str, name: Name, deadline: Deadline) -> None:
         """Before a change of a hashed name, compare the key that the secret there is for."""
         if not name.hashed:
             return
@@ -268,7 +268,7 @@ class AzureSecretProvider(BaseProvider):
             )
 
     def _with_reason(
-        self, missing: SecretNotFoundError, service: Service, name: Name, deadline: Deadline
+        self, missing: SecretNotFoundError, service: KeyVault, name: Name, deadline: Deadline
     ) -> SecretNotFoundError:
         """Return the error for a secret that is not found, after asking for the reason."""
         if missing.reason != "absent" or service.reason_for(name.text, deadline) == "absent":

@@ -1,4 +1,4 @@
-"""Microsoft's client, kept to a deadline: every request of the provider goes through `Service.call`.
+"""Microsoft's client, kept to a deadline: every request of the provider goes through `KeyVault.call`.
 
 Importing this module imports the SDK.
 """
@@ -145,7 +145,7 @@ def _once() -> Retry:
     return Retry(total=False, redirect=False, raise_on_status=False)
 
 
-class Service:
+class KeyVault:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
     def __init__(

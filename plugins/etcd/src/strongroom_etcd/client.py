@@ -174,7 +174,7 @@ class Client:
             try:
                 return ask()
             except ServerError as error:
-                failed = error.said
+                failed = error.text
                 if error.says(*LOGIN) and self._login[0] is not None and logins < _LOGINS:
                     logins += 1
                     self._token = None
@@ -183,7 +183,7 @@ class Client:
                     raise
                 refused = translate(error, doing)
             except (LostError, OSError) as error:
-                failed, refused = _said(error, doing, self._endpoints[at]), None
+                failed, refused = _message_of(error, doing, self._endpoints[at]), None
                 self._drop_idle()  # they lead to the same member
             except DeadlineExceededError:
                 if not failed:
@@ -328,7 +328,7 @@ class Client:
                 self._login = (name, word)
                 return self._authenticated(name, word or "", deadline)
             raise AuthenticationError(
-                f"{TYPE_NAME}: log in as {username}: {error.said}",
+                f"{TYPE_NAME}: log in as {username}: {error.text}",
                 provider=TYPE_NAME,
                 hint="check username and password",
             )
@@ -364,7 +364,7 @@ class Client:
         self._begin_again()
 
 
-def _said(error: Exception, doing: str, member: str) -> str:
+def _message_of(error: Exception, doing: str, member: str) -> str:
     """Return the reason of a failed connection, shortened.
 
     Raises:

@@ -68,21 +68,21 @@ class ServerError(Exception):
 
     Args:
         code: gRPC's code, 0 where there was none.
-        said: Its words.
+        text: Its words.
         hidden: The secrets of the log-in, which a proxy may quote, and no text may show.
 
     Attributes:
         code: gRPC's code.
-        said: Its words, shortened, without `hidden`.
+        text: Its words, shortened, without `hidden`.
     """
 
-    def __init__(self, code: int, said: str, hidden: Iterable[str] = ()) -> None:
+    def __init__(self, code: int, text: str, hidden: Iterable[str] = ()) -> None:
         self.code = code
         # Looked for before anything is masked: a short password may be a part of the words that count.
-        self._heard = frozenset(one for one in _KNOWN if one in said)
-        shown = redact_message(redact(hidden, said, shown=len(said)))
-        self.said = shown or ("(its words hold a credential and are left out)" if said else "")
-        super().__init__(self.said)
+        self._heard = frozenset(one for one in _KNOWN if one in text)
+        shown = redact_message(redact(hidden, text, shown=len(text)))
+        self.text = shown or ("(its words hold a credential and are left out)" if text else "")
+        super().__init__(self.text)
 
     def says(self, *words: str) -> bool:
         """Return whether the message has one of `words`, of those that this module knows."""
@@ -91,7 +91,7 @@ class ServerError(Exception):
 
 def translate(error: ServerError, doing: str) -> StrongroomError:
     """Return strongroom's error for an error of a member."""
-    message = f"{TYPE_NAME}: {doing}: {error.said}"
+    message = f"{TYPE_NAME}: {doing}: {error.text}"
     if error.says(*_TOO_LARGE):
         return SecretTooLargeError("", message, provider=TYPE_NAME, hint=_LIMITS)
     for code, words, kind, hint in _TABLE:

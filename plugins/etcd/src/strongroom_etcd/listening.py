@@ -127,7 +127,7 @@ class Listener:
                     _log.warning("changes at %s are received again", self._client.address)
                 if self._missed:
                     self._missed = False
-                    self._tell(None)
+                    self._report(None)
                 pause = _PAUSES[0]
                 for message in self._lines:
                     self._take(message)
@@ -156,7 +156,7 @@ class Listener:
                 "changes at %s are not received (%s: %s); it is tried again",
                 self._client.address, type(failed).__name__, failed,
             )  # fmt: skip
-            self._tell(None)
+            self._report(None)
 
     def _take(self, message: dict[str, Any]) -> None:
         """Pass on the events of a message, those of each transaction together."""
@@ -175,9 +175,9 @@ class Listener:
             together.setdefault(int(pair["mod_revision"]), []).append(written)
         for revision, names in together.items():
             self._next = revision + 1
-            self._tell(names)
+            self._report(names)
 
-    def _tell(self, names: Written | None) -> None:
+    def _report(self, names: Written | None) -> None:
         if self._ended.is_set():
             return
         try:

@@ -92,7 +92,7 @@ class Words:
             self._late.pop(request, None)
             if may_be_answered:
                 self._late[request] = self._clock() + _LATE_SECONDS
-            self._tell()
+            self._report()
 
     def hear(self, line: bytes) -> None:
         """Accept a line of the program's standard error."""
@@ -101,14 +101,14 @@ class Words:
                 self._left_out += 1
                 return
             self._waiting.append(_Line(line.decode(errors="replace"), self._newest))
-            self._tell()
+            self._report()
 
     def end(self) -> None:
         """Log the waiting lines, as no answer comes any more."""
         with self._lock:
             self._requests.clear()
             self._late.clear()
-            self._tell()
+            self._report()
 
     def clean(self, text: str, hidden: Iterable[str] = ()) -> str:
         """Return a text of the program's in one line, shortened, without values.
@@ -125,7 +125,7 @@ class Words:
             else masked
         )
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         for request in [one for one, until in self._late.items() if until <= self._clock()]:
             del self._late[request]
         while self._waiting and not any(

@@ -118,7 +118,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         session = self._session
         if session is not None:
             with session.reading:
-                value = session.recall(key) if session is self._session else None
+                value = session.read_cached(key) if session is self._session else None
             if value is not None:
                 return value
         return self._read(lambda view: queries.get(view, key), key, lambda: self._missing(key))

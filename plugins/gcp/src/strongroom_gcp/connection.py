@@ -15,10 +15,10 @@ from strongroom_gcp import credentials as logins
 from strongroom_gcp.options import Options
 
 if TYPE_CHECKING:
-    from strongroom_gcp.service import Service
+    from strongroom_gcp.service import SecretManager
 
 
-class Connection(SharedClient["Service"]):
+class GcpConnection(SharedClient["SecretManager"]):
     """Holds the client; a ready transport stays open, for it is its maker's."""
 
     def __init__(self, options: Options) -> None:
@@ -45,7 +45,7 @@ class Connection(SharedClient["Service"]):
 
         return errors.translate(error, doing="logging in")
 
-    def make(self, opened: ExitStack) -> Service:
+    def make(self, opened: ExitStack) -> SecretManager:
         """Return Google's client, logged in."""
         from strongroom_gcp import service
 
@@ -77,7 +77,9 @@ class Connection(SharedClient["Service"]):
             return made
 
         # gRPC's own threads were not there while the parent forked: it is not relied upon for deadlines.
-        return service.Service(client, self._runner, guarded=self._forked, ready=options.ready, newer=newer)
+        return service.SecretManager(
+            client, self._runner, guarded=self._forked, ready=options.ready, newer=newer
+        )
 
     def _key(self) -> Mapping[str, Any] | None:
         """Return the present key of the options; None if they have none.

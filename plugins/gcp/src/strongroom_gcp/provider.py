@@ -22,12 +22,12 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, Ve
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp import payload
-from strongroom_gcp.connection import Connection
+from strongroom_gcp.connection import GcpConnection
 from strongroom_gcp.names import ANNOTATION, key_of, name_of
 from strongroom_gcp.options import bad, checked
 
 if TYPE_CHECKING:
-    from strongroom_gcp.service import Service
+    from strongroom_gcp.service import SecretManager
 
 # A number, or an alias: https://cloud.google.com/secret-manager/docs/assign-alias-to-secret-version
 _SETTLING_PAUSE = 0.05
@@ -99,7 +99,7 @@ class GCPSecretProvider(BaseProvider):
         )
         self._parent = self._options.parent
         self._secrets = f"{self._parent}/secrets/"
-        self._connection = Connection(self._options)
+        self._connection = GcpConnection(self._options)
 
     def __repr__(self) -> str:
         return f"<GCPSecretProvider {self._parent}>"
@@ -302,13 +302,13 @@ class GCPSecretProvider(BaseProvider):
 
     # --- the parts of the above ---
 
-    def _read(self, service: Service, key: str, name: Name, version: str, deadline: Deadline) -> str:
+    def _read(self, service: SecretManager, key: str, name: Name, version: str, deadline: Deadline) -> str:
         if name.hashed:
             self._check_owner(service, key, name, deadline)
         data = service.access(f"{self._secrets}{name.text}/versions/{version}", key, deadline)
         return payload.decode(key, data)
 
-    def _secret(self, service: Service, key: str, name: Name, deadline: Deadline) -> Any:
+    def _secret(self, service: SecretManager, key: str, name: Name, deadline: Deadline) -> Any:
         """Return the secret's own record, of a hashed name only where it says that it is this key's."""
         secret = service.call(
             "get_secret", {"name": self._secrets + name.text}, deadline, key=key, doing="looking up"
@@ -323,11 +323,11 @@ class GCPSecretProvider(BaseProvider):
             )
         return secret
 
-    def _check_owner(self, service: Service, key: str, name: Name, deadline: Deadline) -> None:
+    def _check_owner(self, service: SecretManager, key: str, name: Name, deadline: Deadline) -> None:
         if name.hashed:
             self._secret(service, key, name, deadline)
 
-    def _is_there(self, service: Service, key: str, name: Name, deadline: Deadline) -> bool:
+    def _is_there(self, service: SecretManager, key: str, name: Name, deadline: Deadline) -> bool:
         """Return whether a write may be tried at once; of a hashed name the owner is compared first."""
         try:
             self._check_owner(service, key, name, deadline)
@@ -335,7 +335,7 @@ class GCPSecretProvider(BaseProvider):
             return False
         return True
 
-    def _create(self, service: Service, key: str, name: Name, deadline: Deadline) -> None:
+    def _create(self, service: SecretManager, key: str, name: Name, deadline: Deadline) -> None:
         """Create the secret, or find that somebody else has just done so."""
         secret: dict[str, Any] = {"labels": self._options.labels}
         if name.hashed:

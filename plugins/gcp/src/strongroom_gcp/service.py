@@ -1,4 +1,4 @@
-"""Google's client, kept to a deadline: every request of the provider goes through `Service.call`.
+"""Google's client, kept to a deadline: every request of the provider goes through `SecretManager.call`.
 
 Importing this module imports the SDK.
 """
@@ -149,7 +149,7 @@ def find_credentials(quota_project_id: str | None) -> Any:
     return found
 
 
-class Service:
+class SecretManager:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
     def __init__(

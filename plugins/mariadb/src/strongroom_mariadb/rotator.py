@@ -135,7 +135,7 @@ class MariaDBRotator(UserRotator):
                     cursor.execute("SELECT 1")  # an expired password logs in, and is refused here
                     continue
             except Exception as error:  # noqa: BLE001  # as for an administrator's
-                said = self._said(error, password)
+                said = self._message_of(error, password)
             raise RotationError(f"mariadb: {user!r} cannot log in at {_shown(address)}: {said}")
 
     def prepare_rehearsal(self, key: str, old: str) -> None:
@@ -189,7 +189,7 @@ class MariaDBRotator(UserRotator):
         try:
             return self._connected({**self._admin, "password": password})
         except Exception as error:  # noqa: BLE001  # PyMySQL's, the socket's, and what a bad answer makes of it
-            said = self._said(error, password or "")
+            said = self._message_of(error, password or "")
         raise RotationError(f"mariadb: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
     def _found(self, connection: Any, user: str) -> list[_Account]:
@@ -249,7 +249,7 @@ class MariaDBRotator(UserRotator):
                 reason = "the answer is not one to that statement"
         except Exception as error:  # noqa: BLE001  # as for a login
             # A server's words on a statement show parts of it, and may show more.
-            reason = self._said(error, bytes(connection.password).decode(), *hidden)
+            reason = self._message_of(error, bytes(connection.password).decode(), *hidden)
         raise RotationError(f"mariadb: {doing} was refused: {reason}")
 
     # --- connections ---
@@ -272,7 +272,7 @@ class MariaDBRotator(UserRotator):
             raise pymysql.OperationalError(0, "it is not a MariaDB server")
         return connection
 
-    def _said(self, error: BaseException, *hidden: str) -> str:
+    def _message_of(self, error: BaseException, *hidden: str) -> str:
         """Return the message of the server or system, without the administrator's password and `hidden`."""
         if not isinstance(error, (pymysql.MySQLError, OSError)):
             return f"the answer is not MariaDB's ({type(error).__name__})"

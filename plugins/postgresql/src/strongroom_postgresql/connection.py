@@ -161,10 +161,10 @@ class Connection:
 
     def _server_error(self, result: pq.abc.PGresult) -> Exception:
         state = result.error_field(pq.DiagnosticField.SQLSTATE)
-        said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+        message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
         if state is None:  # libpq's own words: the connection is gone
             return psycopg.OperationalError((result.error_message or b"").decode(errors="replace"))
-        error = ServerError(state.decode(), said.decode(errors="replace"))
+        error = ServerError(state.decode(), message.decode(errors="replace"))
         if error.sqlstate in RESTARTING:
             self.close()
         elif error.sqlstate in UNPREPARED:

@@ -39,13 +39,13 @@ class ServerError(Exception):
 
     Attributes:
         sqlstate: Its five characters (PostgreSQL's documentation, appendix A).
-        said: The primary message, shortened; it never holds a parameter.
+        text: The primary message, shortened; it never holds a parameter.
     """
 
-    def __init__(self, sqlstate: str, said: str) -> None:
+    def __init__(self, sqlstate: str, text: str) -> None:
         self.sqlstate = sqlstate
-        self.said = redact_message(said)
-        super().__init__(f"{sqlstate}: {self.said}")
+        self.text = redact_message(text)
+        super().__init__(f"{sqlstate}: {self.text}")
 
 
 def check_url(url: str) -> None:
@@ -115,31 +115,31 @@ _UNKNOWN: Final = re.compile(
 )
 
 
-def connect_error(said: str, shown: str, *hidden: str | None) -> StrongroomError:
+def connect_error(text: str, shown: str, *hidden: str | None) -> StrongroomError:
     """Return the error for a connection that could not be opened.
 
     libpq gives no code for these, just its own words and the server's; a server may say them in another
     language, and then it counts as unavailable.
     """
-    reason = redact_message(said, *hidden)
+    reason = redact_message(text, *hidden)
     message = f"{TYPE_NAME}: connect to {shown}: {reason}"
-    if _REFUSED.search(said):
+    if _REFUSED.search(text):
         return AuthenticationError(
             message, provider=TYPE_NAME, hint="check the role, its password and pg_hba.conf"
         )
-    if _NO_DATABASE.search(said):
+    if _NO_DATABASE.search(text):
         return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or correct the URL")
-    if _FULL.search(said):
+    if _FULL.search(text):
         return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
-    if _MALFORMED.search(said):
+    if _MALFORMED.search(text):
         return ConfigurationError(message, provider=TYPE_NAME, hint="mend the URL")
-    if _WRONG.search(said):
+    if _WRONG.search(text):
         return ConfigurationError(
             message, provider=TYPE_NAME, hint="check sslmode and sslrootcert in the URL"
         )
     hint = (
         "the host's name is not known"
-        if _UNKNOWN.search(said)
+        if _UNKNOWN.search(text)
         else "is the server running, and is that its port?"
     )
     return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)

@@ -107,7 +107,7 @@ class Listener:
                     if self._refused:
                         self._refused = False
                         _log.warning("notices of changes come again")
-                    self._tell(None)
+                    self._report(None)
                 self._hear(connection)
             except BaseException as error:  # noqa: BLE001  # whatever ended it, also an exit: it is tried again
                 self._stopped(error)
@@ -138,7 +138,7 @@ class Listener:
             _log.warning(
                 "notices of changes do not come (%s: %s); it is tried again", type(error).__name__, error
             )
-            self._tell(None)
+            self._report(None)
 
     def _hear(self, connection: Connection) -> None:
         """Pass on notifications until the connection is lost, or this listener closed."""
@@ -150,7 +150,7 @@ class Listener:
         poll.register(self._wake_reader, select.POLLIN)
         while not self._ended.is_set():
             while (found := pg.notifies()) is not None:
-                self._tell(_names(found.extra))
+                self._report(_names(found.extra))
             if not poll.poll(_PING_SECONDS * 1000):
                 # A connection that a firewall has forgotten is silent for ever.
                 connection.run(_PING, (), Deadline(_CONNECT_SECONDS))
@@ -159,7 +159,7 @@ class Listener:
                 if connection.closed:
                     raise psycopg.OperationalError("the connection was lost")
 
-    def _tell(self, names: Written | None) -> None:
+    def _report(self, names: Written | None) -> None:
         if self._ended.is_set():
             return
         try:

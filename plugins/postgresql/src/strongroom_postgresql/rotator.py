@@ -186,7 +186,7 @@ class PostgreSQLRotator(UserRotator):
         try:
             return psycopg.connect(**settings, connect_timeout=self._seconds(), autocommit=True)
         except (psycopg.Error, OSError, UnicodeError) as error:
-            said = self._said(error, settings)
+            said = self._message_of(error, settings)
         raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
     def _verifier_of(self, connection: psycopg.Connection[Any], role: str) -> str | None:
@@ -281,7 +281,7 @@ class PostgreSQLRotator(UserRotator):
             ) as connection:
                 self._ask(connection, b"RELOAD")
         except (psycopg.Error, OSError, UnicodeError) as error:
-            said = self._said(error, self._console)
+            said = self._message_of(error, self._console)
         else:
             return
         raise RotationError(f"pgbouncer at {_shown(self._console)} did not read its auth_file again: {said}")
@@ -297,7 +297,7 @@ class PostgreSQLRotator(UserRotator):
                 self._ask(connection, b"SELECT 1")
                 return bool(connection.pgconn.used_password)
         except (psycopg.Error, OSError, UnicodeError) as error:
-            said = self._said(error, settings)
+            said = self._message_of(error, settings)
         raise RotationError(f"postgresql: {role!r} cannot log in at {_shown(address)}: {said}")
 
     def _compare(self, key: str, new: str, role: str, password: str, address: dict[str, Any]) -> None:
@@ -336,7 +336,7 @@ class PostgreSQLRotator(UserRotator):
     def _seconds(self) -> int:
         return max(2, round(self._timeout))  # what libpq takes at least
 
-    def _said(self, error: BaseException, settings: dict[str, Any]) -> str:
+    def _message_of(self, error: BaseException, settings: dict[str, Any]) -> str:
         known = [str(one) for one in (settings.get("password"), self._admin.get("password")) if one]
         return redact(known, str(error), shown=_SHOWN) or type(error).__name__
 

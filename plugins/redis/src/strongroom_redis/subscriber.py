@@ -100,7 +100,7 @@ class Listener:
                 self._note_refusal(error)
             if self._alive:
                 self._alive = False
-                self._tell(None)
+                self._report(None)
             pause = _FIRST_PAUSE if heard else min(pause * 2, _LONGEST_PAUSE)
             self._ended.wait(pause)
 
@@ -152,15 +152,15 @@ class Listener:
         if message["type"] == "subscribe":
             # Nothing is missed from now on, but names may have been dropped before: who asks `alive` may
             # trust what it has only when the subscriber has forgotten that.
-            self._tell(None)
+            self._report(None)
             self._alive = True
         elif message["type"] == "message":
             name = message["data"]
             # What is not text names nothing, so that anything may be meant.
-            self._tell(None if name == ALL or not _is_text(name) else name.decode())
+            self._report(None if name == ALL or not _is_text(name) else name.decode())
         return message["type"] in {"subscribe", "pong"}
 
-    def _tell(self, name: str | None) -> None:
+    def _report(self, name: str | None) -> None:
         if self._ended.is_set():
             return
         try:

@@ -144,11 +144,11 @@ class VaultLeaseProvider(LeasingProvider):
         try:
             reply = self._call("get" if sent is None else "post", where, "issue", key, **more)
         except ValidationError as error:
-            if not _said(error, *_UNKNOWN):
+            if not _says(error, *_UNKNOWN):
                 raise
             failed = self.not_found(key)
         except ConfigurationError as error:
-            if not _said(error, "unsupported path"):
+            if not _says(error, "unsupported path"):
                 raise
             # The name of a role has no slash, so the engine cannot have a key with one.
             failed = self.not_found(key) if "/" in key else self._no_such_path(key)
@@ -260,7 +260,7 @@ class VaultLeaseProvider(LeasingProvider):
             path = f"/v1/sys/leases/{what}"
             return self._call("post", path, f"{what} a lease", lease.key, json=body, call=call)
         except ValidationError as error:
-            if not _said(error, *_ENDED):
+            if not _says(error, *_ENDED):
                 raise
             failed = self.not_found(lease.key)
         raise failed
@@ -297,7 +297,7 @@ class VaultLeaseProvider(LeasingProvider):
         return token, now + left
 
 
-def _said(error: StrongroomError, *words: str) -> bool:
+def _says(error: StrongroomError, *words: str) -> bool:
     """Return whether the server's message has one of `words`."""
     said = said_by(getattr(error, "raw", None)).lower()
     return any(one in said for one in words)

@@ -35,7 +35,7 @@ class Refusals:
         self._pauses = pauses
         self._count = 0
         self._until = 0.0
-        self._said = ""
+        self._message = ""
 
     def _begin_again(self) -> None:
         """Make a new lock in a forked child; refusals stay known."""
@@ -45,13 +45,13 @@ class Refusals:
         """Raise `AuthenticationError` if these credentials were refused a short while ago."""
         left = self._until - time.monotonic()
         if self._count and left > 0:
-            raise refusal(self._said, f"not tried again for {max(round(left), 1)} s")
+            raise refusal(self._message, f"not tried again for {max(round(left), 1)} s")
 
     def note(self, error: AuthenticationError) -> None:
         """Remember that the server refused the login."""
         self._until = time.monotonic() + self._pauses[min(self._count, len(self._pauses) - 1)]
         self._count += 1
-        self._said = error.message
+        self._message = error.message
 
     def forget(self) -> None:
         """Forget the refusals, because the server accepted the credentials."""

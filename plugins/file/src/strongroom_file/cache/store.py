@@ -145,7 +145,7 @@ class FileCacheStore:
         def drop(cursor: sqlite3.Cursor) -> None:
             cursor.execute("DELETE FROM entry WHERE name=?", (name,))
             cursor.execute("UPDATE lock SET fence=0 WHERE name=?", (name,))
-            _tell(cursor, name)
+            _report(cursor, name)
 
         self._change("dropping", drop)
 
@@ -156,7 +156,7 @@ class FileCacheStore:
         def drop(cursor: sqlite3.Cursor) -> None:
             cursor.execute(f"DELETE FROM entry WHERE {_BEGINS}", begins)  # noqa: S608  # a constant
             cursor.execute(f"UPDATE lock SET fence=0 WHERE {_BEGINS}", begins)  # noqa: S608  # a constant
-            _tell(cursor, None)
+            _report(cursor, None)
 
         self._change("dropping", drop)
 
@@ -359,6 +359,6 @@ def _no_uptime() -> Uptime:
     return Uptime("", 0.0)
 
 
-def _tell(cursor: sqlite3.Cursor, name: str | None) -> None:
+def _report(cursor: sqlite3.Cursor, name: str | None) -> None:
     cursor.execute("INSERT INTO dropped (name) VALUES (?)", (name,))
     cursor.execute("DELETE FROM dropped WHERE id<=?", ((cursor.lastrowid or 0) - _MOST_DROPS,))

@@ -84,7 +84,7 @@ class Watcher:
                         self.connection = None
             if self._alive:
                 self._alive = False
-                self._tell(None)
+                self._report(None)
             pause = 0.0 if alive else min(pause * 2, _LONGEST_PAUSE)
             self._ended.wait(pause)
 
@@ -95,7 +95,7 @@ class Watcher:
         # Nothing is missed from now on, but names may have been dropped before.
         self._looked = time.monotonic()
         self._alive = True
-        self._tell(None)
+        self._report(None)
         last_version = -1
         while not self._ended.wait(_LOOK_SECONDS):
             started = time.monotonic()
@@ -116,13 +116,13 @@ class Watcher:
         if not dropped:
             return last
         if dropped[0][0] != last + 1:  # more than are kept
-            self._tell(None)
+            self._report(None)
         else:
             for _, name in dropped:
-                self._tell(name if name is None else name.decode("utf-8", "surrogatepass"))
+                self._report(name if name is None else name.decode("utf-8", "surrogatepass"))
         return dropped[-1][0]
 
-    def _tell(self, name: str | None) -> None:
+    def _report(self, name: str | None) -> None:
         if self._ended.is_set():
             return
         try:

@@ -218,7 +218,7 @@ class Session:
         """The id of the key that the store is under."""
         return header_id(self.header_body)
 
-    def recall(self, key: str) -> str | None:
+    def read_cached(self, key: str) -> str | None:
         """Return the value of a key if that needs no transaction; None if it has to be looked up.
 
         The root is read together with the value: the same root means that there was no write at all, so that
@@ -276,7 +276,7 @@ class Session:
         at, files_then = self._copied
         return time.monotonic() - at > _LOOK_SECONDS or _as_it_lies(self._place) != files_then
 
-    def look(self) -> None:
+    def check_identity(self) -> None:
         """Raise `StaleSessionError` if the path leads to another file now."""
         if _identity(self._place, self.read_only) != self._identity:
             raise StaleSessionError
@@ -288,7 +288,7 @@ class Session:
             if self._closed or self._is_old():
                 raise StaleSessionError
             if self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
-                self.look()
+                self.check_identity()
             cursor = self._cursor
             floor = self._highest.seen  # before the snapshot: a writer may add to it meanwhile
             try:
@@ -385,7 +385,7 @@ class Session:
                     self._synced = synced
                 with cursor.connection:
                     database.begin(cursor)
-                    self.look()
+                    self.check_identity()
                     body = self._root_body(cursor)
                     state = self.state
                     if body != state.body:
@@ -398,7 +398,7 @@ class Session:
 
     def _write_cursor(self) -> sqlite3.Cursor:
         if self._writer is None:
-            self.look()  # another file in the store's place is opened by another session
+            self.check_identity()  # another file in the store's place is opened by another session
             writer = database.connect(self._place, self.timeout)
             self._writing_cursor = writer.cursor()
             self._synced = True
