@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -181,6 +182,24 @@ def test_checks_without_end_make_few_leases():
     last.clock.seconds += 1.5
     last.leases.check((None, "app"))
     assert (last.server.issued, last.server.renewals) == (1, 2)
+
+
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+def test_a_callback_that_raises_keeps_no_lease_from_the_others(error):
+    """Otherwise a pool beside it would go on with values that have ended."""
+    driven, heard = Driven(renewable=False), []
+
+    def fail(_):
+        raise error("s3cret")
+
+    driven.user()
+    for callback in (fail, lambda lease: heard.append(lease.values["username"])):
+        driven.leases.subscribe((None, "app"), callback)
+    driven.pass_seconds(8.5)
+    driven.clock.seconds += 60
+    with pytest.raises(SystemExit) if error is SystemExit else nullcontext():
+        driven.user()  # it issues another one, in this thread, which an exit ends as everywhere
+    assert (heard, driven.user()) == (["u2", "u3"], "u3")
 
 
 def test_a_check_within_a_check_is_left_to_that_one(monkeypatch):

@@ -539,11 +539,17 @@ class LiveLeases:
         return callbacks if self._changed_to is None else [*callbacks, partial(self._changed_to, name)]
 
     def _call_all(self, subscribers: list[Callable[[Lease], object]], lease: Lease) -> None:
+        interrupt: BaseException | None = None
         for callback in subscribers:
             try:
                 callback(lease)
-            except Exception as error:  # noqa: BLE001  # of a subscriber; the others must be called too
-                _log.warning("a callback of a lease failed: %s", type(error).__name__)
+            except BaseException as error:  # noqa: BLE001  # of a subscriber, also an exit; others must be called
+                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                    interrupt = error  # perhaps of a signal handler: it is to end the process
+                else:
+                    _log.warning("a callback of a lease failed: %s", type(error).__name__)
+        if interrupt is not None:
+            raise interrupt
 
     # --- the end ---
 
