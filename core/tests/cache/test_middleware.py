@@ -507,11 +507,11 @@ def test_what_was_read_from_the_second_level_in_the_middle_of_forgetting_is_forg
     read_between = []
 
     def after_a_read(method):
-        def called(store, names):
+        def called(store, names, **options):
             other = threading.Thread(target=lambda: read_between.append(middleware.get_secret("key")))
             other.start()
             other.join()
-            method(store, names)
+            method(store, names, **options)
 
         return called
 

@@ -50,6 +50,7 @@ from strongroom.errors import (
     ReadOnlyError,
     RotationError,
     SecretNotFoundError,
+    StrongroomError,
     TenantContextError,
     UnsupportedOperationError,
     ValidationError,
@@ -1000,6 +1001,35 @@ def test_failures_are_told_to_hooks_and_on_event():
             ("error", "RotationError"),
             ("error", "ConflictError"),
         ]
+
+
+def test_a_veto_is_told_to_on_event_as_one():
+    class Vetoes(SecretHook):
+        def before(self, event):
+            raise PermissionError(event.key)
+
+    events = []
+    with registry_of() as registry:
+        registry.add_hook(Vetoes())
+        with pytest.raises(PermissionError):
+            SecretRotation(registry, on_event=events.append).rotate(KEY)
+    assert [(one.outcome, one.error_type) for one in events] == [("vetoed", "PermissionError")]
+
+
+def test_errors_of_rotations_name_the_pipeline():
+    """Also those of calls that are not operations themselves, and of a backend without dates."""
+    spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "env"}}}}
+    with registry_of() as registry, SecretProviderRegistry(spec) as dateless:
+        dateless.set_secret(KEY, OLD)
+        for call in (
+            lambda: SecretRotation(registry).status_of("none"),
+            lambda: SecretRotation(registry).needs_rotation("none"),
+            lambda: SecretRotation(dateless).needs_rotation(KEY),
+        ):
+            with pytest.raises(StrongroomError) as caught:
+                call()
+            assert caught.value.pipeline == "app"
+        dateless.delete_secret(KEY)
 
 
 def test_what_on_event_raises_does_not_hide_the_result(caplog):

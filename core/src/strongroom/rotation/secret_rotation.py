@@ -26,7 +26,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.generators import generate_password
-from strongroom.hooks import SecretEvent
+from strongroom.hooks import Outcome, SecretEvent
 from strongroom.hooks.events import finish_event, start_event
 from strongroom.hooks.identity import actor
 from strongroom.keys import check_value, is_reserved
@@ -154,6 +154,7 @@ class SecretRotation(ProcessBound):
             raise UnsupportedOperationError(
                 f"the backend of {show_key(key)} does not say how old a secret is",
                 key=key,
+                pipeline=_name_of(pipeline_answering(self._provider, key)),
                 hint="rotate it by `rotate`, on a schedule of your own",
             )
         return self._clock() >= due
@@ -310,7 +311,7 @@ class SecretRotation(ProcessBound):
         Raises:
             ConflictError: A process may be working on it.
         """
-        self._seen(key, RotationRun.forget)
+        self._seen(key, lambda: self._steps(key, RotationRun.forget))
 
     def rotate_due(self, prefix: str = "") -> list[RotationResult]:
         """Resume what is in flight, then rotate what is older than the interval.
@@ -414,37 +415,44 @@ class SecretRotation(ProcessBound):
                 yield steps
             except StrongroomError as error:
                 steps.explain(error)
+                error.pipeline = error.pipeline or _name_of(target)
                 raise
 
     def _steps(self, key: str, work: Callable[[RotationRun], T]) -> T:
         with self._at(key) as steps:
             return work(steps)
 
-    def _seen(self, key: str, work: Callable[[RotationRun], T]) -> T:
-        """Do `work` as an operation that the hooks of `key` see, and may veto."""
+    def _seen(self, key: str, call: Callable[[], T]) -> T:
+        """Do what `call` does as an operation that the hooks of `key` see, and may veto."""
         target = pipeline_answering(self._provider, key)
-        if isinstance(target, Pipeline):
-            return target.run_with_hooks("rotate", key, lambda: self._steps(key, work))
-        return self._steps(key, work)
+        return target.run_with_hooks("rotate", key, call) if isinstance(target, Pipeline) else call()
 
     def _run(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
-        target = pipeline_answering(self._provider, key)
-        pipeline = target.name if isinstance(target, Pipeline) else None
+        pipeline = _name_of(pipeline_answering(self._provider, key))
         event = start_event(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
         started = time.perf_counter()
         failure: BaseException | None = None
+        vetoed = True
+
+        def let_begin() -> RotationResult:
+            nonlocal vetoed
+            vetoed = False
+            return self._steps(key, work)
+
         try:
-            return self._seen(key, work)
+            return self._seen(key, let_begin)
         except BaseException as error:
             failure = error
             raise
         finally:
-            self._report(event, time.perf_counter() - started, failure)
+            self._report(event, time.perf_counter() - started, failure, vetoed=vetoed)
 
-    def _report(self, event: SecretEvent, duration: float, failure: BaseException | None) -> None:
+    def _report(
+        self, event: SecretEvent, duration: float, failure: BaseException | None, *, vetoed: bool
+    ) -> None:
         if self._on_event is None:
             return
-        outcome = "ok" if failure is None else outcome_of(failure)
+        outcome: Outcome = "vetoed" if vetoed else "ok" if failure is None else outcome_of(failure)
         error_name = None if failure is None else type(failure).__name__
         try:
             self._on_event(finish_event(event, duration, outcome, None, error_name, copy=True))
@@ -464,6 +472,11 @@ class SecretRotation(ProcessBound):
         # The same in every process, and different for each key.
         part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
         return due_at(metadata, self._interval / timedelta(days=1) * (1 - self._jitter * part))
+
+
+def _name_of(target: Any) -> str | None:
+    """Return the name of the pipeline `target`; None if it is another provider."""
+    return target.name if isinstance(target, Pipeline) else None
 
 
 def _in_flight(key: str, found: Record | None) -> Record:
