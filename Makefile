@@ -29,7 +29,7 @@ endef
 $(READY): $(SETUP_FILES)
 	$(begin)
 	@echo "set-up 3 of 3: strongroom, its plugins, and all that the tests need ($$(grep -c == constraints.txt) packages at most)"
-	@$(BIN)/uv pip install --python $(BIN)/python -r requirements-dev.txt $(addprefix -e ,$(PLUGINS)) -c constraints.txt
+	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements-dev.txt $(addprefix -e ,$(PLUGINS)) -c constraints.txt
 	@touch $(READY) $(DEMO_READY)
 
 $(DEMO_READY):
