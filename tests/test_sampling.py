@@ -26,7 +26,7 @@ def test_a_case_of_several_arguments_stays_one():
 
 
 def test_names_and_marks_stay():
-    mark = pytest.mark.skip(reason="so")
+    mark = pytest.mark.skip(reason="any mark, to see it kept")
     _, second = sample([1, pytest.param(2, marks=mark, id="two")], one_in=2)
     assert (second.id, [one.name for one in second.marks]) == ("two", ["skip", "torture"])
     assert crossed([1, pytest.param(2, id="two")], ["a"])[1].id is None

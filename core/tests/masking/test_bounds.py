@@ -1,4 +1,4 @@
-"""No text takes more time or memory than its size allows, and what follows a value is told apart from it."""
+"""No text takes more time or memory than its size allows, and what follows a value is kept apart from it."""
 
 from __future__ import annotations
 

@@ -570,7 +570,7 @@ def test_what_is_compacted_while_nothing_happens_is_no_miss(make, alone):
         revision = alone.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
         deadline = time.monotonic() + 300
         while subscription._next <= int(revision):
-            assert time.monotonic() < deadline, "no progress is told"
+            assert time.monotonic() < deadline, "the server reports no progress"
             time.sleep(0.01)  # it tells no other way how far it is
         alone.ask("/v3/kv/compaction", {"revision": revision})
         before, proxy.mode = proxy.resets, "reset"

@@ -285,6 +285,16 @@ class Pipeline(Middleware):
         watch.leave({key: "ok"}, None)
         return result
 
+    def check_with_hooks(self, operation: str, key: str, check: Callable[[], T]) -> T:
+        """Return what `check` returns; if it raises, `check` is run as one operation that every hook sees.
+
+        It refuses what is not a key, or a caller without a tenant. What it returns is not an operation yet.
+        """
+        try:
+            return check()
+        except StrongroomError:
+            return self.run_with_hooks(operation, key, check)
+
     def _call_between_hooks(
         self,
         watch: HookCalls,

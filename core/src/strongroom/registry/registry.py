@@ -272,11 +272,7 @@ class SecretProviderRegistry(RoutedPipelines):
         from strongroom.registry.leases import LiveLease, leases_of, refuse
 
         pipeline = self._route(key)
-        try:
-            leased = leases_of(pipeline.inner, check_user_key(key))
-        except StrongroomError:  # no key, or no tenant: the read below raises the same, and hooks see it
-            pipeline.get_secret(key)
-            raise
+        leased = pipeline.check_with_hooks("get", key, lambda: leases_of(pipeline.inner, check_user_key(key)))
         if leased is None:
             error = refuse(key, innermost(pipeline))
             error.pipeline = pipeline.name

@@ -22,14 +22,13 @@ from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self
 
 from strongroom._coroutines import refuse_async
 from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    StrongroomError,
     UnsupportedOperationError,
     of_thread,
 )
@@ -50,7 +49,6 @@ _SHOWN: Final = 3
 _log = logging.getLogger("strongroom.watch")
 
 Callback = Callable[[list[SecretChange]], object]
-T = TypeVar("T")
 
 
 class Watched(Protocol):
@@ -123,11 +121,11 @@ class Watch(ProcessBound):
             asked = key if prefix is None else prefix
             for pipeline, listed, route in self._registry.answering(asked, prefix=prefix is not None):
                 if prefix is None:
-                    _refused_within_hooks(pipeline, key, partial(check_user_key, key))
+                    pipeline.check_with_hooks("watch", key, partial(check_user_key, key))
                 group = groups.get((id(pipeline), route))
                 if group is None:
                     begin = partial(group_of, pipeline, partial(self._registry.answers, route))
-                    group = groups[id(pipeline), route] = _refused_within_hooks(pipeline, key, begin)
+                    group = groups[id(pipeline), route] = pipeline.check_with_hooks("watch", key, begin)
                 if prefix is None:
                     group.exact[key] = None
                 else:
@@ -468,14 +466,3 @@ class Watch(ProcessBound):
             with self._changed:
                 if self._outbox:
                     self._outbox.popleft()
-
-
-def _refused_within_hooks(pipeline: Pipeline, key: str, call: Callable[[], T]) -> T:
-    """Return what `call` returns; if it raises, it is called as an operation, so that hooks see the error.
-
-    It refuses a key that is not one, or a caller without a tenant; what it returns is not an operation yet.
-    """
-    try:
-        return call()
-    except StrongroomError:
-        return pipeline.run_with_hooks("watch", key, call)
