@@ -362,7 +362,7 @@ def import_layers() -> Iterator[str]:
 
 _PUBLIC_AT = {
     "strongroom.registry.async_registry.": "strongroom.aio.",
-    "strongroom._forks.": "strongroom.parallel.",
+    "strongroom.runtime.forks.": "strongroom.parallel.",
 }
 """Where a definition is public, by the module that it is at home in."""
 
@@ -382,10 +382,10 @@ _MODULES = {
     "testing.rotation": "For tests of rotation on a backend.",
     "clients": "For authors of plugins.",
     "deadlines": "For authors of plugins.",
-    "files": "For authors of plugins.",
     "keys": "For authors of plugins.",
     "parallel": "For authors of plugins.",
-    "programs": "For authors of plugins.",
+    "providers.files": "For authors of plugins.",
+    "providers.programs": "For authors of plugins.",
 }
 
 

@@ -65,7 +65,7 @@ def test_nothing_else_asks_python_to_tell_it_of_forks():
     sources = [*root.glob("core/src/**/*.py"), *root.glob("plugins/*/src/**/*.py")]
     registering = [path for path in sources if "register_at_fork" in path.read_text(encoding="utf-8")]
     assert len(sources) > 100
-    assert [str(path.relative_to(root)) for path in registering] == ["core/src/strongroom/_forks.py"]
+    assert [str(path.relative_to(root)) for path in registering] == ["core/src/strongroom/runtime/forks.py"]
 
 
 # --- the registry ---
@@ -124,7 +124,9 @@ def test_a_pipeline_is_built_once_whoever_asks_first(gated):
 
 
 def test_a_child_is_free_of_what_another_thread_was_building(gated, monkeypatch):
-    monkeypatch.setattr("strongroom._forks._LONGEST_WAIT", 0.05)  # the fork must not wait for the slow server
+    monkeypatch.setattr(
+        "strongroom.runtime.forks._LONGEST_WAIT", 0.05
+    )  # the fork must not wait for the slow server
     registry, gate = gated
 
     def work(_):

@@ -13,7 +13,6 @@ import weakref
 
 import pytest
 from interrupts import interrupted
-from strongroom import _forks
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.parallel import (
@@ -25,6 +24,7 @@ from strongroom.parallel import (
     never_collect,
     renew_after_fork,
 )
+from strongroom.runtime import forks
 from strongroom.testing.conformance.forks import Children
 
 
@@ -111,13 +111,13 @@ def test_a_lock_taken_for_a_fork_is_free_afterwards_in_parent_and_child():
 
 def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
     begun, forking, done = threading.Event(), threading.Event(), []
-    others_build = _forks._others_build
+    others_build = forks._others_build
 
     def look():
         forking.set()
         return others_build()
 
-    monkeypatch.setattr(_forks, "_others_build", look)
+    monkeypatch.setattr(forks, "_others_build", look)
 
     def build():
         with forks_wait():
@@ -133,7 +133,7 @@ def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
 
 
 def test_a_fork_gets_its_turn_beside_threads_that_build_again_and_again(monkeypatch):
-    monkeypatch.setattr(_forks, "_LONGEST_WAIT", 600.0)  # it is not the end of its patience
+    monkeypatch.setattr(forks, "_LONGEST_WAIT", 600.0)  # it is not the end of its patience
     inside, begun, ended = set(), threading.Semaphore(0), threading.Event()
 
     def build(number):
@@ -163,7 +163,7 @@ def test_a_fork_does_not_wait_for_what_its_own_thread_builds():
 
 
 def test_a_fork_waits_ten_seconds_at_most(monkeypatch):
-    monkeypatch.setattr(_forks, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(forks, "_LONGEST_WAIT", 0.05)
     begun, end = threading.Event(), threading.Event()
 
     def build():

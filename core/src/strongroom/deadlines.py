@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from strongroom._forks import Lock, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import ConfigurationError, StrongroomError, of_thread, show_key
+from strongroom.runtime.forks import Lock, forks_wait, never_collect, renew_after_fork
 
 __all__ = [
     "Deadline",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import InvalidKeyError, ValidationError, show_key
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "MAX_KEY_CHARACTERS",

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
+from strongroom.runtime.forks import Lock, Take, forks_wait, never_collect, renew_after_fork
 
 __all__ = [
     "BackgroundPool",
@@ -188,7 +188,7 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
 
 def _start(work: Callable[[], None], most: int) -> bool:
     """Run `work` on `most` threads, or as many as can be had; return whether there is at least one."""
-    from strongroom._scopes import copied_context  # not for a single read
+    from strongroom.runtime.scopes import copied_context  # not for a single read
 
     context = copied_context()  # once: a block may end elsewhere as soon as the first thread is at work
     for started in range(most):

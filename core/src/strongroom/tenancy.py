@@ -8,8 +8,8 @@ from contextvars import Context
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from strongroom._scopes import Block, OpenBlocks, copied_context
 from strongroom.errors import InvalidTenantError, show_key
+from strongroom.runtime.scopes import Block, OpenBlocks, copied_context
 
 __all__ = ["TenantContext", "check_tenant_id", "context_of", "current_tenant", "open_tenants"]
 

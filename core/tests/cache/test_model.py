@@ -40,7 +40,6 @@ from strongroom import (
     TenantMiddleware,
     generate_key,
 )
-from strongroom._frozen import replaced
 from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore, second_level
 from strongroom.cache import secret_cache as one_level
 from strongroom.cache.entry_codec import StoredEntry
@@ -56,6 +55,7 @@ from strongroom.errors import (
 from strongroom.middleware import caching
 from strongroom.parallel import BackgroundPool
 from strongroom.pipeline import Pipeline
+from strongroom.runtime.frozen import replaced
 from strongroom.tenancy import current_tenant
 from strongroom_memory import MemorySecretProvider
 

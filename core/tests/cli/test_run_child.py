@@ -585,7 +585,7 @@ def test_the_exit_code_of_a_program_on_another_thread_is_not_taken_away(stream, 
         "from strongroom.cli.child.running import run_child\n"
         "from strongroom.deadlines import Deadline\n"
         "from strongroom.masking import Masker\n"
-        "from strongroom.programs import run_program\n"
+        "from strongroom.providers.programs import run_program\n"
         "codes = []\n"
         "def work():\n"
         "    for _ in range(20):\n"

@@ -8,12 +8,12 @@ import re
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from strongroom import patterns
 from strongroom.declarations.pem import why_not_pem
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, InvalidKeyError, ValidationError
 from strongroom.middleware.validation import ValidationMiddleware
-from strongroom.patterns import LONGEST_TEXT, mismatch
+from strongroom.plugins import patterns
+from strongroom.plugins.patterns import LONGEST_TEXT, mismatch
 from strongroom.spec.secret_plan import Position, SecretPlan
 from strongroom_memory import MemorySecretProvider
 

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from strongroom import SecretProviderRegistry
-from strongroom._frozen import NamedTuple, frozen, member
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.plugins import finder
 from strongroom.plugins.factories import load_factory, takes_text_paths
 from strongroom.plugins.installed import installed
+from strongroom.runtime.frozen import NamedTuple, frozen, member
 from strongroom.spec import records
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.loader import load_plan

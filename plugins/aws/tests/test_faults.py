@@ -18,7 +18,6 @@ import trustme
 from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
 from sampling import crossed, sample
-from strongroom.credentials import ReferencedText
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     AuthenticationError,
@@ -28,6 +27,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.faults import FaultProxy, damaged, ends_in_time
 from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider
 from strongroom_aws.connection import _EACH, _TELLS, FIRST_PAUSE, LONGEST_PAUSE, Pace

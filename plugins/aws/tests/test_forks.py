@@ -8,7 +8,8 @@ import threading
 import pytest
 from fork_crossing import crossing
 from sampling import sample
-from strongroom import SecretProviderRegistry, _forks
+from strongroom import SecretProviderRegistry
+from strongroom.runtime import forks
 from strongroom.testing.conformance.forks import Children
 from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider, connection
 
@@ -61,7 +62,7 @@ def test_a_fork_waits_for_the_client_that_is_made(stored, make, kind, monkeypatc
     real, waited_for = connection.client_of, []
 
     def client_of(*given):
-        waited_for.append(threading.get_ident() in {build.thread for build in _forks._builds.values()})
+        waited_for.append(threading.get_ident() in {build.thread for build in forks._builds.values()})
         return real(*given)
 
     monkeypatch.setattr(connection, "client_of", client_of)

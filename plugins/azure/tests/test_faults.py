@@ -13,7 +13,6 @@ import trustme
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure_store import Refusal
 from spoiled_answers import Spoiler, spoiled_operations
-from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -22,6 +21,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.faults import damaged, ends_in_time
 from strongroom_azure import AzureSecretProvider, credentials
 

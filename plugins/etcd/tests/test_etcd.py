@@ -23,7 +23,6 @@ from etcd_server import EtcdServer, cluster
 from log_listener import listening
 from shared_stores import SharedStoreTests
 from strongroom import SecretProviderRegistry, SecretRotation
-from strongroom.credentials import ReferencedText
 from strongroom.deadlines import Deadline
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
@@ -39,6 +38,7 @@ from strongroom.errors import (
     TamperedError,
     ThrottledError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
 from strongroom_etcd.client import Client

@@ -13,8 +13,8 @@ from sampling import sample
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import BackendUnavailableError, DecryptionError
 from strongroom_file import FileSecretProvider
-from strongroom_file.changes import ChangeWatcher, Picture
-from strongroom_file.notices import waiting_for
+from strongroom_file.watch.changes import ChangeWatcher, Picture
+from strongroom_file.watch.notices import waiting_for
 
 KEY = generate_key()
 
@@ -144,7 +144,7 @@ class Waits:
 def watch_with(store, path, monkeypatch, *answers):
     """Run a watcher's thread here, and return the pauses that it made and how often it asked the store."""
     clock, looks = [100.0], []
-    monkeypatch.setattr("strongroom_file.changes.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("strongroom_file.watch.changes.time.monotonic", lambda: clock[0])
 
     def read(compare):
         looks.append(clock[0])
@@ -187,7 +187,7 @@ def test_files_that_seem_changed_are_looked_at_where_the_system_says_nothing(sto
 @pytest.fixture(params=["as this system tells", "by ticks"])
 def waiting(request, tmp_path, monkeypatch):
     if request.param == "by ticks":
-        monkeypatch.setattr("strongroom_file.notices.sys.platform", "other")
+        monkeypatch.setattr("strongroom_file.watch.notices.sys.platform", "other")
     made = waiting_for(tmp_path / "s.enc")
     yield made
     made.close()
@@ -228,7 +228,7 @@ AT_EXIT = """
 import atexit, sys, threading
 atexit.register(lambda: (waiting.wake(), thread.join(60), print(ended)))  # the first, and so it runs last
 from pathlib import Path
-from strongroom_file.notices import waiting_for
+from strongroom_file.watch.notices import waiting_for
 
 ended = []
 waiting = waiting_for(Path(sys.argv[1]))

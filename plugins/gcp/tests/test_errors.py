@@ -14,7 +14,6 @@ from google.api_core import exceptions as core
 from google.cloud import secretmanager_v1 as sm
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
-from strongroom.credentials import ReferencedText
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
     AuthenticationError,
@@ -26,6 +25,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.errors import TABLE, kind_of, message_of, retry_after, translate, unreadable_state
 from strongroom_gcp.service import SecretManager

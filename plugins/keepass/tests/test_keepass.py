@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from pykeepass import PyKeePass
 from strongroom.cli.app import run_app
-from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -22,6 +21,7 @@ from strongroom.errors import (
     TamperedError,
     ValidationError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.rotation import SecretRotation
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
@@ -326,7 +326,7 @@ def test_a_write_that_waits_for_another_process_holds_up_no_read(provider, monke
 
 
 def test_a_full_disk_leaves_what_was_there(path, provider, monkeypatch):
-    from strongroom import files
+    from strongroom.providers import files
 
     provider.set_secret("a", "old")
     monkeypatch.setattr(

@@ -15,7 +15,6 @@ import pytest
 from sampling import crossed
 from shared_stores import SharedStoreTests
 from strongroom.cli import main
-from strongroom.credentials import ReferencedText
 from strongroom.deadlines import Deadline
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
@@ -30,6 +29,7 @@ from strongroom.errors import (
     TamperedError,
     UnsupportedOperationError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
 

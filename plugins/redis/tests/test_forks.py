@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import trustme
 from fork_crossing import crossing
-from strongroom import _forks, generate_key
+from strongroom import generate_key
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption
+from strongroom.runtime import forks
 from strongroom.testing.conformance.forks import Children
 from strongroom_redis import RedisCacheStore
 from strongroom_redis import store as store_module
@@ -110,7 +111,7 @@ def test_a_fork_waits_for_the_first_connection(make, monkeypatch):
     real, waited_for = store_module.connect, []
 
     def connect(options):
-        waited_for.append(threading.get_ident() in {build.thread for build in _forks._builds.values()})
+        waited_for.append(threading.get_ident() in {build.thread for build in forks._builds.values()})
         return real(options)
 
     monkeypatch.setattr(store_module, "connect", connect)

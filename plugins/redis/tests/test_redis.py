@@ -25,7 +25,6 @@ from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, ho
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cli.app import run_app
-from strongroom.credentials import ReferencedText
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -34,6 +33,7 @@ from strongroom.errors import (
     ConflictError,
     PermissionDeniedError,
 )
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.faults import FaultProxy, ends_in_time
 from strongroom_redis import RedisCacheStore, subscriber
 from strongroom_redis.rotator import RedisRotator

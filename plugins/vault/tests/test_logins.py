@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from log_listener import listening
 from strongroom import SecretProviderRegistry
-from strongroom.credentials import ReferencedText
 from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, ThrottledError
 from strongroom.hooks import SecretHook
+from strongroom.plugins.credentials import ReferencedText
 from strongroom.testing.conformance.base import assert_harmless
 from strongroom_vault import VaultSecretProvider, refusals
 from strongroom_vault.login import Login

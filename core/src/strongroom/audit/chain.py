@@ -15,7 +15,7 @@ import re
 from functools import cache
 from typing import Final
 
-from strongroom._frozen import frozen
+from strongroom.runtime.frozen import frozen
 
 __all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from strongroom._logs import logger
-from strongroom._pickling import ProcessBound
 from strongroom.audit.file_sink import FileSink
 from strongroom.audit.key_source import KeySource
 from strongroom.audit.reason import current_reason
@@ -15,6 +13,8 @@ from strongroom.audit.serialization import process_identity, serialize_event, un
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
+from strongroom.runtime.logs import logger
+from strongroom.runtime.pickling import ProcessBound
 
 if TYPE_CHECKING:
     import logging

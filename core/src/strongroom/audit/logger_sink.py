@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from strongroom._logs import logger
 from strongroom.errors import AuditError
+from strongroom.runtime.logs import logger
 
 __all__ = ["LOGGER", "LoggerSink"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from strongroom._scopes import OpenBlocks
+from strongroom.runtime.scopes import OpenBlocks
 
 __all__ = ["because", "current_reason"]
 

@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from strongroom._frozen import replaced
-from strongroom._logs import logger
 from strongroom.audit.chain import GENESIS, Chain, Head
 from strongroom.audit.serialization import NOTE, process_identity, serialize_note
 from strongroom.errors import AuditError
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.identity import actor
+from strongroom.runtime.frozen import replaced
+from strongroom.runtime.logs import logger
 
 __all__ = ["RecoveredEnd", "find_end"]
 

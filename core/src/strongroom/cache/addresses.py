@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import StrongroomError
 from strongroom.paths.user_home import expanded_text
 from strongroom.providers import LeaseProvider
+from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.plan import Part
 
 __all__ = [

@@ -8,12 +8,12 @@ import os
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from strongroom._frozen import frozen, member
 from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.third_party import guard_cipher
 from strongroom.encryption.tokens import encoded
 from strongroom.errors import DecryptionError
+from strongroom.runtime.frozen import frozen, member
 
 __all__ = ["EntryCodec", "StoredEntry", "codec_of", "own_codec", "shared_codec"]
 

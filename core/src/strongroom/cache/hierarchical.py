@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
-from strongroom._frozen import replaced
-from strongroom._pickling import ProcessBound
 from strongroom.cache.entry_codec import StoredEntry, own_codec, shared_codec
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.resilient_store import ResilientStore
@@ -32,6 +30,8 @@ from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, show_key
 from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
 from strongroom.providers import Closeable
+from strongroom.runtime.frozen import replaced
+from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import current_tenant
 
 __all__ = ["HierarchicalSecretCache"]

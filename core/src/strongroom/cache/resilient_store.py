@@ -13,11 +13,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from strongroom._logs import logger
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore, TimedStore
 from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, of_thread
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
+from strongroom.runtime.logs import logger
 
 __all__ = ["ResilientStore"]
 

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
-from strongroom._frozen import replaced
-from strongroom._logs import logger
 from strongroom.cache.entry_codec import EntryCodec, StoredEntry
 from strongroom.cache.resilient_store import ResilientStore
 from strongroom.cache.single_flight import FetchResult
 from strongroom.errors import ValidationError
 from strongroom.parallel import SingleEntryLock, renew_after_fork
+from strongroom.runtime.frozen import replaced
+from strongroom.runtime.logs import logger
 from strongroom.tenancy import current_tenant
 
 __all__ = ["SecondLevel"]

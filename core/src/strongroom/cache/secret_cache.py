@@ -13,8 +13,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from strongroom._logs import logger
-from strongroom._pickling import ProcessBound
 from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
 from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, non_blocking_read
@@ -33,6 +31,8 @@ from strongroom.hooks import report_source
 from strongroom.hooks.observation import observation
 from strongroom.keys import check_key
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
+from strongroom.runtime.logs import logger
+from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import context_of, current_tenant, open_tenants
 
 if TYPE_CHECKING:

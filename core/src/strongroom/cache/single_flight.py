@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
-from strongroom._frozen import frozen
 from strongroom.hooks import Source
+from strongroom.runtime.frozen import frozen
 
 __all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "non_blocking_read"]
 

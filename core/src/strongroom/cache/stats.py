@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom._frozen import frozen
+from strongroom.runtime.frozen import frozen
 
 __all__ = ["CacheStats"]
 

@@ -11,8 +11,8 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from strongroom._frozen import replaced
 from strongroom.errors import ConfigurationError, SecretNotFoundError
+from strongroom.runtime.frozen import replaced
 from strongroom.spec.found import find_spec
 from strongroom.spec.records import recall as recall_spec
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from strongroom._frozen import frozen
+from strongroom.runtime.frozen import frozen
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import Resolution

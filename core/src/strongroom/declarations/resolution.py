@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from strongroom.providers import SecretMetadata

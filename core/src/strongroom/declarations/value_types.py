@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from strongroom.declarations.placeholders import is_placeholder
-from strongroom.patterns import mismatch
+from strongroom.plugins.patterns import mismatch
 
 if TYPE_CHECKING:
     from strongroom.spec.secret_plan import SecretPlan

@@ -16,10 +16,10 @@ import threading
 from collections import OrderedDict
 from typing import Final, Literal, NoReturn, Self
 
-from strongroom._frozen import NamedTuple
-from strongroom._pickling import ProcessBound, refuse_pickling
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import renew_after_fork
+from strongroom.runtime.frozen import NamedTuple
+from strongroom.runtime.pickling import ProcessBound, refuse_pickling
 
 __all__ = [
     "ARGON2_CEILING",

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from strongroom._frozen import NamedTuple
 from strongroom.encryption.keys import SALT_BYTES, Argon2Parameters, check_parameters
 from strongroom.errors import ConfigurationError, DecryptionError
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "ALGORITHMS",

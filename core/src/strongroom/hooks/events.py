@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from strongroom._frozen import frozen
+from strongroom.runtime.frozen import frozen
 
 __all__ = ["Outcome", "SecretEvent", "Source"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 
-from strongroom._scopes import OpenBlocks
+from strongroom.runtime.scopes import OpenBlocks
 
 __all__ = ["acting_as", "actor", "build_service", "coding_tool", "host", "system_user"]
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack, suppress
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
-from strongroom._pickling import ProcessBound
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
 from strongroom.parallel import renew_after_fork
+from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import TenantContext, current_tenant
 
 __all__ = ["BEFORE", "Follower", "Stamp", "refused"]

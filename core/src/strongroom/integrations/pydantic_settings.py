@@ -13,11 +13,11 @@ from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
-from strongroom._pickling import ProcessBound
 from strongroom.errors import ValidationError
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.parallel import BuildLock
 from strongroom.pipeline import read_many
+from strongroom.runtime.pickling import ProcessBound
 
 try:
     from pydantic import BaseModel, GetCoreSchemaHandler

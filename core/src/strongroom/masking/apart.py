@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strongroom._frozen import NamedTuple
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.dumps import characters_at
 from strongroom.masking.looks import shown, width
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "OF_CELLS",

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from strongroom._frozen import NamedTuple
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.anchors import (
     NEITHER_LETTER_NOR_DIGIT,
@@ -44,6 +43,7 @@ from strongroom.masking.partial import (
     unbroken,
 )
 from strongroom.masking.views import views
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = ["Finder", "Occurrence"]
 

@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 
-from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "LOOKS",

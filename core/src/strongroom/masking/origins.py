@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 
-from strongroom._frozen import NamedTuple
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "LEAST",

@@ -6,13 +6,13 @@ from binascii import a2b_base64, a2b_hex, b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from strongroom._frozen import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.encodings import base32_forms, in_base64_alphabets
 from strongroom.masking.limits import ENOUGH
 from strongroom.masking.looks import width
 from strongroom.masking.origins import substituted
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "Beginnings",

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from strongroom._frozen import replaced
 from strongroom.errors import StrongroomError, show_key
 from strongroom.hooks.observation import observation
 from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
+from strongroom.runtime.frozen import replaced
 
 __all__ = ["RenamingMiddleware"]
 

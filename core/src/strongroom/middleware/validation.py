@@ -11,7 +11,7 @@ from typing import Any
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
 from strongroom.keys import check_key, check_value, distinct
 from strongroom.middleware.base import Middleware
-from strongroom.patterns import compiled, mismatch, place, schema_validator
+from strongroom.plugins.patterns import compiled, mismatch, place, schema_validator
 from strongroom.providers import Lease
 
 __all__ = ["ValidationMiddleware"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from strongroom._logs import logger
 from strongroom.errors import AuditError
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.base import BatchHook
 from strongroom.hooks.events import finish_event
 from strongroom.hooks.observation import Observation, observation
 from strongroom.pipeline.operations import outcome_of
+from strongroom.runtime.logs import logger
 
 _log = logger("strongroom.hooks")
 

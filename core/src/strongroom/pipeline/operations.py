@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from strongroom._scopes import OpenBlocks
 from strongroom.errors import (
     AuthenticationError,
     InvalidKeyError,
@@ -17,6 +16,7 @@ from strongroom.errors import (
 )
 from strongroom.hooks import Outcome
 from strongroom.keys import check_key, is_reserved, not_text
+from strongroom.runtime.scopes import OpenBlocks
 
 __all__ = ["as_operation", "check_user_key", "checked_user_key", "outcome_of"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._frozen import NamedTuple
 from strongroom._lazy import lazy_exports
+from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from strongroom.plugins.commands import command_of

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from strongroom.patterns import compiled, schema_validator
 from strongroom.plugins.descriptors import Plugin, RotatorPlugin
 from strongroom.plugins.hookspecs import hookimpl
+from strongroom.plugins.patterns import compiled, schema_validator
 from strongroom.plugins.webhook_key import signing_key
 
 __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware", "strongroom_providers"]

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom._forks import forks_wait, renew_after_fork
 from strongroom._version import __version__
 from strongroom.errors import PluginError
 from strongroom.plugins.descriptors import (
@@ -31,6 +30,7 @@ from strongroom.plugins.factories import describe_error
 from strongroom.plugins.installed import installed
 from strongroom.plugins.known import KNOWN_TYPES
 from strongroom.plugins.suggestions import did_you_mean
+from strongroom.runtime.forks import forks_wait, renew_after_fork
 
 if TYPE_CHECKING:
     import pluggy

@@ -6,8 +6,8 @@ import functools
 import re
 from typing import Any
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import ConfigurationError
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = ["EntryPoint", "Unreadable", "entry_points", "normalized", "start_pydantic"]
 

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from strongroom._coroutines import is_async
 from strongroom.errors import PluginError
+from strongroom.runtime.coroutines import is_async
 
 __all__ = ["check_made", "describe_error", "load_factory", "takes_text_paths"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
+from strongroom.runtime.pickling import ProcessBound
 
 __all__ = ["BaseProvider", "innermost", "layers", "unsupported"]
 

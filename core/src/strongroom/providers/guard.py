@@ -8,8 +8,6 @@ from functools import partial, wraps
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, TypeVar, get_args
 
-from strongroom._coroutines import refuse_async
-from strongroom._frozen import replaced
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -26,6 +24,8 @@ from strongroom.keys import check_key, check_keys, check_value, is_key, visible_
 from strongroom.providers.base import BaseProvider
 from strongroom.providers.metadata import Lease, SecretMetadata, SecretVersion
 from strongroom.providers.protocols import CAPABILITIES, SecretProvider, capability_methods
+from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.frozen import replaced
 
 __all__ = ["guard", "guarded_method"]
 

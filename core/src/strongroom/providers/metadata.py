@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from strongroom._frozen import frozen, member
+from strongroom.runtime.frozen import frozen, member
 
 __all__ = [
     "ChangeKind",

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from strongroom._forks import Take, renew_after_fork
+from strongroom.runtime.forks import Take, renew_after_fork
 
 if TYPE_CHECKING:
     from strongroom.providers.metadata import SecretChange

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from strongroom._frozen import frozen
-from strongroom._logs import logger
 from strongroom.cache.addresses import as_place, component_address
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError, raised_at
 from strongroom.hooks import SecretHook
@@ -19,6 +17,8 @@ from strongroom.pipeline import Pipeline
 from strongroom.plugins.factories import check_made, load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.providers.base import layers
+from strongroom.runtime.frozen import frozen
+from strongroom.runtime.logs import logger
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 from strongroom.tenancy import context_of, current_tenant

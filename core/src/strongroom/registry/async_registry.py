@@ -11,8 +11,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
-from strongroom._pickling import ProcessBound
-from strongroom._scopes import copied_context
 from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, non_blocking_read
 from strongroom.errors import StrongroomError, of_thread
 from strongroom.keys import distinct
@@ -24,6 +22,8 @@ from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
 from strongroom.registry.routing import warn_of_closing
+from strongroom.runtime.pickling import ProcessBound
+from strongroom.runtime.scopes import copied_context
 from strongroom.tenancy import context_of
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from strongroom._frozen import frozen
 from strongroom.pipeline import check_user_key
 from strongroom.registry.routing import Routes, no_default
+from strongroom.runtime.frozen import frozen
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
 
 __all__ = ["Explanation", "explain"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from strongroom._frozen import frozen
 from strongroom.cache.stats import CacheStats
 from strongroom.providers.base import layers
+from strongroom.runtime.frozen import frozen
 
 __all__ = ["RegistryFigures", "figures_of"]
 

@@ -7,12 +7,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from strongroom._coroutines import refuse_async
-from strongroom._pickling import ProcessBound
 from strongroom.errors import UnsupportedOperationError, show_key
 from strongroom.leases.calls import LeaseName
 from strongroom.leases.live import LiveLeases
 from strongroom.providers import Lease
+from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.pickling import ProcessBound
 
 __all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
 

@@ -9,8 +9,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from strongroom._coroutines import refuse_async
-from strongroom._logs import logger
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, of_thread, show_key
 from strongroom.hooks import SecretHook
@@ -20,6 +18,8 @@ from strongroom.pipeline import Pipeline
 from strongroom.providers import BaseProvider, SecretProvider, guard
 from strongroom.providers.base import innermost
 from strongroom.registry.assembly import Assembly, first_to_raise
+from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.logs import logger
 from strongroom.spec.plan import Plan, RoutePlan
 
 if TYPE_CHECKING:

@@ -24,8 +24,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from strongroom._coroutines import refuse_async
-from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -38,6 +36,8 @@ from strongroom.providers import SecretChange, Watchable
 from strongroom.registry.watch_marks import MarkReader, keys_of
 from strongroom.registry.watch_trouble import note_failure, note_success
 from strongroom.registry.watched import Mark, Names, WatchedGroup, as_prefix, group_of, own_name
+from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import TenantContext, current_tenant
 
 __all__ = ["Watch"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.programs import run_program
+from strongroom.providers.programs import run_program
 from strongroom.rotation.attempts import marking
 from strongroom.rotation.redaction import redact
 

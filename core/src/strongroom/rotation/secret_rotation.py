@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from strongroom._coroutines import refuse_async
-from strongroom._pickling import ProcessBound
 from strongroom.cache.addresses import issues_leases
 from strongroom.errors import (
     BackendUnavailableError,
@@ -41,6 +39,8 @@ from strongroom.rotation.rotators import Rotator, make_for, rehearse
 from strongroom.rotation.settings import Apply, RotationSettings, Verify
 from strongroom.rotation.state_machine import RotationRun
 from strongroom.rotation.target import check_against_rules, pipeline_answering
+from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom._frozen import NamedTuple
 from strongroom.paths.ownership import others_may_write
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = ["SPEC_FILE", "FoundSpec", "find_spec", "passed_over"]
 

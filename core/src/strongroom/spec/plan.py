@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from strongroom._frozen import NamedTuple, frozen, member
 from strongroom.plugins.factories import check_made, load_factory
+from strongroom.runtime.frozen import NamedTuple, frozen, member
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.secret_plan import Position, SecretPlan
 

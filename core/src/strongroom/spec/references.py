@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING
 
-from strongroom._frozen import frozen
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths.ownership import distrust
 from strongroom.paths.user_home import expanded_text
+from strongroom.runtime.frozen import frozen
 from strongroom.tenancy import TenantContext, current_tenant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from strongroom.credentials import ReferencedText
+    from strongroom.plugins.credentials import ReferencedText
 
 __all__ = [
     "BadReferenceError",
@@ -198,7 +198,7 @@ def with_reference(value: str, text: str, sources: ReferenceSources) -> Referenc
             return None
 
     # In a new context: the deadline and actor of a later caller are not meant for this reading.
-    from strongroom.credentials import ReferencedText
+    from strongroom.plugins.credentials import ReferencedText
 
     return ReferencedText(value, lambda: Context().run(follow))
 

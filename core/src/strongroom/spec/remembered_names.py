@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from strongroom._frozen import NamedTuple
 from strongroom.paths.ownership import own_bytes
+from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.secret_plan import SecretPlan
 from strongroom.spec.trust import state_folder
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError, InvalidKeyError
 from strongroom.keys import check_key, is_reserved
-from strongroom.patterns import compiled
 from strongroom.plugins import did_you_mean
+from strongroom.plugins.patterns import compiled
 from strongroom.spec import models
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath

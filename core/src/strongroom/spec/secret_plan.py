@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strongroom._frozen import NamedTuple
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = ["Position", "SecretPlan"]
 

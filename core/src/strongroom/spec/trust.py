@@ -18,9 +18,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.paths.ownership import others_may_write, roots_own
+from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from strongroom.credentials import newest
 from strongroom.deadlines import check_limits
 from strongroom.errors import ConfigurationError
+from strongroom.plugins.credentials import newest
 
 __all__ = ["Account", "client_of", "session_of"]
 

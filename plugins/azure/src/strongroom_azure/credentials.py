@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
+from strongroom.plugins.credentials import newest
 
 from strongroom_azure.errors import without_answer
 

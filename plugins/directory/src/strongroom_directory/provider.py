@@ -23,7 +23,9 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import (
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
+from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers.files import (
     file_error,
     file_version,
     folder_locked,
@@ -32,8 +34,6 @@ from strongroom.files import (
     sync_folder,
     written_at,
 )
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
-from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_directory.names import Names, forms_of, key_of
 

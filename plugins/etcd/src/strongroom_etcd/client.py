@@ -14,7 +14,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.clients import redact_message
-from strongroom.credentials import newest
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, Slots
 from strongroom.errors import (
     AuthenticationError,
@@ -22,8 +21,9 @@ from strongroom.errors import (
     ConfigurationError,
     StrongroomError,
 )
-from strongroom.files import file_version
 from strongroom.parallel import never_collect, renew_after_fork
+from strongroom.plugins.credentials import newest
+from strongroom.providers.files import file_version
 
 from strongroom_etcd.errors import (
     AGAIN,

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, held_within
 from strongroom.parallel import SingleEntryLock
-from strongroom.programs import Started, kill_program
+from strongroom.providers.programs import Started, kill_program
 
 from strongroom_exec.words import Words, texts_of
 

@@ -21,7 +21,6 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import SingleEntryLock, never_collect, present_in_parallel, renew_after_fork
-from strongroom.programs import end_program, start_program
 from strongroom.providers import (
     BaseProvider,
     BatchReader,
@@ -35,6 +34,7 @@ from strongroom.providers import (
     VersionState,
     unsupported,
 )
+from strongroom.providers.programs import end_program, start_program
 
 from strongroom_exec.channel import Channel, ProgramEndedError
 from strongroom_exec.errors import error_of

@@ -208,7 +208,7 @@ def place_new(temporary: Path, path: Path) -> bool:
     _sync(temporary)
     try:
         if _logs_beside(path) and not os.path.lexists(path):
-            from strongroom.files import folder_locked  # hardly ever is a log left
+            from strongroom.providers.files import folder_locked  # hardly ever is a log left
 
             with folder_locked(path.parent, seconds=_PATIENCE_SECONDS, provider=TYPE_NAME):
                 # Under the lock, lest a database that another process has just made here loses its own log.

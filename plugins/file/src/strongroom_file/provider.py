@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
 
-    from strongroom_file.changes import ChangeWatcher
     from strongroom_file.store.session import Highest, Session, Snapshot, VerifiedState
     from strongroom_file.store.transaction import WriteTransaction
+    from strongroom_file.watch.changes import ChangeWatcher
 
 __all__ = ["MAX_VALUE_BYTES", "FileSecretProvider"]
 
@@ -207,7 +207,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """
         with forks_wait(), self._opening:
             if self._watcher is None:
-                from strongroom_file.changes import ChangeWatcher
+                from strongroom_file.watch.changes import ChangeWatcher
 
                 self._watcher = ChangeWatcher(self._path, lambda read: self._read(read, None, lambda: None))
             watcher = self._watcher

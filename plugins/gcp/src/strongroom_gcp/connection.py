@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from strongroom.clients import leave_connections
-from strongroom.credentials import newest
 from strongroom.deadlines import SharedClient
 from strongroom.errors import BackendUnavailableError, ConfigurationError, StrongroomError
+from strongroom.plugins.credentials import newest
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp.options import Options

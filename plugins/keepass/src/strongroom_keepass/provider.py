@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from strongroom.credentials import newest
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
     BackendUnavailableError,
@@ -22,10 +21,18 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import Take, forks_wait, renew_after_fork
+from strongroom.plugins.credentials import newest
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers.files import (
+    file_error,
+    file_version,
+    folder_locked,
+    replace_file,
+    status_of,
+    version_of,
+)
 
 from strongroom_keepass.database import NOT_XML, Database, saved
 

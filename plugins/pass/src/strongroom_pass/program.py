@@ -20,8 +20,8 @@ from strongroom.errors import (
     TamperedError,
     show_key,
 )
-from strongroom.files import file_error
-from strongroom.programs import Ended, environment_for_programs, run_program
+from strongroom.providers.files import file_error
+from strongroom.providers.programs import Ended, environment_for_programs, run_program
 
 __all__ = ["RENEW_HINT", "TYPE_NAME", "PassProgram", "damaged"]
 

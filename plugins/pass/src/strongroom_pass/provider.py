@@ -20,10 +20,10 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, written_at
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers.files import file_error, file_version, folder_locked, replace_file, written_at
 
 from strongroom_pass.names import key_of, name_of
 from strongroom_pass.program import RENEW_HINT, TYPE_NAME, PassProgram, damaged

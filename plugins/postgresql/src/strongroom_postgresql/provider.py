@@ -10,10 +10,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from strongroom.credentials import newest
 from strongroom.deadlines import DeadlineExceededError, check_limits
 from strongroom.errors import AuthenticationError, ConfigurationError
 from strongroom.parallel import forks_wait
+from strongroom.plugins.credentials import newest
 from strongroom.sealed import SealedSecretProvider, StoreKeySource
 
 from strongroom_postgresql.errors import check_url

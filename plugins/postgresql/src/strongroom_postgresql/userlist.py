@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.errors import RotationError
-from strongroom.files import replace_file
+from strongroom.providers.files import replace_file
 
 __all__ = ["check_password", "remove_user", "write_user"]
 

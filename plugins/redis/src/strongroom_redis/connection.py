@@ -10,8 +10,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from strongroom.clients import splits_login
-from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
+from strongroom.plugins.credentials import newest
 
 __all__ = ["Options", "check", "connect", "disconnect", "load"]
 

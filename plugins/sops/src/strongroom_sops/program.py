@@ -17,8 +17,8 @@ from strongroom.errors import (
     StrongroomError,
     TamperedError,
 )
-from strongroom.files import file_error, version_of
-from strongroom.programs import Ended, environment_for_programs, run_program
+from strongroom.providers.files import file_error, version_of
+from strongroom.providers.programs import Ended, environment_for_programs, run_program
 
 from strongroom_sops.refusals import why_locked
 

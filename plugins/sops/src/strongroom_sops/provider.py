@@ -21,10 +21,17 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import SingleEntryLock, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers.files import (
+    file_error,
+    file_version,
+    folder_locked,
+    replace_file,
+    status_of,
+    version_of,
+)
 
 from strongroom_sops import tree
 from strongroom_sops.encrypted_file import documents, encrypted_members, member_at

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from strongroom.credentials import newest
 from strongroom.deadlines import held_within
 from strongroom.errors import (
     AuthenticationError,
@@ -18,6 +17,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.parallel import renew_after_fork
+from strongroom.plugins.credentials import newest
 
 from strongroom_vault.auth_methods import why_not_auth
 from strongroom_vault.errors import no_server, part

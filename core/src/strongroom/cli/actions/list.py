@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from strongroom._frozen import NamedTuple
 from strongroom.cli import errors, output
 from strongroom.cli.output import from_now, span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 from strongroom.providers.base import innermost
 from strongroom.providers.metadata import due_at
+from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions

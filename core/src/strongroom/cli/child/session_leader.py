@@ -17,11 +17,11 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import keep_only, sweep_files
 from strongroom.cli.child.launch import start
 from strongroom.cli.child.signals import PASSED_ON, Wakeup
 from strongroom.cli.child.terminal import Terminal
+from strongroom.runtime.frozen import NamedTuple
 
 __all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Program", "SessionLeader"]
 

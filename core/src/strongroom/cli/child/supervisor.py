@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
 from strongroom.cli.child.relay import Relay, leave_behind, same_file
@@ -27,6 +26,7 @@ from strongroom.cli.child.signals import (
 )
 from strongroom.cli.child.terminal import is_controlled
 from strongroom.cli.standard_streams import closed_at_start
+from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from strongroom.masking import Masker
@@ -406,7 +406,7 @@ class Supervisor:
 
 def _is_waited_for(pid: int) -> bool:
     """Return whether a thread of ours is known to wait for a program."""
-    programs = sys.modules.get("strongroom.programs")
+    programs = sys.modules.get("strongroom.providers.programs")
     return programs is not None and bool(programs.is_running(pid))
 
 

@@ -29,8 +29,8 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.programs import refuse_lost_codes
 from strongroom.providers import ConditionalWriter, Describer
+from strongroom.providers.programs import refuse_lost_codes
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions

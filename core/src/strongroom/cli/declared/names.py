@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from strongroom._frozen import NamedTuple
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, ValidationError
+from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 from strongroom.cli.errors import NOT_FOUND, UsageError
 from strongroom.cli.standard_streams import input_may_not_block, read_stdin
-from strongroom.programs import refuse_lost_codes
+from strongroom.providers.programs import refuse_lost_codes
 
 __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
 

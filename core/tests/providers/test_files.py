@@ -11,14 +11,14 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from strongroom import files
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     PermissionDeniedError,
     ReadOnlyError,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, written_at
+from strongroom.providers import files
+from strongroom.providers.files import file_error, file_version, folder_locked, replace_file, written_at
 from strongroom.testing.conformance.forks import Children
 
 

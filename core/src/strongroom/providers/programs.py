@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from strongroom._forks import forks_wait, renew_after_fork
 from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import ConfigurationError, show_key
+from strongroom.runtime.forks import forks_wait, renew_after_fork
 
 __all__ = [
     "Ended",

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 from strongroom import BaseProvider, Lease, SecretHook, SecretProviderRegistry, SecretRotation
-from strongroom._coroutines import is_async
 from strongroom.backends import MemorySecretProvider
 from strongroom.errors import PermissionDeniedError, RotationError
+from strongroom.runtime.coroutines import is_async
 
 
 async def asynchronous(*_):

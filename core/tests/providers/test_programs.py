@@ -11,7 +11,7 @@ import threading
 import pytest
 from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import ConfigurationError
-from strongroom.programs import end_program, environment_for_programs, run_program, start_program
+from strongroom.providers.programs import end_program, environment_for_programs, run_program, start_program
 from strongroom.testing.conformance.forks import Children
 
 
@@ -63,7 +63,7 @@ import signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 from strongroom.deadlines import Deadline
 from strongroom.errors import StrongroomError
-from strongroom.programs import run_program
+from strongroom.providers.programs import run_program
 from strongroom.rotation import CommandRotator
 for call in (
     lambda: run_program(["false"], Deadline(60), provider="t"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from strongroom import SecretProviderRegistry, TenantContext
-from strongroom.credentials import ReferencedText, newest
+from strongroom.plugins.credentials import ReferencedText, newest
 
 SPEC = """\
 version: 1

@@ -20,8 +20,8 @@ from strongroom.keys import is_reserved
 from strongroom.providers import SecretChange, Subscribers
 
 from strongroom_file.integrity import TYPE_NAME
-from strongroom_file.notices import Waiting, waiting_for
 from strongroom_file.store.format import ENTRY, Node, version_id
+from strongroom_file.watch.notices import Waiting, waiting_for
 
 if TYPE_CHECKING:
     from strongroom.providers import Closeable

@@ -1,0 +1,1 @@
+"""What Python does to our objects: forks, contexts, pickling, coroutines; and cheap classes and loggers."""
