@@ -71,8 +71,8 @@ SERVERS = {
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
-from rewriting import rewrite_share  # noqa: E402  # as above
 from scheduling import StayTogether, place  # noqa: E402  # as above
+from shared_work import find_share_of_constants, rewrite_share  # noqa: E402  # as above
 from skipped_time import SkippedTime  # noqa: E402  # as above
 from warm_command import warm_command  # noqa: E402
 
@@ -172,6 +172,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         rewrite_share(session.config, number % workers, workers)
+        find_share_of_constants(Path(__file__).parent, number % workers, workers)
     # What is collected stays: looking through it for garbage, again and again, finds nothing.
     gc.disable()
     collected = yield

@@ -1,12 +1,17 @@
-"""Workers share the work of rewriting assertions, which each would do for all modules in a fresh clone."""
+"""Workers share what each would do for all modules in a fresh clone: rewriting assertions, finding constants.
+
+Neither pytest nor hypothesis has a public name for it; their versions are pinned.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from _pytest.assertion import rewrite
+from hypothesis.internal.constants_ast import constants_from_module
 
 
 def rewrite_share(config: pytest.Config, worker: int, workers: int) -> int:
@@ -41,3 +46,12 @@ def _modules(config: pytest.Config) -> list[Path]:
         modules = [place] if place.is_file() else [path for each in patterns for path in place.rglob(each)]
         found |= {path: path.stat().st_size for path in modules if path.suffix == ".py"}
     return sorted(found, key=lambda path: (-found[path], path))
+
+
+def find_share_of_constants(root: Path, worker: int, workers: int) -> None:
+    """Write hypothesis' cache of the constants in each `workers`-th module that ships; it draws from these."""
+    modules = [path for folder in ("core", "plugins/*") for path in root.glob(f"{folder}/src/**/*.py")]
+    for path in sorted(modules)[worker::workers]:
+        module = ModuleType(path.stem)
+        module.__file__ = str(path)
+        constants_from_module(module)
