@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, is_utf16, substituted
+from strongroom.masking.origins import Joined, Known, Moved, Runs, Twice, View, is_text, is_utf16, substituted
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["IS_LISTED", "lists"]
@@ -46,10 +46,10 @@ _MOST_GONE = 16
 """A list that begins so near to the beginning of the data may be the rest of one; its next line is whole."""
 
 
-def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View]:
-    """Yield what the lists of numbers in `data` stand for; `marked` is `data` translated by `IS_LISTED`."""
+def lists(data: bytes, runs: Runs, known: Known) -> Iterator[View]:
+    """Yield what the lists of numbers in `data` stand for; `runs` are those of `data` by `IS_LISTED`."""
     hashes: list[tuple[bytes, int]] = []
-    at = marked.find(RUN)
+    at = runs.first(0)
     while at >= 0:
         number = _HASH.match(data, at) if at > _MOST_GONE else None
         run = number or _LISTED.match(data, at)
@@ -61,7 +61,7 @@ def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View
             else:
                 found, end = _read_list(data, at, run[0])
                 yield from found
-        at = marked.find(RUN, end)
+        at = runs.first(end)
     for text, at in _maybe_text(hashes):
         lines = [one for one in _NUMBER.finditer(text) if len(one[0]) > 1]
         yield from _digits([one[0] for one in lines], [(at + one.start(), at + one.end()) for one in lines])

@@ -18,6 +18,7 @@ __all__ = [
     "Joined",
     "Known",
     "Moved",
+    "Runs",
     "Twice",
     "Unbroken",
     "View",
@@ -29,6 +30,7 @@ __all__ = [
 LEAST = 22
 """The fewest characters of base64 or of a list that are decoded. Shorter forms are looked for themselves."""
 RUN = b"\1" * LEAST
+_BEGUN_RUN = b"\0" + RUN
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
 # So much of a find is left at each end: with what is longer than an edge beside it, it is a run.
 _INSIDE = LEAST - _EDGE - 1
@@ -76,6 +78,36 @@ class Joined:
     def __call__(self, start: int, stop: int) -> tuple[int, int]:
         first, last = bisect_right(self.ends, start), bisect_right(self.ends, stop - 1)
         return self.spans[first][0], self.spans[last][1]
+
+
+class Runs:
+    """Where `LEAST` ones or more are in a row, in bytes that are zeros and ones alone.
+
+    They are looked for from the end on, with the zero before them: behind each zero that begins none, Python
+    then goes on `LEAST` bytes further. Looking for the ones alone it compares each byte.
+    """
+
+    __slots__ = ("_begins", "_marked")
+
+    def __init__(self, marked: bytes | bytearray) -> None:
+        self._marked = marked
+        self._begins: list[int] = []  # the last one first
+        at = marked.rfind(_BEGUN_RUN)
+        while at >= 0:
+            self._begins.append(at + 1)
+            at = marked.rfind(_BEGUN_RUN, 0, at)
+
+    def first(self, start: int) -> int:
+        """Return where from `start` on the first run is, or the rest of one; -1 without any.
+
+        Each call is for a `start` that is not before that of the call before.
+        """
+        begins = self._begins
+        while begins and begins[-1] < start:
+            begins.pop()
+        if self._marked.startswith(RUN, start):
+            return start
+        return begins[-1] if begins else -1
 
 
 class Unbroken:

@@ -25,6 +25,7 @@ from strongroom.masking.origins import (
     RUN,
     Known,
     Moved,
+    Runs,
     Twice,
     Unbroken,
     View,
@@ -77,7 +78,8 @@ _SHORT = 4096
 _WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _SPECIAL = b"\x1b\x08\0\\'%&"
 """Without one of these nothing is coloured, escaped or quoted."""
-_MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
+_IS_BASE64 = bytes(byte in _WORD + b"+/-_" for byte in range(256))
+_MARKS = bytes(_IS_BASE64[byte] or 2 * (byte in _SPECIAL) for byte in range(256))
 _RULE = rb"\xe2(?:\x94[\x82\x83]|\x95\x91)"  # the sides of a box
 _BREAK = (
     rb"(?:(?:[ \t]+(?:\||%b))?[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
@@ -122,9 +124,11 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     unknown = known.crossed_out(data)
     marked = unknown.translate(_MARKS)
     listed = unknown.translate(IS_LISTED)
-    if RUN in marked or RUN in listed:
+    special = b"\2" in marked
+    if len(data) >= _SHORT or RUN in marked or RUN in listed:
         batch = _Batch()
-        for view in (*_base64(data, marked, known, hits), *lists(data, listed, known)):
+        of_base64 = Runs(marked.replace(b"\2", b"\0") if special else marked)
+        for view in (*_base64(data, of_base64, known, hits), *lists(data, Runs(listed), known)):
             if view.text:
                 yield view
             else:
@@ -141,7 +145,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
         yield from edited(data)
     if _MAIL in signs:
         yield from encoded_words(data)
-    if _POINT in signs or b"\2" in marked:
+    if special or _POINT in signs:
         yield from _with_parts_taken_out(data, signs)
 
 
@@ -227,11 +231,11 @@ _ESCAPES_OF_BASE64 = compiled_later(
 # --- base64 ---
 
 
-def _base64(data: bytes, marked: bytes | bytearray, known: Known, hits: Hits | None = None) -> Iterator[View]:
+def _base64(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> Iterator[View]:
     coded: dict[bytes, list[int]] = {}  # runs that may be encoded bytes, and where each begins
     escaped: set[bytes] = set()
     in_one_case: list[tuple[bytes, int]] = []
-    for text, at, has_escapes in _runs(data, marked, known):
+    for text, at, has_escapes in _runs(data, runs, known):
         if text[2] == _DASH and text[5] == _DASH:
             yield from _in_pairs(text, at)
         if text in coded:
@@ -280,11 +284,11 @@ def _may_be_base32(text: bytes) -> bool:
     return _LEAST_BASE32 in text.translate(_OF_BASE32)
 
 
-def _runs(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[tuple[bytes, int, bool]]:
+def _runs(data: bytes, runs: Runs, known: Known) -> Iterator[tuple[bytes, int, bool]]:
     """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
-    at = marked.find(RUN)
+    at = runs.first(0)
     while at >= 0:
-        # `RUN` may begin behind the run's beginning where the run before was passed over.
+        # A run of ones may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
         end = plain = run.end()
@@ -292,7 +296,7 @@ def _runs(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[tupl
             end = more.end()
         if not known.covers(at, end):
             yield data[at:end], at, end > plain
-        at = marked.find(RUN, end)
+        at = runs.first(end)
 
 
 def _worth_decoding(runs: list[bytes], hits: Hits) -> list[bytes]:
@@ -394,7 +398,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
             origin = Moved(view.origin, start)
             yield from (
                 View(one.data, Twice(one.origin, origin), one.encoding, one.text)
-                for one in _base64(view.data, view.data.translate(_MARKS), NOTHING)
+                for one in _base64(view.data, Runs(view.data.translate(_IS_BASE64)), NOTHING)
             )
 
 
