@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import Joined, Known, Moved, Runs, Twice, View, is_text, is_utf16, substituted
+from strongroom.masking.origins import (
+    Hits,
+    Joined,
+    Known,
+    Moved,
+    Runs,
+    Twice,
+    View,
+    is_text,
+    is_utf16,
+    substituted,
+)
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["IS_LISTED", "lists"]
@@ -22,6 +33,7 @@ _OF_TEXT = (b"tttttt", b"t0t0t0t0", b"0t0t0t0t")
 """The first digits of bytes of text, with `t` for 2 to 7: of ASCII, and of UTF-16 in either order."""
 _BLANKS = b" \r\n"
 _GAP = b"..."
+_BETWEEN = b"ffffff"  # decoded, bytes that are in no text
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
@@ -46,8 +58,11 @@ _MOST_GONE = 16
 """A list that begins so near to the beginning of the data may be the rest of one; its next line is whole."""
 
 
-def lists(data: bytes, runs: Runs, known: Known) -> Iterator[View]:
-    """Yield what the lists of numbers in `data` stand for; `runs` are those of `data` by `IS_LISTED`."""
+def lists(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> Iterator[View]:
+    """Yield what the lists of numbers in `data` stand for; `runs` are those of `data` by `IS_LISTED`.
+
+    If `hits` is given, of numbers without a sign between only those that hold text or have a hit.
+    """
     hashes: list[tuple[bytes, int]] = []
     at = runs.first(0)
     while at >= 0:
@@ -62,7 +77,10 @@ def lists(data: bytes, runs: Runs, known: Known) -> Iterator[View]:
                 found, end = _read_list(data, at, run[0])
                 yield from found
         at = runs.first(end)
-    for text, at in _maybe_text(hashes):
+    chosen = list(_maybe_text(hashes))
+    if chosen and hits is not None:
+        chosen = list(_worth_decoding(chosen, hits))
+    for text, at in chosen:
         lines = [one for one in _NUMBER.finditer(text) if len(one[0]) > 1]
         yield from _digits([one[0] for one in lines], [(at + one.start(), at + one.end()) for one in lines])
 
@@ -109,6 +127,24 @@ def _maybe_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
                 chosen.add(which)
                 at = half.find(sign, begins[which + 1])
     return (hashes[which] for which in sorted(chosen))
+
+
+def _worth_decoding(hashes: list[tuple[bytes, int]], hits: Hits) -> Iterator[tuple[bytes, int]]:
+    """Yield those of `hashes` that hold text, or something of a value, from their first or second digit on.
+
+    All are decoded by one call, and looked through by another.
+    """
+    digits = [b"".join([word for word in text.split() if len(word) > 1]) for text, _ in hashes]
+    pairs = [one[shift : len(one) - (len(one) - shift) % 2] for one in digits for shift in (0, 1)]
+    data = binascii.a2b_hex(_BETWEEN.join(pairs))
+    begins = [0, *accumulate((len(one) + len(_BETWEEN)) // 2 for one in pairs)]
+    worth = {bisect_right(begins, start) - 1 for start in hits(data)}
+    for which, one in enumerate(hashes):
+        for half in (2 * which, 2 * which + 1):
+            piece = data[begins[half] : begins[half] + len(pairs[half]) // 2]
+            if half in worth or is_text(piece) or is_utf16(piece):
+                yield one
+                break
 
 
 def _numbers(text: bytes, start: int) -> Iterator[View]:

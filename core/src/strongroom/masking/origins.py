@@ -15,6 +15,7 @@ __all__ = [
     "NEVER_IN_TEXT",
     "NOTHING",
     "RUN",
+    "Hits",
     "Joined",
     "Known",
     "Moved",
@@ -27,6 +28,8 @@ __all__ = [
     "substituted",
 ]
 
+Hits = Callable[[bytes], Iterable[int]]
+"""Returns where in a text something begins that may belong to a value."""
 LEAST = 22
 """The fewest characters of base64 or of a list that are decoded. Shorter forms are looked for themselves."""
 RUN = b"\1" * LEAST

@@ -23,6 +23,7 @@ from strongroom.masking.origins import (
     NEVER_IN_TEXT,
     NOTHING,
     RUN,
+    Hits,
     Known,
     Moved,
     Runs,
@@ -47,9 +48,6 @@ from strongroom.masking.readings import (
 )
 
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
-
-Hits = Callable[[bytes], Iterable[int]]
-"""Returns where in a text something begins that may belong to a value."""
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
@@ -119,7 +117,8 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     Args:
         data: What is read.
         known: Where values were found already; nothing is decoded there.
-        hits: If it is given, of many runs of base64 only those are decoded that hold text or have a hit.
+        hits: If it is given, of many runs of base64 only those are decoded that hold text or have a hit, and
+            so of numbers without a sign between their digits.
     """
     unknown = known.crossed_out(data)
     marked = unknown.translate(_MARKS)
@@ -128,7 +127,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     if len(data) >= _SHORT or RUN in marked or RUN in listed:
         batch = _Batch()
         of_base64 = Runs(marked.replace(b"\2", b"\0") if special else marked)
-        for view in (*_base64(data, of_base64, known, hits), *lists(data, Runs(listed), known)):
+        for view in (*_base64(data, of_base64, known, hits), *lists(data, Runs(listed), known, hits)):
             if view.text:
                 yield view
             else:
