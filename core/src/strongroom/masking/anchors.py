@@ -35,6 +35,7 @@ _WRITTEN = (
 """The ways to write a sign that nearly all encoders take."""
 _ISLAND = compiled_later(rb"[A-Za-z0-9]+")
 _LONG_ISLAND = compiled_later(rb"[A-Za-z0-9]{%d,}" % WINDOW)
+_PAIR = compiled_later(rb"[A-Za-z0-9]{2}")
 _HIGH = compiled_later(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
 _RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
 _ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -84,7 +85,7 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
                 and b" " not in window
             ):
                 yield start, start + WINDOW
-    if len(raw) < _DENSE:
+    if len(raw) < _DENSE and not raw.isascii():
         yield from (match.span() for match in _HIGH.finditer(raw))
 
 
@@ -93,6 +94,8 @@ def written_anchors(raw: bytes) -> Iterator[tuple[bytes, int]]:
 
     These are two letters or digits with a sign between, in each way in which that is mostly written.
     """
+    if _PAIR.search(raw) is not None:
+        return
     signs = [
         at
         for at in range(1, len(raw) - 1)
@@ -101,7 +104,7 @@ def written_anchors(raw: bytes) -> Iterator[tuple[bytes, int]]:
         and raw[at - 1] in _ALNUM
         and raw[at + 1] in _ALNUM
     ]
-    for at in signs[:_MOST_SIGNS] if max(map(len, _ISLAND.findall(raw)), default=0) == 1 else ():
+    for at in signs[:_MOST_SIGNS]:
         for written in _WRITTEN:
             yield raw[at - 1 : at] + written % raw[at] + raw[at + 1 : at + 2], at - 1
 
@@ -124,8 +127,14 @@ def _beside(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[in
 
 
 def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
-    # A long value has windows at every step at its beginning and end, and few between.
     size = len(raw)
+    if size <= _DENSE:
+        for match in _LONG_ISLAND.finditer(raw):
+            start, stop = match.span()
+            yield from ((at, at + WINDOW) for at in range(start, stop - WINDOW, _EVERY))
+            yield stop - WINDOW, stop
+        return
+    # A long value has windows at every step at its beginning and end, and few between.
     sparse = size // _MOST_WINDOWS
     island = _LONG_ISLAND.search(raw)
     while island is not None:

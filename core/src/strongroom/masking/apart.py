@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.dumps import characters_at
@@ -31,6 +31,8 @@ _SHOWN = 3
 """So many characters, with a separator behind each, are looked for."""
 _DROPPED = b" \t\r\n"
 _LONGEST_SHOWN = 24
+# Behind the last character is only a separator that is a single byte.
+_WITH_ENDS = [(one, one if len(one) == 1 else b"") for one in (*SEPARATORS, OF_CELLS)]
 _LEAST = 8
 
 
@@ -41,20 +43,30 @@ class Spread(NamedTuple):
     separator: bytes
 
 
-def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
-    """Yield what is looked for of a value whose characters are apart."""
-    if len(raw) < _LEAST:
-        return
-    offset = _next_run(raw, 0)
-    if offset < 0:
+def spreads(raw: bytes) -> list[tuple[bytes, Spread]]:
+    """Return what is looked for of a value whose characters are apart."""
+    offset = _next_run(raw, 0) if len(raw) >= _LEAST else -1
+    if offset < 0 and len(raw) >= _LEAST:
         offset = _next_run(raw, 0, _SIGNS)
     if offset < 0:
-        return
-    for separator in (*SEPARATORS, OF_CELLS):
-        yield _pattern(raw, offset, separator), Spread._make((offset, separator))
+        return []
+    chars = _characters(raw, offset)
+    patterns = [separator.join(chars) + end for separator, end in _WITH_ENDS]
+    found = [*zip(patterns, _spreads_at(offset), strict=True)]
     other = _next_run(raw, offset + _SHOWN)  # as the first may be where a row ends
     if other >= 0:
-        yield _pattern(raw, other, OF_CELLS), Spread(other, OF_CELLS)
+        found.append((OF_CELLS.join(_characters(raw, other)), _spreads_at(other)[-1]))
+    return found
+
+
+@lru_cache(64)
+def _spreads_at(offset: int) -> tuple[Spread, ...]:
+    """Return one for each separator; of thousands of values most have the same."""
+    return tuple([Spread(offset, separator) for separator, _ in _WITH_ENDS])
+
+
+def _characters(raw: bytes, offset: int) -> list[bytes]:
+    return [raw[at : at + 1] for at in range(offset, offset + _SHOWN)]
 
 
 def _next_run(raw: bytes, begin: int, besides: bytes = b"") -> int:
@@ -69,11 +81,6 @@ def _next_run(raw: bytes, begin: int, besides: bytes = b"") -> int:
         if besides and all(byte in besides or bytes([byte]).isalnum() for byte in chars):
             return offset
     return -1
-
-
-def _pattern(raw: bytes, offset: int, separator: bytes) -> bytes:
-    pattern = b"".join(raw[at : at + 1] + separator for at in range(offset, offset + _SHOWN))
-    return pattern if len(separator) == 1 else pattern.removesuffix(separator)
 
 
 def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ _NEVER_ESCAPED = compiled_later("[A-Za-z0-9_.-]+")
 _SHELL_SPECIAL = compiled_later(r"([^A-Za-z0-9_@%+=:,./\n-])")
 _SHELL_IN_DOUBLE_QUOTES = compiled_later(r'([$`"\\])')
 _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_TO_BASE32 = _BASE32.ljust(256)
 _FEWEST_LISTED, _LEAST_LISTED = 6, 8  # longer lists of numbers or characters are read as such
 _MAX_LEAVES = 1000
 _LONGEST = 128
@@ -193,7 +194,7 @@ def base32_forms(raw: bytes) -> Iterator[bytes]:
     """Yield `raw` in base32, in both cases, without the `=` behind it."""
     number = int.from_bytes(raw) << (-8 * len(raw) % 5)
     digits = range(8 * len(raw) // -5 * -5 - 5, -1, -5)
-    whole = bytes(_BASE32[number >> low & 31] for low in digits)
+    whole = bytes([number >> low & 31 for low in digits]).translate(_TO_BASE32)
     yield whole
     yield whole.lower()
 

@@ -234,9 +234,9 @@ class Finder:
                 wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
         if not one.word:
             # `_make` takes half the time, and of some values there are thousands.
-            wanted += ((raw[start:stop], _Window._make((one, start, False))) for start, stop in runs)
+            wanted += [(raw[start:stop], _Window._make((one, start, False))) for start, stop in runs]
             wanted += ((pattern, _Window(one, at, written=True)) for pattern, at in written_anchors(raw))
-        wanted += ((pattern, _Apart._make((one, spread))) for pattern, spread in spreads(raw))
+        wanted += [(pattern, _Apart._make((one, spread))) for pattern, spread in spreads(raw)]
         self._words = self._words or one.word
         self._added += wanted
         self._raws.append(raw)

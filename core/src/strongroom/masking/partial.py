@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64, a2b_hex, b2a_base64
+from binascii import a2b_base64, a2b_hex, b2a_base64, b2a_hex
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -94,7 +94,8 @@ class Starts(NamedTuple):
     def of(cls, texts: Iterable[bytes]) -> Starts:
         """Return `texts` in order, with their first characters and the length of the longest."""
         ordered = sorted(set(texts))
-        heads = frozenset(text[:size] for text in ordered for size in range(1, _HEAD + 1))
+        begun = {text[:_HEAD] for text in ordered}
+        heads = frozenset(text[:size] for text in begun for size in range(1, _HEAD + 1))
         return cls(ordered, heads, max(map(len, ordered), default=0))
 
 
@@ -192,9 +193,9 @@ def encoded_beginnings(raw: bytes) -> Iterator[bytes]:
         form = b2a_base64(bytes(offset) + start, newline=False)[undecided:_ENCODED_BYTES]
         yield from in_base64_alphabets(form)
     yield from base32_forms(start)
-    for digits in (start.hex(), start.hex(" ", -2)):
-        yield digits.encode()
-        yield digits.upper().encode()
+    for digits in (b2a_hex(start), b2a_hex(start, b" ", -2)):
+        yield digits
+        yield digits.upper()
 
 
 def encoded_at_end(tail: bytes, known: Beginnings) -> Iterator[tuple[int, int]]:
