@@ -109,7 +109,8 @@ class _Window(NamedTuple):
             stop = start + 1
         begin = start - offset
         if begin >= 0 and data.startswith(value.raw, begin):
-            return Occurrence(begin, escape_end(data, begin + len(value.raw)), value.label, "plain")
+            end = escape_end(data, begin + len(value.raw))
+            return Occurrence._make((begin, end, value.label, "plain"))
         met = _extent(data, start, stop, self)
         return None if met is None else Occurrence(*met, value.label, "escaped")
 

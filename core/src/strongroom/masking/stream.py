@@ -79,6 +79,8 @@ def merge_overlaps(data: bytes, finds: Iterable[Occurrence]) -> Iterator[tuple[i
 
 def _whole(data: bytes, at: int) -> int:
     """Return where the character of UTF-8 ends that `at` is within; `at` where it is within none."""
+    if at < len(data) and data[at] & 0xC0 != 0x80:  # noqa: PLR2004  # as nearly always
+        return at
     begin = begin_of_character(data, at)
     return min(begin + width(data, begin), len(data)) if begin < at else at
 

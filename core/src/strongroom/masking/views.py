@@ -168,6 +168,8 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
 _POINT, _WORDS, _MAIL = b"U+", b"{+", b"=?"
 _COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
 _SIGNS = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED))
+_UU_LINES = b"\nM"
+"""Most of `UUENCODED` begin so: this is looked for first, and they only where it is."""
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -183,25 +185,35 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
     # Eight times as fast as Python, which compares at every blank.
-    return {
-        signs[which]
-        for signs, finder in _finders_of_signs()
-        for which, _, _ in finder.find_matches_as_indexes(data)
-    }
+    short, longer, of_uu = _groups_of_signs()
+    found = _signs_of(short, data) | _signs_of(longer, data)
+    return found | _signs_of(of_uu, data) if _UU_LINES in found else found
+
+
+_Group = tuple[list[bytes], Any]
+
+
+def _signs_of(group: _Group, data: bytes) -> set[bytes]:
+    signs, finder = group
+    return {signs[which] for which, _, _ in finder.find_matches_as_indexes(data)}
 
 
 @cache
-def _finders_of_signs() -> tuple[tuple[list[bytes], Any], ...]:
-    """Return short signs and longer ones, each with a search.
+def _groups_of_signs() -> tuple[_Group, _Group, _Group]:
+    """Return short signs, longer ones, and the beginnings of uuencoded lines, each group with a search.
 
-    One search compares no more bytes than its shortest text has.
+    One search compares no more bytes than its shortest text has, and takes longer for more than 32 texts.
     """
     from ahocorasick_rs import BytesAhoCorasick, MatchKind  # a search has loaded it
 
-    short = [sign for sign in _SIGNS if len(sign) <= len(_POINT)]
-    longer = [sign for sign in _SIGNS if len(sign) > len(_POINT)]
-    kind = MatchKind.LeftmostLongest
-    return tuple((signs, BytesAhoCorasick(signs, matchkind=kind)) for signs in (short, longer))
+    short = [_UU_LINES, *(sign for sign in _SIGNS if len(sign) <= len(_POINT))]
+    of_uu = [sign for sign in _SIGNS if sign.startswith(_UU_LINES)]
+    longer = [sign for sign in _SIGNS if sign not in {*short, *of_uu}]
+    first, second, third = (
+        (signs, BytesAhoCorasick(signs, matchkind=MatchKind.LeftmostLongest))
+        for signs in (short, longer, of_uu)
+    )
+    return first, second, third
 
 
 _TERMINAL = compiled_later(
