@@ -9,7 +9,7 @@ of numbers, and takes out colours and the like; the finder looks through each vi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -62,14 +62,18 @@ _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 160_000
-_FEW_PATTERNS = 64
-"""The library searches for up to so many patterns with instructions that compare many bytes at once."""
 _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFC, 0x100))
 """Patterns that are in no text.
 
 With them the library does not begin by searching for one of three bytes, which may be common ones: of every
 sixth value of hexadecimal digits they are, and then that takes 30 times as long.
 """
+_FEW_PATTERNS = 64 - len(_NEVER_SKIPPED)
+"""The library searches for up to so many patterns with instructions that compare many bytes at once."""
+_MOST_GROUPS = 4
+"""So many such searches take less time than one that takes each byte by itself."""
+_SHORT = 256
+"""One search of so many bytes takes as long as a call."""
 _MOST_REACH = 1 << 16
 
 
@@ -146,11 +150,11 @@ Target = _Form | _Window | _Apart
 class _Automaton:
     """Finds all patterns that were added from `first` on, and knows what each stands for.
 
-    A second search, for few patterns, is several times as fast but reports no overlapping matches. Where it
-    reports one, the surroundings are searched again for all.
+    Other searches, each for few patterns, are several times as fast but report no overlapping matches. Where
+    one reports a match, the surroundings are searched again for all.
     """
 
-    __slots__ = ("_fast", "_longest", "_overlapping", "first", "targets")
+    __slots__ = ("_fast", "_longest", "_overlapping", "_short", "first", "targets")
 
     def __init__(self, added: Sequence[tuple[bytes, Target]], first: int) -> None:
         from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind  # perhaps nothing is masked
@@ -165,29 +169,37 @@ class _Automaton:
         self._longest = max(map(len, by_pattern))
         kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
         self._overlapping = BytesAhoCorasick([*by_pattern, *_NEVER_SKIPPED], implementation=kind)
-        self._fast = None
-        if len(by_pattern) <= _FEW_PATTERNS:
-            self._fast = BytesAhoCorasick(
-                [*by_pattern, *_NEVER_SKIPPED], implementation=kind, matchkind=MatchKind.LeftmostLongest
+        self._fast = [
+            (
+                len(group),
+                BytesAhoCorasick(
+                    [*group, *_NEVER_SKIPPED], implementation=kind, matchkind=MatchKind.LeftmostLongest
+                ),
             )
+            for group in _groups(by_pattern)
+        ]
+        self._short = max(4 * self._longest, _SHORT * len(self._fast))
 
     def matches(self, data: bytes) -> list[tuple[int, int, int]]:
         """Return the number of the pattern, the start and the stop of each match; matches may overlap."""
         places: list[tuple[int, int, int]]
-        if self._fast is None or len(data) <= 4 * self._longest:
+        if not self._fast or len(data) <= self._short:
             places = self._overlapping.find_matches_as_indexes(data, overlapping=True)
             return places
         places = []
         low = high = 0
-        never = len(self.targets) - len(_NEVER_SKIPPED)
         # A match that was passed over since it overlaps another one is as near to it as the longest pattern.
-        for which, start, stop in self._fast.find_matches_as_indexes(data):
-            if which >= never:
-                continue
+        spans = [
+            (start, stop)
+            for count, search in self._fast
+            for which, start, stop in search.find_matches_as_indexes(data)
+            if which < count
+        ]
+        for start, stop in sorted(spans):
             if start - self._longest > high:
                 self._add_matches(places, data, low, high)
                 low = max(0, start - self._longest)
-            high = stop + self._longest
+            high = max(high, stop + self._longest)
         self._add_matches(places, data, low, high)
         return places
 
@@ -195,6 +207,17 @@ class _Automaton:
         if high:
             matches = self._overlapping.find_matches_as_indexes(data[low:high], overlapping=True)
             found += ((which, low + start, low + stop) for which, start, stop in matches)
+
+
+def _groups(patterns: Iterable[bytes]) -> list[list[bytes]]:
+    """Return `patterns` in groups that are searched for fast; none if that takes too many.
+
+    Those of one length are together, since a search compares no more bytes than its shortest pattern has.
+    """
+    ordered = sorted(patterns, key=len)
+    count = -(-len(ordered) // _FEW_PATTERNS)
+    size = -(-len(ordered) // count)
+    return [ordered[at : at + size] for at in range(0, len(ordered), size)] if count <= _MOST_GROUPS else []
 
 
 class Finder:
