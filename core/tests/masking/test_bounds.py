@@ -71,6 +71,15 @@ def test_time_grows_with_the_text_alone(text):
         assert masked == streamed == text
 
 
+def test_what_cannot_be_a_find_is_not_followed_to_its_beginning(monkeypatch):
+    """Log lines are full of a value's words, if it is made of such: each took a tenth of a millisecond."""
+    masker = Masker(["INFO-request-9"])
+    text = b"12:00:00 INFO request path=/api/v1\n" * 20
+    assert masker.mask(b"INFO-request\\n-9" + text) == MARK + text
+    monkeypatch.setattr("strongroom.masking.finder.extend_left", lambda *_: pytest.fail("it was followed"))
+    assert masker.mask(text) == text
+
+
 @pytest.mark.parametrize(
     ("begun", "more"),
     [

@@ -57,6 +57,8 @@ _TAIL = 256
 _LONGEST_PLAIN = 12
 _BEFORE_TOKEN = compiled_later(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
 _BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
+_IS_LETTER = compiled_later(rb"[A-Za-z0-9\xc0-\xff]")  # what `letters` counts
+_LONGEST_BEGINNING = 64
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
@@ -89,7 +91,7 @@ class Occurrence(NamedTuple):
 class _Value:
     """A value that is looked for."""
 
-    __slots__ = ("count", "label", "only", "raw", "word")
+    __slots__ = ("_hopeless", "count", "label", "only", "raw", "word")
 
     def __init__(self, raw: bytes, label: Any, only: re.Pattern[bytes] | None) -> None:
         self.raw = raw
@@ -97,6 +99,25 @@ class _Value:
         self.count = letters(raw)
         self.only = only
         self.word = is_plain_word(raw)
+        self._hopeless: dict[int, bool] = {}
+
+    def is_hopeless(self, last: int) -> bool:
+        """Return whether nothing that ends at `last`, before the value's end, can be a find.
+
+        So it is while letters are missing behind, and before it are too few. Ordinary text that has a run of
+        the value ends where most such text does; what precedes it need not be followed.
+        """
+        if self.count >= ENOUGH and last > _LONGEST_BEGINNING:
+            return False
+        hopeless = self._hopeless.get(last)
+        if hopeless is None:
+            part = self.raw[:last]
+            few = self.count < ENOUGH or not (
+                letters(part) >= ENOUGH or any(is_generated(part[first:]) for first in range(last))
+            )
+            hopeless = few and _IS_LETTER.search(self.raw, last) is not None
+            self._hopeless[last] = hopeless
+        return hopeless
 
 
 class _Form(NamedTuple):
@@ -415,7 +436,7 @@ def _extent(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, i
     value, offset, _ = window
     raw = value.raw
     right, last = extend_right(data, stop, raw, offset + stop - start)
-    if value.count < ENOUGH and last < len(raw) and letters(raw[last:]):
+    if last < len(raw) and value.is_hopeless(last):
         return None
     left, first = extend_left(data, start, raw, offset)
     part = raw[first:last]
