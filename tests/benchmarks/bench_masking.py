@@ -58,9 +58,9 @@ print(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())], text
 """
 _DRIVER = """
 import json, os, sys
+from strongroom.cli.child.masked import masker_of
 from strongroom.cli.child.running import run_child
-from strongroom.masking import Masker
-sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))).code)
+sys.exit(run_child(sys.argv[1:], os.environ, masker_of(json.loads(os.environ["VALUES"]))).code)
 """
 _LINE_BY_LINE = """
 import json, os, re, sys

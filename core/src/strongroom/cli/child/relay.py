@@ -69,7 +69,7 @@ class Relay:
 
     def prepare(self) -> None:
         """Make the masker before there is something to mask, so that the first line does not wait for it."""
-        if self.open:
+        if self.open and self._made is None:
             self._masker()
 
     def change_masker(self) -> None:
