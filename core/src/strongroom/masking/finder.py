@@ -254,7 +254,7 @@ class Finder:
         self._built: tuple[int, tuple[_Automaton, ...]] = (0, ())
         self._raws: list[bytes] = []
         self._words = False
-        self._beginnings = Beginnings(0, Starts.of(()), Starts.of(()), b"", Starts.of(()), b"")
+        self._beginnings = Beginnings(0, 0, Starts.of(()), Starts.of(()), b"", Starts.of(()), b"")
 
     def __len__(self) -> int:
         return len(self._raws)
@@ -262,7 +262,7 @@ class Finder:
     @property
     def reach(self) -> int:
         """How many bytes at the end of a text must be looked through again together with what follows."""
-        return min(_MOST_REACH, 512 + 8 * max(map(len, self._raws), default=0))
+        return _reach(max(map(len, self._raws), default=0))
 
     def add(self, value: str, label: Any = None, *, only: str | None = None) -> None:
         """Look for `value` from now on; a value under 4 characters is left out.
@@ -388,7 +388,7 @@ class Finder:
         ):
             if held > size:
                 size, evidence = held, max(evidence, strength)
-        size = max(size, maybe_encoded_at_end(data, self.reach))
+        size = max(size, maybe_encoded_at_end(data, _reach(known.longest)))
         if size and self._words:
             # Several plain words may be one token.
             token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)
@@ -401,6 +401,7 @@ class Finder:
             raws = self._raws[: len(self._raws)]
             known = Beginnings(
                 len(raws),
+                max(map(len, raws), default=0),
                 # What follows a plain word decides whether it is one.
                 Starts.of(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
                 Starts.of(form for raw in raws for form in encoded_beginnings(raw)),
@@ -423,6 +424,10 @@ def _count_characters(data: bytes) -> int:
 
 def _no_line(_line: str) -> bool:
     return False
+
+
+def _reach(longest: int) -> int:
+    return min(_MOST_REACH, 512 + 8 * longest)
 
 
 _by_position = itemgetter(0, 1)

@@ -47,8 +47,8 @@ _ONE_NUMBER = compiled_later(
 )
 """Digits without a sign between, on one line or more, of which one is longer than the words of a dump."""
 _HASH = compiled_later(
-    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[\r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[\r\n]*+){1,7}+"
-    rb"[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
+    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[\r\n]++){0,6}+[0-9a-fA-F]{17})"
+    rb"[0-9a-fA-F]++(?:[\r\n]++[0-9a-fA-F]++){0,6}+[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
 )
 """The same, without a blank between the digits and without another sign of a list behind them."""
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")

@@ -103,6 +103,7 @@ class Beginnings(NamedTuple):
     """How `size` values begin, plain and encoded, and all of them as one text; both also without blanks."""
 
     size: int
+    longest: int
     values: Starts
     encoded: Starts
     everything: bytes

@@ -83,8 +83,9 @@ _BREAK = (
     rb"(?:(?:[ \t]+(?:\||%b))?[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
-_BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
-_GOES_ON = compiled_later(rb"(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)+")
+_BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]++(?:[ \t]*+\r?+\n[ \t]*+[A-Za-z0-9+/_-]++)*+")
+# Behind most runs is a word: that no break begins there, a look ahead tells first.
+_GOES_ON = compiled_later(rb"(?=[ \t]*+[\r\n\\%|\xe2])(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)+")
 _LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
 # The same in a run that has no other signs; Python searches fast for what begins with one of a set.
 _BREAKS = compiled_later(
