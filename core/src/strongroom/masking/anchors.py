@@ -94,7 +94,7 @@ def written_anchors(raw: bytes) -> Iterator[tuple[bytes, int]]:
 
     These are two letters or digits with a sign between, in each way in which that is mostly written.
     """
-    if _PAIR.search(raw) is not None:
+    if has_window(raw) or _PAIR.search(raw) is not None:
         return
     signs = [
         at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 
 from strongroom.masking.compiled_later import compiled_later
@@ -218,6 +217,8 @@ def _json_forms(text: str) -> Iterator[str]:
 
 
 def _shell_forms(text: str) -> Iterator[str]:
+    import shlex  # longer values do not need it
+
     yield shlex.quote(text).removeprefix("'").removesuffix("'")
     yield text.replace("'", "'\\''")
     yield _SHELL_IN_DOUBLE_QUOTES.sub(r"\\\1", text)

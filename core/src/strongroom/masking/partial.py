@@ -55,17 +55,24 @@ _OF_HEX = b"0123456789abcdefABCDEF"
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _LEAST_LISTED = 10
 _LEAST_BASE64 = 12  # what a stream keeps of what it gave out is as long
-# Both are matched from the end on, in one way alone: else what does not match takes time without bounds.
+# All are matched from the end on, in one way alone: else what does not match takes time without bounds. Each
+# comes with the signs of which it has one at least; where none is, it is not even compiled.
 _APART = (
-    compiled_later(rb"[^\s,]{0,4}(?:,[^\s,]{1,4}){4,}"),
-    compiled_later(
-        rb"[, \r\\]{0,2}[^\s]{0,4}(?:(?:\n\r?| {1,3})(?:[^\s,\\][^\s]{0,3}|[,\\][^\s]{0,4})){3,}",
+    (b",", compiled_later(rb"[^\s,]{0,4}(?:,[^\s,]{1,4}){4,}")),
+    (
+        b"\n ",
+        compiled_later(
+            rb"[, \r\\]{0,2}[^\s]{0,4}(?:(?:\n\r?| {1,3})(?:[^\s,\\][^\s]{0,3}|[,\\][^\s]{0,4})){3,}",
+        ),
     ),
-    compiled_later(
-        rb"[^\n]{0,10}['\"]?(?: ?,['\"](?:[^\n'\"]{1,8}\\|['\"]\\|[^\n'\"\\]{1,4}|['\"])['\"]){2,}",
+    (
+        b"'\"",
+        compiled_later(
+            rb"[^\n]{0,10}['\"]?(?: ?,['\"](?:[^\n'\"]{1,8}\\|['\"]\\|[^\n'\"\\]{1,4}|['\"])['\"]){2,}",
+        ),
     ),
     # What a stream keeps of what it gave out is as long as one byte in quotes, and not as long as two.
-    compiled_later(rb"[^\n]{0,9}['\"]?(?: ?,['\"][0-9a-fA-F]{2}[xX]0['\"])+"),
+    (b"'\"", compiled_later(rb"[^\n]{0,9}['\"]?(?: ?,['\"][0-9a-fA-F]{2}[xX]0['\"])+")),
 )
 # Not what colours text, as prompts do.
 _ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-")
@@ -244,8 +251,8 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
     coded = len(tail) - len(tail.removesuffix(b"\r").rstrip(_OF_BASE64))
     size = max(listed, coded if coded >= _LEAST_BASE64 else 0)
     backwards = tail[::-1]
-    for pattern in _APART:
-        apart = pattern.match(backwards)
+    for signs, pattern in _APART:
+        apart = pattern.match(backwards) if any(sign in backwards for sign in signs) else None
         if apart is not None:
             size = max(size, apart.end())
     line = len(tail) - tail.rfind(b"\n") - 1

@@ -75,7 +75,7 @@ def parts(value: str) -> Iterator[str]:
 
 def _passwords(text: str) -> Iterator[str]:
     """Yield the passwords in a URL or a connection string."""
-    for match in _PASSWORD.finditer(text):
+    for match in _PASSWORD.finditer(text) if "://" in text else ():
         user, colon, password = match[1].partition(":")
         yield from _unquoted(password if colon else user)
     if "=" in text:
