@@ -52,11 +52,11 @@ def spreads(raw: bytes) -> list[tuple[bytes, Spread]]:
         return []
     chars = _characters(raw, offset)
     patterns = [separator.join(chars) + end for separator, end in _WITH_ENDS]
-    found = [*zip(patterns, _spreads_at(offset), strict=True)]
+    looked_for = [*zip(patterns, _spreads_at(offset), strict=True)]
     other = _next_run(raw, offset + _SHOWN)  # as the first may be where a row ends
     if other >= 0:
-        found.append((OF_CELLS.join(_characters(raw, other)), _spreads_at(other)[-1]))
-    return found
+        looked_for.append((OF_CELLS.join(_characters(raw, other)), _spreads_at(other)[-1]))
+    return looked_for
 
 
 @lru_cache(64)

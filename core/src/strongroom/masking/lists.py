@@ -139,11 +139,11 @@ def _worth_decoding(hashes: list[tuple[bytes, int]], hits: Hits) -> Iterator[tup
     data = binascii.a2b_hex(_BETWEEN.join(pairs))
     begins = [0, *accumulate((len(one) + len(_BETWEEN)) // 2 for one in pairs)]
     worth = {bisect_right(begins, start) - 1 for start in hits(data)}
-    for which, one in enumerate(hashes):
+    for which, number in enumerate(hashes):
         for half in (2 * which, 2 * which + 1):
             piece = data[begins[half] : begins[half] + len(pairs[half]) // 2]
             if half in worth or is_text(piece) or is_utf16(piece):
-                yield one
+                yield number
                 break
 
 
