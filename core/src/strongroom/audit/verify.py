@@ -130,8 +130,7 @@ def verify_pieces(
                 reports[-2] = replace(reports[-2], anchored=True, reason=None)
         if reports[-1].ok and first > reports[-1].last + 1:
             # A number that is too high would excuse the loss of what was not removed on purpose.
-            end = f"the last one is {reports[-1].last}"
-            reason = f"entry {first}, from which on all must exist, is not there: {end}"
+            reason = f"there is no entry {first} or later: the last one is {reports[-1].last}"
             reports[-1] = replace(reports[-1], ok=False, anchored=False, reason=reason)
         return [(piece.name, report) for piece, report in zip(pieces, reports, strict=True)]
 
@@ -314,7 +313,7 @@ class _Checker:
             return self._made(ok=False, bad=None, reason=missing, anchored=False)
         reason = self.lost_head
         if self.head is None:
-            reason = "it has no head: whether entries were cut off its end is not known"
+            reason = "it has no head: it is not known whether entries were cut off its end"
         elif self.behind > 1:
             # One append may be ahead of its head, where its writer died in between.
             behind = self.seq - self.head.seq

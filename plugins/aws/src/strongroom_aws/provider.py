@@ -215,7 +215,7 @@ class AWSSecretProvider(BaseProvider):
     def _note_entry(
         entry: Mapping[str, Any], by_name: Mapping[str, str], described: dict[str, SecretMetadata]
     ) -> None:
-        """Add the description in an entry of a list to `found`, if its secret was asked for."""
+        """Add the description in an entry of a list to `described`, if its secret was asked for."""
         key = by_name.get(entry["Name"])
         version = current_of(entry)
         if key is None or version is None or not answers.is_listed(entry):
