@@ -88,7 +88,7 @@ def test_the_steps_of_the_workflow_do_what_they_say(workflow, issuer, tmp_path, 
     (tmp_path / "strongroom.yaml").write_text(json.dumps(spec))
     scripts = {
         "deploy.sh": 'echo "deploying with ${#DEPLOY_TOKEN} characters: $DEPLOY_TOKEN"',
-        "log-in.sh": 'read -r password || true; echo "logging in with ${#password} characters"',
+        "login.sh": 'read -r password || true; echo "logging in with ${#password} characters"',
         "build.sh": 'echo "building with ${#INDEX_PASSWORD} characters"',
     }
     for name, text in scripts.items():

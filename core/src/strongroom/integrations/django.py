@@ -54,7 +54,7 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
 
     When Django checks whether a connection is too old, at the beginning and the end of each request, a
     connection with older values is closed. With the option `pool`, Django's pool follows in the same way. If
-    a log-in is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
+    a login is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
     most; if it is refused with the values of a lease, the server is asked whether the lease still exists.
 
     Requests of all tenants share the connections, so the secret is read without a tenant.

@@ -1,4 +1,4 @@
-"""The common part of pools that follow a secret: values for the next log-in, and old connections."""
+"""The common part of pools that follow a secret: values for the next login, and old connections."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ BEFORE: Final = Stamp({}, None, 0.0)
 
 
 def refused(error: BaseException) -> bool:
-    """Return whether a server refused a log-in for its user or password."""
+    """Return whether a server refused a login for its user or password."""
     if _code_of(error, _CODES):
         return True
     said = str(error).lower()
@@ -224,7 +224,7 @@ class Follower(ProcessBound):
         return old
 
     def attempts(self) -> Attempts:
-        """Return the attempts of one log-in, which say whether to try again after a refusal."""
+        """Return the attempts of one login, which say whether to try again after a refusal."""
         return Attempts(self)
 
     def newer(self, tried: Mapping[str, str]) -> dict[str, str] | None:
@@ -289,7 +289,7 @@ class Follower(ProcessBound):
 
 
 class Attempts:
-    """The attempts of one log-in; `again` returns the values to try after a refusal."""
+    """The attempts of one login; `again` returns the values to try after a refusal."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower

@@ -24,7 +24,7 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     """Let new connections of `pool` log in with the current values of `key`, and close older ones gently.
 
     Connections with older values are closed when they come back to the pool, or would be handed out. If a
-    log-in is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
+    login is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
     most; if it is refused with the values of a lease, the server is asked whether the lease still exists.
     All values are those of the tenant in which this is called, or of none, no matter who opens a connection.
 

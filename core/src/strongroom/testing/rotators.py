@@ -271,7 +271,7 @@ class RotatorConformance:
         assert logs_in(new)
 
     def test_verify_refuses_what_the_target_system_does_not_take(self, rotator: Rotator, secret: str) -> None:
-        """It is a log-in, and its error holds no value."""
+        """It is a login, and its error holds no value."""
         wrong = _made(rotator, secret)
         try:
             assert rotator.verify(KEY, wrong) is False, "verify took a value that was never applied"

@@ -335,7 +335,7 @@ class Client:
         raise error
 
     def _refusal(self, status: int, body: bytes, *sent: str) -> ServerError:
-        """Return the error of a member, or of a proxy before it, which may quote the log-in or the token."""
+        """Return the error of a member, or of a proxy before it, which may quote the login or the token."""
         known = [*sent, self._login[1], self._token]
         return _refusal(status, body, self._endpoints[self._at], [one for one in known if one])
 

@@ -29,7 +29,7 @@ LOGIN: Final = (
     "revision in header is old",  # the same, as etcd 3.5 says it
     "user name is empty",
 )
-"""Errors after which a new log-in may help, if there is a user."""
+"""Errors after which a new login may help, if there is a user."""
 NO_LOGINS: Final = "authentication is not enabled"
 REFUSED_LOGIN: Final = "authentication failed"
 AGAIN: Final = frozenset({1, 2, 4, 13, UNAVAILABLE})
@@ -69,7 +69,7 @@ class ServerError(Exception):
     Args:
         code: gRPC's code, 0 where there was none.
         text: Its words.
-        hidden: The secrets of the log-in, which a proxy may quote, and no text may show.
+        hidden: The secrets of the login, which a proxy may quote, and no text may show.
 
     Attributes:
         code: gRPC's code.

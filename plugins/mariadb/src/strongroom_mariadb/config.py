@@ -30,7 +30,7 @@ class MariaDBRotatorConfig(BaseModel):
     role_b: str | None = Field(default=None, min_length=1, description="The other one, if two take turns.")
     strategy: Literal["single", "alternating"] = Field(
         default="single",
-        description="Whether one user gets another password, or two take turns: then nobody's log-in fails.",
+        description="Whether one user gets another password, or two take turns: then nobody's login fails.",
     )
     login: list[Annotated[str, Field(pattern=_URL)]] = Field(
         default=[],
@@ -43,7 +43,7 @@ class MariaDBRotatorConfig(BaseModel):
     )
     cert_file: Path | None = Field(default=None, description="The client's certificate, PEM.")
     key_file: Path | None = Field(default=None, description="Its private key, PEM.")
-    timeout_seconds: float = Field(default=30, gt=0, le=300, description="Seconds for one log-in or change.")
+    timeout_seconds: float = Field(default=30, gt=0, le=300, description="Seconds for one login or change.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -35,7 +35,7 @@ class _Account(NamedTuple):
 
 
 class MariaDBRotator(UserRotator):
-    """Changes the password of a user of MariaDB, and tries it by a log-in and a statement.
+    """Changes the password of a user of MariaDB, and tries it by a login and a statement.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
     and `password`; where two users take turns it is the latter, and the new value names the other one. A user
@@ -45,7 +45,7 @@ class MariaDBRotator(UserRotator):
         url: Where an administrator logs in: one with CREATE USER, and SELECT on `mysql.global_priv`.
         role: The user: its accounts for all hosts, or that of `name@host`.
         role_b: The other one, for `alternating`.
-        strategy: `single`: the user gets another password, and log-ins with the old one fail from then on
+        strategy: `single`: the user gets another password, and logins with the old one fail from then on
             until readers have the new one. `alternating`: the other user gets one, so that none fail.
         username: The administrator; by default the URL's.
         password: Its password; by default the URL's. If it is the very secret that is rotated, the old and
@@ -54,7 +54,7 @@ class MariaDBRotator(UserRotator):
         ca_file: The CA of the server's certificate, PEM; with it TLS is required.
         cert_file: The client's certificate, PEM.
         key_file: Its private key, PEM.
-        timeout_seconds: How long one log-in or change may take.
+        timeout_seconds: How long one login or change may take.
 
     Raises:
         ConfigurationError: An option is not what it has to be.

@@ -48,7 +48,7 @@ _SEES_VERIFIERS: Final = "SELECT has_column_privilege('pg_catalog.pg_authid', 'r
 
 
 class PostgreSQLRotator(UserRotator):
-    """Changes the password of a role of PostgreSQL, and tries it by a log-in.
+    """Changes the password of a role of PostgreSQL, and tries it by a login.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
     and `password`; where two roles take turns it is the latter, and the new value names the other one.
@@ -57,7 +57,7 @@ class PostgreSQLRotator(UserRotator):
         url: Where an administrator logs in: a superuser, or a role that may alter the others.
         role: The role.
         role_b: The other one, for `alternating`.
-        strategy: `single`: the role gets another password, and log-ins with the old one fail from then on
+        strategy: `single`: the role gets another password, and logins with the old one fail from then on
             until readers have the new one. `alternating`: the other role gets one, so that none fail.
         username: The administrator; by default the URL's.
         password: Its password; by default the URL's. If it is the very secret that is rotated, the old and
@@ -65,7 +65,7 @@ class PostgreSQLRotator(UserRotator):
         login: URLs where applications log in, each tried by `verify`; without them that of `url`.
         userlist: The `auth_file` of a pgbouncer here, in which the password is changed too.
         pgbouncer: The URL of its console, for RELOAD.
-        timeout_seconds: How long one log-in or change may take.
+        timeout_seconds: How long one login or change may take.
 
     Raises:
         ConfigurationError: An option is not what it has to be.

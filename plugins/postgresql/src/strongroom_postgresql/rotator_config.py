@@ -30,7 +30,7 @@ class PostgreSQLRotatorConfig(BaseModel):
     )
     strategy: Literal["single", "alternating"] = Field(
         default="single",
-        description="Whether one role gets another password, or two take turns: then nobody's log-in fails.",
+        description="Whether one role gets another password, or two take turns: then nobody's login fails.",
     )
     login: list[str] = Field(
         default=[],
@@ -48,7 +48,7 @@ class PostgreSQLRotatorConfig(BaseModel):
         repr=False,
         description="The console of that pgbouncer, its database `pgbouncer`, for the command RELOAD.",
     )
-    timeout_seconds: float = Field(default=30, gt=0, le=300, description="Seconds for one log-in or change.")
+    timeout_seconds: float = Field(default=30, gt=0, le=300, description="Seconds for one login or change.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,6 +1,6 @@
 """The rotator `redis`: the password of an ACL user; the old one stays valid until it is removed.
 
-Passwords go to the server as their SHA-256 alone, save in the log-in of `verify`. `ACL LOAD` is not used:
+Passwords go to the server as their SHA-256 alone, save in the login of `verify`. `ACL LOAD` is not used:
 Redis cuts every user's connections for it, even if nothing has changed.
 """
 
@@ -26,7 +26,7 @@ _NO_FILE: Final = ("not configured to use an ACL file", "without a config file")
 
 
 class RedisRotator(UserRotator):
-    """Changes the password of an ACL user of Redis 6 or Valkey, and tries it by a log-in.
+    """Changes the password of an ACL user of Redis 6 or Valkey, and tries it by a login.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
     and `password`. Connections that are open go on; only new ones need the new password, once the old one is
