@@ -21,18 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 _LEAD = """\
 Every provider must pass [the kit](../how-to/write-a-provider.md#what-the-kit-requires), on the server
-that its tests start. *Tests* are those that its capabilities ask for: one without batches is not asked for
-them. `make test` runs and passes as many of them as the next column says, `make torture` the rest.
+that its tests start. The column *tests* counts the tests of the capabilities that the provider has: without
+batches, it has no tests of batches. The next column says how many of them `make test` runs, and the provider
+passes; `make torture` runs the rest.
 """
 _BEHIND = """\
-`make test` runs each test with each middleware on memory with limits, where its parameters are spread over
-them, and each test on each provider without middleware. So on each other provider a sample is enough, in
-which each middleware has a test at least: where a request costs nothing each test is once behind one or all
-of them, where a server answers one test in twelve is. So each test meets each middleware and each provider,
-and each provider each middleware. Keys are longer behind `prefix` and `tenant`, so the longest are cut there.
-What one provider remembers another may change, so behind
-`caching` there is no second one; how a provider is imported and made is tested without middleware alone.
-`all` is each of them around the next: caching, retry, validation, tenant, prefix, encryption.
+`make test` runs each test with each middleware once, on the provider memory with limits (the parameters of a
+test are spread over the middleware), and each test on each provider without middleware. So for the other
+providers a sample behind middleware is enough, with at least one test for each middleware. The sample has each
+test once, behind one middleware or all, for a provider whose requests cost nothing, and one test in twelve for
+a provider that asks a server. `prefix` and `tenant` make keys longer, so the longest keys are cut there. A
+second provider may change what a cache remembers, so behind `caching` there is none. How a provider is
+imported and made is tested only without middleware. `all` is each middleware around the next: caching, retry,
+validation, tenant, prefix, encryption.
 """
 _RECORDER = "conformance_recorder"
 
@@ -106,9 +107,9 @@ def page(reports: dict[str, dict[str, Any]]) -> Iterator[str]:
         if _behind(name):
             yield f"| {_title(name, one)} | {_behind(name)} | {_numbers(one)} |"
     yield ""
-    yield "## Not asked"
+    yield "## Tests that do not apply"
     yield ""
-    yield "A test with parameters counts once here."
+    yield "In this table, a test with parameters counts once."
     yield ""
     yield "| provider | tests | why |"
     yield "|---|---|---|"
@@ -120,7 +121,7 @@ def page(reports: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield ""
     waivers = [(name, *waiver) for name, one in reports.items() for waiver in one["waivers"].items()]
     if not waivers:
-        yield "None: no provider is excused from a test that its capabilities select."
+        yield "There are none: no provider is excused from a test of a capability that it has."
         return
     yield "| provider | test | why |"
     yield "|---|---|---|"

@@ -36,7 +36,7 @@ class DeadlineExceededError(Exception):
 
 @contextmanager
 def held_within(lock: Lock, seconds: float) -> Iterator[bool]:
-    """Hold `lock` during the block if it gets free within `seconds`; the block gets whether it is held."""
+    """Hold `lock` during the block if it becomes free within `seconds`; the block gets whether it is held."""
     held = lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
     try:
         yield held

@@ -8,7 +8,7 @@
     ├── ConfigurationError                      the set-up is wrong
     │   ├── SpecError                           the YAML spec is wrong; lists every problem
     │   ├── UntrustedSpecError                  others could have written the spec, or you have not trusted it
-    │   └── PluginError                         a plugin is broken, missing or doubled
+    │   └── PluginError                         a plugin is broken, missing or there twice
     ├── PermissionDeniedError (PermissionError) known to the backend, and not allowed
     ├── AuthenticationError                     not logged in, or the login is no longer good
     ├── BackendUnavailableError (ConnectionError)  down, unreachable or too slow
@@ -102,9 +102,9 @@ def show_key(key: object) -> str:
 
 
 def of_thread(error: BaseException) -> BaseException:
-    """Return what those get who wait for a thread in which `error` was raised.
+    """Return the exception for callers that wait for a thread in which `error` was raised.
 
-    An exit, or a panic of an extension in Rust, would end them as well, such as the event loop of a server.
+    An exit, or a panic of an extension in Rust, would end the caller as well, such as a server's event loop.
     """
     if isinstance(error, Exception | KeyboardInterrupt):
         return error

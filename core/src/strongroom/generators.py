@@ -28,7 +28,7 @@ def generate_password(
     alphabet: str = _DEFAULT_ALPHABET,
     require: Iterable[str] = (),
 ) -> str:
-    """Return a random password, every allowed one being equally likely.
+    """Return a random password; all that are allowed are equally likely.
 
     Args:
         length: Characters, at least 1.

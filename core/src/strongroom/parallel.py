@@ -116,7 +116,8 @@ class SingleEntryLock:
 class Condition(threading.Condition):
     """A condition whose lock the thread that has it may take again, and that no signal handler leaves locked.
 
-    That of `threading` is given back by a function of Python; see `SingleEntryLock`.
+    A function of Python releases the lock of `threading.Condition`; see `SingleEntryLock` for why that is not
+    enough.
     """
 
     __slots__ = ("__enter__", "__exit__")

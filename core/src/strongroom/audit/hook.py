@@ -58,7 +58,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         timeout: Seconds to wait for other writers of a log.
 
     Raises:
-        ConfigurationError: The key is not a key, or no path is given in a list of them.
+        ConfigurationError: The key is malformed, or the list of paths is empty.
     """
 
     takes_text_paths: ClassVar[bool] = True

@@ -50,7 +50,7 @@ class Encryption(Protocol):
     It may also have `wrote(token) -> bool`, which returns whether it made a text: the option `migrate` needs
     it, and a `KeyRing` asks only the ciphers that say yes. If it has `close()`, its pipeline calls that. A
     token that does not decrypt is a `DecryptionError`; any other exception than those of `strongroom.errors`
-    is kept back, since it may hold the value, and told by its class and place.
+    is not shown, since it may hold the value: only its class and the place where it was raised are.
     """
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:

@@ -38,7 +38,7 @@ _MASK = "**********"
 class LazySecret(ProcessBound):
     """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
 
-    A member of a nested model that has a secret of its own is read so, too, and not one of a JSON secret.
+    So is a member of a nested model that has a secret of its own; a member of a JSON secret is read once.
 
     Give the registry a `caching` middleware to limit how often the backend is asked.
     """
@@ -241,9 +241,8 @@ class StrongroomSettingsSource(EnvSettingsSource):
 def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
     """Read `settings` again from all of its sources, in place; return the names of the fields that changed.
 
-    Everyone who holds the object sees the new values, all at once; its private attributes are those of an
-    object that is made now. If reading or validation fails, the error
-    is raised and the old values stay.
+    Everyone who holds the object sees the new values, all at once; its private attributes are computed again. If
+    reading or validation fails, the error is raised and the old values stay.
 
     Args:
         settings: The object.

@@ -55,7 +55,7 @@ class EncryptionMiddleware(Middleware):
 
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment. With `migrate`: the cipher does
-            not tell its tokens from other texts.
+            not distinguish its tokens from other texts.
     """
 
     type_name = "encryption"

@@ -47,7 +47,7 @@ hookimpl = pluggy.HookimplMarker("strongroom")
 def strongroom_providers() -> Iterable[Plugin]:
     """Return descriptors of providers; the factory takes the config's fields as keyword arguments.
 
-    Each has its name in the spec there: its alias, if it has one. The hook
+    An argument has the name that the option has in the spec: the alias of a field that has one. The hook
     also returns descriptors of rotators (`strongroom.plugins.RotatorPlugin`).
     """
     return ()

@@ -29,7 +29,7 @@ _LONGEST_GATE: Final = 1.0
 
 
 class Lock(Protocol):
-    """What `Take` takes: any lock of `threading`."""
+    """The argument of a `Take`: any lock of `threading`."""
 
     def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
     def release(self) -> None: ...

@@ -80,7 +80,7 @@ def begin_at_once(
         lock: See `SecretRotation`.
 
     Returns:
-        How it ended in each, sorted: a state, or the class of an error.
+        The outcomes of all processes, sorted; an outcome is a state, or the class of an error.
 
     Raises:
         AssertionError: A process died without a result; its error is on its standard error.

@@ -159,7 +159,7 @@ class _Death:
 class RotatorConformance:
     """Subclass it as `Test…` and override the fixtures `rotator` and `secret`; `logs_in` and `users` too.
 
-    The class attributes say what no protocol does.
+    The class attributes say what the methods of a rotator do not show.
     """
 
     keeps_old: ClassVar[bool] = False

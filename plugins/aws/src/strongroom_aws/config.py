@@ -41,7 +41,9 @@ class _Account(BaseModel):
         default=None,
         description="Check certificates; a path names the CA's file. By default the SDK's own chain.",
     )
-    kms_key_id: str | None = Field(default=None, description="KMS key that encrypts new secrets.")
+    kms_key_id: str | None = Field(
+        default=None, description="KMS key that encrypts new secrets, and parameters at each write."
+    )
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, with retries."
     )
@@ -88,7 +90,7 @@ class AWSRoleConfig(BaseModel):
     region_name: str | None = Field(default=None, description="Region; by default from the SDK's own chain.")
     roles: dict[str, str] = Field(min_length=1, description="The ARN of each role, by name.")
     duration_seconds: int | None = Field(
-        default=None, ge=900, le=43_200, description="How long credentials live; the service's own default."
+        default=None, ge=900, le=43_200, description="How long credentials live; by default the service decides."
     )
     endpoint_url: str | None = Field(
         default=None,

@@ -76,7 +76,7 @@ def verify_command(
     first: int,
     expect_head: str | None,
 ) -> int:
-    """Say whether each log is what was written to it, and if not, which line is the first that is not.
+    """Say whether each log is what was written to it, and if not, name the first line that is wrong.
 
     Several PATHs are one chain in pieces, as logrotate leaves them, in any order. Pieces that are not named
     are looked for beside the log: all files whose names begin with its name and a dot, unpacked if they end
