@@ -20,20 +20,20 @@ from strongroom.testing.middleware import CHAIN
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 _LEAD = """\
-Every provider must pass [the kit](../how-to/write-a-provider.md#what-the-kit-requires), on the server
-that its tests start. The column *tests* counts the tests of the capabilities that the provider has: without
-batches, it has no tests of batches. The next column says how many of them `make test` runs, and the provider
-passes; `make torture` runs the rest.
+Every provider must pass [the kit](../how-to/write-a-provider.md#what-the-kit-requires), on the server that
+its tests start. The column *tests* counts the tests of the capabilities that the provider has: without
+batches, it has no tests of batches. The next column says how many of them `make test` runs, and the
+provider passes; `make torture` runs the rest.
 """
 _BEHIND = """\
-`make test` runs each test with each middleware once, on the provider memory with limits (the parameters of a
-test are spread over the middleware), and each test on each provider without middleware. So for the other
-providers a sample behind middleware is enough, with at least one test for each middleware. The sample has each
-test once, behind one middleware or all, for a provider whose requests cost nothing, and one test in twelve for
-a provider that asks a server. `prefix` and `tenant` make keys longer, so the longest keys are cut there. A
-second provider may change what a cache remembers, so behind `caching` there is none. How a provider is
-imported and made is tested only without middleware. `all` is each middleware around the next: caching, retry,
-validation, tenant, prefix, encryption.
+`make test` runs each test with each middleware once, on the provider memory with limits (the parameters of
+a test are spread over the middleware), and each test on each provider without middleware. So for the other
+providers a sample behind middleware is enough, with at least one test for each middleware. The sample has
+each test once, behind one middleware or all, for a provider whose requests cost nothing, and one test in
+twelve for a provider that asks a server. `prefix` and `tenant` make keys longer, so the longest keys are
+cut there. A second provider may change what a cache remembers, so behind `caching` there is none. How a
+provider is imported and made is tested only without middleware. `all` is each middleware around the next:
+caching, retry, validation, tenant, prefix, encryption.
 """
 _RECORDER = "conformance_recorder"
 

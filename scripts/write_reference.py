@@ -47,11 +47,11 @@ even a read that a cache answers.
 
 - `hooks:` of a pipeline in [the spec](spec.md), `hooks:` of the whole spec, or `registry.add_hook(hook)`.
 - The hooks of the whole spec come first, then those of the pipeline, in the order in which they are given;
-  `after` runs in reverse. Audit hooks are entered before all others, wherever they are given, so that they also
-  record what others veto.
+  `after` runs in reverse. Audit hooks are entered before all others, wherever they are given, so that they
+  also record what others veto.
 - An exception from `before` vetoes the operation and reaches the caller unchanged.
-- `after` is called once for each `before` that was entered, even one that raised. An exception from `after` is
-  logged to `strongroom.hooks` and dropped, unless it is an `AuditError`.
+- `after` is called once for each `before` that was entered, even one that raised. An exception from `after`
+  is logged to `strongroom.hooks` and dropped, unless it is an `AuditError`.
 
 ```python
 from strongroom import SecretEvent, SecretHook, SecretProviderRegistry
@@ -73,10 +73,10 @@ with SecretProviderRegistry(spec) as registry:
 ```
 
 To give a hook a type of its own in the spec, [write a plugin](../tutorials/write-a-plugin.md)."""
-_MASKING = f"""Masking finds a value wherever {ENOUGH} of its letters and digits occur in a row: all of them if the value has
-fewer, and 8 of a generated value. It looks for the characters that no encoder changes, and then follows the text to
-both sides through the forms in the two tables below, in any mixture: even with colours, borders and line ends
-between two characters, and even if one encoder was applied after another."""
+_MASKING = f"""Masking finds a value wherever {ENOUGH} of its letters and digits occur in a row: all of them
+if the value has fewer, and 8 of a generated value. It looks for the characters that no encoder changes, and
+then follows the text to both sides through the forms in the two tables below, in any mixture: even with
+colours, borders and line ends between two characters, and even if one encoder was applied after another."""
 
 _HARMLESS = """Each text inside a secret that is a JSON object or array is masked by itself, except members
 of these names, unless a URL in it has a password:"""

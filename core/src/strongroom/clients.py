@@ -120,7 +120,7 @@ def is_permanent(message: str) -> bool:
 def parse_retry_after(text: str | None) -> float | None:
     """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110, 10.2.3).
 
-    None is returned if it is neither, or is not a time that can be waited for: then the usual pause is enough.
+    None is returned if it is neither, or is not a time that can be waited for: then the usual pause serves.
     """
     if text is None:
         return None

@@ -222,7 +222,7 @@ def test_an_administrator_who_is_no_superuser_is_enough(postgres, roles):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("ALTER ROLE app VALID UNTIL '2020-01-01'", "valid until 2020-01-01 00:00:00.* alone, which is past"),
+        ("ALTER ROLE app VALID UNTIL '2020-01-01'", "was valid only until 2020-01-01 00:00:00"),
         ("ALTER ROLE app NOLOGIN", "the role 'app' may not log in"),
         ("DROP ROLE app", "there is no role 'app'"),
     ],

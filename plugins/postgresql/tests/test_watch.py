@@ -155,7 +155,7 @@ def test_a_replica_is_watched_by_looking_at_it(server):
             deadline = time.monotonic() + PATIENCE
             while reader.list_secrets() != ["app/key"]:
                 assert time.monotonic() < deadline, "the replica does not follow"
-            with pytest.raises(UnsupportedOperationError, match="a replica tells of no changes"):
+            with pytest.raises(UnsupportedOperationError, match="a replica does not report changes"):
                 reader.subscribe_changes(print)
             registry.register("app", reader, prefix="")
             with registry.watch("app/key", heard, poll_seconds=0.05):

@@ -255,7 +255,7 @@ def test_every_server_that_is_named_is_changed(acl, tmp_path):
     ("rule", "expected"),
     [
         ("nopass", "is `nopass`: it takes any password"),
-        ("off", "is `off`: no password logs it in"),
+        ("off", "is `off`: it cannot log in with any password"),
         (None, "there is no user 'app' at"),
     ],
 )

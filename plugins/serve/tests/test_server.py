@@ -297,7 +297,7 @@ def test_a_client_with_a_uid_that_no_request_can_be_from_is_named_at_start_and_a
     running = process(spec)
     running.reload()
     log = running.end()[2]
-    problem = "no request can be from serve's client batch: a uid is seen on a Unix socket alone"
+    problem = "no request can be from serve's client batch: only a Unix socket shows a uid"
     assert log.count(problem) == 2
 
 

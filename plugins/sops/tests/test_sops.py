@@ -253,7 +253,7 @@ def test_who_has_no_key(make, sops, tmp_path):
     ("variable", "text", "reason"),
     sample(
         [
-            ("SOPS_AGE_KEY", "other", "is another one"),
+            ("SOPS_AGE_KEY", "other", "does not belong to a recipient"),
             ("SOPS_AGE_KEY", "", "sops found no age key"),
             ("SOPS_AGE_KEY", "AGE-SECRET-KEY-1QQQQ", "SOPS_AGE_KEY holds something other than an age key"),
             (

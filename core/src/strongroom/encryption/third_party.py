@@ -77,7 +77,7 @@ class GuardedCipher(HoldsKey):
         # Outside the `except` block: its error may hold the value, and must not even be the context.
         raise _kind(error, method)(
             f"{self._name()}: {method} failed with {type(error).__name__}",
-            hint=f"its own error may hold a value and is kept back; it was raised at {raised_at(error)}",
+            hint=f"its own error may hold a value and is not shown; it was raised at {raised_at(error)}",
         )
 
     def _text(self, method: str, result: Any) -> str:

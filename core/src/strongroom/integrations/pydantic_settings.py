@@ -241,8 +241,8 @@ class StrongroomSettingsSource(EnvSettingsSource):
 def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
     """Read `settings` again from all of its sources, in place; return the names of the fields that changed.
 
-    Everyone who holds the object sees the new values, all at once; its private attributes are computed again. If
-    reading or validation fails, the error is raised and the old values stay.
+    Everyone who holds the object sees the new values, all at once; its private attributes are computed again.
+    If reading or validation fails, the error is raised and the old values stay.
 
     Args:
         settings: The object.

@@ -132,7 +132,7 @@ def _check_references(part: Resource[Any], resolver: Resolver[Any]) -> None:
                 resolver.lookup(contents[word])
             except (Unresolvable, ValueError):  # the latter for a list's item that is not a number
                 message = (
-                    f"a `{word}` of the schema leads to nothing in it, and nothing is read from elsewhere; "
+                    f"a `{word}` names nothing in the schema, and nothing is read from elsewhere; "
                     "put what it names under `$defs`"
                 )
                 raise ValueError(message) from None

@@ -166,7 +166,7 @@ class GuardedProvider(BaseProvider):
         # Outside the `except` block: where the cause could hold a value it must not even be the context.
         if not holds:
             raise _translate(error, asked, self.type_name) from error
-        hint = f"its own error may hold a value and is kept back; it was raised at {raised_at(error)}"
+        hint = f"its own error may hold a value and is not shown; it was raised at {raised_at(error)}"
         if isinstance(error, TypeError):
             said = f"{self.type_name} failed with TypeError; {hint}"
             raise TypeError(said)

@@ -90,7 +90,10 @@ class AWSRoleConfig(BaseModel):
     region_name: str | None = Field(default=None, description="Region; by default from the SDK's own chain.")
     roles: dict[str, str] = Field(min_length=1, description="The ARN of each role, by name.")
     duration_seconds: int | None = Field(
-        default=None, ge=900, le=43_200, description="How long credentials live; by default the service decides."
+        default=None,
+        ge=900,
+        le=43_200,
+        description="How long credentials live; by default the service decides.",
     )
     endpoint_url: str | None = Field(
         default=None,

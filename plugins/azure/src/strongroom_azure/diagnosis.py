@@ -21,7 +21,7 @@ class _Seen:
     """Notes, during an exchange, who is logged in, and the time of the service."""
 
     def __init__(self) -> None:
-        self.identity = "unknown: the token does not tell"
+        self.identity = "unknown: the token does not say"
         self.skew: float | None = None
 
     def __call__(self, exchange: Any) -> None:

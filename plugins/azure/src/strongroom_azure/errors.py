@@ -241,7 +241,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     if detail is not None:
         reason = f"{inner_code(error) or detail.code}: {detail.message}"
     elif (status := status_of(error)) is not None:
-        reason = f"HTTP {status}, not in Key Vault's words"
+        reason = f"HTTP {status}, and not in the form of Key Vault's answers"
     elif name in _NO_ANSWER:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:

@@ -106,7 +106,7 @@ def _check_tags(tags: dict[str, str]) -> None:
         )
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise bad("tags must be text, with text as names")
+            raise bad("the names and values of tags must be text")
         if not name or units(name) > MAX_TAG or units(value) > MAX_TAG:
             raise bad(
                 f"the tag {show_key(name)} or its value is longer than {MAX_TAG} characters, or has no name"

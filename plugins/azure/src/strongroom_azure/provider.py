@@ -260,7 +260,7 @@ class AzureSecretProvider(BaseProvider):
     def _check_tags(self, key: str, name: Name, tags: Mapping[str, str] | None) -> None:
         if not belongs(key, name, tags):
             raise ConflictError(
-                f"azure: the secret {name.text} that {show_key(key)} would be kept under is another's: "
+                f"azure: the name {name.text}, under which {show_key(key)} is stored, is another secret's: "
                 f"its tag {TAG!r} is missing or names another key",
                 key=key,
                 provider=self.type_name,

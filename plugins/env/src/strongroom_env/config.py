@@ -13,7 +13,7 @@ class EnvConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     prefix: str = Field(
-        default="APP_SECRET_", description="The beginning of all variables' names; '=' and NUL are not allowed."
+        default="APP_SECRET_", description="The beginning of all variables' names; not '=' and NUL."
     )
 
     @field_validator("prefix")

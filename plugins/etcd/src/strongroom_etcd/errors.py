@@ -81,7 +81,7 @@ class ServerError(Exception):
         # Looked for before anything is masked: a short password may be a part of the words that count.
         self._heard = frozenset(one for one in _KNOWN if one in text)
         shown = redact_message(redact(hidden, text, shown=len(text)))
-        self.text = shown or ("(its words hold a credential and are left out)" if text else "")
+        self.text = shown or ("(its message holds a credential and is left out)" if text else "")
         super().__init__(self.text)
 
     def says(self, *words: str) -> bool:
@@ -97,7 +97,7 @@ def translate(error: ServerError, doing: str) -> StrongroomError:
     for code, words, kind, hint in _TABLE:
         if error.code == code or error.says(*words):
             return kind(message, provider=TYPE_NAME, hint=hint)
-    hint = "`etcdctl endpoint health` tells more"
+    hint = "`etcdctl endpoint health` shows more"
     if not error.code:
         hint = "it must be a client address of etcd, usually port 2379, and not one of its peers"
     return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)

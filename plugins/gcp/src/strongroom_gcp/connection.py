@@ -52,7 +52,7 @@ class GcpConnection(SharedClient["SecretManager"]):
         options = self._options
         if self._forked and options.ready and str(options.transport.kind) == "grpc":
             raise BackendUnavailableError(
-                "gcp: the ready gRPC transport is of the process that this one was forked from",
+                "gcp: the ready gRPC transport belongs to the process that this one was forked from",
                 provider="gcp",
                 hint="make transport and provider after the fork, or let the provider make its transport",
             )

@@ -165,7 +165,7 @@ _NO_CONNECTION = "failed to connect to all addresses"
 
 _HINTS: dict[type[StrongroomError], str] = {
     PermissionDeniedError: "grant the permission on the secret or the project; "
-    "Google says the same where a secret does not exist and the caller may not know",
+    "Google gives the same answer if a secret does not exist and the caller may not know that",
     AuthenticationError: "run 'gcloud auth application-default login', set GOOGLE_APPLICATION_CREDENTIALS, "
     "or check the service account and this machine's clock",
     ThrottledError: "ask less often, cache, or raise the project's quota",

@@ -59,5 +59,5 @@ def check_crc(key: str, sent: int | None, computed: int) -> None:
             f"the payload of {show_key(key)} arrived damaged: its CRC32C differs",
             key=key,
             provider="gcp",
-            hint="read it again; where it stays so, something between here and Google alters traffic",
+            hint="read it again; if that fails too, something between here and Google alters traffic",
         )

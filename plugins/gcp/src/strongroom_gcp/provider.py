@@ -315,7 +315,7 @@ class GCPSecretProvider(BaseProvider):
         )
         if name.hashed and secret.annotations.get(ANNOTATION) != key:
             raise ConflictError(
-                f"gcp: the secret {name.text} that {show_key(key)} would be kept under is another's: "
+                f"gcp: the name {name.text}, under which {show_key(key)} is stored, is another secret's: "
                 f"its annotation {ANNOTATION!r} is missing or names another key",
                 key=key,
                 provider=self.type_name,

@@ -321,7 +321,7 @@ class KeePassSecretProvider(BaseProvider):
             return DecryptionError(
                 f"keepass: {self._path}: the password or the key file does not open it",
                 provider=self.type_name,
-                hint="check both: a database that has a key file needs it beside the password",
+                hint="check both: a database that has a key file needs it as well as the password",
             )
         if kind == "HeaderChecksumError" and "Not a KeePass" in str(error):
             return ConfigurationError(

@@ -52,7 +52,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "unlock the keyring, by logging in to the desktop or in the keyring's own program",
     BackendUnavailableError: "check that the keyring's service is running in this session",
     ConfigurationError: "run 'keyring diagnose'; name a class in the option 'backend', or use 'type: file' "
-    "where there is no desktop",
+    "if there is no desktop",
     PermissionDeniedError: "allow this program to use the entry, in the keyring's own program",
     ValidationError: "the entry is binary, not text; read it with the tool that wrote it",
 }

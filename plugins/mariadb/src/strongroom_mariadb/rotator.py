@@ -289,7 +289,7 @@ class _Refuses:
 
     def authenticate(self, packet: Any) -> NoReturn:  # noqa: ARG002  # whatever it says
         raise pymysql.OperationalError(
-            0, "it asks for the password itself, which is sent by ca_file or unix_socket alone"
+            0, "it asks for the password itself, which is sent only with ca_file or over unix_socket"
         )
 
 

@@ -218,7 +218,7 @@ class PostgreSQLBackend:
                 return conflicts
             # Another host's transaction was under way, and has been undone since.
         raise TamperedError(
-            f"{TYPE_NAME}: the store has versions that no secret knows of",
+            f"{TYPE_NAME}: the store has versions that belong to no secret",
             provider=TYPE_NAME,
             hint="rows of `secret` were removed or put back: restore a backup",
         )
@@ -370,7 +370,7 @@ class PostgreSQLBackend:
 def _not_heard() -> StrongroomError:
     """Return the error of a server that takes no LISTEN, as it only follows another one."""
     return UnsupportedOperationError(
-        f"{TYPE_NAME}: a replica tells of no changes",
+        f"{TYPE_NAME}: a replica does not report changes",
         provider=TYPE_NAME,
         hint="give the address of the primary, or let changes be polled for",
     )

@@ -209,7 +209,7 @@ class PostgreSQLRotator(UserRotator):
             )
         if row[1]:  # a new password does not change it, and would be refused as well
             raise RotationError(
-                f"postgresql: the password of {role!r} is valid until {row[2]} alone, which is past",
+                f"postgresql: the password of {role!r} was valid only until {row[2]}",
                 hint=f"ALTER ROLE {sql.Identifier(role).as_string()} VALID UNTIL 'infinity'",
             )
         verifier: str | None = row[3]
@@ -306,7 +306,7 @@ class PostgreSQLRotator(UserRotator):
             verifier = self._verifier_of(connection, role)
         if verifier is None or not password.isascii():  # which libpq alone can compare
             _log.warning(
-                "postgresql: %s lets %s in without its password: whether that is the new one was not tried",
+                "postgresql: %s lets %s in without its password, so the new password was not tested",
                 _shown(address),
                 role,
             )

@@ -121,7 +121,7 @@ class RedisRotator(UserRotator):
                     if stays not in found:
                         raise RotationError(
                             f"redis: {self._user} at {server.address()} does not have the password that "
-                            "readers get: the one before is left",
+                            "readers get: the previous one is kept",
                             hint="see `ACL GETUSER`; `rotate` again gives it one",
                         )
                     self._set(client, server, self._user, f"!{gone}")
@@ -213,7 +213,7 @@ class RedisRotator(UserRotator):
                 hint=f"ACL SETUSER {self._user} resetpass",
             )
         if "off" in flags:
-            raise RotationError(f"redis: {where} is `off`: no password logs it in")
+            raise RotationError(f"redis: {where} is `off`: it cannot log in with any password")
         return [_text(one) for one in account["passwords"]]
 
     def _set(self, client: Any, server: Options, user: str, *rules: str) -> None:

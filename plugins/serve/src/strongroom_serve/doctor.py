@@ -80,7 +80,7 @@ def _socket(config: ServeConfig, path: Path) -> Iterator[Finding]:
         yield subject, False, f"there is no group {config.socket_group!r}", "correct serve.socket_group"
     mode = config.socket_mode
     if mode & stat.S_IWOTH:
-        hint = "set serve.socket_group and `socket_mode: '0660'`, unless that is meant"
+        hint = "set serve.socket_group and `socket_mode: '0660'`, unless that is intended"
         yield subject, None, f"with mode {mode:04o} every user of this machine may connect", hint
     elif mode & stat.S_IWGRP and config.socket_group is None:
         hint = "set serve.socket_group"
@@ -106,7 +106,7 @@ def _why_bad_folder(folder: Path) -> tuple[str, str] | None:
     if not stat.S_ISDIR(status.st_mode):
         return f"{folder} is not a folder", "name another path in serve.socket"
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return f"every user may write in its folder {folder}, and put a socket of theirs there", (
+        return f"every user may write in its folder {folder}, and put another socket there", (
             f"chmod o-w {folder}"
         )
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -206,7 +206,7 @@ def _healthy(
             yield subject, False, problem, "look at its log, and restart it"
             return
         except (OSError, http.client.HTTPException):
-            problem = "what listens there does not speak as serve would by this spec"
+            problem = "what listens there does not answer as `strongroom serve` would with this spec"
             yield (
                 subject,
                 False,
@@ -280,8 +280,8 @@ def _clients(registry: Any, config: ServeConfig) -> Iterator[Finding]:
     for client in config.clients:
         subject = f"client {client.name}"
         if client.uid is not None and config.socket is None and config.listen is not None:
-            problem = "it is known by its uid, which is seen on a socket alone"
-            yield subject, False, problem, "say serve.socket, or give it a token"
+            problem = "it is known by its uid, which only a Unix socket shows"
+            yield subject, False, problem, "give serve.socket, or give the client a token"
         if client.token is not None and not _can_be_sent(client.token):
             problem = "its token has white space or characters that HTTP does not carry"
             yield subject, False, problem, "make a new one: openssl rand -hex 32"
@@ -319,7 +319,7 @@ def _rules(subject: str, client: Client, stored: list[list[str] | str]) -> Findi
     if client.admin and not client.rules.allow:
         return subject, True, "it may look at the pages, and at no key", None
     if not client.rules.allow:
-        return subject, False, "it has no `allow`, so every key is refused", "say what it may read"
+        return subject, False, "it has no `allow`, so every key is refused", "give it an `allow`"
     if len(lists) < len(stored):
         why = next(one for one in stored if isinstance(one, str))
         return subject, None, f"its rules were not compared with what is stored: {why}", None

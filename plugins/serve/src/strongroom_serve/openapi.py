@@ -110,15 +110,15 @@ def _names(name: str, summary: str) -> dict[str, Any]:
         "summary": summary,
         "parameters": [
             listing if name == "describeSecret" else listing | {"required": True},
-            _query("after", _TEXT, "Only names behind this one."),
-            _query("limit", {"type": "integer"}, "As many names at most; 0 and less is all."),
+            _query("after", _TEXT, "Only names after this one."),
+            _query("limit", {"type": "integer"}, "The maximum number of names; 0 or less means all."),
         ],
         "responses": _answers("Names", "404"),
     }
 
 
 def _deletion(name: str) -> dict[str, Any]:
-    gone = {"204": {"description": "It is not there any more."}}
+    gone = {"204": {"description": "The secret was deleted."}}
     return {
         "operationId": name,
         "summary": "Delete a secret.",
@@ -152,7 +152,7 @@ def _server(mount: str) -> dict[str, Any]:
             "get": _plain("isHealthy", "Return whether backends answer.", "Health", "503", **anyone)
         },
         vault_sys.HEALTH: {
-            "get": _plain("readHealth", "Tell the same in Vault's form.", "VaultHealth", "503", **anyone)
+            "get": _plain("readHealth", "Return the same in Vault's form.", "VaultHealth", "503", **anyone)
         },
         "/metrics": {
             "get": {
@@ -161,12 +161,12 @@ def _server(mount: str) -> dict[str, Any]:
                 "responses": {"200": {"description": "The counts.", "content": metrics}, **_refusals()},
             }
         },
-        "/v1/sys/init": {"get": _plain("isInitialized", "Tell that it is initialized.", "Initialized")},
-        "/v1/sys/seal-status": {"get": _plain("readSealStatus", "Tell that it is not sealed.", "SealStatus")},
-        "/v1/sys/leader": {"get": _plain("readLeader", "Tell that there is one server.", "Leader")},
-        vault_sys.LOOKUP_SELF: {"get": _plain("lookUpSelf", "Tell whose token it is.", "Data")},
-        vault_sys.MOUNTS: {"get": _plain("listMounts", "Tell what is mounted.", "Data")},
-        f"{vault_sys.MOUNTS}/{mount}": {"get": _plain("readMount", "Tell what the mount is.", "Data")},
+        "/v1/sys/init": {"get": _plain("isInitialized", "Say that it is initialized.", "Initialized")},
+        "/v1/sys/seal-status": {"get": _plain("readSealStatus", "Say that it is not sealed.", "SealStatus")},
+        "/v1/sys/leader": {"get": _plain("readLeader", "Say that there is one server.", "Leader")},
+        vault_sys.LOOKUP_SELF: {"get": _plain("lookUpSelf", "Return whose token it is.", "Data")},
+        vault_sys.MOUNTS: {"get": _plain("listMounts", "List the mounts.", "Data")},
+        f"{vault_sys.MOUNTS}/{mount}": {"get": _plain("readMount", "Describe a mount.", "Data")},
         PATH: {"get": _plain("readOpenApi", "Read this description.", "Description")},
     }
 

@@ -139,7 +139,7 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> t
                 other.close()
             raise ConfigurationError(
                 f"{listener.address} is not loopback, and there is no certificate",
-                hint="say serve.tls: {cert: …, key: …}",
+                hint="give serve.tls: {cert: …, key: …}",
             )
     return listeners, not by_call
 
@@ -258,7 +258,7 @@ class _Server:
         problems = []
         if all(one.is_tcp for one in self._listeners):
             problems += [
-                f"no request can be from serve's client {one.name}: a uid is seen on a Unix socket alone"
+                f"no request can be from serve's client {one.name}: only a Unix socket shows a uid"
                 for one in config.clients
                 if one.uid is not None
             ]

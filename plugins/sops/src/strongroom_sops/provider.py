@@ -89,7 +89,7 @@ class SopsSecretProvider(BaseProvider):
             raise ConfigurationError(
                 f"sops: {show_key(self._path.name)} is not one of .yaml, .yml, .json and .env",
                 provider=self.type_name,
-                hint="give the file one of these endings, by which sops tells its format",
+                hint="give the file one of these endings, which say its format",
             )
         self._format = file_format
         self._timeout = timeout

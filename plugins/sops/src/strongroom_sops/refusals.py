@@ -26,7 +26,7 @@ def why_locked(said: str) -> str:
     elif failed := re.search(r"from (SOPS_AGE_KEY_CMD)", text):
         reasons.append(f"the program of {failed.group(1)} failed")
     elif "did not match any of the recipients" in text:
-        reasons.append("the age key that sops found is another one")
+        reasons.append("the age key that sops found does not belong to a recipient")
     elif "failed to load age identities. Did not find" in text:
         reasons.append("sops found no age key")
     if recipients:

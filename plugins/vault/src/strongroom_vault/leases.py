@@ -154,7 +154,7 @@ class VaultLeaseProvider(LeasingProvider):
             failed = self.not_found(key) if "/" in key else self._no_such_path(key)
         except UnsupportedOperationError as error:
             if sent is None:
-                error.hint = f"where the engine wants to be sent something: parameters: {{{key}: {{…}}}}"
+                error.hint = f"if the engine needs something with the request: parameters: {{{key}: {{…}}}}"
             raise
         else:
             return self._issued(key, reply, started, now, call)

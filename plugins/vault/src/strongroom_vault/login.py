@@ -181,7 +181,7 @@ class Login:
         except StrongroomError as error:
             return error
         if seconds <= _LEAST_SECONDS:
-            return AuthenticationError("vault: renew the token: it is at its greatest age")
+            return AuthenticationError("vault: renew the token: it has reached its maximum age")
         return None
 
     def _log_in(self, send: Send, call: Any, *, share: int = 1) -> None:

@@ -131,7 +131,7 @@ def set_aside(path: Path, identity: Identity | None, why: str) -> None:
     with suppress(FileNotFoundError):
         files.move_aside(path, aside)
         _log.warning(
-            "the cache %s is damaged (%s): a new one is begun, and it is kept as %s", path, why, aside
+            "the cache %s is damaged (%s): it is replaced by a new one, and kept as %s", path, why, aside
         )
 
 
@@ -162,7 +162,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         older = application == APPLICATION_ID and version < FORMAT_VERSION
         if older:
             raise DamagedError("it is an older strongroom's")
-        raise DamagedError("its tables are other ones" if schema else "it is empty")
+        raise DamagedError("its tables are not a cache's" if schema else "it is empty")
 
 
 def _make(path: Path, timeout: float) -> None:

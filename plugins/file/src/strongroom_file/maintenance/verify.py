@@ -166,4 +166,4 @@ class Verification:
         elif int(commits) < int(parts[1]):
             self._problems.append(f"the store is older than the anchor: {commits} commits, {parts[1]} then")
         elif int(commits) == int(parts[1]) and now != anchor.strip():
-            self._problems.append("the store is another one than the anchor's, with as many commits")
+            self._problems.append("the store is not the anchor's, though it has as many commits")

@@ -171,7 +171,7 @@ def check_schema(connection: sqlite3.Connection, path: str | os.PathLike[str]) -
     expected = sorted(statement.encode() for statement in SCHEMA)
     if application != APPLICATION_ID:
         if schema == expected or not schema:
-            raise tampered("it is empty" if not schema else "its application id is another one")
+            raise tampered("it is empty" if not schema else "it has another application id")
         raise ConfigurationError(
             f"{path} is a database, but not a strongroom store",
             provider=TYPE_NAME,
@@ -186,5 +186,5 @@ def check_schema(connection: sqlite3.Connection, path: str | os.PathLike[str]) -
     if version not in ROOT_KINDS:
         raise tampered(f"its format is {version}")
     if schema != expected:
-        raise tampered("its tables are other ones")
+        raise tampered("its tables are not a store's")
     return version

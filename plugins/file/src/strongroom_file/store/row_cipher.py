@@ -174,7 +174,7 @@ class RowCipher:
         if not isinstance(body, bytes) or len(body) < _OVERHEAD:
             raise tampered(f"{what} is damaged")
         if tag is not None and body[-_TAG:] != tag:
-            raise tampered(f"{what} is another one than was written last")
+            raise tampered(f"{what} is not the one that was written last")
         data = self.open(body, bound)
         if data is None:
             raise tampered(f"{what} is damaged")
