@@ -251,8 +251,8 @@ def _refuse_to_guess(cipher: Any) -> None:
     for one in [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]:
         if not callable(getattr(one, "wrote", None)):
             raise ConfigurationError(
-                "encryption: migrate has to know tokens from values that were stored unencrypted, "
-                "and this cipher cannot tell: it lacks the method wrote",
+                "encryption: migrate has to distinguish tokens from values that were stored unencrypted, "
+                "and this cipher cannot: it lacks the method wrote",
                 hint="leave migrate out, or let the cipher's `wrote(token)` return whether it made a text",
             )
 

@@ -131,7 +131,7 @@ class GuardedProvider(BaseProvider):
                 f"{self.type_name}: {method} returned a time without a zone",
                 key=key,
                 provider=self.type_name,
-                hint="times are aware and in UTC, as of datetime.now(UTC)",
+                hint="times are aware and in UTC, such as datetime.now(UTC)",
             )
 
     def _is_from_inside(self, error: Exception) -> bool:  # noqa: ARG002  # nothing is inside of a provider
