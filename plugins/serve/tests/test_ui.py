@@ -189,7 +189,16 @@ async def use(server, backend):
 def test_sessions_end_after_eight_hours_and_are_bounded():
     now = [0.0]
     sessions = Sessions(lambda: now[0])
-    client = Client("a", KeyRules([], []), frozenset(), frozenset(), True, None, "token")
+    nothing: frozenset[str] = frozenset()
+    client = Client(
+        name="a",
+        rules=KeyRules([], []),
+        operations=nothing,
+        tenants=nothing,
+        admin=True,
+        uid=None,
+        token="token",
+    )
     first = sessions.begin(client)
     now[0] = 8 * 3600 - 1
     assert sessions.client_of(first, [client]) is client

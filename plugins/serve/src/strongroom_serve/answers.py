@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,14 +53,19 @@ _LONGEST_WAIT = 86_400.0
 CAS_MISMATCH = "check-and-set parameter did not match the current version"
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A status, a body and further headers."""
 
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    kind: tuple[bytes, bytes] = field(default=_JSON)
+    __slots__ = ("body", "headers", "kind", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        kind: tuple[bytes, bytes] = _JSON,
+    ) -> None:
+        self.status, self.body, self.headers, self.kind = status, body, headers, kind
 
 
 def as_json(value: object) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from strongroom import TenantContext
@@ -105,7 +104,6 @@ class Backend:
         self.sync.close()
 
 
-@dataclass(frozen=True, slots=True)
 class Asker:
     """A known client, and how it asks.
 
@@ -116,9 +114,10 @@ class Asker:
             does.
     """
 
-    client: Client
-    tenant: str | None
-    exact: bool = False
+    __slots__ = ("client", "exact", "tenant")
+
+    def __init__(self, client: Client, tenant: str | None, *, exact: bool = False) -> None:
+        self.client, self.tenant, self.exact = client, tenant, exact
 
     def may(self, operation: str) -> bool:
         """Return whether the client has the operation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
@@ -20,14 +19,13 @@ STAGES: Final = {"AWSCURRENT": "current", "AWSPREVIOUS": "previous", "AWSPENDING
 _YES: Final = frozenset({"true", "1"})
 
 
-@dataclass(frozen=True, slots=True)
 class Asked:
     """The parameters of a request."""
 
-    key: str
-    version: str | None
-    stage: str
-    refresh: bool
+    __slots__ = ("key", "refresh", "stage", "version")
+
+    def __init__(self, key: str, version: str | None, stage: str, *, refresh: bool) -> None:
+        self.key, self.version, self.stage, self.refresh = key, version, stage, refresh
 
     @property
     def is_old(self) -> bool:
@@ -56,7 +54,8 @@ def asked(request: Request, *, by_uid: bool) -> Asked:
         raise Refused(bad_request("`secretId` is missing"), "query")
     if stage not in STAGES:
         raise Refused(bad_request(f"`versionStage` must be one of: {', '.join(STAGES)}"), "query")
-    return Asked(key, query.get("versionId") or None, stage, query.get("refreshNow", "").lower() in _YES)
+    refresh = query.get("refreshNow", "").lower() in _YES
+    return Asked(key, query.get("versionId") or None, stage, refresh=refresh)
 
 
 async def answer(backend: Backend, wanted: Asked) -> Answer:

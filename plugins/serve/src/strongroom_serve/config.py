@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,24 @@ __all__ = ["Client", "ServeConfig", "address_of", "config_of"]
 _ALL_TENANTS = "*"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Client:
-    """One client and what it may do."""
+    """One client and what it may do. Its `repr` shows nothing of that."""
 
-    name: str
-    rules: KeyRules = field(repr=False)
-    operations: frozenset[str]
-    tenants: frozenset[str]
-    admin: bool
-    uid: int | None
-    token: str | None = field(repr=False)
+    __slots__ = ("admin", "name", "operations", "rules", "tenants", "token", "uid")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        rules: KeyRules,
+        operations: frozenset[str],
+        tenants: frozenset[str],
+        admin: bool,
+        uid: int | None,
+        token: str | None,
+    ) -> None:
+        self.name, self.rules, self.operations, self.tenants = name, rules, operations, tenants
+        self.admin, self.uid, self.token = admin, uid, token
 
     def has_tenant(self, tenant: str) -> bool:
         """Return whether the client may act for a tenant."""
@@ -41,20 +47,39 @@ class Client:
         return True, None if only == _ALL_TENANTS else only
 
 
-@dataclass(frozen=True, slots=True)
 class ServeConfig:
     """The addresses and clients of the server."""
 
-    socket: Path | None
-    socket_mode: int
-    socket_group: str | None
-    listen: tuple[str, int] | None
-    cert: Path | None
-    key: Path | None
-    mount: str
-    hosts: frozenset[str]
-    clients: tuple[Client, ...]
-    ui: bool
+    __slots__ = (
+        "cert",
+        "clients",
+        "hosts",
+        "key",
+        "listen",
+        "mount",
+        "socket",
+        "socket_group",
+        "socket_mode",
+        "ui",
+    )
+
+    def __init__(
+        self,
+        *,
+        socket: Path | None,
+        socket_mode: int,
+        socket_group: str | None,
+        listen: tuple[str, int] | None,
+        cert: Path | None,
+        key: Path | None,
+        mount: str,
+        hosts: frozenset[str],
+        clients: tuple[Client, ...],
+        ui: bool,
+    ) -> None:
+        self.socket, self.socket_mode, self.socket_group = socket, socket_mode, socket_group
+        self.listen, self.cert, self.key = listen, cert, key
+        self.mount, self.hosts, self.clients, self.ui = mount, hosts, clients, ui
 
 
 def config_of(options: Mapping[str, Any] | None, source: str) -> ServeConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from strongroom.errors import PermissionDeniedError, StrongroomError
@@ -19,11 +18,13 @@ _FRESH_SECONDS = 10.0
 _PATIENCE_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
 class State:
     """For each pipeline, why it does not answer, or refuses to; None if it does."""
 
-    pipelines: dict[str, str | None]
+    __slots__ = ("pipelines",)
+
+    def __init__(self, pipelines: dict[str, str | None]) -> None:
+        self.pipelines = pipelines
 
     @property
     def ok(self) -> bool:

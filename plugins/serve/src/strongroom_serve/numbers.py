@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -21,7 +20,6 @@ Place: TypeAlias = tuple[str | None, str]
 _MOST_SECRETS = 16_384
 
 
-@dataclass(slots=True)
 class History:
     """The known versions of one secret, and their numbers.
 
@@ -36,14 +34,15 @@ class History:
         gone_at: Since when it is known to be deleted.
     """
 
-    ids: dict[str, int] = field(default_factory=dict)
-    last: int = 0
-    are_places: bool = True
-    value: int | None = None
-    current: int = 0
-    created: str = ""
-    gone: int = 0
-    gone_at: datetime | None = None
+    __slots__ = ("are_places", "created", "current", "gone", "gone_at", "ids", "last", "value")
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+        self.last = self.current = self.gone = 0
+        self.are_places = True
+        self.value: int | None = None
+        self.created = ""
+        self.gone_at: datetime | None = None
 
     def take(self, versions: Iterable[SecretVersion]) -> None:
         """Number `versions`, the oldest first: those that are known keep their number, new ones count on.

@@ -93,14 +93,16 @@ def bound_tcp(host: str, port: int) -> Listener:
         ConflictError: Somebody listens there.
         ConfigurationError: This machine does not have the address.
     """
+    # Text would be encoded as IDNA, by modules that are then imported; what is ASCII is the same in it.
+    name: bytes | str = host.encode() if host.isascii() else host
     try:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigurationError(f"the address {host} is not known: {error.strerror}") from error
-    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -108,8 +110,8 @@ def bound_tcp(host: str, port: int) -> Listener:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConflictError(f"another server listens at {name} already") from error
-        raise ConfigurationError(f"cannot listen at {name}: {error.strerror}") from error
+            raise ConflictError(f"another server listens at {shown} already") from error
+        raise ConfigurationError(f"cannot listen at {shown}: {error.strerror}") from error
     return Listener(sock, _tcp_name(sock))
 
 

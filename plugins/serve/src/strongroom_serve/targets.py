@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from strongroom_serve.answers import ABSENT, Answer, errors, not_allowed
 from strongroom_serve.request import Refused, Request
@@ -17,12 +17,13 @@ _NO: Final = frozenset({"", "0", "f", "F", "false", "False", "FALSE"})
 _WRITES: Final = frozenset({"POST", "PUT"})
 
 
-class Target(NamedTuple):
+class Target:
     """The operation, key and version of a request to the KV engine."""
 
-    operation: str
-    key: str
-    version: int = 0
+    __slots__ = ("key", "operation", "version")
+
+    def __init__(self, operation: str, key: str, version: int = 0) -> None:
+        self.operation, self.key, self.version = operation, key, version
 
 
 def target_of(request: Request, engine: str) -> Target | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
@@ -284,6 +283,8 @@ def _cookie(request: Request) -> str | None:
 
 @cache
 def _text(name: str) -> str:
+    from importlib.resources import files  # it loads tempfile, and few ask for pages
+
     return (files(__package__ or "strongroom_serve") / "pages" / name).read_text(encoding="utf-8")
 
 

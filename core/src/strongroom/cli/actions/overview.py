@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.output import counted
 from strongroom.declarations.resolution import Resolution
@@ -153,11 +153,13 @@ class Overview:
             return known.report, known.moment
 
 
-class _Verified(NamedTuple):
-    report: AuditReport
-    moment: datetime
-    until: float
-    """Of the clock: from then on it is verified again."""
+class _Verified:
+    """A report, when it was made, and the time of the clock from which on the log is verified again."""
+
+    __slots__ = ("moment", "report", "until")
+
+    def __init__(self, report: AuditReport, moment: datetime, until: float) -> None:
+        self.report, self.moment, self.until = report, moment, until
 
 
 def _live_leases(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
