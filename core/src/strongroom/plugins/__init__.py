@@ -8,6 +8,7 @@ from strongroom._lazy import lazy_exports
 from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
+    from strongroom.plugins.allowed import is_shut_out
     from strongroom.plugins.commands import command_of
     from strongroom.plugins.descriptors import (
         GROUP,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         PluginFinder,
         UnknownTypeError,
         finder,
-        is_shut_out,
     )
     from strongroom.plugins.suggestions import (
         did_you_mean,
@@ -61,7 +61,7 @@ _HOMES = {
     "command_of": "commands",
     "did_you_mean": "suggestions",
     "finder": "discovery",
-    "is_shut_out": "discovery",
+    "is_shut_out": "allowed",
     "nearest": "suggestions",
 }
 

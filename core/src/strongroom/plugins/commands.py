@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
-from strongroom.plugins.discovery import allowed_distributions, is_shut_out
+from strongroom.plugins.allowed import allowed_distributions, is_shut_out
 from strongroom.plugins.factories import describe_error
 
 __all__ = ["command_of"]

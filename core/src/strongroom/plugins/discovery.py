@@ -7,7 +7,6 @@ imported. What is broken and unused harms nothing; what is broken and named is a
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._version import __version__
 from strongroom.errors import PluginError
+from strongroom.plugins.allowed import allowed_distributions, is_shut_out
 from strongroom.plugins.descriptors import (
     CORE,
     GROUP,
@@ -75,28 +75,6 @@ class _Entry:
     @property
     def owner(self) -> str:
         return f"{self.distribution} {self.version}"
-
-
-def allowed_distributions() -> frozenset[str] | None:
-    """Return the allow-list of `STRONGROOM_PLUGINS`, or None where it is not set."""
-    listed = os.environ.get("STRONGROOM_PLUGINS")
-    if listed is None:
-        return None
-    return frozenset(normalized(name.strip()) for name in listed.split(",") if name.strip())
-
-
-def is_shut_out(distribution: str) -> bool:
-    """Return whether `distribution` is installed, and `STRONGROOM_PLUGINS` does not name it."""
-    import importlib_metadata
-
-    allowed = allowed_distributions()
-    if allowed is None or distribution in allowed:
-        return False
-    try:
-        importlib_metadata.distribution(distribution)
-    except importlib_metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 class PluginFinder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -15,10 +16,6 @@ from strongroom.cache.single_flight import Flight, NonBlockingRead, WouldBlock, 
 from strongroom.errors import StrongroomError, of_thread
 from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
-from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
-from strongroom.middleware.read_only import ReadOnlyMiddleware
-from strongroom.middleware.tenant import OneTenantMiddleware, TenantMiddleware
-from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
 from strongroom.registry.routing import warn_of_closing
@@ -40,14 +37,12 @@ __all__ = ["AsyncSecretRegistry", "AsyncWatch"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_NEVER_WAIT: Final = (
-    OneTenantMiddleware,
-    PrefixMiddleware,
-    ReadOnlyMiddleware,
-    StripPrefixMiddleware,
-    TenantMiddleware,
-    ValidationMiddleware,
-)
+_NEVER_WAIT: Final = {
+    "strongroom.middleware.prefix": ("PrefixMiddleware", "StripPrefixMiddleware"),
+    "strongroom.middleware.read_only": ("ReadOnlyMiddleware",),
+    "strongroom.middleware.tenant": ("OneTenantMiddleware", "TenantMiddleware"),
+    "strongroom.middleware.validation": ("ValidationMiddleware",),
+}
 """Middleware that may be around a cache that is asked in the loop: it computes, and never waits."""
 _FIRST_READ: Final = NonBlockingRead()
 """What every read begins with that has not waited for anything yet."""
@@ -389,7 +384,10 @@ def _read_in_turn(pipeline: Pipeline, key: str, mine: NonBlockingRead) -> str | 
 
 def _meets_a_cache(pipeline: Pipeline) -> bool:
     provider: Any = pipeline.inner
-    while isinstance(provider, _NEVER_WAIT):
+    # A module that is not loaded has no objects that could be in a pipeline.
+    loaded = {sys.modules[module]: names for module, names in _NEVER_WAIT.items() if module in sys.modules}
+    never_wait = tuple(getattr(module, name) for module, names in loaded.items() for name in names)
+    while isinstance(provider, never_wait):
         provider = provider.inner
     # One without `fresh` keeps nothing and passes reads on: the values of a lease.
     return isinstance(provider, CachingMiddleware) and provider.fresh is not None

@@ -14,7 +14,6 @@ from strongroom.errors import PermissionDeniedError, StrongroomError, Unsupporte
 from strongroom.hooks import acting_as
 from strongroom.keys import ROTATION_SEGMENT, is_reserved
 from strongroom.providers import SecretMetadata, SecretVersion
-from strongroom.rotation import without_value_middleware
 
 from strongroom_serve.clients import Clients
 from strongroom_serve.config import Client, ServeConfig
@@ -67,6 +66,8 @@ class Backend:
         pipeline = self.sync.assembled_pipeline(key)
         if pipeline is None:
             pipeline = await self.in_thread(lambda: self.sync.pipeline_for(key))
+        from strongroom.rotation import without_value_middleware  # most requests have no use for it
+
         known = self._past_caches.get(pipeline.name)
         if known is None or known[0] is not pipeline:
             known = self._past_caches[pipeline.name] = (pipeline, without_value_middleware(pipeline))
@@ -181,6 +182,8 @@ class Records:
         """Do nothing: no cache answers for these."""
 
     async def _run(self, operation: str, method: str, key: str, *given: Any) -> Any:
+        from strongroom.rotation import without_value_middleware
+
         def call() -> Any:
             pipeline = self._backend.sync.pipeline_for(key)
             able = getattr(without_value_middleware(pipeline), method, None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError
 
 from strongroom_serve.policy import KeyRules
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Client", "ServeConfig", "address_of", "config_of"]
 

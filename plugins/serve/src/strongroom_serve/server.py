@@ -9,8 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 from strongroom.errors import ConfigurationError, StrongroomError
@@ -21,6 +20,9 @@ from strongroom_serve.asking import Backend
 from strongroom_serve.config import ServeConfig, address_of, config_of
 from strongroom_serve.http import Connections
 from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["serve"]
 
@@ -118,7 +120,7 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> t
     listeners = taken_over()
     by_call = bool(listeners) or socket is not None or listen is not None
     if not listeners:
-        path = config.socket if not by_call else Path(socket).absolute() if socket is not None else None
+        path = config.socket if not by_call else _absolute(socket) if socket is not None else None
         address = config.listen if not by_call else address_of(listen) if listen is not None else None
         if path is None and address is None:
             raise ConfigurationError(
@@ -142,6 +144,12 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> t
                 hint="give serve.tls: {cert: …, key: …}",
             )
     return listeners, not by_call
+
+
+def _absolute(path: str) -> Path:
+    from pathlib import Path  # it takes long to load, and an address has no use for it
+
+    return Path(path).absolute()
 
 
 class _Server:

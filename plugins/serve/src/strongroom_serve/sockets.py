@@ -6,13 +6,15 @@ import contextlib
 import errno
 import ipaddress
 import os
-import secrets
 import socket
 import stat
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError, ConflictError
+
+if TYPE_CHECKING:
+    from pathlib import Path  # what has a path imports it itself
 
 __all__ = ["HIDDEN_BYTES", "Listener", "bound_tcp", "bound_unix", "peer_uid", "taken_over"]
 
@@ -64,7 +66,7 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
     # By chance, and not by the process's number: in containers that is the same after each start, and a file
     # that a killed server has left would be in the way for ever.
-    hidden = path.with_name(f".{secrets.token_hex(HIDDEN_BYTES // 2)}")
+    hidden = path.with_name(f".{os.urandom(HIDDEN_BYTES // 2).hex()}")
     try:
         _refuse_taken(path)
         sock.bind(str(hidden))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -63,10 +63,12 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._open: dict[str, tuple[str, bytes, float]] = {}
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
 
     def begin(self, client: Client) -> str:
         """Return a new cookie for a client, good as long as it has the token that it has now."""
+        import secrets
+
         now = self._clock()
         self._open = {one: session for one, session in self._open.items() if session[2] > now}
         while len(self._open) >= _MOST_SESSIONS:

@@ -8,10 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli.output import counted
-from strongroom.declarations.resolution import Resolution
 from strongroom.errors import SecretNotFoundError, StrongroomError
-from strongroom.providers.base import layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +47,7 @@ class Overview:
         """
         from strongroom.cli.declared.rotations import in_flight
         from strongroom.cli.scanning.leased import without_leases
+        from strongroom.declarations.resolution import Resolution
         from strongroom.declarations.resolve import mark_due, resolve_all, select_group
 
         declared = select_group(registry.plan)
@@ -112,6 +110,7 @@ class Overview:
         """Return whether each audit log of the spec verifies, and its last entries, the newest first."""
         from strongroom.audit.query import last_entries
         from strongroom.cli.audit_logs import chosen_logs
+        from strongroom.cli.output import counted
 
         try:
             logs = chosen_logs(self._settings, [], None)
@@ -164,6 +163,8 @@ class _Verified:
 
 def _live_leases(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
     """Yield the live leases of each pipeline that has been used."""
+    from strongroom.providers.base import layers
+
     for name, pipeline in registry.used_pipelines().items():
         for layer in layers(pipeline):
             leases = getattr(layer, "leases", None)
