@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         if answer is None:
             return False
         fields, body = answer
-        self.write(b"".join((_OK_LINE, fields, self._all.date(), b"\r\n", body)))
+        self._write(b"".join((_OK_LINE, fields, self._all.date(), b"\r\n", body)))
         self._answered_at = self._all.loop.time()
         if self._head_timer is not None:  # that of the first request of the connection
             self._arm_idle_timer()
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _note_headers(self) -> None:
-        self._incoming = Incoming(self)
+        self._incoming = Incoming(self._write, self._read_on)
 
     def _note_piece(self, piece: bytes) -> None:
         if self._incoming is not None:
@@ -354,9 +354,9 @@ class Connection(asyncio.Protocol):
         body = message.get("body", b"") if self._has_body else b""
         self._has_answered = not message.get("more_body", False)
         if len(body) < _MOST_JOINED_BYTES:
-            self.write(head + body)
+            self._write(head + body)
         else:
-            self.write(head, body)
+            self._write(head, body)
         await self._writable.wait()
 
     def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
@@ -401,7 +401,7 @@ class Connection(asyncio.Protocol):
 
     # --- reading, writing and the end ---
 
-    def read_on(self) -> None:
+    def _read_on(self) -> None:
         """Read from the socket again, if the application has read enough of a body."""
         if self._incoming is not None and self._incoming.held <= _MOST_HELD_BYTES:
             self._read_again()
@@ -411,7 +411,7 @@ class Connection(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    def write(self, *parts: bytes) -> None:
+    def _write(self, *parts: bytes) -> None:
         """Send bytes, unless the client is gone."""
         with suppress(OSError, RuntimeError):
             if len(parts) == 1:
@@ -427,7 +427,7 @@ class Connection(asyncio.Protocol):
                 f"HTTP/1.1 {status} {_phrase(status).decode()}\r\ncontent-type: application/json\r\n"
                 f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
-            self.write(head.encode() + body)
+            self._write(head.encode() + body)
         self._close()
 
     def _close(self) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from strongroom_serve.http import Connection
+from collections.abc import Callable
+from typing import Any, Final
 
 __all__ = ["Incoming"]
 
@@ -18,6 +16,10 @@ _BODY_SECONDS: Final = 60
 class Incoming:
     """The body of a request, as it comes in.
 
+    Args:
+        write: Sends bytes to the client.
+        read_on: Is called as the application has read a part.
+
     Attributes:
         is_whole: Whether all of it has come.
         is_lost: Whether the rest does not come any more.
@@ -26,10 +28,20 @@ class Incoming:
         expects: Whether the client waits for `100 Continue` before it sends.
     """
 
-    __slots__ = ("_connection", "_is_read", "_pieces", "expects", "held", "is_lost", "is_whole", "waiter")
+    __slots__ = (
+        "_is_read",
+        "_pieces",
+        "_read_on",
+        "_write",
+        "expects",
+        "held",
+        "is_lost",
+        "is_whole",
+        "waiter",
+    )
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, write: Callable[[bytes], None], read_on: Callable[[], None]) -> None:
+        self._write, self._read_on = write, read_on
         self._pieces: deque[bytes] = deque()
         self._is_read = self.is_whole = self.is_lost = self.expects = False
         self.held = 0
@@ -60,13 +72,13 @@ class Incoming:
         elif not (self._pieces or self.is_whole or self.is_lost):
             if self.expects:
                 self.expects = False
-                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._woken(_BODY_SECONDS)
         if self.is_lost:
             return {"type": "http.disconnect"}
         piece = self._pieces.popleft() if self._pieces else b""
         self.held -= len(piece)
-        self._connection.read_on()
+        self._read_on()
         self._is_read = self.is_whole and not self._pieces
         return {"type": "http.request", "body": piece, "more_body": not self._is_read}
 
