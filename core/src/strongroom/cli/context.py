@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan
+    from strongroom.spec.records import Recalled
 
 __all__ = ["INTERRUPTED", "GlobalOptions", "refuse_useless_tenant", "run_guarded"]
 
@@ -25,7 +26,9 @@ INTERRUPTED = 128 + 2  # SIGINT; `signal` is an import, and makes enumerations
 class GlobalOptions:
     """The global options of one call."""
 
-    __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "spec_shown", "tenant")
+    __slots__ = (
+        "debug", "found", "json", "pipeline", "profile", "quiet", "recalled", "spec", "spec_shown", "tenant"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +50,8 @@ class GlobalOptions:
         self.found: FoundSpec | None = None
         """The spec that was found when a hook of git was installed; it is treated as if it was found now."""
         self.spec_shown = False
+        self.recalled: Recalled | None = None
+        """The record of the spec that was found a moment ago; it is not looked for again."""
 
     def registry(
         self, pipelines: Sequence[str] = (), *, change: Callable[[Plan, str | None], Plan] | None = None
@@ -83,7 +88,10 @@ class GlobalOptions:
 
         self._leave_warnings_out_of_the_log()
         spec = self.spec if self.found is None else self.found
-        plan = find_plan(spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
+        recalled, self.recalled = self.recalled, None
+        plan = find_plan(
+            spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up, recalled=recalled
+        )
         self.tell_spec(plan.origin, plan.source)
         return plan
 

@@ -101,7 +101,7 @@ _OUTDATED = (ValueError, LookupError, TypeError, AttributeError, OSError)
 
 
 def recall(settings: GlobalOptions) -> CachedSpec | None:
-    """Return the cached spec; None if there is none, or it is not plain.
+    """Return the cached spec; None if there is none, or it is not plain: `settings` then keep its record.
 
     A plain spec has no tenants; if the user names one, a full load reports that.
 
@@ -116,7 +116,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     named: Any = spec if spec is not None else os.environ.get("STRONGROOM_SPEC") or find_spec()
     if named is None:
         return _own_store() if profile is None and settings.pipeline in {None, "default"} else None
-    recalled = recall_spec(named, profile)
+    recalled = settings.recalled = recall_spec(named, profile)
     pipeline = _plain(recalled.data, settings.pipeline) if recalled is not None else None
     if recalled is None or pipeline is None:
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import ConfigurationError
 from strongroom.spec.found import FoundSpec, find_spec
-from strongroom.spec.records import SpecBytes, recall
+from strongroom.spec.records import Recalled, SpecBytes, recall
 
 if TYPE_CHECKING:
     from strongroom.spec.models import Spec
@@ -31,12 +31,24 @@ def find_plan(
     profile: str | None = None,
     pipeline: str | None = None,
     look_up: bool = True,
+    recalled: Recalled | None = None,
 ) -> Plan:
-    """Return the plan of `spec`, or of the one that applies if none is given; a plan as it is."""
+    """Return the plan of `spec`, or of the one that applies if none is given; a plan as it is.
+
+    Args:
+        spec: The spec.
+        profile: The profile to merge over it.
+        pipeline: The only pipeline that is used.
+        look_up: Look up its references.
+        recalled: The record of the spec that applies, if the caller has it.
+    """
     from strongroom.spec.plan import Plan
 
     if isinstance(spec, Plan):
         return spec
+    plan = _recalled_plan(recalled, look_up, pipeline)
+    if plan is not None:
+        return plan
     if spec is None:
         spec = os.environ.get("STRONGROOM_SPEC") or None
     if profile is None:
@@ -46,18 +58,21 @@ def find_plan(
     if spec is None:
         return embedded_plan(profile, pipeline)
     if isinstance(spec, str | os.PathLike | FoundSpec):
-        recalled = recall(spec, profile)
-        plan = None
-        if recalled is not None:
-            load = partial(_again, recalled.spec, profile)
-            from strongroom.spec.recalling import plan_of
-
-            plan = plan_of(recalled, load, look_up=look_up, only=pipeline)
+        plan = _recalled_plan(recall(spec, profile), look_up, pipeline)
         if plan is not None:
             return plan
     from strongroom.spec.loader import load_plan
 
     return load_plan(spec, profile=profile, pipeline=pipeline, look_up=look_up)
+
+
+def _recalled_plan(recalled: Recalled | None, look_up: bool, pipeline: str | None) -> Plan | None:
+    if recalled is None:
+        return None
+    from strongroom.spec.recalling import plan_of
+
+    load = partial(_again, recalled.spec, recalled.profile)
+    return plan_of(recalled, load, look_up=look_up, only=pipeline)
 
 
 def _again(spec: SpecBytes, profile: str | None) -> Plan:
