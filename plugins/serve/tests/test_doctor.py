@@ -62,7 +62,7 @@ def test_the_running_server_is_asked(served, tmp_path):
     # By this spec it would speak TLS.
     tls = certificate(tmp_path)
     (problem,) = wrong(look(spec_of(listen=f"127.0.0.1:{server.port}", tls=tls)))
-    assert "does not speak" in problem
+    assert "does not answer as" in problem
 
 
 @pytest.mark.parametrize("name", ["s.sock", "s", "a-longer-name.sock"])
