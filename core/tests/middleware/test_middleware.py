@@ -166,7 +166,9 @@ def test_a_json_schema_reads_nothing_from_elsewhere(inner, tmp_path, requests_se
     with pytest.raises(ConfigurationError, match="nothing is read from elsewhere"):
         ValidationMiddleware(inner, json_schema=rules)
     pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "validation", "json_schema": rules}]}
-    with pytest.raises(SpecError, match=r"middleware\[0\].json_schema: a `\$\w*` names nothing in the schema"):
+    with pytest.raises(
+        SpecError, match=r"middleware\[0\].json_schema: a `\$\w*` names nothing in the schema"
+    ):
         SecretProviderRegistry({"version": 1, "pipelines": {"app": pipeline}})
     assert paths == []
 

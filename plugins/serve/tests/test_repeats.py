@@ -33,10 +33,10 @@ class Counted(App):
 
 async def idle(connection):
     """Wait until a connection has answered what came, or waits for the rest of a body."""
-    while not connection._closed and connection._task is not None:
-        if connection._incoming.waiter is not None:
+    while not connection._closed and connection._current_request is not None:
+        if connection._body_receiver is not None and connection._body_receiver._waiter is not None:
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # gunicorn has no event for it
 
 
 def get(server, key, **more):
@@ -226,9 +226,8 @@ class Spoken:
 
     async def close(self):
         self.made.connection_lost(None)
-        if self.made._task is not None:
-            self.made._task.cancel()
-            await asyncio.gather(self.made._task, return_exceptions=True)
+        self.made._task.cancel()
+        await asyncio.gather(self.made._task, return_exceptions=True)
         await self.app.close()
 
 
@@ -329,15 +328,16 @@ def test_a_connection_that_is_answered_at_once_is_neither_slow_nor_idle():
             second.data_received(READ)
             assert one.app.long_ways == 1
             assert second._head_timer is None
-            first_timer = second._idle_timer
-            second._end_if_idle()
+            first_timer = second._keepalive_handle
+            second._keepalive_timeout()
             assert not second._closed
-            assert second._idle_timer is not first_timer
+            assert second._keepalive_handle is not first_timer
             second._answered_at -= 1000
-            second._end_if_idle()
+            second._keepalive_timeout()
             assert second._closed
             second.connection_lost(None)
-            assert second._task is None
+            await asyncio.sleep(0)
+            await second._task
             one.connections.alive = False  # as when the server ends: each answer closes its connection
             assert b"connection: close" in (await one.say([(READ, True)])).lower()
             assert one.app.long_ways == 2

@@ -1,102 +1,77 @@
-"""HTTP/1.1 on own sockets, for an ASGI application. The parser is `gunicorn_h1c`; no other module uses it."""
+"""HTTP by gunicorn's protocol for asyncio, on own sockets. No other module uses gunicorn."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-import re
-import time
-from collections.abc import Iterable
-from contextlib import suppress
+import sys
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
-from gunicorn_h1c import H1CProtocol, LimitRequestHeaders, LimitRequestLine
+from gunicorn.asgi.protocol import _CACHED_SERVER_HEADER, ASGIProtocol, _get_cached_date_header
 
 from strongroom_serve.answers import as_json
-from strongroom_serve.incoming import Incoming
 from strongroom_serve.sockets import peer_uid
 
 __all__ = ["Connections"]
 
-_log = logging.getLogger("strongroom.serve.http")
 _HEAD_SECONDS: Final = 15.0
 """How long the headers of a request may take."""
+_BODY_SECONDS: Final = 60
 _IDLE_SECONDS: Final = 75
-_LOST_SECONDS: Final = 3.0
-"""How long a request may go on whose client is gone."""
 _MOST_CONNECTIONS: Final = 4096
-_MOST_LINE_BYTES: Final = 8190
-"""Of the request line, and of each header."""
-_MOST_HEADERS: Final = 64
-_MOST_HELD_BYTES: Final = 256 << 10
-"""Of a body that the application has not read yet; more is left in the socket."""
-_MOST_JOINED_BYTES: Final = 64 << 10
-"""Of an answer that is copied behind its headers, to be sent with them."""
-_MOST_UNSENT_BYTES: Final = 64 << 10
 _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
-_SECURE: Final = {b"x-forwarded-protocol": b"ssl", b"x-forwarded-proto": b"https", b"x-forwarded-ssl": b"on"}
-"""How a proxy says that its client came through TLS; it is believed on a Unix socket alone."""
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_PHRASES: Final = {
-    200: "OK",
-    204: "No Content",
-    303: "See Other",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    413: "Payload Too Large",
-    414: "URI Too Long",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-_REASONS: Final = {
-    408: "the request took too long",
-    414: "the path is too long",
-    431: "the headers are too large",
-    500: "internal error",
-    503: "too many connections",
-}
+
+
+class _Log:
+    """A logger for gunicorn that drops the content of requests: it logs the type and place of an error."""
+
+    access_log_enabled = False
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("strongroom.serve.http")
+
+    def exception(self, message: str, *_: Any, **__: Any) -> None:
+        kind = sys.exc_info()[0]
+        self._log.error("%s %s", message.partition(":")[0].rstrip("."), kind.__name__ if kind else "")
+
+    def debug(self, message: str, *_: Any, **__: Any) -> None:
+        self._log.debug("%s", message.partition("%")[0])
+
+    info = debug
+
+    def warning(self, message: str, *_: Any, **__: Any) -> None:
+        self._log.warning("%s", message.partition("%")[0])
+
+    error = critical = warning
 
 
 class Connections:
-    """All connections of the server.
+    """All connections of the server, in the place of gunicorn's worker.
 
     Args:
-        app: The application (ASGI). It says how long each answer is.
+        app: The application (ASGI).
         loop: The loop that they run in.
     """
 
-    def __init__(self, app: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self.app = app
+    def __init__(self, app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
+        # Asked of the class itself: gunicorn notes what it finds on the class that asks.
+        ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001  # as above
+        self.asgi = app
         self.loop = loop
+        self.log = _Log()
+        self.cfg = _Settings()
         self.alive = True
+        self.nr = 0
+        self.nr_conns = 0
+        self.max_requests = sys.maxsize
         self.open: set[Connection] = set()
-        self._date = (0, b"")
 
     def protocol(self, *, is_tcp: bool) -> Connection:
         """Return the protocol for a new connection."""
         return Connection(self, is_tcp=is_tcp)
-
-    def date(self) -> bytes:
-        """Return the header `Date`, with the end of its line."""
-        second = int(time.time())
-        if second != self._date[0]:
-            now = time.gmtime(second)
-            day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]  # in English, whatever the locale
-            moment = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
-            self._date = (
-                second,
-                f"Date: {day}, {now.tm_mday:02} {month} {now.tm_year} {moment} GMT\r\n".encode(),
-            )
-        return self._date[1]
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, and wait until the others have their answer, or the time is over."""
@@ -110,77 +85,76 @@ class Connections:
             one.abort()
 
 
-class Connection(asyncio.Protocol):
-    """One connection, with its peer and its time limits. Its requests are answered one after the other."""
+class _Settings:
+    """The settings for gunicorn's protocol; others have gunicorn's default."""
+
+    settings = pre_request = post_request = None
+    protocol = "http"
+    http_protocols = ("h1",)
+    http2_cleartext = proxy_protocol = "off"
+    http_parser = "fast"  # the one in C; it refuses more than the other
+    root_path = ""
+    is_ssl = False  # where a connection has TLS, its transport says so
+    keepalive = _IDLE_SECONDS
+    timeout = _BODY_SECONDS
+    asgi_disconnect_grace_period = 3
+    limit_request_line = limit_request_field_size = 8190
+    limit_request_fields = 64
+    permit_obsolete_folding = strip_header_spaces = False
+    permit_unconventional_http_method = permit_unconventional_http_version = False
+    header_map = "drop"
+    forwarded_allow_ips = forwarder_headers = ()
+    secure_scheme_headers: Final = MappingProxyType(
+        {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+    )
+    """Taken from who is at the other end of a Unix socket alone, for the list of addresses is empty."""
+
+    def forwarded_allow_networks(self) -> tuple[()]:
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Not asked for by the release that this was written for: to load them all takes a tenth of a start.
+        from gunicorn.config import Config
+
+        value = getattr(Config(), name)
+        setattr(self, name, value)
+        return value
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
+    """One connection, with its peer and its time limits."""
 
     def __init__(self, connections: Connections, *, is_tcp: bool) -> None:
-        self._all = connections
+        super().__init__(connections)
         self._is_tcp = is_tcp
         self._peer: tuple[bool, int | None, str] = (is_tcp, None, "-")
-        self._transport: Any = None
-        self._is_ssl = False
-        # The callbacks take notes, and raise nothing: what `feed` raises is of the parser.
-        self._parser = H1CProtocol(
-            on_headers_complete=self._note_headers,
-            on_body=self._note_piece,
-            on_message_complete=self._note_end,
-            limit_request_line=_MOST_LINE_BYTES,
-            limit_request_fields=_MOST_HEADERS,
-            limit_request_field_size=_MOST_LINE_BYTES,
-        )
-        self._incoming: Incoming | None = None
-        """Of the request under way."""
-        self._task: asyncio.Task[None] | None = None
-        """What answers it."""
         self._sent: tuple[bool, int | None, bytes] | None = None
         """All bytes of the request under way, and from whom, where they came at once, alone."""
         self._has_part = False
         """Whether a part of a request has come, and not the end of its headers."""
-        self._head = b""
-        """The headers of the answer, until they are sent with the first part of its body."""
-        self._has_begun = self._has_answered = self._has_body = False
-        """Whether the answer has begun, and is whole; and whether it has a body."""
         self._answered_at = -math.inf
         self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._is_paused = False
+        self._refused = False
         self._is_last = False
-        """Whether the connection closes after the answer."""
         self._has_ended = False
         """Whether the client sends nothing more, and may still wait for answers."""
-        self._closed = False
-
-    # --- what the transport tells ---
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
         self._peer = (self._is_tcp, *_who(transport, is_tcp=self._is_tcp))
-        self._is_ssl = transport.get_extra_info("ssl_object") is not None
-        transport.set_write_buffer_limits(high=_MOST_UNSENT_BYTES)
-        self._all.open.add(self)
-        if len(self._all.open) > _MOST_CONNECTIONS:
-            self._refuse(503)
-        else:
-            self._arm_head_timer()
+        self.worker.open.add(self)
+        if len(self.worker.open) > _MOST_CONNECTIONS:
+            self._refused = True
+        super().connection_made(transport)
+        if self._refused:
+            self._send_error_response(503, "")
+            self._close_transport()
+            return
+        self._arm_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self._all.open.discard(self)
-        self._closed = True
-        self._cancel_timers()
-        self._writable.set()
-        if self._incoming is not None:
-            self._incoming.lose()
-        if self._task is not None:
-            self._all.loop.call_later(_LOST_SECONDS, self._task.cancel)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
+        self.worker.open.discard(self)
+        self._cancel_head_timer()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:
         """Answer what came whole before the client closed its side, as `socat` and `nc -N` do.
@@ -188,294 +162,151 @@ class Connection(asyncio.Protocol):
         Who closed both sides looks the same; writing to them ends the connection.
         """
         self._has_ended = True
-        is_whole = self._incoming is not None and self._incoming.is_whole
+        receiver = self._body_receiver
+        is_whole = self._current_request is not None and receiver is not None and receiver._complete  # noqa: SLF001  # gunicorn's own
         # TLS has no half-closed connections in asyncio.
-        return not self._is_ssl and not self._closed and is_whole
+        return not self._is_ssl and not self._closed and (is_whole or bool(self._finishing_calls))
 
     def data_received(self, data: bytes) -> None:
-        if self._closed:
-            return
-        if self._task is not None or self._has_part:
-            self._feed(data)
+        if self._current_request is not None or self._has_part:
+            super().data_received(data)
             return
         # Between two requests: nothing of the one that comes has been read.
         sent = (self._is_tcp, self._peer[1], data)
         if self._is_answered(sent):
             return
-        self._feed(data)
+        super().data_received(data)
         if self._has_part:
             if self._head_timer is None and not self._closed:
                 self._arm_head_timer()
-        elif not self._closed and not self._parser.remaining():
+        elif not self._closed and not self._callback_parser.remaining():
             self._sent = sent
 
     def _is_answered(self, sent: tuple[bool, int | None, bytes]) -> bool:
         """Answer a request that was answered before; return whether it was."""
-        if not self._all.alive or not self._writable.is_set():
+        if self._closed or not self.worker.alive or self._finishing_calls or self._flow_control.write_paused:
             return False
-        answer = self._all.app.repeats.answer(sent)
+        answer = self.worker.asgi.repeats.answer(sent)
         if answer is None:
             return False
         fields, body = answer
-        self._write(b"".join((_OK_LINE, fields, self._all.date(), b"\r\n", body)))
-        self._answered_at = self._all.loop.time()
+        date = _get_cached_date_header()
+        self._safe_write(b"".join((_OK_LINE, fields, _CACHED_SERVER_HEADER, date, b"\r\n", body)))
+        self._answered_at = self.worker.loop.time()
         if self._head_timer is not None:  # that of the first request of the connection
-            self._arm_idle_timer()
+            self._cancel_head_timer()
+            self._arm_keepalive_timer()
         return True
 
-    # --- what the parser tells ---
-
-    def _feed(self, data: bytes) -> None:
-        if self._task is None:
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        if self._current_request is None:
             self._has_part, self._sent = True, None
-        try:
-            self._parser.feed(data)
-        except LimitRequestLine:
-            self._refuse(414)
-        except LimitRequestHeaders:
-            self._refuse(431)
-        except ValueError:  # all others of the parser
-            self._refuse(400)
-        incoming = self._incoming
-        if incoming is None:
-            return
-        if self._task is None and not self._closed:
-            self._begin(incoming)
-        if self._has_ended and not incoming.is_whole:
-            incoming.lose()  # what is missing of the body does not come any more
-        if incoming.held > _MOST_HELD_BYTES and not self._is_paused and not self._closed:
-            self._is_paused = True
-            self._transport.pause_reading()
+        goes_on: bool = super()._feed_callback_parser(data)
+        receiver = self._body_receiver
+        if self._has_ended and receiver is not None and not receiver._complete:  # noqa: SLF001  # gunicorn's own
+            receiver.signal_disconnect()  # what is missing of the body does not come any more
+        return goes_on
 
-    def _note_headers(self) -> None:
-        self._incoming = Incoming(self._write, self._read_on)
+    def _arm_keepalive_timer(self) -> None:
+        if self._has_ended:  # everything is answered
+            super()._keepalive_timeout()
+        else:
+            super()._arm_keepalive_timer()
 
-    def _note_piece(self, piece: bytes) -> None:
-        if self._incoming is not None:
-            self._incoming.add(piece)
-
-    def _note_end(self) -> None:
-        if self._incoming is not None:
-            self._incoming.end()
-
-    # --- one request ---
-
-    def _begin(self, incoming: Incoming) -> None:
-        """Let the application answer the request whose headers have come."""
+    def _on_headers_complete(self) -> bool:
         self._has_part = False
-        self._cancel_timers()
-        parser = self._parser
-        headers = parser.asgi_headers
-        has_coding = any(name == b"transfer-encoding" for name, _ in headers)
-        scheme = self._scheme(headers)
-        # The parser passes over a path that is not ASCII, and over a body with an end that it does not know.
-        if not scheme or not parser.path.isascii() or (has_coding and not parser.is_chunked):
-            self._refuse(400)
-            return
-        waits = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
-        incoming.expects = waits and not incoming.held and parser.http_version > (1, 0)
-        self._is_last = not self._keeps_open(headers)
-        self._task = self._all.loop.create_task(self._serve(incoming, self._scope(headers, scheme)))
+        self._cancel_head_timer()
+        skips: bool = super()._on_headers_complete()
+        return skips
 
-    def _scheme(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the scheme that the client used; "" if its proxy says two different things."""
-        is_secure = {self._is_ssl}
-        if not self._is_tcp:
-            is_secure = {value == _SECURE[name] for name, value in headers if name in _SECURE} or is_secure
-        if len(is_secure) > 1:
-            return ""
-        return "https" if True in is_secure else "http"
+    def _keepalive_timeout(self) -> None:
+        left = self._answered_at + self._keepalive - self.worker.loop.time()
+        if left > 0:  # requests that were answered at once did not set the timer
+            self._keepalive_handle = self.worker.loop.call_later(left, self._keepalive_timeout)
+        else:
+            super()._keepalive_timeout()
 
-    def _keeps_open(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        parser = self._parser
-        if parser.http_version == (1, 0):
-            first = next((value for name, value in headers if name == b"connection"), b"")
-            return bool(parser.should_keep_alive) and first.strip(b" \t").lower() == b"keep-alive"
-        # After a CONNECT no HTTP follows (RFC 9931).
-        return bool(parser.should_keep_alive) and parser.method != b"CONNECT"
+    def _build_http_scope(self, *given: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(*given)
+        scope["strongroom.peer"] = self._peer
+        scope["strongroom.close"] = self._close_after_answer
+        scope["strongroom.sent"] = self._sent if self._is_plain(given[0]) else None
+        return scope
 
-    def _scope(self, headers: list[tuple[bytes, bytes]], scheme: str) -> dict[str, Any]:
-        raw_path, _, query = self._parser.path.partition(b"?")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": ".".join(map(str, self._parser.http_version)),
-            "method": self._parser.method.decode("ascii"),
-            "scheme": scheme,
-            "path": unquote_to_bytes(raw_path).decode(errors="replace"),
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": headers,
-            "server": None,
-            "client": None,
-            "strongroom.peer": self._peer,
-            "strongroom.close": self._close_after_answer,
-        }
-
-    async def _serve(self, incoming: Incoming, scope: dict[str, Any]) -> None:
-        scope["strongroom.sent"] = self._sent if self._is_plain() else None
-        try:
-            await self._all.app(scope, incoming.receive, self._send)
-        except Exception as error:  # noqa: BLE001  # its text may hold anything
-            _log.error("a request failed: %s", type(error).__name__)
-            self._has_answered = False
-        finally:
-            self._task = None
-            if not self._has_answered:
-                self._refuse(500)
-            elif self._is_last or not self._all.alive or not incoming.is_whole:
-                # The rest of a body would be taken for the next request.
-                self._close()
-            else:
-                self._await_next()
-
-    def _is_plain(self) -> bool:
+    def _is_plain(self, request: Any) -> bool:
         """Return whether a request has no body and keeps its connection, so that its bytes identify it."""
-        parser = self._parser
         return (
-            (parser.method, parser.http_version) == (b"GET", (1, 1))
-            and not (parser.content_length or parser.is_chunked)
-            and not self._is_last
-            and self._all.alive
+            (request.method, request.version) == ("GET", (1, 1))
+            and not (request.content_length or request.chunked)
+            and not self._will_close(request, False)
         )
 
     def _close_after_answer(self) -> None:
         self._is_last = True
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        """Send a part of the answer (ASGI)."""
-        if self._closed:
-            return
-        if message["type"] == "http.response.start":
-            self._start(message["status"], message["headers"])
-            return
-        head, self._head = self._head, b""
-        body = message.get("body", b"") if self._has_body else b""
-        self._has_answered = not message.get("more_body", False)
-        if len(body) < _MOST_JOINED_BYTES:
-            self._write(head + body)
-        else:
-            self._write(head, body)
-        await self._writable.wait()
+    def _will_close(self, *given: Any) -> bool:
+        # gunicorn passes an application's `Connection: close` on, and keeps the connection all the same.
+        closes: bool = self._is_last or super()._will_close(*given)
+        return closes
 
-    def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        self._has_body = status not in {204, 304} and self._parser.method != b"HEAD"
-        if status == 204:  # noqa: PLR2004  # it has no length (RFC 9110)
-            fields = [one for one in fields if one[0] != b"content-length"]
-        elif all(name != b"content-length" for name, _ in fields):
-            self._is_last = True  # its end is that of the connection
-        if any(map(_CONTROL.search, (text for one in fields for text in one))):
-            raise ValueError("a header of an answer has a control character")
-        closes = self._is_last or not self._all.alive
-        if closes and all(name != b"connection" for name, _ in fields):
-            fields = [*fields, (b"connection", b"close")]
-        line = b"HTTP/%d.%d %d %b\r\n" % (*self._parser.http_version, status, _phrase(status))
-        lines = [b"%b: %b\r\n" % one for one in fields]
-        self._head = b"".join((line, *lines, self._all.date(), b"\r\n"))
-        self._is_last = closes
-        self._has_begun = True
-        if self._incoming is not None:
-            self._incoming.expects = False  # the answer comes before the body, and instead of it
+    def _is_websocket_upgrade(self, request: Any) -> bool:
+        del request
+        return False  # there is nothing of the kind here
 
-    def _await_next(self) -> None:
-        """Take up the next request, of which the parser may have a part, or all."""
-        self._incoming, self._head = None, b""
-        self._has_begun = self._has_answered = False
-        self._read_again()
-        if self._parser.remaining_truncated:
-            self._close()  # a part of it is lost
-            return
-        rest = self._parser.remaining()
-        self._parser.reset()
-        if rest:
-            self._feed(rest)
-        if self._closed or self._task is not None:
-            return
-        if self._has_ended:  # everything is answered
-            self._close()
-        elif self._has_part:
-            self._arm_head_timer()
-        else:
-            self._arm_idle_timer()
-
-    # --- reading, writing and the end ---
-
-    def _read_on(self) -> None:
-        """Read from the socket again, if the application has read enough of a body."""
-        if self._incoming is not None and self._incoming.held <= _MOST_HELD_BYTES:
-            self._read_again()
-
-    def _read_again(self) -> None:
-        if self._is_paused and not self._closed:
-            self._is_paused = False
-            self._transport.resume_reading()
-
-    def _write(self, *parts: bytes) -> None:
-        """Send bytes, unless the client is gone."""
-        with suppress(OSError, RuntimeError):
-            if len(parts) == 1:
-                self._transport.write(parts[0])
-            else:
-                self._transport.writelines(parts)
-
-    def _refuse(self, status: int) -> None:
-        """Answer with an error, unless an answer has begun, and close the connection."""
-        if not self._closed and not self._has_begun:
-            body = as_json({"errors": [_REASONS.get(status, "the request cannot be read")]})
-            head = (
-                f"HTTP/1.1 {status} {_phrase(status).decode()}\r\ncontent-type: application/json\r\n"
-                f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self._write(head.encode() + body)
-        self._close()
-
-    def _close(self) -> None:
-        if self._closed or self._transport is None:
-            return
-        self._closed = True
-        self._cancel_timers()
-        with suppress(OSError, RuntimeError):
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
-        self._transport.close()
+    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
+        # gunicorn's text repeats a part of the request.
+        del message, extra_headers
+        body = as_json({"errors": [_REASONS.get(status, "the request cannot be read")]})
+        head = (
+            f"HTTP/1.1 {status} {_PHRASES.get(status, 'Error')}\r\ncontent-type: application/json\r\n"
+            f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._safe_write(head.encode() + body)
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way."""
-        if self._task is None:
-            self._close()
+        if self._current_request is None and not self._finishing_calls:
+            self._close_transport()
+            if self._request_ready is not None:
+                self._request_ready.set()
 
     def abort(self) -> None:
         """Close the connection, even during a request."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    # --- time ---
+        if self.transport is not None:
+            self.transport.abort()
 
     def _arm_head_timer(self) -> None:
-        self._cancel_timers()
-        self._head_timer = self._all.loop.call_later(_HEAD_SECONDS, self._refuse, 408)
+        self._head_timer = self.worker.loop.call_later(_HEAD_SECONDS, self._too_slow)
 
-    def _arm_idle_timer(self) -> None:
-        self._cancel_timers()
-        self._idle_timer = self._all.loop.call_later(_IDLE_SECONDS, self._end_if_idle)
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    def _cancel_timers(self) -> None:
-        for timer in (self._head_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
-        self._head_timer = self._idle_timer = None
-
-    def _end_if_idle(self) -> None:
-        left = self._answered_at + _IDLE_SECONDS - self._all.loop.time()
-        if left > 0:  # requests that were answered at once did not set the timer
-            self._idle_timer = self._all.loop.call_later(left, self._end_if_idle)
-        else:
-            self._close()
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and not self._closed:
+            self._send_error_response(408, "")
+            super()._keepalive_timeout()
 
 
-def _phrase(status: int) -> bytes:
-    return _PHRASES.get(status, "Unknown").encode()
+_REASONS: Final = {
+    408: "the request took too long",
+    414: "the path is too long",
+    431: "the headers are too large",
+    500: "internal error",
+    501: "a transfer coding that is not known",
+    503: "too many connections",
+}
+_PHRASES: Final = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    414: "URI Too Long",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
 
 
 def _who(transport: Any, *, is_tcp: bool) -> tuple[int | None, str]:
