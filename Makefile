@@ -83,7 +83,7 @@ ratios: $(READY) ## check whether a read, from the cache or through a pipeline, 
 	$(BIN)/python tests/benchmarks/run.py --check cache pipeline
 
 torture: $(READY) ## thousands of kills, edits and mutations, of which `make test` runs a sample; PART=plugins/vault for a folder
-	$(BIN)/pytest -q -m torture -o faulthandler_timeout=1800 $(PART)
+	$(BIN)/pytest -q -m torture -o hang_seconds=1800 $(PART)
 
 soak: $(READY)   ## for five minutes, a cache under writes, evictions, tenants and restarts of its second level
 	$(BIN)/python tests/soak.py

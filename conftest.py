@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib.metadata
 import json
@@ -22,6 +23,7 @@ from typing import Any
 
 import importlib_metadata  # noqa: F401  # see below
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 # Its first import takes the place of the standard library's finder of metadata. Within a run of pytester that
@@ -88,6 +90,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     parser.addoption("--stalls", metavar="SEED", help="let threads and servers stand still for moments")
     parser.addoption("--for-seconds", type=float, help="leave out what begins later after a worker's first")
+    parser.addini("hang_seconds", "after how long a test shows what all threads do")
     if not pluginmanager.has_plugin("cacheprovider"):
         parser.addini("cache_dir", "where the cache is, which -p no:cacheprovider does without")
 
@@ -108,6 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
+    faulthandler.cancel_dump_traceback_later()
     STALLS.close()
     shutil.rmtree(STATE, ignore_errors=True)
 
@@ -183,10 +187,18 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 _module: list[Path] = []
+_watched: list[float] = []
+_WATCHED_SECONDS = 20
+"""How long a timer serves for the next tests too: pytest's own starts and ends a thread for each test."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
+    now = time.monotonic()
+    if not _watched or now - _watched[0] > _WATCHED_SECONDS:
+        _watched[:] = [now]
+        seconds = float(item.config.getini("hang_seconds")) + _WATCHED_SECONDS
+        faulthandler.dump_traceback_later(seconds, file=item.config.stash[fault_handler_stderr_fd_key])
     # Tests look for garbage by the hundred. What modules before this one left, imports above all, is not
     # theirs: going through it takes half a second each time, and in a forked child more.
     if _module != [item.path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -103,6 +104,12 @@ def _answer(reading: int, end: float) -> dict[str, Any] | None:
         data += part
 
 
+@functools.cache
+def _others_froze() -> bool:
+    """Return whether anything was frozen before the kit's first test of forks; Python counts all, one by one."""
+    return gc.get_freeze_count() > 0
+
+
 _only_where_forks_are_survived = only_where(
     lambda kit: (
         None
@@ -119,11 +126,11 @@ class ForkTests(ConformanceBase):
     @pytest.fixture
     def little_garbage(self) -> Generator[None]:
         """Keep older objects than the provider out of a child's garbage collection, which copies them."""
-        frozen_already = gc.get_freeze_count() > 0
+        others_froze = _others_froze()
         gc.collect(1)
         gc.freeze()
         yield
-        if not frozen_already:
+        if not others_froze:
             gc.unfreeze()
 
     @_only_where_forks_are_survived
