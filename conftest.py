@@ -102,6 +102,9 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _refuse_an_old_installation()
+    if config.option.markexpr.startswith("not torture"):
+        # Between modules all garbage is looked for (see below); what is torture is run as Python does it.
+        gc.set_threshold(10_000, 20, 20)
     if config.option.stalls:
         import stalls
 
