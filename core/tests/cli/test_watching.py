@@ -111,6 +111,22 @@ def test_an_outage_at_the_start_is_one_line(tmp_path, capsys, caplog):
     assert logging.getLogger("strongroom.watch").filters == []
 
 
+def test_what_a_watch_says_as_it_ends_with_a_failed_start_is_not_said(tmp_path, monkeypatch, capsys, caplog):
+    """Its thread may be in the middle of a request when the first read fails."""
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        "version: 1\npipelines: {app: {provider: {type: memory}}}\nsecrets: {PASSWORD: {key: password}}\n"
+    )
+
+    def watch(stack, *_):
+        stack.callback(logging.getLogger("strongroom.watch").warning, "too late")
+
+    monkeypatch.setattr(watched_run, "_watch", watch)
+    assert run_app(["--spec", str(spec), "run", "--watch", "--", "true"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("succeeds", [True, False])
 def test_what_the_watch_says_before_the_first_read_is_said_after_it(caplog, succeeds):
     """If the secrets come from a cache, nothing else tells that no change is heard of."""

@@ -73,10 +73,10 @@ def run_watched(
             number=number, stop_timeout=stop_timeout, renew_files=handover.renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        with _watch_held_back() as pass_on:
-            _watch(stack, registry, chosen, control, poll_seconds)
-            control.begin(handover.read())
-            pass_on()
+        pass_on = stack.enter_context(_watch_held_back())  # before the watch, so that it outlasts it
+        _watch(stack, registry, chosen, control, poll_seconds)
+        control.begin(handover.read())
+        pass_on()
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         # Between two children a signal must not end us before the cleanup, nor get lost.

@@ -106,7 +106,7 @@ def _answer(reading: int, end: float) -> dict[str, Any] | None:
 
 @functools.cache
 def _others_froze() -> bool:
-    """Return whether anything was frozen before the kit's first test of forks; Python counts all, one by one."""
+    """Return whether anything was frozen before the kit froze; Python counts each object."""
     return gc.get_freeze_count() > 0
 
 
