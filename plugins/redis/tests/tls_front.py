@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import socket
 import ssl
 import threading
 from pathlib import Path
@@ -13,7 +13,13 @@ __all__ = ["TlsFront"]
 
 
 class TlsFront:
-    """Takes TLS with a client's certificate on a port of the loopback address, and passes on to `target`."""
+    """Takes TLS with a client's certificate on a port of the loopback address, and passes on to `target`.
+
+    One thread serves all connections: OpenSSL allows no two threads on one of them, one that reads and one
+    that writes, and answers that with lost data and crashes.
+    """
+
+    port: int
 
     def __init__(self, target: int, files: Path) -> None:
         self._target = target
@@ -21,36 +27,44 @@ class TlsFront:
         self._context.load_cert_chain(files / "server.pem", files / "server.key")
         self._context.load_verify_locations(files / "ca.pem")
         self._context.verify_mode = ssl.CERT_REQUIRED
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._listens = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._listens.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._listen())  # which cancels what is still served
 
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:  # a client that is refused
-            secure = self._context.wrap_socket(client, server_side=True)
-            with secure, socket.create_connection(("127.0.0.1", self._target)) as server:
-                threading.Thread(target=_pass_on, args=(server, secure), daemon=True).start()
-                _pass_on(secure, server)
+    async def _listen(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        self.port = server.sockets[0].getsockname()[1]
+        self._listens.set()
+        await self._ended.wait()
+        server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            await asyncio.gather(_pass_on(reader, requests), _pass_on(answers, writer))
+        finally:
+            requests.transport.abort()
+            writer.transport.abort()
 
 
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     """Send what comes until it ends, and then its end."""
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
