@@ -13,7 +13,7 @@ from email.header import Header
 
 import pytest
 from strongroom.cli.scanning.matcher import find_matches
-from strongroom.masking import Masker, MaskingFilter, mask
+from strongroom.masking import Masker, MaskingFilter, mask, views
 from strongroom.masking.parts import expanded
 
 TOKEN = "Zk3Jx9qLw2Z7mNc4Rv8p"
@@ -412,3 +412,12 @@ def test_logs_objects_and_scan_find_it_as_streams_do(name):
     assert record.getMessage() == expected != text
     assert mask({"lines": [text]}, masker=masker) == {"lines": [expected]}
     assert {match.secret for match in find_matches("file", io.BytesIO(text.encode()), masker)} == {"token"}
+
+
+@pytest.mark.parametrize("sign", sorted(views._SIGNS), ids=repr)
+def test_a_short_text_is_looked_through_for_the_signs_of_a_long_one(sign):
+    """They are searched in another way; those of colours mean something behind a backslash alone."""
+    colour = sign in views._COLOURED
+    text = b"\\ " * colour + b"a" + sign + b"x"
+    assert sign in views._signs(text)
+    assert sign in views._signs(text.ljust(views._SHORT))

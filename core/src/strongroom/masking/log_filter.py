@@ -71,11 +71,9 @@ class MaskingFilter(logging.Filter):
                 # A second formatting of the exception would show the value after all.
                 record.exc_info, record.exc_text = None, masked
         clean, size = self._clean, len(masker.finder)
-        attributes = record.__dict__
-        for name in attributes.keys() - _LEFT_ALONE:
-            value = attributes[name]
+        for name, value in tuple(record.__dict__.items()):
             # Of the thread, of the process: the same text again and again.
-            if value is None or clean.get(name) == (size, value):
+            if value is None or name in _LEFT_ALONE or clean.get(name) == (size, value):
                 continue
             masked = mask(value, masker=masker)
             if masked is not value:
@@ -117,7 +115,7 @@ class MaskingFilter(logging.Filter):
         if not _PLAIN_TYPES.issuperset(map(type, args)):
             return False
         try:
-            texts = _SEPARATOR.join((record.getMessage(), *(one for one in args if type(one) is str)))
+            texts = _SEPARATOR.join([record.getMessage(), *[one for one in args if type(one) is str]])
         except Exception:  # noqa: BLE001  # a wrong format, or a third party's `getMessage`
             return False
         if len(texts) > _LONGEST_AT_ONCE or "\x1b" in texts:

@@ -40,13 +40,15 @@ class Masker:
 
     def mask(self, data: bytes) -> bytes:
         """Return `data`, complete as it is, with every find masked."""
-        spans = merge_overlaps(data, self.finder.find(data))
+        finds = self.finder.find(data)
+        if not finds:
+            return data
         pieces: list[bytes] = []
         copied = 0
-        for start, stop in spans:
+        for start, stop in merge_overlaps(data, finds):
             pieces += (data[copied:start], self.mark)
             copied = stop
-        return b"".join((*pieces, data[copied:])) if pieces else data
+        return b"".join((*pieces, data[copied:]))
 
     def mask_text(self, text: str) -> str:
         """Return `text` with every find masked; the same object where there is none."""

@@ -121,7 +121,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
         hits: If it is given, of many runs of base64 only those are decoded that hold text or have a hit, and
             so of numbers without a sign between their digits.
     """
-    unknown = known.crossed_out(data)
+    unknown = data if known is NOTHING else known.crossed_out(data)
     marked = unknown.translate(_MARKS)
     listed = unknown.translate(IS_LISTED)
     special = b"\2" in marked
@@ -135,6 +135,12 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
                 batch.add(view)
         yield from batch.views()
     signs = _signs(data)
+    if signs or special or data.startswith(_FIRST_SIGNS):
+        yield from _by_signs(data, signs, special=special)
+
+
+def _by_signs(data: bytes, signs: AbstractSet[bytes], *, special: bool) -> Iterator[View]:
+    """Yield the readings for which there is a sign in `data`, or at its beginning."""
     if not BORDERED.isdisjoint(signs):
         yield from joined_lines(data)
     if DUMP in signs or ADDRESS_END in signs or data.startswith(DUMP[1:]):
@@ -173,18 +179,19 @@ _UU_LINES = b"\nM"
 """Most of `UUENCODED` begin so: this is looked for first, and they only where it is."""
 
 
+_FIRST_SIGNS = (DUMP[1:], b"M")
 _NO_SIGNS: frozenset[bytes] = frozenset()
+_ANY_SIGN = compiled_later(
+    b"|".join(map(re.escape, (*_SIGNS[:5], _UU_LINES, b"begin ", b"\n> ", b"\n| ", b"=\n", b"\\")))
+)
+"""What is in each of `_SIGNS`, and may be elsewhere."""
 
 
 def _signs(data: bytes) -> AbstractSet[bytes]:
     """Return which of `_SIGNS`, the texts that a reading begins with, are in `data`."""
     if len(data) < _SHORT:
-        # Nothing is built where there is no sign: each log record comes here.
-        begun = DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
-        begun = begun or b"\n> " in data or b"\n| " in data or b"=\n" in data
-        if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
-            return {sign for sign in _SIGNS if sign in data}
-        return _NO_SIGNS
+        # Each log record comes here, and has none: one search for what each of them has is the fastest.
+        return {sign for sign in _SIGNS if sign in data} if _ANY_SIGN.search(data) else _NO_SIGNS
     # Eight times as fast as Python, which compares at every blank.
     short, longer, of_uu = _groups_of_signs()
     found = _signs_of(short, data) | _signs_of(longer, data)
