@@ -81,10 +81,11 @@ class SingleEntryLock:
         Raises:
             BackendUnavailableError: This thread has it.
         """
-        if self.is_mine():
+        lock = self._lock
+        if lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001  # as above
             raise self.refusal()
         try:
-            return self._lock.acquire(blocking, min(timeout, threading.TIMEOUT_MAX))
+            return lock.acquire(blocking, min(timeout, threading.TIMEOUT_MAX))
         except BaseException:
             self._give_back()
             raise

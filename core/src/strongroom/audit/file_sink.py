@@ -19,7 +19,7 @@ from strongroom.audit import recovery
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
 from strongroom.audit.group_commit import GroupCommit
 from strongroom.audit.key_source import KeySource
-from strongroom.errors import AuditError, ConfigurationError
+from strongroom.errors import AuditError, BackendUnavailableError, ConfigurationError
 from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
 
 __all__ = ["FileSink"]
@@ -126,9 +126,11 @@ class FileSink:
         The caller gives them back by calls of C alone: what a signal handler raises as a function of Python
         begins would leave them locked, for all processes.
         """
-        if self._mutex.is_mine():
-            raise self._interrupted()
-        if not self._mutex.acquire(timeout=self._timeout):
+        try:
+            taken = self._mutex.acquire(timeout=self._timeout)
+        except BackendUnavailableError as error:
+            raise AuditError(error.message, hint=error.hint) from None
+        if not taken:
             raise self._busy()
         try:
             if self._head_fd < 0:
@@ -331,10 +333,6 @@ class FileSink:
             if descriptor >= 0:
                 os.close(descriptor)
         self._start_afresh()
-
-    def _interrupted(self) -> AuditError:
-        refusal = self._mutex.refusal()
-        return AuditError(refusal.message, hint=refusal.hint)
 
     def _busy(self) -> AuditError:
         return AuditError(
