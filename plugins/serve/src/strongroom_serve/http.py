@@ -6,16 +6,18 @@ import asyncio
 import logging
 import math
 import sys
+import time
 from collections.abc import Callable
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from gunicorn.asgi.protocol import _CACHED_SERVER_HEADER, ASGIProtocol, _get_cached_date_header
+from gunicorn.asgi.protocol import ASGIProtocol
 
 from strongroom_serve.answers import as_json
 from strongroom_serve.sockets import peer_uid
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "http_date"]
 
 _HEAD_SECONDS: Final = 15.0
 """How long the headers of a request may take."""
@@ -23,6 +25,9 @@ _BODY_SECONDS: Final = 60
 _IDLE_SECONDS: Final = 75
 _MOST_CONNECTIONS: Final = 4096
 _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
+_SERVER: Final = b"gunicorn/asgi"
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class _Log:
@@ -190,8 +195,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         if answer is None:
             return False
         fields, body = answer
-        date = _get_cached_date_header()
-        self._safe_write(b"".join((_OK_LINE, fields, _CACHED_SERVER_HEADER, date, b"\r\n", body)))
+        more = b"Server: %b\r\nDate: %b\r\n\r\n" % (_SERVER, http_date(int(time.time())))
+        self._safe_write(b"".join((_OK_LINE, fields, more, body)))
         self._answered_at = self.worker.loop.time()
         if self._head_timer is not None:  # that of the first request of the connection
             self._cancel_head_timer()
@@ -253,6 +258,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         del request
         return False  # there is nothing of the kind here
 
+    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
+        # gunicorn would add both, and load the modules for e-mail to write the date.
+        more = ((b"Server", _SERVER), (b"Date", http_date(int(time.time()))))
+        super()._send_response_start(status, (*headers, *more), request, close)
+
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
         # gunicorn's text repeats a part of the request.
         del message, extra_headers
@@ -307,6 +317,14 @@ _PHRASES: Final = {
     501: "Not Implemented",
     503: "Service Unavailable",
 }
+
+
+@lru_cache(maxsize=1)
+def http_date(second: int) -> bytes:
+    """Return a time since the epoch as HTTP writes it (RFC 9110), in English whatever the locale is."""
+    now = time.gmtime(second)
+    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
+    return f"{day}, {now.tm_mday:02} {month} {now.tm_year:04} {time.strftime('%H:%M:%S', now)} GMT".encode()
 
 
 def _who(transport: Any, *, is_tcp: bool) -> tuple[int | None, str]:
