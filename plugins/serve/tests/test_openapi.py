@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from served import ADMIN, spec_of
-from strongroom_serve import openapi
 from strongroom_serve.clients import GuessLimit
+from strongroom_serve.vault_sys import OPENAPI
 
 READ_ONLY = "read-only-token-0123456789"
 
@@ -27,15 +27,15 @@ def server(served):
 
 
 def test_it_is_valid_and_any_client_gets_it_at_vaults_path(server):
-    reply = server.ask("GET", openapi.PATH, token=READ_ONLY)
+    reply = server.ask("GET", OPENAPI, token=READ_ONLY)
     assert reply.status == 200
     OpenAPIV31SpecValidator(reply.json()).validate()
-    assert server.ask("GET", openapi.PATH, token=None).status == 403
-    assert server.ask("POST", openapi.PATH, body={}).headers["allow"] == "GET"
+    assert server.ask("GET", OPENAPI, token=None).status == 403
+    assert server.ask("POST", OPENAPI, body={}).headers["allow"] == "GET"
 
 
 def test_it_names_the_mount_of_the_spec(served):
-    document = served(spec_of(mount="team/kv")).ask("GET", openapi.PATH).json()
+    document = served(spec_of(mount="team/kv")).ask("GET", OPENAPI).json()
     assert "/v1/team/kv/data/{key}" in document["paths"]
 
 
@@ -57,7 +57,7 @@ def test_a_405_names_the_methods_that_the_path_has(server, path, methods):
 def operations(server, token):
     import schemathesis
 
-    schema = schemathesis.openapi.from_url(f"{server.url}{openapi.PATH}", headers={"X-Vault-Token": token})
+    schema = schemathesis.openapi.from_url(f"{server.url}{OPENAPI}", headers={"X-Vault-Token": token})
     return [one.ok() for one in schema.get_all_operations()]
 
 

@@ -23,7 +23,6 @@ from functools import partial
 from typing import Any, Final
 
 from strongroom.errors import StrongroomError
-from strongroom.paths.user_home import expanded_text
 from strongroom.providers import LeaseProvider
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.plan import Part
@@ -361,6 +360,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Part):
         return component_address("encryption", value.type, value.options, value.public, decides=value.decides)
     if isinstance(value, os.PathLike):
+        from strongroom.paths.user_home import expanded_text
+
         return os.path.abspath(expanded_text(value))  # noqa: PTH100  # `resolve` asks the disk
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from strongroom.plugins.distributions import normalized
-
 __all__ = ["allowed_distributions", "is_shut_out"]
 
 
@@ -14,6 +12,8 @@ def allowed_distributions() -> frozenset[str] | None:
     listed = os.environ.get("STRONGROOM_PLUGINS")
     if listed is None:
         return None
+    from strongroom.plugins.distributions import normalized
+
     return frozenset(normalized(name.strip()) for name in listed.split(",") if name.strip())
 
 

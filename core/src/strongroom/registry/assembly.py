@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cache.addresses import as_place, component_address
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError, raised_at
@@ -20,8 +20,10 @@ from strongroom.providers.base import layers
 from strongroom.runtime.frozen import frozen
 from strongroom.runtime.logs import logger
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
-from strongroom.spec.references import Reference
 from strongroom.tenancy import context_of, current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.spec.references import Reference
 
 __all__ = ["Assembly", "PipelineContext", "first_to_raise"]
 

@@ -18,7 +18,6 @@ from strongroom._version import __version__
 from strongroom.paths.ownership import distrust, own_bytes
 from strongroom.plugins.installed import installed
 from strongroom.spec import trust
-from strongroom.spec.inside import why_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +83,8 @@ class Recalled:
     def _openings(self) -> Iterator[str]:
         if self.data["open"]:
             yield "it is open"  # not shown: a full load says how
+        from strongroom.spec.inside import why_outside
+
         folder = folder_of(self.spec.path)
         for path in self.data["inside"]:
             if (why := why_outside(path, folder)) is not None:

@@ -7,14 +7,15 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
 from strongroom.hooks import acting_as
 from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.tenancy import check_tenant_id
 
-from strongroom_serve import aws_agent, openapi, vault_sys
+from strongroom_serve import aws_agent, vault_sys
 from strongroom_serve.answers import (
     ABSENT,
     BAD_TOKEN,
@@ -37,7 +38,7 @@ from strongroom_serve.asking import (
     record_refusal,
 )
 from strongroom_serve.clients import GuessLimit
-from strongroom_serve.config import Client
+from strongroom_serve.config import PAGES, Client
 from strongroom_serve.headers import is_own_host, namespace_of, token_of, wants_exact, wants_wrapping
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
@@ -45,7 +46,9 @@ from strongroom_serve.metrics import Metrics
 from strongroom_serve.repeats import Repeats
 from strongroom_serve.request import Body, Refused, Request
 from strongroom_serve.targets import Target, limit_of, not_offered, target_of
-from strongroom_serve.ui import PREFIX, Pages
+
+if TYPE_CHECKING:
+    from strongroom_serve.ui import Pages
 
 __all__ = ["App"]
 
@@ -61,13 +64,20 @@ class App:
 
     def __init__(self, backend: Backend, *, guesses: GuessLimit | None = None, overview: Any = None) -> None:
         self.metrics = Metrics()
-        self.pages = Pages(overview, self.metrics)
+        self._overview = overview
         self.draining = False
         self.ends_at = math.inf
         """When everything has to be closed, by the loop's clock."""
         self._guesses = guesses or GuessLimit()
         self._closing: set[asyncio.Task[None]] = set()
         self._take(backend)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pages; few servers have them."""
+        from strongroom_serve.ui import Pages
+
+        return Pages(self._overview, self.metrics)
 
     def _take(self, backend: Backend) -> None:
         self.backend = backend
@@ -149,7 +159,7 @@ class App:
             raise Refused(errors(403, "this server does not answer for this Host"), "host")
         if path in {"/healthz", vault_sys.HEALTH}:
             return await self._healthy(request, labels)
-        if config.ui and (path.startswith(PREFIX) or path == PREFIX.rstrip("/")):
+        if config.ui and (path.startswith(PAGES) or path == PAGES.rstrip("/")):
             labels[1] = "ui"
             return await self._page(request, labels)
         target, fault = self._asked(request)
@@ -175,7 +185,9 @@ class App:
         answer = vault_sys.FIXED.get(path)
         if path == "/metrics":
             answer = self._metrics()
-        elif path == openapi.PATH:
+        elif path == vault_sys.OPENAPI:
+            from strongroom_serve import openapi  # few ask for it
+
             answer = openapi.answer(name)
         elif path == vault_sys.LOOKUP_SELF:
             answer = vault_sys.lookup_self(client)
@@ -325,7 +337,7 @@ class App:
         allowed, tenant = client.tenant_for(namespace_of(request) or request.query().get("tenant"))
         if not client.admin or not allowed:
             raise Refused(DENIED, "rule")
-        if request.path.rstrip("/") != PREFIX.rstrip("/"):
+        if request.path.rstrip("/") != PAGES.rstrip("/"):
             return ABSENT
         if request.method != "GET":
             return not_allowed("only GET")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import ConfigurationError
 
@@ -13,8 +13,10 @@ from strongroom_serve.policy import KeyRules
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Client", "ServeConfig", "address_of", "config_of"]
+__all__ = ["PAGES", "Client", "ServeConfig", "address_of", "config_of"]
 
+PAGES: Final = "/ui/"
+"""Where the pages are, if `ui` is on."""
 _ALL_TENANTS = "*"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +15,6 @@ from strongroom_serve.asking import Asker
 __all__ = ["GONE", "cas_of", "members_of", "metadata_of", "shown", "text_of", "version_info", "versions_of"]
 
 VALUE: Final = "value"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 GONE = frozenset({"deleted", "destroyed", "disabled"})
 """States of a version whose value cannot be read."""
 _CAS_DIGITS = 18
@@ -46,7 +44,7 @@ def text_of(members: Mapping[str, Any]) -> str:
         ValueError: A member is not a string of Unicode characters.
     """
     for name, value in members.items():
-        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
+        if not (_is_text(value) and _is_text(name)):
             raise ValueError("members of `data` must be strings of Unicode characters")
     if set(members) == {VALUE}:
         return str(members[VALUE])
@@ -65,9 +63,20 @@ def _object_of_strings(text: str) -> dict[str, str] | None:
     if not isinstance(members, dict):
         return None
     for name, value in members.items():
-        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
+        if not (_is_text(value) and _is_text(name)):
             return None
     return members
+
+
+def _is_text(value: object) -> bool:
+    """Return whether `value` is a text that UTF-8 can write: one without surrogates."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(asker: Asker, value: str) -> bytes:

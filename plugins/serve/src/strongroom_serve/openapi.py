@@ -11,9 +11,7 @@ from strongroom.keys import MAX_KEY_CHARACTERS
 from strongroom_serve import aws_agent, vault_sys
 from strongroom_serve.answers import Answer, as_json
 
-__all__ = ["PATH", "answer"]
-
-PATH: Final = "/v1/sys/internal/specs/openapi"
+__all__ = ["answer"]
 
 _BARE: Final = r"[^/\u0000-\u001f\u007f-\u009f\u2028\u2029"
 _SEGMENT: Final = rf"(?:\.{{0,2}}{_BARE}.]{_BARE}]*|\.{{3}}{_BARE}]*)"  # not empty, not '.' and not '..'
@@ -167,7 +165,7 @@ def _server(mount: str) -> dict[str, Any]:
         vault_sys.LOOKUP_SELF: {"get": _plain("lookUpSelf", "Return whose token it is.", "Data")},
         vault_sys.MOUNTS: {"get": _plain("listMounts", "List the mounts.", "Data")},
         f"{vault_sys.MOUNTS}/{mount}": {"get": _plain("readMount", "Describe a mount.", "Data")},
-        PATH: {"get": _plain("readOpenApi", "Read this description.", "Description")},
+        vault_sys.OPENAPI: {"get": _plain("readOpenApi", "Read this description.", "Description")},
     }
 
 

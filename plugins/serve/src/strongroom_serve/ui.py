@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from strongroom_serve.health import State
     from strongroom_serve.metrics import Metrics
 
-__all__ = ["PREFIX", "Pages", "Sessions"]
+__all__ = ["Pages", "Sessions"]
 
-PREFIX: Final = "/ui/"
 _COOKIE: Final = "strongroom"
 _SESSION_SECONDS: Final = 8 * 3600
 _MOST_SESSIONS: Final = 256

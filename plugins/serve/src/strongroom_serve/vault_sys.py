@@ -15,6 +15,7 @@ __all__ = [
     "LOOKUP_SELF",
     "MOUNTS",
     "NO_MOUNT",
+    "OPENAPI",
     "health",
     "lookup_self",
     "mount",
@@ -24,6 +25,7 @@ __all__ = [
 HEALTH: Final = "/v1/sys/health"
 LOOKUP_SELF: Final = "/v1/auth/token/lookup-self"
 MOUNTS: Final = "/v1/sys/internal/ui/mounts"
+OPENAPI: Final = "/v1/sys/internal/specs/openapi"
 NO_MOUNT: Final = errors(
     403, "preflight capability check returned 403, please ensure client's policies grant access to path"
 )

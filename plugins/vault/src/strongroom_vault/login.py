@@ -19,7 +19,6 @@ from strongroom.errors import (
 from strongroom.parallel import renew_after_fork
 from strongroom.plugins.credentials import newest
 
-from strongroom_vault.auth_methods import why_not_auth
 from strongroom_vault.errors import no_server, part
 from strongroom_vault.refusals import refusals_of
 
@@ -33,6 +32,8 @@ _MOST_SECONDS = 60.0
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
     """Return `auth` as a dict, or raise `ConfigurationError`; no file is read and no request made."""
+    from strongroom_vault.auth_methods import why_not_auth
+
     if not isinstance(auth, Mapping):
         kind = type(auth).__name__
         raise ConfigurationError(f"vault: auth must be a mapping, got a {kind}", provider="vault")
