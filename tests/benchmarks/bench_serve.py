@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from free_ports import free_port
 _ROUNDS, _SECRETS, _CONNECTIONS, _LOADS, _STARTS, _RULES = 3000, 10_000, 64, 40, 9, 1000
 _CLIENTS, _OUTAGE_SECONDS, _READ_IN_OUTAGE = 500, 60, 20
 _TOKEN = "bench-token-0123456789"  # of a server that lives as long as this run
+_ROOT = Path(__file__).resolve().parents[2]
 _SCHEDULED = 2
 """Which clock of a process: what the scheduler gave it, of all its threads, in nanoseconds."""
 
@@ -43,14 +45,28 @@ def rows() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder, other = Path(name), Path(name) / "other"
         other.mkdir()
+        python = _installed(folder)
         with _bao(folder) as bao:
-            beside = _beside(bao, folder)
+            beside = _beside(bao, folder, python)
         log = other / "audit.log"
         device = f'audit "file" "requests" {{\n  options {{\n    file_path = "{log}"\n  }}\n}}'
         with _bao(other, device) as bao:
             at_once = _at_once(bao, other, log)
         with _bao(folder) as there, _bao(other) as away:
             return [*beside, _policy(), at_once, *_away(there, away, (folder, other))]
+
+
+def _installed(folder: Path) -> str:
+    """Return the interpreter of an environment with strongroom as users install it.
+
+    In a checkout each distribution is a folder of its own on the path, and a start looks into all of them.
+    """
+    uv, python = str(Path(sys.executable).parent / "uv"), str(folder / "venv" / "bin" / "python")
+    distributions = [str(_ROOT / one) for one in ("core", "plugins/vault", "plugins/serve")]
+    install = ["--compile-bytecode", "-c", str(_ROOT / "constraints.txt"), "--python", python]
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(folder / "venv")], check=True)
+    subprocess.run([uv, "pip", "install", "-q", *install, *distributions], check=True)
+    return python
 
 
 @contextmanager
@@ -67,14 +83,14 @@ def _key(number: int) -> str:
     return f"app/{number:05}/password"
 
 
-def _beside(bao: BaoServer, folder: Path) -> list[dict[str, Any]]:
+def _beside(bao: BaoServer, folder: Path, python: str) -> list[dict[str, Any]]:
     spec = _spec(bao, folder)
     with SecretProviderRegistry(spec) as registry:
         registry.set_secrets({_key(one): f"{one:05}-correct-horse-battery" for one in range(_SECRETS)})
     starts: list[list[float]] = [[], []]
     waits: list[list[float]] = [[], []]
     for _ in range(_STARTS):
-        for at, process in enumerate((_serve, _proxy)):
+        for at, process in enumerate((partial(_serve, python=python), _proxy)):
             began = time.monotonic()
             with process(bao, spec) as running:
                 running.ask(0)
@@ -272,10 +288,10 @@ def _spec(bao: BaoServer, folder: Path, **caching: int) -> Path:
 
 
 @contextmanager
-def _serve(_: BaoServer, spec: Path) -> Iterator[_Peer]:
+def _serve(_: BaoServer, spec: Path, *, python: str = sys.executable) -> Iterator[_Peer]:
     port = free_port()
     environment = {**os.environ, "STRONGROOM_SPEC": str(spec)}
-    words = [sys.executable, "-m", "strongroom", "serve", "--listen", f"127.0.0.1:{port}"]
+    words = [python, "-m", "strongroom", "serve", "--listen", f"127.0.0.1:{port}"]
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE) as child:
         try:
             if not child.stdout or not child.stdout.readline():
