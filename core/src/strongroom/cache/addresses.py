@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, Final
 
 from strongroom.errors import StrongroomError
-from strongroom.providers import LeaseProvider
+from strongroom.providers.base import has_capability
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.plan import Part
 
@@ -159,7 +159,7 @@ def issues_leases(chain: Any, *, written: bool = False) -> bool:
 
     With `written`, whether the one does that writes go to.
     """
-    return any(isinstance(provider, LeaseProvider) for provider in _providers(chain, written=written))
+    return any(has_capability(one, "LeaseProvider") for one in _providers(chain, written=written))
 
 
 def type_of(place: str) -> str | None:

@@ -10,27 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from strongroom.providers import (
-    CAPABILITIES,
-    BaseProvider,
-    Closeable,
-    FullProvider,
-    Lease,
-    SecretChange,
-    SecretMetadata,
-    SecretVersion,
-    capability_methods,
-    guard,
-    guarded_method,
-)
+from strongroom.providers.base import CAPABILITY_METHODS, BaseProvider, capability_methods, has_capability
+from strongroom.providers.guarding import guard, guarded_method
+
+if TYPE_CHECKING:
+    from strongroom.providers import (
+        Closeable,
+        FullProvider,
+        Lease,
+        SecretChange,
+        SecretMetadata,
+        SecretVersion,
+    )
 
 __all__ = ["Middleware"]
 
 # `close` is in every middleware: closing the outermost closes what is inside.
 _REQUIRED = ("get_secret", "set_secret", "delete_secret", "list_secrets")
-_OPTIONAL = frozenset(name for names in CAPABILITIES.values() for name in names) - {"close"}
+_OPTIONAL = frozenset(name for names in CAPABILITY_METHODS.values() for name in names) - {"close"}
 
 
 class _PassThrough:
@@ -147,7 +146,7 @@ class Middleware(BaseProvider):
 
     def close(self) -> None:
         """Close the inner provider, where it can be closed."""
-        if isinstance(self.inner, Closeable):
+        if has_capability(self.inner, "Closeable"):
             self.inner.close()
 
     def __repr__(self) -> str:

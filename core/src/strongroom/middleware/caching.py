@@ -26,8 +26,7 @@ from strongroom.errors import BackendUnavailableError, ConfigurationError, Confl
 from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
-from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
-from strongroom.providers.metadata import due_at
+from strongroom.providers.base import has_capability
 from strongroom.tenancy import TenantContext, current_tenant
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from strongroom.cache.stats import CacheStats
     from strongroom.cache.store import CacheStore
     from strongroom.encryption.ciphers import Encryption
+    from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
 
@@ -397,10 +397,12 @@ make_caching_middleware.accepts_pipeline_context = True  # type: ignore[attr-def
 def _due_at(inner: Any, rotate_days: Mapping[str, int], key: str) -> datetime | None:
     """Return when a declared secret is due; None for any other, or if the backend does not know its age."""
     days = rotate_days.get(key)
-    if days is None or not isinstance(inner, Describer):
+    if days is None or not has_capability(inner, "Describer"):
         return None
     try:
         metadata = inner.describe_secret(key)
     except StrongroomError:
         return None  # the value is returned all the same, and lives as long as any other
+    from strongroom.providers.metadata import due_at
+
     return due_at(metadata, days)

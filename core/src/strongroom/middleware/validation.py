@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
 from strongroom.keys import check_key, check_value, distinct
 from strongroom.middleware.base import Middleware
 from strongroom.plugins.patterns import compiled, mismatch, place, schema_validator
-from strongroom.providers import Lease
+
+if TYPE_CHECKING:
+    from strongroom.providers import Lease
 
 __all__ = ["ValidationMiddleware"]
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, UnsupportedOperationError, ValidationError
 from strongroom.keys import check_value
 from strongroom.parallel import in_parallel, present_in_parallel
 from strongroom.pipeline.operations import check_user_key
-from strongroom.providers import Describer, SecretMetadata, SecretProvider
+
+if TYPE_CHECKING:
+    from strongroom.providers import Describer, SecretMetadata, SecretProvider
+
+    _Describe = Callable[[Sequence[str]], dict[str, SecretMetadata]]
 
 __all__ = ["PARALLEL_READS", "describe_many", "read_many", "refused_first", "write_many"]
 
 
 PARALLEL_READS: Final = 8
 """Reads at the same time of a backend without batches."""
-_Describe = Callable[[Sequence[str]], dict[str, SecretMetadata]]
 
 
 def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.cache.addresses import invalidate
 from strongroom.errors import (
@@ -26,8 +26,10 @@ from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import describe_many, read_many, write_many
 from strongroom.pipeline.hook_calls import HookCalls
 from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
-from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 
 __all__ = ["Pipeline", "actor"]
 

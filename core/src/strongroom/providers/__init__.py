@@ -9,6 +9,7 @@ from strongroom._lazy import lazy_exports
 if TYPE_CHECKING:
     from strongroom.providers.base import (
         BaseProvider,
+        capability_methods,
         innermost,
         unsupported,
     )
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
         may_defer_durability,
         version_is_enough,
     )
-    from strongroom.providers.guard import (
+    from strongroom.providers.guarding import (
         guard,
         guarded_method,
     )
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         VersionReader,
         Watchable,
         capabilities,
-        capability_methods,
     )
     from strongroom.providers.subscribers import Subscribers
     from strongroom.providers.version_observers import (
@@ -108,9 +108,9 @@ _HOMES = {
     "VersionState": "metadata",
     "Watchable": "protocols",
     "capabilities": "protocols",
-    "capability_methods": "protocols",
-    "guard": "guard",
-    "guarded_method": "guard",
+    "capability_methods": "base",
+    "guard": "guarding",
+    "guarded_method": "guarding",
     "innermost": "base",
     "may_defer_durability": "call_hints",
     "observing_versions": "version_observers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from strongroom.errors import (
     UnsupportedOperationError,
@@ -12,7 +12,48 @@ from strongroom.errors import (
 )
 from strongroom.runtime.pickling import ProcessBound
 
-__all__ = ["BaseProvider", "innermost", "layers", "unsupported"]
+__all__ = [
+    "CAPABILITY_METHODS",
+    "BaseProvider",
+    "capability_methods",
+    "has_capability",
+    "innermost",
+    "layers",
+    "package_of",
+    "unsupported",
+]
+
+CAPABILITY_METHODS: Final = {
+    "BatchReader": ("get_secrets",),
+    "BatchWriter": ("set_secrets",),
+    "Describer": ("describe_secret",),
+    "BatchDescriber": ("describe_secrets",),
+    "VersionReader": ("list_versions", "get_secret_version"),
+    "ConditionalWriter": ("set_secret_if",),
+    "StagedWriter": ("stage_secret", "promote_version", "discard_version"),
+    "Watchable": ("subscribe_changes",),
+    "LeaseProvider": ("issue_lease", "renew_lease", "revoke_lease"),
+    "Closeable": ("close",),
+}
+"""Each capability, by the name of its protocol in `strongroom.providers`, with the methods that make it."""
+
+
+def has_capability(thing: object, name: str) -> bool:
+    """Return whether `thing` has the methods of the protocol `name`.
+
+    `isinstance` with the protocol gives the same, and collects the protocol's members each time.
+    """
+    return all(getattr(thing, method, None) is not None for method in CAPABILITY_METHODS[name])
+
+
+def capability_methods(provider: object) -> frozenset[str]:
+    """Return the names of the capability methods that `provider` has."""
+    return frozenset(
+        method
+        for name, methods in CAPABILITY_METHODS.items()
+        if has_capability(provider, name)
+        for method in methods
+    )
 
 
 def layers(chain: Any) -> Iterator[Any]:
@@ -65,3 +106,8 @@ class BaseProvider(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+def package_of(module: object) -> str:
+    """Return the name of the topmost package of a module, by the module's name."""
+    return str(module).partition(".")[0]

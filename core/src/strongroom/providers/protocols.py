@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from strongroom.providers.base import CAPABILITY_METHODS, has_capability
+
 if TYPE_CHECKING:
     from strongroom.providers.metadata import Lease, SecretChange, SecretMetadata, SecretVersion
 
@@ -28,7 +30,6 @@ __all__ = [
     "VersionReader",
     "Watchable",
     "capabilities",
-    "capability_methods",
 ]
 
 
@@ -209,30 +210,23 @@ class FullProvider(
 
 
 CAPABILITIES: Mapping[type, tuple[str, ...]] = {
-    BatchReader: ("get_secrets",),
-    BatchWriter: ("set_secrets",),
-    Describer: ("describe_secret",),
-    BatchDescriber: ("describe_secrets",),
-    VersionReader: ("list_versions", "get_secret_version"),
-    ConditionalWriter: ("set_secret_if",),
-    StagedWriter: ("stage_secret", "promote_version", "discard_version"),
-    Watchable: ("subscribe_changes",),
-    LeaseProvider: ("issue_lease", "renew_lease", "revoke_lease"),
-    Closeable: ("close",),
+    protocol: CAPABILITY_METHODS[protocol.__name__]
+    for protocol in (
+        BatchReader,
+        BatchWriter,
+        Describer,
+        BatchDescriber,
+        VersionReader,
+        ConditionalWriter,
+        StagedWriter,
+        Watchable,
+        LeaseProvider,
+        Closeable,
+    )
 }
 """Each capability with the methods that make it."""
 
 
 def capabilities(provider: object) -> frozenset[type]:
     """Return the capability protocols that `provider` has."""
-    # `isinstance` gives the same, and takes as long as a read: it collects a protocol's members each time.
-    return frozenset(
-        protocol
-        for protocol, methods in CAPABILITIES.items()
-        if all(getattr(provider, name, None) is not None for name in methods)
-    )
-
-
-def capability_methods(provider: object) -> frozenset[str]:
-    """Return the names of the capability methods that `provider` has."""
-    return frozenset(name for protocol in capabilities(provider) for name in CAPABILITIES[protocol])
+    return frozenset(one for one in CAPABILITIES if has_capability(provider, one.__name__))

@@ -15,8 +15,8 @@ from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.plugins.factories import check_made, load_factory
-from strongroom.providers import Closeable, LeaseProvider, guard
-from strongroom.providers.base import layers
+from strongroom.providers.base import has_capability, layers
+from strongroom.providers.guarding import guard
 from strongroom.runtime.frozen import frozen
 from strongroom.runtime.logs import logger
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
@@ -250,7 +250,7 @@ class Assembly:
 
     def with_leases(self, chain: Any, name: str) -> Any:
         """Return a chain that issues leases with the middleware that keeps them; any other unchanged."""
-        if not isinstance(chain, LeaseProvider):
+        if not has_capability(chain, "LeaseProvider"):
             return chain
         from strongroom.leases.ledger import ProcessLedger, issuer_of
         from strongroom.middleware.leases import LeaseMiddleware
@@ -404,7 +404,7 @@ def _closed(components: list[Any]) -> list[BaseException]:
     errors: list[BaseException] = []
     while components:
         component = components.pop()
-        if isinstance(component, Closeable):
+        if has_capability(component, "Closeable"):
             try:
                 component.close()
             except BaseException as error:  # noqa: BLE001  # the others must be closed too, whatever it is

@@ -16,17 +16,7 @@ from strongroom.pipeline import (
     refused_first,
     write_many,
 )
-from strongroom.providers import (
-    ConditionalWriter,
-    Describer,
-    FullProvider,
-    SecretMetadata,
-    SecretVersion,
-    StagedWriter,
-    VersionReader,
-    unsupported,
-)
-from strongroom.providers.base import innermost, layers
+from strongroom.providers.base import has_capability, innermost, layers, unsupported
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan
@@ -34,7 +24,7 @@ from strongroom.spec.plan import Plan
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.declarations.resolution import ResolvedSecrets
-    from strongroom.providers import SecretChange
+    from strongroom.providers import FullProvider, SecretChange, SecretMetadata, SecretVersion
     from strongroom.registry.explanation import Explanation
     from strongroom.registry.figures import RegistryFigures
     from strongroom.registry.leases import LiveLease
@@ -167,13 +157,13 @@ class SecretProviderRegistry(RoutedPipelines):
             SecretNotFoundError: There is no such secret.
             UnsupportedOperationError: The backend tells nothing about its secrets.
         """
-        return self._require(key, Describer, "describe").describe_secret(key)
+        return self._require(key, "Describer", "describe").describe_secret(key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         """Return version, dates and tags of those of `keys` that are there, batched where it can be."""
         found: dict[str, SecretMetadata] = {}
         for _, part in self._by_pipeline(keys):
-            found |= describe_many(self._require(part[0], Describer, "describe"), part)
+            found |= describe_many(self._require(part[0], "Describer", "describe"), part)
         return found
 
     def list_versions(self, key: str) -> list[SecretVersion]:
@@ -183,7 +173,7 @@ class SecretProviderRegistry(RoutedPipelines):
             SecretNotFoundError: There is no such secret.
             UnsupportedOperationError: The backend keeps no versions.
         """
-        return self._require(key, VersionReader, "history").list_versions(key)
+        return self._require(key, "VersionReader", "history").list_versions(key)
 
     def get_secret_version(self, key: str, version: str) -> str:
         """Return the value that `key` had in `version`, an id from `list_versions`.
@@ -192,7 +182,7 @@ class SecretProviderRegistry(RoutedPipelines):
             SecretNotFoundError: There is no such secret or version.
             UnsupportedOperationError: The backend keeps no versions.
         """
-        return self._require(key, VersionReader, "history").get_secret_version(key, version)
+        return self._require(key, "VersionReader", "history").get_secret_version(key, version)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         """Write `value` if `expected_version` is still the current one, and return the new version's id.
@@ -206,7 +196,7 @@ class SecretProviderRegistry(RoutedPipelines):
             ConflictError: Somebody else has written meanwhile.
             UnsupportedOperationError: The backend has no conditional writes.
         """
-        return self._require(key, ConditionalWriter, "conditional write").set_secret_if(
+        return self._require(key, "ConditionalWriter", "conditional write").set_secret_if(
             key, value, expected_version
         )
 
@@ -216,7 +206,7 @@ class SecretProviderRegistry(RoutedPipelines):
         Raises:
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        return self._require(key, StagedWriter, "staging").stage_secret(key, value)
+        return self._require(key, "StagedWriter", "staging").stage_secret(key, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         """Make the staged `version` the current one if `expected_version` still is.
@@ -226,7 +216,7 @@ class SecretProviderRegistry(RoutedPipelines):
             SecretNotFoundError: There is no such version.
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        able = self._require(key, StagedWriter, "staging")
+        able = self._require(key, "StagedWriter", "staging")
         able.promote_version(key, version, expected_version=expected_version)
 
     def discard_version(self, key: str, version: str) -> None:
@@ -236,7 +226,7 @@ class SecretProviderRegistry(RoutedPipelines):
             SecretNotFoundError: There is no such version.
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        self._require(key, StagedWriter, "staging").discard_version(key, version)
+        self._require(key, "StagedWriter", "staging").discard_version(key, version)
 
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, so that the next read asks the backend.
@@ -400,13 +390,13 @@ class SecretProviderRegistry(RoutedPipelines):
             parts.setdefault(id(provider), (provider, []))[1].append(key)
         return list(parts.values())
 
-    def _require(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
+    def _require(self, key: str, capability: str, operation: str) -> FullProvider:
         provider = self._route(key)
-        if not isinstance(provider, protocol):
+        if not has_capability(provider, capability):
             # A third party's middleware may lack what the provider inside of it has.
-            lacking = [layer for layer in layers(provider) if not isinstance(layer, protocol)]
+            lacking = [layer for layer in layers(provider) if not has_capability(layer, capability)]
             error = unsupported(operation, lacking[-1], key)
             error.pipeline = provider.name
             raise error
-        able: Any = provider  # it has what the protocol asks for, and the caller uses no more
+        able: Any = provider  # it has the methods of the capability, and the caller uses no more
         return able  # type: ignore[no-any-return]  # as above

@@ -15,14 +15,15 @@ from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline
-from strongroom.providers import BaseProvider, SecretProvider, guard
-from strongroom.providers.base import innermost
+from strongroom.providers.base import BaseProvider, innermost
+from strongroom.providers.guarding import guard
 from strongroom.registry.assembly import Assembly, first_to_raise
 from strongroom.runtime.coroutines import refuse_async
 from strongroom.runtime.logs import logger
 from strongroom.spec.plan import Plan, RoutePlan
 
 if TYPE_CHECKING:
+    from strongroom.providers import SecretProvider
     from strongroom.registry.watch import Watch
 
 __all__ = ["RoutedPipelines", "Routes", "no_default", "warn_of_closing"]

@@ -10,7 +10,6 @@ from strongroom.cli import errors, output
 from strongroom.cli.output import from_now, span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 from strongroom.providers.base import innermost
-from strongroom.providers.metadata import due_at
 from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class _Row(NamedTuple):
 
 
 def _described(registry: SecretProviderRegistry, key: str) -> _Row:
+    from strongroom.providers.metadata import due_at
+
     declared = {name: one for name, one in registry.plan.secrets.items() if one.key == key}
     try:
         metadata = registry.describe_secret(key)

@@ -21,13 +21,11 @@ from strongroom.errors import (
     raised_at,
 )
 from strongroom.keys import check_key, check_keys, check_value, is_key, visible_keys
-from strongroom.providers.base import BaseProvider
+from strongroom.providers.base import BaseProvider, capability_methods, package_of
 from strongroom.providers.metadata import Lease, SecretMetadata, SecretVersion
-from strongroom.providers.protocols import CAPABILITIES, SecretProvider, capability_methods
-from strongroom.runtime.coroutines import refuse_async
 from strongroom.runtime.frozen import replaced
 
-__all__ = ["guard", "guarded_method"]
+__all__ = ["guarded_function", "guarded_provider"]
 
 T = TypeVar("T")
 _KEYED = frozenset(
@@ -290,10 +288,6 @@ _BATCHES: Mapping[str, Callable[..., Any]] = {
 }
 
 
-_ALWAYS = ("get_secret", "set_secret", "delete_secret", "list_secrets")
-_ALL = (*_ALWAYS, *(name for methods in CAPABILITIES.values() for name in methods))
-
-
 class _GuardedMiddleware(GuardedProvider):
     """The guard around a third party's middleware; what that is around has its own guard, or needs none."""
 
@@ -304,7 +298,7 @@ class _GuardedMiddleware(GuardedProvider):
             return False
         while trace.tb_next is not None:
             trace = trace.tb_next
-        return _package(trace.tb_frame.f_globals.get("__name__")) != _package(type(self.owner).__module__)
+        return package_of(trace.tb_frame.f_globals.get("__name__")) != package_of(type(self.owner).__module__)
 
 
 class _GuardedMethod(_GuardedMiddleware):
@@ -315,14 +309,8 @@ class _GuardedMethod(_GuardedMiddleware):
         self.wrapped = SimpleNamespace(**{name: MethodType(method, owner)})
 
 
-def _package(module: object) -> str:
-    return str(module).partition(".")[0]
-
-
-def guarded_method(name: str, method: Any) -> Any:
-    """Return the method `name` of a middleware, with a guard around it if a third party wrote it."""
-    if not isinstance(method, FunctionType) or _package(method.__module__) == "strongroom":
-        return method
+def guarded_function(name: str, method: FunctionType) -> Any:
+    """Return the method `name` of a third party's middleware with a guard around it."""
     guarded: Any = vars(GuardedProvider).get(name) or _BATCHES.get(name) or _guarded_method(name)
 
     @wraps(method)
@@ -332,33 +320,12 @@ def guarded_method(name: str, method: Any) -> Any:
     return call
 
 
-def guard(provider: Any, *, around: Any = None) -> Any:
-    """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
-
-    Args:
-        provider: Any object with the four methods.
-        around: What it is around, if it is a middleware: there caches, tenants and stores are found, and its
-            errors are passed on.
-
-    Raises:
-        TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
-    """
-    if isinstance(provider, BaseProvider):
-        _refuse_async(provider)
-        return provider
-    if not isinstance(provider, SecretProvider):
-        missing = [name for name in _ALWAYS if not callable(getattr(provider, name, None))]
-        message = f"{type(provider).__name__} is not a secret provider: it lacks {', '.join(missing)}"
-        raise TypeError(message)
+def guarded_provider(provider: Any, *, around: Any) -> Any:
+    """Return a guard around a provider that has the four methods, as `strongroom.providers.guard` does."""
     methods = capability_methods(provider)
-    _refuse_async(provider)
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
     if around is None:
         return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
     guarded: Any = type("GuardedProvider", (_GuardedMiddleware,), namespace)(provider)
     guarded.inner = around
     return guarded
-
-
-def _refuse_async(provider: Any) -> None:
-    refuse_async(type(provider).__name__, **{name: getattr(provider, name, None) for name in _ALL})
