@@ -18,7 +18,11 @@ import warm_command
 
 UNUSED = {"strongroom.providers.guarded", "strongroom.providers.metadata", "strongroom.providers.protocols"}
 """Modules that no start loads."""
-MOST_PLAIN, MOST_RICH, MOST_RUN = (132, 37_000, 1, 8), (178, 51_000, 1, 11), (200, 63_000, 2, 15)
+UNUSED_BY_GET = {
+    "strongroom.audit.group_commit", "strongroom.cache.addresses", "strongroom.cli.declared.names",
+    "strongroom.registry.explanation",
+}  # fmt: skip
+MOST_PLAIN, MOST_RICH, MOST_RUN = (131, 37_000, 1, 8), (174, 49_000, 1, 11), (196, 61_000, 2, 15)
 """Modules, calls of Python's and C's functions, texts and patterns that are compiled: what was counted, with little
 to spare for modules, and more for calls, of which an import makes some for each folder that is looked through."""
 HEAVY = {
@@ -178,7 +182,7 @@ def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, war
     warm_command.run([warm_python, "-c", code], check=True)
     compiled, patterns, texts, calls, modules = work_of(code)
     assert {name.partition(".")[0] for name in modules} & TOO_LONG == set()
-    assert set(modules) & UNUSED == set()
+    assert set(modules) & (UNUSED_BY_GET | UNUSED if "'get'" in code else UNUSED) == set()
     assert compiled == 0
     counted = (len(modules), calls, texts, patterns)
     assert all(map(operator.le, counted, most)), counted

@@ -25,6 +25,9 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.hooks.base import BatchHook
+from strongroom.plugins.builtins import strongroom_middleware
+from strongroom.plugins.factories import load_factory
+from strongroom.registry import assembly
 from strongroom_memory import MemorySecretProvider
 
 
@@ -1147,3 +1150,10 @@ class TestACacheOverAFallback:
         assert registry.get_secret("other") == "old"
         registry.pipeline("b").set_secret(f"{self.prefix}other", "new")
         assert registry.get_secret("other") == "new"
+
+
+def test_middleware_that_is_told_of_its_pipeline_has_the_addresses_of_what_is_inside():
+    factories = {one.factory for one in strongroom_middleware()}
+    assert set(assembly._WITHOUT_ADDRESSES) <= factories
+    for path in assembly._WITHOUT_ADDRESSES:
+        assert not hasattr(load_factory(path, ""), "accepts_pipeline_context")

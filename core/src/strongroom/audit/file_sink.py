@@ -14,13 +14,16 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from strongroom.audit import recovery
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
-from strongroom.audit.group_commit import GroupCommit
 from strongroom.audit.key_source import KeySource
 from strongroom.errors import AuditError, BackendUnavailableError, ConfigurationError
 from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
+
+if TYPE_CHECKING:
+    from strongroom.audit.group_commit import GroupCommit
 
 __all__ = ["FileSink"]
 
@@ -53,7 +56,7 @@ class FileSink:
 
     def _start_afresh(self) -> None:
         self._mutex = SingleEntryLock(f"the audit log {self.path}")
-        self._commit = GroupCommit()
+        self._commit = _group_commit() if self._fsync else None
         self._head_fd = self._log_fd = -1
         self._forget()
 
@@ -70,19 +73,20 @@ class FileSink:
         Raises:
             AuditError: They could not be written; none of them is in the log.
         """
+        commit = self._commit
         try:
             self._begin()
             try:
                 lines = self._write(texts)
-                number = self._commit.written() if self._fsync else 0
+                number = commit.written() if commit is not None else 0
             finally:  # as `_begin` says
                 try:
                     if self._head_fd >= 0:
                         fcntl.flock(self._head_fd, fcntl.LOCK_UN)
                 finally:
                     self._mutex.release()
-            if self._fsync:
-                self._commit.wait(number, self._descriptors)
+            if commit is not None:
+                commit.wait(number, self._descriptors)
         except OSError as error:
             raise self._refusal(error) from error
         return lines
@@ -296,6 +300,7 @@ class FileSink:
 
     def _descriptors(self) -> tuple[int, int, int]:
         """Return the number of the last append, and copies of the descriptors of log and head."""
+        assert self._commit is not None  # noqa: S101  # that is what asks
         with self._mutex:
             if self._log_fd < 0:
                 return self._commit.last, -1, -1
@@ -308,7 +313,7 @@ class FileSink:
 
     def _close_log(self) -> None:
         if self._log_fd >= 0:
-            if self._fsync:
+            if self._commit is not None:
                 self._commit.retire(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = -1
@@ -346,6 +351,12 @@ class FileSink:
             f"the audit log {self.path} cannot be written: {reason}",
             hint="make room for it and see that its folder is there and writable",
         )
+
+
+def _group_commit() -> GroupCommit:
+    from strongroom.audit.group_commit import GroupCommit
+
+    return GroupCommit()
 
 
 def _sync_folder(path: str) -> None:

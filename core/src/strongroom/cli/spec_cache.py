@@ -213,7 +213,7 @@ def without_caches(plan: Plan, only: str | None) -> Plan:
 
 def _only_caches(part: ComponentPlan) -> bool:
     plain = part.type == "caching" and part.factory == _CACHING and not part.parts and not part.environment
-    return plain and not _is_short(part.resolved().get("fetch_timeout_seconds"))
+    return plain and not _is_short(part.resolved(_refuse).get("fetch_timeout_seconds"))
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from strongroom.declarations.placeholders import is_placeholder
-from strongroom.plugins.patterns import mismatch
 
 if TYPE_CHECKING:
     from strongroom.spec.secret_plan import SecretPlan
@@ -70,8 +69,12 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
         return f"it has {len(text)} characters, at least {secret.min_length} are required"
     if secret.max_length is not None and len(text) > secret.max_length:
         return f"it has {len(text)} characters, at most {secret.max_length} are allowed"
-    if secret.pattern is not None and (why := mismatch(secret.pattern, text)) is not None:
-        return why
+    if secret.pattern is not None:
+        from strongroom.plugins.patterns import mismatch
+
+        why = mismatch(secret.pattern, text)
+        if why is not None:
+            return why
     if secret.one_of is not None and text not in secret.one_of:
         allowed = len(secret.one_of)
         return (

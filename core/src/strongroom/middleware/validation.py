@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
 from strongroom.keys import check_key, check_value, distinct
 from strongroom.middleware.base import Middleware
-from strongroom.plugins.patterns import compiled, mismatch, place, schema_validator
 
 if TYPE_CHECKING:
     from strongroom.providers import Lease
@@ -158,6 +157,8 @@ class ValidationMiddleware(Middleware):
         except RecursionError:
             raise _broken(key, "it, or the schema, is nested too deeply") from None
         if broken is not None:
+            from strongroom.plugins.patterns import place
+
             # jsonschema quotes the value in its messages: only the place and the rule are shown.
             raise _broken(key, f"{place(broken.absolute_path)} breaks the schema's {broken.validator!r}")
 
@@ -171,6 +172,8 @@ def _broken(key: str, why: str) -> ValidationError:
 
 
 def _key_check(pattern: str) -> Callable[[str], str | None]:
+    from strongroom.plugins.patterns import compiled, mismatch  # few specs have such a rule, or the next
+
     try:
         compiled(pattern)
     except ValueError as error:
@@ -179,6 +182,8 @@ def _key_check(pattern: str) -> Callable[[str], str | None]:
 
 
 def _schema_validator(rules: Mapping[str, Any]) -> Any:
+    from strongroom.plugins.patterns import schema_validator
+
     try:
         return schema_validator(rules)
     except ImportError as error:

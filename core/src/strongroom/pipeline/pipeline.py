@@ -8,7 +8,6 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strongroom.cache.addresses import invalidate
 from strongroom.errors import (
     InvalidKeyError,
     PermissionDeniedError,
@@ -23,6 +22,7 @@ from strongroom.hooks.events import start_event
 from strongroom.hooks.identity import actor
 from strongroom.keys import cannot_start_key, check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
+from strongroom.parallel import forks_wait
 from strongroom.pipeline.batch import describe_many, read_many, write_many
 from strongroom.pipeline.hook_calls import HookCalls
 from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
@@ -94,6 +94,9 @@ class Pipeline(Middleware):
 
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, in every cache on its way."""
+        with forks_wait():
+            from strongroom.cache.addresses import invalidate
+
         invalidate(self.inner, check_user_key(key))
 
     def address(self) -> dict[str, Any]:

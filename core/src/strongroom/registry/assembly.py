@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.cache.addresses import as_place, component_address
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError, raised_at
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
@@ -28,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["Assembly", "PipelineContext", "first_to_raise"]
 
 _PAUSE_SECONDS: Final = 60.0
+_WITHOUT_ADDRESSES: Final = (
+    "strongroom.middleware.read_only:ReadOnlyMiddleware",
+    "strongroom.middleware.retry:RetryMiddleware",
+    "strongroom.middleware.validation:ValidationMiddleware",
+)
+"""The factories of middleware that needs no address of what is inside of it."""
 _log = logger("strongroom.cache")
 
 
@@ -77,6 +82,11 @@ class Assembly:
         self._chains: dict[str, Any] = {}
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
+        self._has_addresses = any(
+            part.factory not in _WITHOUT_ADDRESSES
+            for one in plan.pipelines.values()
+            for part in one.middleware
+        )
         self._addresses: dict[str, list[Any] | None] = {}
         """What each provider and middleware that was made adds to an address, by its path."""
         self._tenants: dict[str, str] = {}
@@ -227,6 +237,8 @@ class Assembly:
             assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
             chain = guard(self._make(plan.provider, among=components))
             if any(part.type == "caching" for one in self.plan.pipelines.values() for part in one.middleware):
+                from strongroom.cache.addresses import as_place
+
                 # A guard, or a provider of our own base: both take attributes.
                 chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
         for at in reversed(range(len(plan.middleware))):
@@ -281,9 +293,7 @@ class Assembly:
         inside: Sequence[ComponentPlan] = (),
     ) -> Any:
         options = self.options_of(component)
-        if component.kind in {"provider", "middleware"} and any(
-            one.middleware for one in self.plan.pipelines.values()
-        ):
+        if self._has_addresses and component.kind in {"provider", "middleware"}:
             # Before the factory gets the options, since it may change them.
             self._addresses[component.path] = self._added_to_address(component, options)
         factory = self._factory(component)
@@ -327,6 +337,8 @@ class Assembly:
 
     @staticmethod
     def _added_to_address(component: ComponentPlan, options: Mapping[str, Any]) -> list[Any] | None:
+        from strongroom.cache.addresses import component_address
+
         return component_address(
             component.kind, component.type, options, component.public, decides=component.address
         )

@@ -6,14 +6,13 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, of_thread, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix
-from strongroom.parallel import renew_after_fork
+from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.providers.base import BaseProvider, innermost
 from strongroom.providers.guarding import guard
@@ -362,14 +361,14 @@ class RoutedPipelines(BaseProvider):
             ConfigurationError: There is no such pipeline.
         """
         chain = self._chain(name)
-        places = places_of(chain, written=True)
+        places = _addresses().places_of(chain, written=True)
         for one in self._caches(chain):
             one.drop_all(places)
 
     def forget(self, chain: Any, key: str) -> None:
         """Let every cache of this registry drop what is read as `key` through `chain`."""
         caches = self._caches(chain)
-        for source in sources_of(chain, key) if caches else ():
+        for source in _addresses().sources_of(chain, key) if caches else ():
             for one in caches:
                 one.drop(source)
 
@@ -378,6 +377,8 @@ class RoutedPipelines(BaseProvider):
         caches = self._caches(chain)
         if not caches and not self._watches:
             return
+        from strongroom.cache.addresses import caches_of, sources_of  # `_caches` has loaded it
+
         passed = {id(one) for one in caches_of(chain, written=True)}
         caches = [one for one in caches if id(one) not in passed]
         written: dict[str, list[str]] = {}
@@ -392,11 +393,13 @@ class RoutedPipelines(BaseProvider):
     def _caches(self, chain: Any) -> list[Any]:
         """Return the caches of the registry, after making those that may hold what `chain` writes."""
         if self._assembly.shares_more():
-            types = frozenset(map(type_of, places_of(chain, written=True)))
+            addresses = _addresses()
+            types = frozenset(map(addresses.type_of, addresses.places_of(chain, written=True)))
             self._assembly.share_levels(types)
         chains = [*self._assembly.chains(), *self._registered.values()]
         known, caches = self._known_caches
         if len(known) != len(chains) or not all(map(operator.is_, known, chains)):
+            caches_of = _addresses().caches_of
             found = {id(one): one for other in chains for one in caches_of(other)}
             caches = list(found.values())
             self._known_caches = chains, caches  # in one assignment, since threads do this at the same time
@@ -453,6 +456,13 @@ class RoutedPipelines(BaseProvider):
                 errors.append(of_thread(error))
         if errors:
             raise first_to_raise(errors)
+
+
+def _addresses() -> ModuleType:
+    """Return the module that finds caches and places, of which a registry that only reads needs nothing."""
+    with forks_wait():
+        from strongroom.cache import addresses
+    return addresses
 
 
 def warn_of_closing(error: Exception) -> None:

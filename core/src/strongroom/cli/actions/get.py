@@ -66,14 +66,20 @@ def _from_spec_cache(settings: GlobalOptions, key: str, *, as_key: bool) -> tupl
 def _from_registry(
     settings: GlobalOptions, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
 ) -> tuple[str, str, str]:
-    from strongroom.cli.declared import names
     from strongroom.errors import SecretNotFoundError
+    from strongroom.pipeline import check_user_key
 
-    registry.explain(text)  # refuses what is not a key
+    check_user_key(text)  # before hooks see it
     try:
-        if version is None:
-            key, value = names.read(registry, text, as_key=as_key)
+        if version is None and (as_key or text not in registry.plan.secrets):
+            key, value = text, registry.get_secret(text)
+        elif version is None:
+            from strongroom.cli.declared import names
+
+            key, value = names.read(registry, text)
         else:
+            from strongroom.cli.declared import names
+
             key, declared = names.target(registry, text, as_key=as_key, doing="read")
             value = registry.get_secret_version(key, version)
             if declared is not None and declared.field is not None:
@@ -83,6 +89,8 @@ def _from_registry(
     except SecretNotFoundError as error:
         if version is not None and error.hint is None:  # most likely the key exists, but not this version
             error.hint = "`strongroom history` lists the versions of a key"
+        from strongroom.cli.declared import names
+
         missing = names.with_nearest(registry, error)
     else:
         return key, value, registry.explain(key).pipeline if settings.json else ""

@@ -8,7 +8,6 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.cache.addresses import sources_of, type_of
-from strongroom.declarations.json_fields import member_of
 from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
@@ -108,6 +107,8 @@ def _is_there(pipeline: SecretProvider, sighting: Sighting) -> bool:
     try:
         value = pipeline.get_secret(sighting.key)
         if sighting.field is not None:
+            from strongroom.declarations.json_fields import member_of
+
             member_of(value, sighting.key, sighting.field)
     except (SecretNotFoundError, ValidationError):  # gone, or another secret by now
         return False
