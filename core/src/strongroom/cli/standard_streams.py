@@ -1,4 +1,4 @@
-"""Standard streams that were closed when the process began, as by `>&-` in a shell."""
+"""Standard streams that were closed when the process began, as by `>&-` in a shell, and its terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import errno
 import os
 import sys
 
-__all__ = ["closed_at_start", "fill_closed", "input_may_not_block", "output_was_closed", "read_stdin"]
+__all__ = [
+    "closed_at_start",
+    "controlling_terminal",
+    "fill_closed",
+    "input_may_not_block",
+    "is_controlled",
+    "output_was_closed",
+    "read_stdin",
+]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _MODES = ((_STDIN, os.O_WRONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_RDONLY))
@@ -74,3 +82,19 @@ def input_may_not_block() -> bool:
         return not os.get_blocking(sys.stdin.fileno())
     except (OSError, ValueError):  # it is closed, or not a file
         return False
+
+
+def is_controlled() -> bool:
+    """Return whether this process belongs to the session of a terminal."""
+    descriptor = controlling_terminal()
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
+
+
+def controlling_terminal() -> int:
+    """Return a descriptor of the terminal that controls us; -1 if there is none."""
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return -1

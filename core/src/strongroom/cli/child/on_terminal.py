@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 from collections.abc import Mapping
 from types import FrameType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli.child import session_leader
 from strongroom.cli.child.relay import Relay
 from strongroom.cli.child.signals import FROM_THE_KEYBOARD, Typed
-from strongroom.cli.child.supervisor import STDERR, STDIN, STDOUT, Supervisor
+from strongroom.cli.child.supervisor import READABLE, STDERR, STDIN, STDOUT, WRITABLE, Supervisor
 from strongroom.cli.child.terminal import Terminal, in_foreground
 
 if TYPE_CHECKING:
@@ -64,18 +63,18 @@ class TerminalSupervisor(Supervisor):
     def _wanted(self) -> dict[int, int]:
         wanted = super()._wanted()
         if self.monitor is not None:
-            wanted[self.monitor.reader] = selectors.EVENT_READ
+            wanted[self.monitor.reader] = READABLE
         if self.terminal.master in wanted:
             if self.terminal.has_input:
-                wanted[self.terminal.master] |= selectors.EVENT_WRITE
+                wanted[self.terminal.master] |= WRITABLE
             elif self.terminal.reads_input:
-                wanted[self.terminal.keys] = selectors.EVENT_READ
+                wanted[self.terminal.keys] = READABLE
         return wanted
 
     def _act(self, ready: Mapping[int, int]) -> None:
         if self.terminal.keys in ready:
             self._typed(self.terminal.forward_input())
-        if ready.get(self.terminal.master, 0) & selectors.EVENT_WRITE:
+        if ready.get(self.terminal.master, 0) & WRITABLE:
             self.terminal.flush_input()
         super()._act(ready)
         if self.monitor is not None and self.monitor.reader in ready:

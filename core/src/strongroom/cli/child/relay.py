@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import sys
-import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -112,6 +111,8 @@ class Relay:
         On a terminal nothing is missed: if there is nothing to read, Linux first waits for output on its way.
         """
         if self.open:
+            import termios  # of a short program the end was read by now
+
             os.set_blocking(self.source, False)
             # One more read, to see the end; but a program that goes on printing must not hold us up.
             owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import selectors
+import select
 import signal
 import sys
 import time
@@ -24,16 +24,16 @@ from strongroom.cli.child.signals import (
     handled,
     keyboard_signals_apart,
 )
-from strongroom.cli.child.terminal import is_controlled
-from strongroom.cli.standard_streams import closed_at_start
+from strongroom.cli.standard_streams import closed_at_start, is_controlled
 from strongroom.runtime.frozen import NamedTuple
 
 if TYPE_CHECKING:
     from strongroom.masking import Masker
 
-__all__ = ["STDERR", "STDIN", "STDOUT", "Control", "Job", "Supervisor"]
+__all__ = ["READABLE", "STDERR", "STDIN", "STDOUT", "WRITABLE", "Control", "Job", "Supervisor"]
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 0.1
 """After so long without output there is time to make the masker; many programs have ended by then."""
@@ -180,15 +180,13 @@ class Supervisor:
         return self.returncode is not None or self.failure is not None
 
     def _supervise(self, wakeup: Wakeup) -> None:
-        with selectors.DefaultSelector() as selector:
-            while not self._is_over:
-                _watch(selector, self._wanted() | {wakeup.reader: selectors.EVENT_READ})
-                ready = {key.fd: events for key, events in selector.select(self._patience(wakeup))}
-                wakeup.clear()
-                self._act(ready)
-                self._heed_control(ready)
-                self._reap()
-                self._prepare_relays()
+        while not self._is_over:
+            ready = _ready(self._wanted() | {wakeup.reader: READABLE}, self._patience(wakeup))
+            wakeup.clear()
+            self._act(ready)
+            self._heed_control(ready)
+            self._reap()
+            self._prepare_relays()
         self._leave_session()
         for relay in self.relays:
             relay.drain()
@@ -224,9 +222,9 @@ class Supervisor:
                 relay.prepare()
 
     def _wanted(self) -> dict[int, int]:
-        wanted = {relay.source: selectors.EVENT_READ for relay in self.relays if relay.open}
+        wanted = {relay.source: READABLE for relay in self.relays if relay.open}
         if self.job.control is not None and self.pid is not None:
-            wanted[self.job.control.reader] = selectors.EVENT_READ
+            wanted[self.job.control.reader] = READABLE
         return wanted
 
     def _heed_control(self, ready: Mapping[int, int]) -> None:
@@ -256,7 +254,7 @@ class Supervisor:
 
     def _act(self, ready: Mapping[int, int]) -> None:
         for relay in self.relays:
-            if relay.open and ready.get(relay.source, 0) & selectors.EVENT_READ:
+            if relay.open and ready.get(relay.source, 0) & READABLE:
                 relay.forward()
             relay.release_due()
 
@@ -410,16 +408,19 @@ def _is_waited_for(pid: int) -> bool:
     return programs is not None and bool(programs.is_running(pid))
 
 
-def _watch(selector: selectors.BaseSelector, wanted: Mapping[int, int]) -> None:
-    """Make `wanted` what the selector waits for."""
-    known = {key.fd: key.events for key in selector.get_map().values()}
-    for descriptor in known.keys() - wanted.keys():
-        selector.unregister(descriptor)
+def _ready(wanted: Mapping[int, int], seconds: float | None) -> dict[int, int]:
+    """Wait until one of the `wanted` descriptors is ready, or for so long; return for what each is ready.
+
+    One that has failed, or whose other side is closed, is ready for reading: a read tells what has happened.
+    """
+    waiting = select.poll()
     for descriptor, events in wanted.items():
-        if descriptor not in known:
-            selector.register(descriptor, events)
-        elif known[descriptor] != events:
-            selector.modify(descriptor, events)
+        waiting.register(descriptor, events)
+    found = waiting.poll(None if seconds is None else math.ceil(seconds * 1e3))
+    return {
+        descriptor: (events & WRITABLE) | (READABLE if events & ~WRITABLE else 0)
+        for descriptor, events in found
+    }
 
 
 def _wake(number: int, frame: FrameType | None) -> None:

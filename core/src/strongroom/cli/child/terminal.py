@@ -10,7 +10,9 @@ import termios
 import tty
 from typing import Any, Self
 
-__all__ = ["Terminal", "in_foreground", "is_controlled"]
+from strongroom.cli.standard_streams import controlling_terminal
+
+__all__ = ["Terminal", "in_foreground"]
 
 _INPUT_CHUNK = 1 << 12
 
@@ -21,22 +23,6 @@ def in_foreground(descriptor: int) -> bool:
         return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:
         return False
-
-
-def is_controlled() -> bool:
-    """Return whether this process belongs to the session of a terminal."""
-    descriptor = _controlling()
-    if descriptor >= 0:
-        os.close(descriptor)
-    return descriptor >= 0
-
-
-def _controlling() -> int:
-    """Return a descriptor of the terminal that controls us; -1 if there is none."""
-    try:
-        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return -1
 
 
 class Terminal:
@@ -52,7 +38,7 @@ class Terminal:
         self.ours = ours
         self.wanted = os.isatty(0)
         """Whether the child gets the keys as soon as we are in the foreground."""
-        self.keys = 0 if self.wanted else _controlling()
+        self.keys = 0 if self.wanted else controlling_terminal()
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
         self.reads_input = False
