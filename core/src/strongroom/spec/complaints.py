@@ -14,7 +14,7 @@ __all__ = ["ModelErrors", "complaints_of", "scrubbed", "unknown_key", "with_hint
 ModelErrors = list[tuple[NodePath, str, str]]
 """For each error: its place, pydantic's name for it, and our message."""
 _MIN_MASKED = 3
-_QUOTED = re.compile(r"'([^']+)'")
+_QUOTED = r"'([^']+)'"
 _FRIENDLY = {
     "missing": "required, and missing",
     "extra_forbidden": "unknown key",
@@ -54,7 +54,7 @@ _PLAIN = {
     "expected greater than": "expected more than",
 }
 """Words of pydantic, and the words that we use instead."""
-_COUNTED = re.compile(r"^\w+ should have (at least|at most) (\d+ \w+)\b.*$")
+_COUNTED = r"^\w+ should have (at least|at most) (\d+ \w+)\b.*$"
 _ADDRESSES = {
     "https?": "http:// or https://",
     "[hH][tT][tT][pP][sS]?": "http:// or https://",
@@ -88,7 +88,7 @@ def with_hint(kind: str, message: str, value: object) -> str:
         return "expected 1, without quotes"
     if kind not in {"literal_error", "enum"} or not isinstance(value, str):
         return message
-    hint = did_you_mean(value, _QUOTED.findall(message), otherwise="")
+    hint = did_you_mean(value, re.findall(_QUOTED, message), otherwise="")
     return f"{message}; {hint}" if hint else message
 
 
@@ -110,7 +110,7 @@ def _friendly(kind: str, message: str) -> str:
     message = _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
     for said, plain in _PLAIN.items():
         message = message.replace(said, plain, 1)
-    return _COUNTED.sub(r"expected \1 \2", message)
+    return re.sub(_COUNTED, r"expected \1 \2", message)
 
 
 def _texts(data: object) -> set[str]:

@@ -24,11 +24,12 @@ Scalar = str | int | float | bool | None
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?")
 _WORDS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_MARK = re.compile(r"'[,:?\[\]{}-]'")
+# The following are compiled as they are used, for messages: most specs are right.
+_PLAIN_KEY = r"[A-Za-z0-9_./-]{1,128}"
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+_MARK = r"'[,:?\[\]{}-]'"
 """Punctuation of YAML that the parser expects; anything else that it quotes may be a piece of the file."""
-_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_YAML = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 """A character that YAML does not allow; the parser counts it in bytes, and in no lines."""
 # libyaml's parser checks neither depth nor C stack in Python's way, so only its event stream is used.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -187,7 +188,7 @@ def show_path(path: Path) -> str:
             shown += f"[{part}]"
         else:
             # A key that is not a name may be a value, after a forgotten quote.
-            text = part if _PLAIN_KEY.fullmatch(part) else "'…'"
+            text = part if re.fullmatch(_PLAIN_KEY, part) else "'…'"
             shown += f".{text}" if shown else text
     return shown
 
@@ -407,14 +408,14 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     """Return what the parser says of `text`, without the pieces of it that it quotes."""
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    if mark is None and (refused := _NOT_YAML.search(text)) is not None:
+    if mark is None and (refused := re.search(_NOT_YAML, text)) is not None:
         line, column = _end_of(text[: refused.start()])
         return Problem(line, column, "", "not YAML: a character that YAML does not allow")
     at = text.split("\n")[line - 1 : line] if mark is not None else []
     if at and at[0][column - 1 : column] == "\t":
         return Problem(line, column, "", "not YAML: a tab; YAML indents by spaces alone")
     said = getattr(error, "problem", None) or "the text cannot be read"
-    shown = _QUOTED.sub(lambda found: found[0] if _MARK.fullmatch(found[0]) else "…", str(said))
+    shown = re.sub(_QUOTED, lambda found: found[0] if re.fullmatch(_MARK, found[0]) else "…", str(said))
     return Problem(line, column, "", f"not YAML: {shown}")
 
 

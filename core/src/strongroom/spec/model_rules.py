@@ -22,7 +22,7 @@ from strongroom.spec.document import Node
 
 __all__ = ["UnwritableError", "rule_inside", "rule_of", "section_model", "values_without_references"]
 
-_SAFE_PATTERN: Final = re.compile(r"[A-Za-z0-9_^$|?*+.()\[\]/:@=, {}-]*")
+_SAFE_PATTERN: Final = r"[A-Za-z0-9_^$|?*+.()\[\]/:@=, {}-]*"
 _SETTINGS: Final = frozenset({"extra", "hide_input_in_errors", "strict", "frozen", "title", "defer_build"})
 """Settings of a model that do not change texts."""
 _KINDS: Final = {
@@ -163,6 +163,6 @@ def _constraint(constraint: Any) -> dict[str, Any]:
             return {name: getattr(constraint, member)}
     members = vars(constraint) if hasattr(constraint, "__dict__") else {}
     pattern = members.get("pattern")
-    if set(members) == {"pattern"} and isinstance(pattern, str) and _SAFE_PATTERN.fullmatch(pattern):
+    if set(members) == {"pattern"} and isinstance(pattern, str) and re.fullmatch(_SAFE_PATTERN, pattern):
         return {"pattern": pattern.replace("$", r"\Z")}
     raise UnwritableError
