@@ -190,6 +190,15 @@ def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, war
     assert all(map(operator.le, counted, most)), counted
 
 
+def test_a_first_load_compiles_only_patterns_of_ours_that_each_spec_needs():
+    """Those for messages are compiled with the first message."""
+    theirs = "import json, yaml; from pydantic import create_model; create_model('First')"
+    ours = "import strongroom.spec.loader, strongroom.plugins.builtins, strongroom.spec.recording"
+    _, patterns, _, _, modules = work_of(f"{theirs}; patterns = 0; {ours}")
+    assert "strongroom.spec.document" in modules
+    assert patterns <= 1  # of numbers
+
+
 def test_a_read_of_the_file_store_makes_no_path_an_object(spec, warm_strongroom):
     """`pathlib` brings `urllib` and `ipaddress`; paths in options, variables among them, stay text."""
     text = "version: 1\npipelines: {a: {provider: {type: file, file_path: ./s.enc, key_file: %s}}}\n"

@@ -10,7 +10,6 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._version import __version__
@@ -25,12 +24,13 @@ from strongroom.plugins.descriptors import (
     Plugin,
     RotatorPlugin,
 )
-from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
+from strongroom.plugins.distributions import EntryPoint, Unreadable, entry_points, normalized, start_pydantic
 from strongroom.plugins.factories import describe_error
 from strongroom.plugins.installed import installed
 from strongroom.plugins.known import KNOWN_TYPES
 from strongroom.plugins.suggestions import did_you_mean
 from strongroom.runtime.forks import forks_wait, renew_after_fork
+from strongroom.runtime.frozen import frozen
 
 if TYPE_CHECKING:
     import pluggy
@@ -51,7 +51,7 @@ class UnknownTypeError(PluginError):
     """No installed plugin has this type name, so the spec that says it is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ComponentInfo:
     """One row of `strongroom plugins`: a component, or an entry point that gives none."""
 
@@ -65,18 +65,6 @@ class ComponentInfo:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    name: str
-    module: str
-    distribution: str
-    version: str
-
-    @property
-    def owner(self) -> str:
-        return f"{self.distribution} {self.version}"
-
-
 class PluginFinder:
     """Finds components among the installed distributions; thread-safe, and lazy throughout."""
 
@@ -86,12 +74,12 @@ class PluginFinder:
         renew_after_fork(self, PluginFinder._after_fork)
 
     def _forget(self) -> None:
-        self._entries: list[_Entry] | None = None
+        self._entries: list[EntryPoint] | None = None
         self.seen: tuple[str, ...] = ()
         """What was installed as the entry points were looked for; empty before."""
         self._unreadable: list[Unreadable] = []
-        self._loaded: dict[_Entry, dict[tuple[Kind, str], Plugin] | str] = {}
-        self._bad_names: dict[_Entry, list[tuple[Kind, str, str]]] = {}
+        self._loaded: dict[EntryPoint, dict[tuple[Kind, str], Plugin] | str] = {}
+        self._bad_names: dict[EntryPoint, list[tuple[Kind, str, str]]] = {}
         self._manager: pluggy.PluginManager | None = None
 
     def _after_fork(self) -> None:
@@ -158,14 +146,13 @@ class PluginFinder:
             ]
         return sorted(rows, key=lambda row: (row.kind or "", row.name, row.distribution))
 
-    def _all_entries(self) -> list[_Entry]:
+    def _all_entries(self) -> list[EntryPoint]:
         if self._entries is None:
             self.seen = installed()
-            found, self._unreadable = entry_points(GROUP)
-            self._entries = [_Entry(*one) for one in found]
+            self._entries, self._unreadable = entry_points(GROUP)
             # A program that was packed without metadata still has core's modules.
             if not any(one.distribution == CORE for one in self._entries):
-                self._entries += [_Entry(name, BUILTINS, CORE, __version__) for name in BUILT_IN_NAMES]
+                self._entries += [EntryPoint(name, BUILTINS, CORE, __version__) for name in BUILT_IN_NAMES]
         # Asked for each time: an application may set it after the first look.
         allowed = allowed_distributions()
         return [
@@ -174,7 +161,7 @@ class PluginFinder:
             if allowed is None or entry.distribution == CORE or normalized(entry.distribution) in allowed
         ]
 
-    def _candidates(self, type_name: str) -> list[_Entry]:
+    def _candidates(self, type_name: str) -> list[EntryPoint]:
         # The longest entry-point name wins, so that `acme.transit` may have an entry point of its own.
         name = type_name
         while name:
@@ -184,7 +171,7 @@ class PluginFinder:
             name = name.rpartition(".")[0]
         return []
 
-    def _entry_for(self, kind: Kind, type_name: str) -> _Entry:
+    def _entry_for(self, kind: Kind, type_name: str) -> EntryPoint:
         candidates = self._candidates(type_name)
         if not candidates:
             raise self._unknown(kind, type_name)
@@ -238,7 +225,7 @@ class PluginFinder:
                 here.add(entry.name)
         return here
 
-    def _load(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin] | str:
+    def _load(self, entry: EntryPoint) -> dict[tuple[Kind, str], Plugin] | str:
         """Return the components of `entry`'s module, or what is wrong with it."""
         if entry not in self._loaded:
             try:
@@ -251,7 +238,7 @@ class PluginFinder:
                 self._loaded[entry] = describe_error(error)
         return self._loaded[entry]
 
-    def _components(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin]:
+    def _components(self, entry: EntryPoint) -> dict[tuple[Kind, str], Plugin]:
         from pydantic import BaseModel
 
         start_pydantic()

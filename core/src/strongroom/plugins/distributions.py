@@ -20,6 +20,11 @@ class EntryPoint(NamedTuple):
     distribution: str
     version: str
 
+    @property
+    def owner(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}"
+
 
 class Unreadable(NamedTuple):
     """A folder whose metadata cannot be read, and why."""

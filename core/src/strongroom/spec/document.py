@@ -13,6 +13,8 @@ from typing import Any, NoReturn, Self
 
 import yaml
 
+from strongroom.runtime.frozen import NamedTuple
+
 __all__ = ["MAX_BYTES", "Document", "Node", "Path", "Problem", "node_of", "read_document", "show_path"]
 
 MAX_BYTES = 1 << 20
@@ -35,8 +37,7 @@ _NOT_YAML = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U0001000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong, and where; lines and columns count from 1, 0 means unknown."""
 
     line: int
@@ -145,8 +146,7 @@ class Node:
         return Node(joined, over.line, over.column, self.size + over.size, keys=self.keys | over.keys)
 
 
-@dataclass(slots=True)
-class Document:
+class Document(NamedTuple):
     """A read document: its root, or None after a syntax error, and what is wrong so far."""
 
     root: Node | None
