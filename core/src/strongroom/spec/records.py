@@ -83,6 +83,8 @@ class Recalled:
     def _openings(self) -> Iterator[str]:
         if self.data["open"]:
             yield "it is open"  # not shown: a full load says how
+        if not self.data["inside"]:
+            return
         from strongroom.spec.inside import why_outside
 
         folder = folder_of(self.spec.path)
