@@ -60,17 +60,19 @@ class Plugin:
         return load_factory(self.factory, self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CachePlugin(Plugin):
     """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
 
     `strongroom_middleware()` gives it, among the descriptors of middleware.
     """
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class RotatorPlugin(Plugin):
     """The descriptor of a `strongroom.rotation.Rotator`, for `rotate: {rotator: {type: …}}`.
 
     `strongroom_providers()` gives it, among the descriptors of providers; a provider may have the same name.
     """
+
+    __slots__ = ()
