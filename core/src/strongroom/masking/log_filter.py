@@ -57,11 +57,12 @@ class MaskingFilter(logging.Filter):
         self._clean: dict[str, tuple[int, object]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if self._masker:
-            self._mask(record)
+        size = len(self._masker.finder)
+        if size:
+            self._mask(record, size)
         return True
 
-    def _mask(self, record: logging.LogRecord) -> None:
+    def _mask(self, record: logging.LogRecord, size: int) -> None:
         masker = self._masker
         self._mask_message(record)
         if record.exc_info:
@@ -70,7 +71,7 @@ class MaskingFilter(logging.Filter):
             if masked is not text or _locals_hold(record.exc_info, masker):
                 # A second formatting of the exception would show the value after all.
                 record.exc_info, record.exc_text = None, masked
-        clean, size = self._clean, len(masker.finder)
+        clean = self._clean
         for name, value in tuple(record.__dict__.items()):
             # Of the thread, of the process: the same text again and again.
             if value is None or name in _LEFT_ALONE or clean.get(name) == (size, value):

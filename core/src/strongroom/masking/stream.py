@@ -52,7 +52,10 @@ class Masker:
 
     def mask_text(self, text: str) -> str:
         """Return `text` with every find masked; the same object where there is none."""
-        data = text.encode(errors="surrogatepass")
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            data = text.encode(errors="surrogatepass")
         masked = self.mask(data)
         return text if masked is data else masked.decode(errors="surrogatepass")
 
