@@ -1,4 +1,8 @@
-"""Postpones the import of modules that another package imports, and does not use for what we ask of it."""
+"""Postpones the import of modules that another package imports, and does not use for what we ask of it.
+
+`importlib.util.LazyLoader` is made for this, but before Python 3.11.9 a second thread may use what the first
+one has loaded by half (python/cpython#114763); Debian 12 has Python 3.11.2.
+"""
 
 from __future__ import annotations
 
