@@ -742,3 +742,35 @@ def test_no_error_of_a_named_tuple_or_a_frozen_class_shows_a_value():
 
 def test_the_samples_are_specs(folder):
     assert yaml.safe_load(generated(random.Random(1)))["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "can_be"), [("there", True), ("there/new", True), ("a file", False), ("no rights", False)]
+)
+def test_whether_records_are_kept_is_seen_by_the_folders(tmp_path, monkeypatch, place, can_be):
+    """That of the records, and until there is a key that seals them, that of the key."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "a file").touch()
+    (tmp_path / "no rights").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: "no rights" not in str(path))  # root has all rights
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "there"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    assert records.are_kept() is can_be
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / place))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
+    assert records.are_kept() is can_be
+
+
+def test_with_a_key_that_seals_them_records_need_only_their_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert records.seal_key(make=True) is not None
+    monkeypatch.setattr(os, "access", lambda path, _: "state" not in str(path).removeprefix(str(tmp_path)))
+    assert records.are_kept()
+
+
+def test_a_user_without_a_home_keeps_no_records(monkeypatch):
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert not records.are_kept()

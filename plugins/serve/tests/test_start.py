@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 
 from served import ADMIN, spec_of
 from served_process import PATIENCE, Process, write
@@ -30,9 +33,16 @@ def test_a_start_imports_only_what_the_first_answer_needs(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path, spec_of(provider={"type": "env"}))
     words = ["--listen", "127.0.0.1:0"]
-    first = Process(tmp_path, "-c", COMMAND, words=words)  # takes the whole way, and remembers the spec
-    first.end()
-    first.stop()
+    first = Process(
+        tmp_path, "-c", COMMAND, words=words
+    )  # takes the whole way, in a child that leaves a record
+    try:
+        code, _, log = first.end()
+    finally:
+        first.stop()
+    assert code == 0
+    assert "strongroom_serve.app" in loaded_in(log)
+    assert not {"pydantic", "yaml"} & loaded_in(log)
     (tmp_path / "n").unlink()
     running = Process(tmp_path, "-c", COMMAND, words=words)
     try:
@@ -45,7 +55,35 @@ def test_a_start_imports_only_what_the_first_answer_needs(tmp_path, monkeypatch)
     finally:
         running.stop()
     assert code == 0
-    loaded = {name for line in log.splitlines() if line.startswith("loaded ") for name in line.split()[1:]}
+    loaded = loaded_in(log)
     assert {"strongroom_serve.app", "gunicorn_h1c"} <= loaded
     assert loaded & LATER == set()
     assert len(loaded) <= MOST
+
+
+def loaded_in(log):
+    """Return the modules that `COMMAND` says were loaded."""
+    return {name for line in log.splitlines() if line.startswith("loaded ") for name in line.split()[1:]}
+
+
+def test_a_start_without_a_place_for_records_loads_the_spec_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    write(tmp_path, spec_of(provider={"type": "env"}))
+    running = Process(tmp_path, "-c", COMMAND, words=["--listen", "127.0.0.1:0"])
+    try:
+        code, _, log = running.end()
+    finally:
+        running.stop()
+    assert code == 0
+    assert "pydantic" in loaded_in(log)
+
+
+def test_what_is_wrong_with_a_spec_is_said_once(tmp_path, monkeypatch):
+    """Not also by the child that loads it first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("STRONGROOM_SPEC", str(tmp_path / "strongroom.yaml"))
+    write(tmp_path, spec_of(provider={"type": "env", "prefx": "A_"}))
+    words = [sys.executable, "-m", "strongroom", "serve", "--listen", "127.0.0.1:0"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("prefx") == 1

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from strongroom.spec.models import Spec
     from strongroom.spec.plan import Plan
 
-__all__ = ["OWN_PIPELINE", "OWN_PROVIDER", "embedded_plan", "find_plan", "own_store"]
+__all__ = ["OWN_PIPELINE", "OWN_PROVIDER", "applicable", "embedded_plan", "find_plan", "own_store"]
 
 OWN_PIPELINE: Final = "default"
 OWN_PROVIDER: Final = "strongroom_file.provider:FileSecretProvider"
@@ -49,21 +49,23 @@ def find_plan(
     plan = _recalled_plan(recalled, look_up, pipeline)
     if plan is not None:
         return plan
-    if spec is None:
-        spec = os.environ.get("STRONGROOM_SPEC") or None
-    if profile is None:
-        profile = os.environ.get("STRONGROOM_PROFILE") or None
-    if spec is None:
-        spec = find_spec()
-    if spec is None:
+    named, profile = applicable(spec, profile)
+    if named is None:
         return embedded_plan(profile, pipeline)
-    if isinstance(spec, str | os.PathLike | FoundSpec):
-        plan = _recalled_plan(recall(spec, profile), look_up, pipeline)
+    if isinstance(named, str | os.PathLike | FoundSpec):
+        plan = _recalled_plan(recall(named, profile), look_up, pipeline)
         if plan is not None:
             return plan
     from strongroom.spec.loader import load_plan
 
-    return load_plan(spec, profile=profile, pipeline=pipeline, look_up=look_up)
+    return load_plan(named, profile=profile, pipeline=pipeline, look_up=look_up)
+
+
+def applicable(spec: Any, profile: str | None) -> tuple[Any, str | None]:
+    """Return the spec and the profile that apply where these are given; no spec is the user's own store."""
+    if spec is None:
+        spec = os.environ.get("STRONGROOM_SPEC") or find_spec()
+    return spec, profile if profile is not None else os.environ.get("STRONGROOM_PROFILE") or None
 
 
 def _recalled_plan(recalled: Recalled | None, look_up: bool, pipeline: str | None) -> Plan | None:

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from strongroom.spec.found import FoundSpec
 
 
-__all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal", "text_of"]
+__all__ = [
+    "MAX_RECORD_BYTES",
+    "Recalled",
+    "SpecBytes",
+    "are_kept",
+    "place_of",
+    "read_spec",
+    "recall",
+    "seal",
+    "text_of",
+]
 
 _FORMAT: Final = "4"
 _MAX_SPEC_BYTES: Final = 1 << 20
@@ -226,6 +236,21 @@ def seal_key(*, make: bool) -> bytes | None:
         os.rename(beside, path)
         stored = own_bytes(path, _KEY_BYTES + 1, closed_to_others=0o077)
     return stored if stored is not None and len(stored) == _KEY_BYTES else None
+
+
+def are_kept() -> bool:
+    """Return whether records can be kept here, as far as the rights of the folders tell."""
+    has_key = seal_key(make=False) is not None
+    return all(map(_may_be_written, [_folder()] if has_key else [_folder(), trust.state_folder()]))
+
+
+def _may_be_written(folder: str | None) -> bool:
+    """Return whether files can be made in `folder`, or in the folder above that it has to be made in."""
+    if folder is None:
+        return False
+    while folder and not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK)
 
 
 def _folder() -> str | None:

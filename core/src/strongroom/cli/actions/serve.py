@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     """
     import gc
 
+    _load_apart(settings)
     gc.disable()  # imported modules are not garbage: looking for some takes 6 % of a start
     from strongroom.cli.actions.overview import Overview
     from strongroom.plugins import command_of
@@ -29,3 +31,27 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     gc.enable()
     code: int = run(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
     return code
+
+
+def _load_apart(settings: GlobalOptions) -> None:
+    """Let a child process load a spec that has no record yet, so that this process finds one.
+
+    What a load needs, pydantic above all, takes 15 MB, for as long as the process lives that has loaded it. A
+    child that fails says nothing: without a record, this process loads the spec itself.
+    """
+    from strongroom.spec.locate import applicable
+    from strongroom.spec.records import are_kept, recall
+
+    spec, profile = applicable(settings.spec, settings.profile)
+    if spec is None or recall(spec, profile) is not None or not are_kept():
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+            settings.plan()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
