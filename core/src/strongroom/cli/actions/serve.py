@@ -21,7 +21,7 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     """
     import gc
 
-    _load_apart(settings)
+    loading = _load_apart(settings)
     gc.disable()  # imported modules are not garbage: looking for some takes 6 % of a start
     from strongroom.cli.actions.overview import Overview
     from strongroom.plugins import command_of
@@ -29,12 +29,14 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     run: Any = command_of("serve", "strongroom-serve")
     gc.freeze()
     gc.enable()
+    if loading is not None:
+        os.waitpid(loading, 0)
     code: int = run(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
     return code
 
 
-def _load_apart(settings: GlobalOptions) -> None:
-    """Let a child process load a spec that has no record yet, so that this process finds one.
+def _load_apart(settings: GlobalOptions) -> int | None:
+    """Let a child process load a spec that has no record yet, so that this process finds one; return its id.
 
     What a load needs, pydantic above all, takes 15 MB, for as long as the process lives that has loaded it. A
     child that fails says nothing: without a record, this process loads the spec itself.
@@ -44,7 +46,7 @@ def _load_apart(settings: GlobalOptions) -> None:
 
     spec, profile = applicable(settings.spec, settings.profile)
     if spec is None or recall(spec, profile) is not None or not are_kept():
-        return
+        return None
     child = os.fork()
     if child == 0:
         try:
@@ -54,4 +56,4 @@ def _load_apart(settings: GlobalOptions) -> None:
             settings.plan()
         finally:
             os._exit(0)
-    os.waitpid(child, 0)
+    return child
