@@ -774,3 +774,14 @@ def test_a_user_without_a_home_keeps_no_records(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "")
     assert not records.are_kept()
+
+
+def test_a_rule_of_what_is_given_holds_for_options_that_are_remembered_with_references(folder):
+    """A load that looks nothing up leaves it to the first use of the options."""
+    auth = 'auth: {method: approle, role_id: r, secret_id: "${env:T_KEY:-}", unknown: 1}'
+    provider = f'{{type: vault, url: "${{env:T_URL:-https://x}}", {auth}}}'
+    spec = write(f"version: 1\npipelines: {{a: {{provider: {provider}}}}}\n")
+    load_plan(spec, look_up=False)
+    recalled = shown(recalled_plan(spec, look_up=False))
+    assert "unknown" in recalled["pipelines"]["a"]["provider"]["options"]  # the error, with its place
+    assert recalled == whole_plan(spec, look_up=False)

@@ -54,11 +54,13 @@ def values_without_references(config: type[BaseModel], node: Node, inner: set[st
     if not open_ones:
         model = config.model_validate_json(json.dumps({**data, **dict.fromkeys(inner)}), strict=True)
         return {name: getattr(model, name) for name in config.model_fields}
-    return _one_by_one(config, data)
+    return _one_by_one(config, data, {name: options[name].data() for name in open_ones})
 
 
-def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the values of the members that are known, each by its own rules."""
+def _one_by_one(
+    config: type[BaseModel], data: dict[str, Any], written: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the values of the members that are known, each by its own rules; `written` are the others."""
     from pydantic import TypeAdapter
 
     if _unclear_validators(config) or config.__pydantic_decorators__.field_validators:
@@ -73,17 +75,40 @@ def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]
             values[field] = TypeAdapter(annotated).validate_json(json.dumps(data[name]), strict=True)
         elif not info.is_required():
             values[field] = info.get_default(call_default_factory=True)
+    _check_structure(config, values, written)
     return values
+
+
+def _check_structure(config: type[BaseModel], values: dict[str, Any], written: dict[str, Any]) -> None:
+    """Raise `UnwritableError` if what is given breaks a rule of the model, whatever the references say.
+
+    A load that looks nothing up leaves such a rule to the first use, which a record does without.
+    """
+    given = {field: written.get(info.alias or field) for field, info in config.model_fields.items()}
+    known = {field: value for field, value in values.items() if given[field] is None}
+    model = config.model_construct(
+        **{**{name: one for name, one in given.items() if one is not None}, **known}
+    )
+    for rule in sorted(_structural(config)):
+        try:
+            getattr(model, rule)()
+        except Exception as error:  # a plugin's rule; the full load says what is wrong
+            raise UnwritableError from error
+
+
+def _structural(config: type[BaseModel]) -> frozenset[str]:
+    """Return the names of a model's rules that are about what is given, and not about what a text says."""
+    named: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
+    return named
 
 
 def _unclear_validators(config: type[BaseModel]) -> bool:
     """Return whether a model has its own rules, which the text of a reference could break."""
     decorators = config.__pydantic_decorators__
-    structural: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
     own = config.model_post_init is not BaseModel.model_post_init or config.__init__ is not BaseModel.__init__
     return (
         own
-        or bool({*decorators.model_validators, *decorators.root_validators} - structural)
+        or bool({*decorators.model_validators, *decorators.root_validators} - _structural(config))
         or bool(decorators.validators)
         or not _SETTINGS.issuperset(config.model_config)
     )
