@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from served import ADMIN, spec_of
 from served_process import PATIENCE, Process, write
 
@@ -76,6 +77,25 @@ def test_a_start_without_a_place_for_records_loads_the_spec_itself(tmp_path, mon
         running.stop()
     assert code == 0
     assert "pydantic" in loaded_in(log)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "import os\ndef fork(): raise BlockingIOError\nos.fork = fork",
+    ],
+    ids=["children are not waited for", "no process is left"],
+)
+def test_a_first_start_does_without_a_child_that_loads(before, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path, spec_of(provider={"type": "env"}))
+    running = Process(tmp_path, "-c", f"{before}\n{COMMAND}", words=["--listen", "127.0.0.1:0"])
+    try:
+        assert running.line.startswith("listening at ")
+        assert running.end()[0] == 0
+    finally:
+        running.stop()
 
 
 def test_what_is_wrong_with_a_spec_is_said_once(tmp_path, monkeypatch):

@@ -7,13 +7,12 @@ the first read of a process. If anything goes wrong here, the registry is loaded
 from __future__ import annotations
 
 import importlib
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from strongroom.errors import ConfigurationError, SecretNotFoundError
 from strongroom.runtime.frozen import replaced
-from strongroom.spec.found import find_spec
+from strongroom.spec.locate import applicable
 from strongroom.spec.records import recall as recall_spec
 
 if TYPE_CHECKING:
@@ -110,10 +109,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     """
     if settings.tenant is not None:
         return None
-    profile, spec = settings.profile, settings.spec
-    if profile is None:
-        profile = os.environ.get("STRONGROOM_PROFILE") or None
-    named: Any = spec if spec is not None else os.environ.get("STRONGROOM_SPEC") or find_spec()
+    named, profile = applicable(settings.spec, settings.profile)
     if named is None:
         return _own_store() if profile is None and settings.pipeline in {None, "default"} else None
     recalled = settings.recalled = recall_spec(named, profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
     gc.freeze()
     gc.enable()
     if loading is not None:
-        os.waitpid(loading, 0)
+        with contextlib.suppress(ChildProcessError):  # who starts us may ignore SIGCHLD: then it has ended
+            os.waitpid(loading, 0)
     code: int = run(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
     return code
 
@@ -47,7 +49,10 @@ def _load_apart(settings: GlobalOptions) -> int | None:
     spec, profile = applicable(settings.spec, settings.profile)
     if spec is None or recall(spec, profile) is not None or not are_kept():
         return None
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # there may be no more processes
+        return None
     if child == 0:
         try:
             nowhere = os.open(os.devnull, os.O_RDWR)
