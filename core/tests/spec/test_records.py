@@ -360,6 +360,26 @@ def test_generated_specs_come_to_the_same_on_both_ways(folder, monkeypatch):
     assert sum(compared(seed, monkeypatch) for seed in range(4)) >= 1
 
 
+def test_a_reference_in_a_list_is_known_to_its_text_on_both_ways(folder):
+    """The option is a tuple for the provider, and a list for the middleware."""
+    spec = write(
+        """\
+version: 1
+pipelines:
+  a:
+    provider: {type: file, file_path: s.enc, key_file: k, older_keys: [literal-key, "${file:old.key}"]}
+    middleware: [{type: encryption, key: a-passphrase, older_keys: ["${file:old.key}"]}]
+"""
+    )
+    for plan in (load_plan(spec), recalled_plan(spec)):
+        given = [one.prepare(None)["older_keys"] for one in plan.components()]
+        assert [[type(key).__name__ for key in keys] for keys in given] == [
+            ["str", "ReferencedText"],
+            ["ReferencedText"],
+        ]
+        assert type(given[0]) is tuple
+
+
 @pytest.mark.torture
 def test_ten_thousand_generated_specs_come_to_the_same_on_both_ways(folder, monkeypatch):
     assert sum(compared(seed, monkeypatch) for seed in range(10_000)) > 5_000

@@ -300,17 +300,22 @@ def _placed(value: Any, folder: str | os.PathLike[str]) -> Any:
     return value
 
 
-def _mark_text(options: Any, path: NodePath, marked: Callable[[str], str]) -> None:
-    """Replace the text at `path`, if it is still text, by what `marked` returns for it."""
-    *way, last = path
-    try:
-        for part in way:
-            options = options[part]
-        value = options[last]
-        if isinstance(value, str) and type(options) in {dict, list}:
-            options[last] = marked(value)
-    except (LookupError, TypeError):
-        return  # the plugin's model has made something else of it
+def _mark_text(options: Any, path: NodePath, marked: Callable[[str], str]) -> Any:
+    """Return `options` with what `marked` returns for the text at `path`, if it is still text.
+
+    Mappings and lists are changed, tuples are made again.
+    """
+    if not path:
+        return marked(options) if isinstance(options, str) else options
+    at, below = path[0], path[1:]
+    with contextlib.suppress(LookupError, TypeError):  # the plugin's model has made something else of it
+        if type(options) is tuple and isinstance(at, int):
+            return tuple(
+                _mark_text(one, below, marked) if place == at else one for place, one in enumerate(options)
+            )
+        if type(options) in {dict, list}:
+            options[at] = _mark_text(options[at], below, marked)
+    return options
 
 
 def _get(data: Any, path: NodePath) -> Any:
