@@ -32,7 +32,7 @@ _KINDS_OF_DIGITS = bytes.maketrans(b"123456789abcdefABCDEF", b".tttttt" + 14 * b
 _OF_TEXT = (b"tttttt", b"t0t0t0t0", b"0t0t0t0t")
 """The first digits of bytes of text, with `t` for 2 to 7: of ASCII, and of UTF-16 in either order."""
 _BLANKS = b" \r\n"
-_GAP = b"..."
+_GAP = b".."  # in every second digit, too
 _BETWEEN = b"ffffff"  # decoded, bytes that are in no text
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
@@ -116,16 +116,17 @@ def _maybe_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
     once.
     """
     pieces = [text.translate(None, _BLANKS) for text, _ in hashes]
-    kinds = b"".join(piece + _GAP[1 - len(piece) % 2 :] for piece in pieces).translate(_KINDS_OF_DIGITS)
-    begins = [0, *accumulate((len(piece) + 1) // 2 + 1 for piece in pieces)]
+    kinds = _GAP.join(pieces).translate(_KINDS_OF_DIGITS)
+    begins = [0, *accumulate([len(piece) + len(_GAP) for piece in pieces])]
     chosen: set[int] = set()
-    for half in (kinds[::2], kinds[1::2]):
+    for first in (0, 1):
+        half = kinds[first::2]
         for sign in _OF_TEXT:
             at = half.find(sign)
             while at >= 0:
-                which = bisect_right(begins, at) - 1
+                which = bisect_right(begins, 2 * at + first) - 1
                 chosen.add(which)
-                at = half.find(sign, begins[which + 1])
+                at = half.find(sign, begins[which + 1] // 2)
     return (hashes[which] for which in sorted(chosen))
 
 

@@ -84,6 +84,14 @@ _BREAK = (
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
 _BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]++(?:[ \t]*+\r?+\n[ \t]*+[A-Za-z0-9+/_-]++)*+")
+_HASH = compiled_later(
+    rb"(?:[0-9a-f]{22,}+|[0-9A-F]{22,}+)(?:[ \t]*+\r?+\n[ \t]*+[A-Za-z0-9+/_-]{1,15}+)?+"
+    rb"(?![A-Za-z0-9+/_-]|[ \t]*+[\r\n\\%|\xe2])"
+)
+"""A run of `LEAST` or more hexadecimal digits, and the short word that may begin the next line.
+
+They are not base64, whose letters are of both cases, nor base32, whose digits are 2 to 7. `lists` reads them.
+"""
 # Behind most runs is a word: that no break begins there, a look ahead tells first.
 _GOES_ON = compiled_later(rb"(?=[ \t]*+[\r\n\\%|\xe2])(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)+")
 _LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
@@ -307,6 +315,9 @@ def _runs(data: bytes, runs: Runs, known: Known) -> Iterator[tuple[bytes, int, b
     """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
     at = runs.first(0)
     while at >= 0:
+        if passed_over := _HASH.match(data, at):
+            at = runs.first(passed_over.end())
+            continue
         # A run of ones may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
