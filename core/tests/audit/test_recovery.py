@@ -342,6 +342,39 @@ def test_a_child_writes_under_its_own_name_into_the_same_chain(trail):
     assert len({one["pid"] for one in trail.entries()}) == 4
 
 
+def test_no_two_forked_processes_give_an_event_the_same_id(trail):
+    """Ids are drawn ahead."""
+    trail.read()
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            try:
+                trail.read(3)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    trail.read(100)
+    ids = [one["id"] for one in trail.entries()]
+    assert len(set(ids)) == len(ids) == 107
+    assert {len(one) for one in ids} == {32}
+
+
+def test_the_user_is_looked_up_again_in_a_child(trail, monkeypatch):
+    """It may have become another one, as a server does that starts as root."""
+    trail.read()
+    monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 2)  # nobody has this number
+    child = os.fork()
+    if child == 0:
+        try:
+            trail.read()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    monkeypatch.undo()
+    here, there = trail.entries()
+    assert there["user"] == there["actor"] == str(2**31 - 2) != here["user"] == here["actor"]
+
+
 def test_a_child_of_a_process_that_is_writing_does_not_wait_for_ever(trail):
     trail.read()
     trail.hook._files[0]._mutex.acquire()

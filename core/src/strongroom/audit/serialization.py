@@ -23,7 +23,7 @@ _MAX_CHARACTERS = 1024
 def process_identity() -> str:
     """Return the members that say which process acts: user, pid, host, build service, coding tool."""
     members = {
-        "user": system_user(os.getpid()),
+        "user": system_user(),
         "pid": os.getpid(),
         "host": host(),
         "ci": build_service(os.environ),
@@ -42,25 +42,25 @@ def serialize_event(event: SecretEvent, who: str, reason: str | None, batch: str
         batch: The id that all events of one batch share.
     """
     # By hand because this is on the path of every audited read; a test holds it equal to `json`.
-    duration = event.duration
+    pipeline, tenant, duration = event.pipeline, event.tenant, event.duration
+    outcome, source, error_type = event.outcome, event.source, event.error_type
     return (
         f'{{"id":{quoted(event.id)},"operation":{quoted(event.operation)},"key":{_key(event.key)},'
-        f'"pipeline":{_text(event.pipeline)},"tenant":{_text(event.tenant)},"actor":{_key(event.actor)},'
+        f'"pipeline":{"null" if pipeline is None else quoted(pipeline)},'
+        f'"tenant":{"null" if tenant is None else quoted(tenant)},"actor":{_key(event.actor)},'
         f'"started_at":"{event.started_at.isoformat()}",'
-        f'"duration":{"null" if duration is None else format(duration, ".6f")},'
-        f'"outcome":{_text(event.outcome)},"source":{_text(event.source)},'
-        f'"error_type":{_text(event.error_type)},{who},'
-        f'"reason":{"null" if reason is None else _key(reason)},"batch":{_text(batch)}'
+        f'"duration":{"null" if duration is None else f"{duration:.6f}"},'
+        f'"outcome":{"null" if outcome is None else quoted(outcome)},'
+        f'"source":{"null" if source is None else quoted(source)},'
+        f'"error_type":{"null" if error_type is None else quoted(error_type)},{who},'
+        f'"reason":{"null" if reason is None else _key(reason)},'
+        f'"batch":{"null" if batch is None else quoted(batch)}'
     )
 
 
 def serialize_note(event: SecretEvent, who: str, note: dict[str, object]) -> str:
     """Return the line that says what happened to the log itself, as `serialize_event` does."""
     return f'{serialize_event(event, who, None)},"note":{json.dumps(note, separators=(",", ":"))}'
-
-
-def _text(text: str | None) -> str:
-    return "null" if text is None else quoted(text)
 
 
 def _key(key: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Literal
 
+from strongroom.runtime.forks import renew_after_fork
 from strongroom.runtime.frozen import frozen
 
 __all__ = ["Outcome", "SecretEvent", "Source"]
@@ -64,19 +66,43 @@ class SecretEvent:
 ) = (getattr(SecretEvent, name).__set__ for name in SecretEvent.__match_args__)
 
 
-def start_event(  # noqa: PLR0917  # in the order of the event's members
-    event_id: str, operation: str, key: str, pipeline: str | None, tenant: str | None, actor: str
+_ID_BYTES, _IDS_AT_ONCE = 16, 64
+
+
+class _Ids(list[str]):
+    """Ids that were drawn ahead, many at once, since each draw is a call to the system."""
+
+    def take(self) -> str:
+        """Return the next id."""
+        try:
+            return self.pop()
+        except IndexError:
+            digits, size = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex(), 2 * _ID_BYTES
+            self.extend([digits[at : at + size] for at in range(size, len(digits), size)])
+            return digits[:size]
+
+
+_ids = _Ids()
+renew_after_fork(_ids, _Ids.clear)
+
+
+def start_event(
+    operation: str, key: str, pipeline: str | None, tenant: str | None, actor: str
 ) -> SecretEvent:
     """Return the event of an operation that begins now."""
     event = object.__new__(SecretEvent)
-    _put_id(event, event_id)
+    _put_id(event, _ids.take())
     _put_operation(event, operation)
     _put_key(event, key)
     _put_pipeline(event, pipeline)
     _put_tenant(event, tenant)
     _put_actor(event, actor)
     _put_started_at(event, datetime.now(UTC))
-    return _filled(event, None, None, None, None)
+    _put_duration(event, None)
+    _put_outcome(event, None)
+    _put_source(event, None)
+    _put_error_type(event, None)
+    return event
 
 
 def finish_event(
@@ -108,16 +134,6 @@ def finish_event(
             event.actor,
             event.started_at,
         )
-    return _filled(event, duration, outcome, source, error_type)
-
-
-def _filled(
-    event: SecretEvent,
-    duration: float | None,
-    outcome: Outcome | None,
-    source: Source | None,
-    error_type: str | None,
-) -> SecretEvent:
     _put_duration(event, duration)
     _put_outcome(event, outcome)
     _put_source(event, source)

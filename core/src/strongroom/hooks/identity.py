@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
+from strongroom.runtime.forks import renew_after_fork
 from strongroom.runtime.scopes import OpenBlocks
 
 __all__ = ["acting_as", "actor", "build_service", "coding_tool", "host", "system_user"]
@@ -45,24 +46,24 @@ _PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}"
 _UNSET = frozenset({"", "0", "false", "no"})
 
 
-@lru_cache(maxsize=1)
-def system_user(pid: int) -> str:
-    """Return the operating system's user of the process `pid`, which is the caller's own."""
+@cache
+def system_user() -> str:
+    """Return the operating system's user of this process."""
     import pwd
 
-    del pid  # what the answer is remembered for: a fork may change its user
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
 
 
+renew_after_fork(system_user, lambda remembered: remembered.cache_clear())  # a child may change its user
 _acting: OpenBlocks[str] = OpenBlocks("strongroom_actor")
 
 
 def actor() -> str:
     """Return for whom the current block acts, else what `STRONGROOM_ACTOR` claims, else the system's user."""
-    return _acting.innermost() or os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
+    return _acting.innermost() or os.environ.get("STRONGROOM_ACTOR") or system_user()
 
 
 @contextmanager

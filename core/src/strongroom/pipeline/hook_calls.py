@@ -60,10 +60,9 @@ class HookCalls:
             if outer is not None and outer.asks_others:
                 outer.source = self.seen.source
                 outer.sources.update(self.seen.sources)
-        duration = time.perf_counter() - self.started
         refused: AuditError | None = None
         interrupted: BaseException | None = None
-        after = [self._ended(event, outcomes, error, duration) for event in self.events]
+        after = self._finished(outcomes, error)
         for hook, at in reversed(self.entered):
             try:
                 if isinstance(hook, BatchHook):
@@ -87,19 +86,16 @@ class HookCalls:
         if refused is not None:
             raise refused
 
-    def _ended(
-        self,
-        event: SecretEvent,
-        outcomes: Mapping[str, Outcome],
-        error: BaseException | None,
-        duration: float,
-    ) -> SecretEvent:
-        outcome = outcomes.get(event.key)
-        if outcome is not None:
-            error = None  # it concerns others of the batch
-        else:
-            outcome = "vetoed" if self.vetoed else outcome_of(error) if error is not None else "ok"
-        reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        source = self.seen.source_of(event.key) if reads else None
-        error_type = type(error).__name__ if error is not None else None
-        return finish_event(event, duration, outcome, source, error_type, copy=self.kept)
+    def _finished(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> list[SecretEvent]:
+        duration = time.perf_counter() - self.started
+        finished = []
+        for event in self.events:
+            outcome = outcomes.get(event.key)
+            failed = error if outcome is None else None  # else it concerns others of the batch
+            if outcome is None:
+                outcome = "vetoed" if self.vetoed else outcome_of(error) if error is not None else "ok"
+            reads = event.operation == "get" and outcome in {"ok", "not_found"}
+            source = self.seen.source_of(event.key) if reads else None
+            error_type = type(failed).__name__ if failed is not None else None
+            finished.append(finish_event(event, duration, outcome, source, error_type, copy=self.kept))
+        return finished

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -334,7 +333,6 @@ class Pipeline(Middleware):
 
     def _event(self, operation: str, key: str) -> SecretEvent:
         return start_event(
-            os.urandom(16).hex(),
             _operations.innermost() or operation,
             key,
             self.name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -429,7 +428,7 @@ class SecretRotation(ProcessBound):
 
     def _run(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
         pipeline = _name_of(pipeline_answering(self._provider, key))
-        event = start_event(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
+        event = start_event("rotate", key, pipeline, current_tenant(), actor())
         started = time.perf_counter()
         failure: BaseException | None = None
         vetoed = True
