@@ -407,7 +407,24 @@ def test_requirepass_drops_the_other_passwords_of_default(acl, kept):
     acl.admin.config_set("requirepass", ADMIN)
 
 
-def test_a_replica_keeps_its_link_and_cannot_make_another_until_it_has_the_new_password(acl, tmp_path):
+def replicas_are_counted(acl, replica):
+    """A rotation warns of a replica that `others` does not name, and changes one that it names."""
+    memory, rotation = rotated(FIRST, RedisRotator(acl.admin_url(), "app"))
+    with pytest.warns(UserWarning, match=r"has more replicas \(1\) than `others` names servers \(0\)"):
+        rotation.rotate(KEY)
+    with pytest.warns(UserWarning, match="name each replica in `others`"):
+        rotation.rehearse(KEY)
+    replica.set("reset", "on", f">{memory.get_secret(KEY)}", "+ping")
+    both = RedisRotator(acl.admin_url(), "app", others=[replica.url])
+    memory, rotation = rotated(memory.get_secret(KEY), both)
+    with pytest.warns(UserWarning, match="forgets the passwords") as warned:  # the replica has no file
+        rotation.rotate(KEY)
+    assert [str(one.message) for one in warned if "more replicas" in str(one.message)] == []
+    assert acl.logs_in(memory.get_secret(KEY))
+    assert replica.logs_in(memory.get_secret(KEY))
+
+
+def test_a_replica_is_counted_and_its_link_needs_the_new_password_once_it_breaks(acl, tmp_path):
     words = ("--replicaof", "127.0.0.1", str(acl.port), "--masterauth", ADMIN, "--requirepass", ADMIN)
     replica = Server(acl.kind, tmp_path, *words)
 
@@ -422,6 +439,7 @@ def test_a_replica_keeps_its_link_and_cannot_make_another_until_it_has_the_new_p
 
     try:
         eventually("up")
+        replicas_are_counted(acl, replica)
         acl.set("resetpass", ">the-next", user="default")
         acl.admin.client_kill_filter(_type="normal", skipme=True)
         assert link() == "up"

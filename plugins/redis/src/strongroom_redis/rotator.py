@@ -31,6 +31,7 @@ class RedisRotator(UserRotator):
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
     and `password`. Connections that are open go on; only new ones need the new password, once the old one is
     taken away. What is changed is saved: by `ACL SAVE`, else by `CONFIG REWRITE`, else there is a warning.
+    There is a warning too if a server has more replicas than `others` names, since it does not pass users on.
 
     Args:
         url: Where an administrator logs in: a user who may `ACL`, `CONFIG REWRITE`.
@@ -94,6 +95,7 @@ class RedisRotator(UserRotator):
                 if _digest(password) not in found:
                     self._set(client, server, self._user, f"#{_digest(password)}")
                 self._save(client, server)
+                self._count_replicas(client, server)
 
     def verify(self, key: str, new: str) -> None:
         """Log in by the new password, at each server.
@@ -137,6 +139,7 @@ class RedisRotator(UserRotator):
             with self._administrator(server, key, old) as client:
                 self._passwords(client, server)
                 self._sweep(client, server)
+                self._count_replicas(client, server)
 
     def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
         """Make users without any right, at each server.
@@ -246,6 +249,23 @@ class RedisRotator(UserRotator):
         why = " and ".join(reasons) or "it has no file to save them to"
         warnings.warn(
             f"redis: a restart of {server.address()} forgets the passwords of {self._user!r}{when}: {why}",
+            stacklevel=2,
+        )
+
+    def _count_replicas(self, client: Any, server: Options) -> None:
+        """Warn if the server has more replicas than there are further servers to change."""
+        import redis
+
+        try:
+            count = int(client.execute_command("INFO", "replication")["connected_slaves"])
+        except (redis.RedisError, OSError, LookupError, TypeError, ValueError):
+            return  # the administrator may not ask, or the answer is of another form
+        if count <= (named := len(self._servers) - 1):
+            return
+        warnings.warn(
+            f"redis: {server.address()} has more replicas ({count}) than `others` names servers ({named}): "
+            f"a replica keeps its own passwords of {self._user!r}, and these work after a failover; "
+            "name each replica in `others`",
             stacklevel=2,
         )
 
