@@ -59,6 +59,26 @@ def test_a_prefix_is_put_before_and_taken_off(inner):
     assert "team/" not in str(absent.value)
 
 
+@pytest.mark.parametrize(
+    "around", [TenantMiddleware, lambda inner: PrefixMiddleware(inner, "team/")], ids=["tenant", "prefix"]
+)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda provider: provider.set_secret("a", b"x"),
+        lambda provider: provider.set_secrets({"a": b"x"}),
+        lambda provider: provider.set_secret_if("a", b"x", None),
+        lambda provider: provider.stage_secret("a", b"x"),
+    ],
+    ids=["set", "batch", "conditional", "stage"],
+)
+def test_a_value_that_is_not_text_is_refused_by_the_callers_own_name(inner, around, write):
+    """A `TypeError` has no key that could be put in afterwards."""
+    with TenantContext(tenant_id="acme"), pytest.raises(TypeError) as refused:
+        write(around(inner))
+    assert str(refused.value) == "the value for 'a' must be str, got bytes"
+
+
 def test_read_only_refuses_every_write_and_nothing_else(inner):
     inner.set_secret("a", "1")
     provider = ReadOnlyMiddleware(inner)

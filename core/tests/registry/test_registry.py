@@ -112,6 +112,17 @@ def test_strip_prefix_takes_the_prefix_off_and_list_puts_it_back():
     assert (caught.value.key, str(caught.value)) == ("dev/none", "secret 'dev/none' not found")
 
 
+@pytest.mark.parametrize("default", [{"default": "app"}, {}], ids=["default", "no-default"])
+@pytest.mark.parametrize("prefix", [b"dev/", 5, "a\0", "dev/\0", "a" * 600])
+def test_a_list_with_routes_refuses_what_is_not_a_prefix(default, prefix):
+    """As one without routes does; without a default, what is not text is not routed, as by a read."""
+    pipelines = {name: {"provider": {"type": "memory"}} for name in ("app", "dev")}
+    routes = [{"prefix": "dev/", "pipeline": "dev", "strip_prefix": True}]
+    registry = SecretProviderRegistry({"version": 1, "pipelines": pipelines, "routes": routes, **default})
+    with pytest.raises(InvalidKeyError if default or isinstance(prefix, str) else ConfigurationError):
+        registry.list_secrets(prefix)
+
+
 def test_hooks_run_global_first_then_the_pipelines_and_after_in_reverse_with_audit_first(plain):
     registry = SecretProviderRegistry(spec())
     log = []

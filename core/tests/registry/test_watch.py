@@ -338,7 +338,7 @@ def test_what_cannot_be_watched_is_refused(registry):
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ConfigurationError):
             registry.watch("a", print, poll_seconds=seconds)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidKeyError):
         registry.watch([b"a"], print)
     with pytest.raises(TypeError):
         registry.watch("a", None)

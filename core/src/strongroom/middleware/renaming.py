@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from strongroom.errors import StrongroomError, show_key
 from strongroom.hooks.observation import observation
-from strongroom.keys import distinct
+from strongroom.keys import check_value, distinct
 from strongroom.middleware.base import Middleware
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 from strongroom.runtime.frozen import replaced
@@ -45,7 +45,7 @@ class RenamingMiddleware(Middleware, ABC):
             raise
 
     def set_secret(self, key: str, value: str) -> None:
-        self._call_renamed(key, self.inner.set_secret, value)
+        self._write_renamed(key, self.inner.set_secret, value)
 
     def delete_secret(self, key: str) -> None:
         self._call_renamed(key, self.inner.delete_secret)
@@ -64,8 +64,9 @@ class RenamingMiddleware(Middleware, ABC):
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         names = self.stored_names(values)
+        stored_values = {stored: check_value(values[key], key) for stored, key in names.items()}
         try:
-            self.inner.set_secrets({stored: values[key] for stored, key in names.items()})
+            self.inner.set_secrets(stored_values)
         except StrongroomError as error:
             _rename(error, names)
             raise
@@ -101,10 +102,10 @@ class RenamingMiddleware(Middleware, ABC):
         return self._call_renamed(key, self.inner.get_secret_version, version)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        return self._call_renamed(key, self.inner.set_secret_if, value, expected_version)
+        return self._write_renamed(key, self.inner.set_secret_if, value, expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        return self._call_renamed(key, self.inner.stage_secret, value)
+        return self._write_renamed(key, self.inner.stage_secret, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         self._call_renamed(key, self.inner.promote_version, version, expected_version=expected_version)
@@ -134,6 +135,10 @@ class RenamingMiddleware(Middleware, ABC):
 
     def revoke_lease(self, lease: Lease) -> None:
         self._call_renamed(lease.key, lambda stored: self.inner.revoke_lease(replaced(lease, key=stored)))
+
+    def _write_renamed(self, key: str, method: Callable[..., T], value: str, *args: Any) -> T:
+        # A `TypeError` by who is inside would name the secret as it is stored.
+        return self._call_renamed(key, lambda stored: method(stored, check_value(value, key), *args))
 
     def _call_renamed(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         stored = self.stored(key)

@@ -123,6 +123,9 @@ class RoutedPipelines(BaseProvider):
         if not prefix:
             yield self._route(key), key, self._routes.matching(key)
             return
+        if not isinstance(key, str):
+            yield self._route(key), key, None  # which refuses it
+            return
         within = self._routes.matching(key)  # all keys that begin so are answered by it, or by longer routes
         for route in self._routes:
             if route is within or route.prefix.startswith(key):
@@ -131,6 +134,8 @@ class RoutedPipelines(BaseProvider):
             yield self.pipeline(self._default), key, None
         elif self._default is None and not self._routes:
             raise self._no_default(key)
+        else:
+            check_prefix(key)  # perhaps no pipeline was asked, which would refuse it
 
     def answers(self, route: RoutePlan | None, key: str) -> bool:
         """Return whether `key` is answered by this route; None is the default pipeline."""

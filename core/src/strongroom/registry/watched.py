@@ -10,7 +10,7 @@ from typing import Any
 
 from strongroom.cache.addresses import place_of
 from strongroom.errors import InvalidKeyError, show_key
-from strongroom.keys import cannot_start_key, check_prefix, is_reserved
+from strongroom.keys import cannot_start_key, check_prefix, is_reserved, not_text
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
@@ -159,7 +159,7 @@ class WatchedGroup:
 def as_prefix(key: str) -> str | None:
     """Return the prefix that `key` stands for; None if it is a key."""
     if not isinstance(key, str):
-        raise TypeError(f"a key is text, not {type(key).__name__}")
+        raise not_text(key)
     if not key.endswith("/"):
         return None
     prefix = "" if key == "/" else key
