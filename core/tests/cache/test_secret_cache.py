@@ -58,6 +58,64 @@ def test_a_fetch_ends_for_all_who_wait_though_its_result_cannot_be_kept(found, c
     assert "no clock" not in caplog.text
 
 
+class OfFunctions:
+    """A cache in front of functions of anybody's, with a clock that is set."""
+
+    def __init__(self, kind) -> None:
+        self.now = 0.0
+        self.cache = kind(10, clock=lambda: self.now, stale_if_error_seconds=1000, negative_ttl_seconds=5)
+        self.cache.get_or_fetch("key", lambda _: "old")
+        self.later()
+
+    def later(self) -> None:
+        """Let what is fresh expire, and what keeps the backend from being asked."""
+        self.now += 400
+
+    def read(self, error):
+        def fetch(_):
+            raise error
+
+        return self.cache.get_or_fetch("key", fetch)
+
+
+@pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError()])
+def test_pythons_own_error_for_an_outage_is_one_to_a_cache(kind, error):
+    caching = OfFunctions(kind)
+    assert caching.read(error) == "old"
+    assert caching.cache.stats().stale == 1
+    caching.cache.clear()
+    with pytest.raises(type(error)) as raised:
+        caching.read(error)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])
+@pytest.mark.parametrize("error", [KeyError("key"), PermissionError("not you")])
+def test_no_stale_value_is_given_after_pythons_own_error_for_a_refusal(kind, error):
+    """`KeyError(key)` says that it is not there, as a provider of anybody's says it."""
+    caching = OfFunctions(kind)
+    with pytest.raises(type(error)) as raised:
+        caching.read(error)
+    assert raised.value is error
+    caching.later()
+    with pytest.raises(BackendUnavailableError):
+        caching.read(down())
+
+
+@pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])
+def test_a_key_error_of_the_key_is_remembered_as_absent_and_any_other_is_not(kind):
+    caching = OfFunctions(kind)
+    caching.cache.clear()
+    with pytest.raises(KeyError):
+        caching.read(KeyError("another"))
+    with pytest.raises(KeyError):
+        caching.read(KeyError("key"))
+    with pytest.raises(SecretNotFoundError):
+        caching.read(down())  # which is not asked
+    assert (caching.cache.stats().negative, caching.cache.stats().errors) == (1, 1)
+
+
 @pytest.mark.parametrize("kind", [SecretCache, HierarchicalSecretCache])
 @pytest.mark.parametrize("between", [[], ["other"]])
 def test_a_fetch_that_asks_for_its_own_key_waits_for_nothing(kind, between):

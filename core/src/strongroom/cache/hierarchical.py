@@ -22,6 +22,7 @@ from strongroom.cache.secret_cache import (
     check_at_least,
     checked,
     concerns_all,
+    meaning,
 )
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
@@ -275,14 +276,14 @@ class HierarchicalSecretCache(ProcessBound):
                 fence = self._level.fence_if_needed(tenant)
             try:
                 fetched = replaced(checked(load(key)), version=version)
-            except BackendUnavailableError:
-                stale = self._level.stale(entry)
-                if stale is None:
-                    raise
-                return stale
-            except REFUSALS:
+            except Exception as error:
+                translated = meaning(error, key)
+                if isinstance(translated, BackendUnavailableError):
+                    stale = self._level.stale(entry)
+                    if stale is not None:
+                        return stale
                 # Without the lock, another process may have put an entry there meanwhile.
-                if entry is not None or token is None:
+                elif isinstance(translated, REFUSALS) and (entry is not None or token is None):
                     self._level.drop_keys([key])
                 raise
             if token is not None:

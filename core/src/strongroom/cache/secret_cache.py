@@ -118,6 +118,9 @@ class SecretCache(ProcessBound):
     def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
         """Return the value of `key`: the remembered one, else what `fetch(key)` returns.
 
+        A `KeyError(key)` of `fetch` says that there is none, a `ConnectionError` or `TimeoutError` that the
+        backend is unavailable, a `PermissionError` that it was denied.
+
         Raises:
             BackendUnavailableError: The fetch did not end in time. Else whatever `fetch` raises.
             TypeError: `fetch` returned something else than text.
@@ -558,16 +561,17 @@ class SecretCache(ProcessBound):
         try:
             with self._lock:
                 now = self._remove_flight(flight)
-                if not isinstance(error, SecretNotFoundError | UnansweredError):
+                translated = meaning(error, flight.key)
+                if not isinstance(translated, SecretNotFoundError | UnansweredError):
                     self._counts["errors"] += 1
-                if isinstance(error, BackendUnavailableError):
-                    self._backoff.record_failure(now, now - flight.started, error)
-                elif isinstance(error, REFUSALS):
+                if isinstance(translated, BackendUnavailableError):
+                    self._backoff.record_failure(now, now - flight.started, translated)
+                elif isinstance(translated, REFUSALS):
                     # An answer of the backend: what was remembered is no longer true, even as a stale value.
                     self._backoff.record_success()
                     if flight.kept:
                         self._entries.drop(flight.tenant, flight.key)
-                        self._keep_missing(flight, error, now)
+                        self._keep_missing(flight, translated, now)
         except Exception as failure:  # noqa: BLE001  # as above
             _not_kept(failure)
         finally:
@@ -605,7 +609,7 @@ class SecretCache(ProcessBound):
                 with self._lock:
                     self._counts["stale"] += 1
             return fetched.value
-        if isinstance(error, BackendUnavailableError):
+        if isinstance(meaning(error, flight.key), BackendUnavailableError):
             with self._lock:
                 entry = self._entries.find(flight.tenant, flight.key)
                 if entry is not None and self._is_stale(entry, self._clock()):
@@ -669,6 +673,22 @@ def concerns_all(error: BaseException) -> bool:
         return False
     whole = not isinstance(error, StrongroomError) or isinstance(error, _OF_NO_KEY)
     return whole or getattr(error, "key", None) is None
+
+
+def meaning(error: BaseException, key: str) -> BaseException:
+    """Return the error of ours that a failed fetch of `key` means: a function may raise Python's own.
+
+    They are read as those of a provider that knows nothing of strongroom; see `strongroom.providers.guarded`.
+    """
+    if isinstance(error, StrongroomError):
+        return error
+    if isinstance(error, KeyError) and error.args == (key,):
+        return SecretNotFoundError(key)
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError("the fetch was denied", key=key)
+    if isinstance(error, ConnectionError | TimeoutError):
+        return BackendUnavailableError("the fetch met an outage", key=key)
+    return error
 
 
 def says_absent(error: SecretNotFoundError, key: str) -> bool:
