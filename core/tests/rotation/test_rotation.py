@@ -8,6 +8,7 @@ import traceback
 import warnings
 from contextlib import nullcontext
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.keys import record_key
+from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.providers import guard
 from strongroom_memory import MemorySecretProvider
 
@@ -1134,6 +1136,36 @@ def test_a_record_that_cannot_be_understood_is_told_and_left_alone(text):
         with pytest.raises(RotationError, match="cannot be understood"):
             method(KEY)
     assert memory.get_secret(record_key(KEY)) == text
+
+
+def known_as(name, memory):
+    """Return a provider of the secret that `memory` stores as `team/password`: its name there is `name`."""
+    if name == "team/password":
+        return memory
+    inner = PrefixMiddleware(memory, "team/")
+    return StripPrefixMiddleware(inner, "dev/") if name == "dev/password" else inner
+
+
+@pytest.mark.parametrize("end", ["resume", "rollback", "rotate"])
+@pytest.mark.parametrize(
+    ("one", "another"), list(permutations(["password", "dev/password", "team/password"], 2))
+)
+def test_a_rotation_goes_on_under_another_name_of_the_secret(end, one, another):
+    """Routes with `strip_prefix`, prefixes and tenants give one stored secret several names."""
+    memory, target = memory_with(key="team/password"), Target()
+    options = {"apply": target.apply, "grace_seconds": 60}
+    with pytest.raises(RotationError):
+        SecretRotation(known_as(one, memory), verify=failing, **options).rotate(one, NEW)
+    rotation = SecretRotation(known_as(another, memory), verify=target.verify, **options)
+    assert [(status.key, status.state) for status in rotation.status()] == [(another, "applied")]
+    with pytest.raises(ConflictError):
+        rotation.rotate(another, NEW)
+    assert getattr(rotation, "resume" if end == "rotate" else end)(another).key == another
+    assert memory.get_secret("team/password") == target.password == (OLD if end == "rollback" else NEW)
+    if end == "rotate":  # within the grace of the one before
+        SecretRotation(known_as(one, memory), **options).rotate(one, "another-new-value")
+        assert rotation.rollback(another).state == "rolled_back"
+        assert memory.get_secret("team/password") == target.password == NEW
 
 
 def test_records_have_valid_names_for_any_key():

@@ -8,7 +8,7 @@ import json
 import secrets
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +40,7 @@ class Record:
     """What another process needs to finish a rotation, or to undo it.
 
     Attributes:
-        key: The secret.
+        key: The secret, by the name that the caller of this rotation has for it.
         state: How far it is.
         old_version: The version that readers had at the start, if there are versions.
         new_version: The staged version, if the backend can stage.
@@ -140,14 +140,14 @@ class Ledger:
         if text is None:
             return None
         record = _parsed(text)
-        if record is None or record.key != self._key:
+        if record is None or _last_segment(record.key) != _last_segment(self._key):
             raise RotationError(
                 f"the state of the rotation of {show_key(self._key)} cannot be understood",
                 key=self._key,
                 hint=f"look at {self.name!r} in the backend; if no rotation is in flight, "
                 "`strongroom rotate --forget` drops it",
             )
-        return record
+        return record if record.key == self._key else replace(record, key=self._key)
 
     def write(self, record: Record, *, begins: bool = False) -> None:
         """Replace what was read or written last by `record`.
@@ -229,6 +229,11 @@ class Ledger:
         return self._lock.lock(f"rotation:{name}", ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
 
 
+def _last_segment(key: str) -> str:
+    """Return the part of a key that is the same for all who reach one secret, with a prefix or without."""
+    return key.rpartition("/")[2]
+
+
 def _parsed(text: str) -> Record | None:
     try:
         members = json.loads(text)
@@ -238,7 +243,8 @@ def _parsed(text: str) -> Record | None:
         record = Record(**members)
         times = [record.retry_at, record.rotated_at, record.until, record.held_until]
         times += [until for _, until in record.stale]
-        aware = all(datetime.fromisoformat(one).tzinfo is not None for one in times if one is not None)
+        known = isinstance(record.key, str)
+        known &= all(datetime.fromisoformat(one).tzinfo is not None for one in times if one is not None)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
-    return record if aware else None
+    return record if known else None
