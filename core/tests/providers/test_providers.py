@@ -190,6 +190,20 @@ def test_a_guard_keeps_the_rules_for_a_stranger_who_knows_none():
     assert guarded.get_secret(".rotation/a") == "state"
 
 
+def test_a_list_that_fails_by_its_prefix_is_not_a_secret_that_is_absent():
+    """A dictionary of folders raises `KeyError(prefix)`, say; a copy or a cache would go on as after an answer."""
+
+    class Folders(Careless):
+        def list_secrets(self, prefix=""):
+            return {}[prefix]
+
+    for prefix in ("a/", ""):
+        with pytest.raises(StrongroomError, match="Folders failed with KeyError") as failed:
+            guard(Folders()).list_secrets(prefix)
+        assert not isinstance(failed.value, SecretNotFoundError)
+        assert failed.value.key is None
+
+
 class Trusting(Careless):
     """One with every way to write, which takes whatever it is given."""
 
