@@ -451,6 +451,25 @@ def test_a_prefix_is_whole_segments(inner, middleware, prefix):
         middleware(inner, prefix)
 
 
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (PrefixMiddleware, {"type": "prefix", "prefix": "team/.rotation/"}),
+        (StripPrefixMiddleware, {"type": "prefix", "prefix": ".rotation/"}),
+        (TenantMiddleware, {"type": "tenant", "template": ".rotation/{tenant}/{key}"}),
+        (TenantMiddleware, {"type": "tenant", "template": "{tenant}/.rotation/{key}"}),
+    ],
+)
+def test_nothing_is_kept_where_no_list_shows_it(inner, make, options):
+    """What has the reserved segment is left out of every list, and would be lost by a copy."""
+    arguments = {name: value for name, value in options.items() if name != "type"}
+    with pytest.raises(ConfigurationError, match=r"'\.rotation', which is reserved"):
+        make(inner, **arguments)
+    pipeline = {"provider": {"type": "memory"}, "middleware": [options]}
+    with pytest.raises(SpecError, match=r"the segment '\.rotation' is reserved"):
+        SecretProviderRegistry({"version": 1, "pipelines": {"app": pipeline}})
+
+
 def test_a_key_that_is_too_long_with_its_prefix_is_told_as_the_callers():
     provider = PrefixMiddleware(MemorySecretProvider(), "team/")
     key = "k" * 510

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
-from strongroom.keys import check_key, check_prefix
+from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.middleware.renaming import RenamingMiddleware
 
 __all__ = ["PrefixMiddleware", "StripPrefixMiddleware"]
@@ -19,7 +19,7 @@ class PrefixMiddleware(RenamingMiddleware):
 
     Raises:
         InvalidKeyError: The prefix breaks the rules for keys.
-        ConfigurationError: It does not end with `/`.
+        ConfigurationError: It does not end with `/`, or has the segment `.rotation`, which no list shows.
     """
 
     type_name = "prefix"
@@ -63,7 +63,7 @@ class StripPrefixMiddleware(RenamingMiddleware):
 
     Raises:
         InvalidKeyError: The prefix breaks the rules for keys.
-        ConfigurationError: It does not end with `/`.
+        ConfigurationError: It does not end with `/`, or has the segment `.rotation`, which no list shows.
     """
 
     type_name = "strip-prefix"
@@ -99,5 +99,9 @@ def _whole(prefix: str) -> str:
         raise ConfigurationError(
             f"the prefix {show_key(prefix)} does not end with '/'",
             hint="a prefix is whole segments of a key, as in 'team/'",
+        )
+    if is_reserved(prefix):
+        raise ConfigurationError(
+            f"the prefix {show_key(prefix)} has the segment '.rotation', which is reserved"
         )
     return prefix

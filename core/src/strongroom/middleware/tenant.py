@@ -13,7 +13,7 @@ from strongroom.errors import (
     TenantContextError,
     show_key,
 )
-from strongroom.keys import cannot_start_key, check_key, check_prefix
+from strongroom.keys import cannot_start_key, check_key, check_prefix, is_reserved
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.tenancy import check_tenant_id, current_tenant
 
@@ -195,4 +195,8 @@ def _around_tenant(template: str) -> tuple[str, str]:
         raise ConfigurationError(
             f"tenant: no key can be made from the template {template!r}: {error}"
         ) from error
+    if is_reserved(template):  # no list would show what is stored there
+        raise ConfigurationError(
+            f"tenant: the template {template!r} has the segment '.rotation', which is reserved"
+        )
     return before, after

@@ -16,6 +16,9 @@ from strongroom.plugins.webhook_key import signing_key
 
 __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware", "strongroom_providers"]
 
+_RESERVED = ".rotation"
+_IS_RESERVED = "the segment '.rotation' is reserved"
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
@@ -196,6 +199,8 @@ class PrefixConfig(_Config):
         if not {"", ".", ".."}.isdisjoint(prefix[:-1].split("/")):
             message = "it has an empty, '.' or '..' segment, which no key may have"
             raise ValueError(message)
+        if _RESERVED in prefix.split("/"):
+            raise ValueError(_IS_RESERVED)
         return prefix
 
 
@@ -234,6 +239,8 @@ class TenantConfig(_Config):
             placeholders = {"default": "tenants/{tenant}/{key}", "tenant": "{tenant}", "key": "{key}"}
             message = "expected segments of which one is {tenant} and the last {key}, as in {default}"
             raise PydanticCustomError("asked_for", message, placeholders)
+        if _RESERVED in others:
+            raise ValueError(_IS_RESERVED)
         return template
 
 
