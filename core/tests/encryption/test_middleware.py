@@ -12,6 +12,7 @@ from strongroom import (
     AESGCMEncryption,
     EncryptionMiddleware,
     FernetEncryption,
+    HierarchicalSecretCache,
     KeyRing,
     SecretProviderRegistry,
     TenantContext,
@@ -19,6 +20,7 @@ from strongroom import (
     generate_key,
 )
 from strongroom.backends import FileSecretProvider, MemorySecretProvider
+from strongroom.cache import MemoryCacheStore
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, SpecError
 from strongroom.testing import ProviderConformance, sampled
 
@@ -219,6 +221,18 @@ def test_naming_a_cipher_loads_no_cryptography(tmp_path):
     assert done.stdout == "False\n"
 
 
-def test_what_is_no_cipher_is_refused():
-    with pytest.raises(TypeError, match="is not a cipher"):
-        EncryptionMiddleware(MemorySecretProvider(), "a passphrase")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda given: EncryptionMiddleware(MemorySecretProvider(), given),
+        KeyRing,
+        lambda given: KeyRing(AESGCMEncryption(generate_key()), given),
+        lambda given: HierarchicalSecretCache(encryption=given),
+        lambda given: HierarchicalSecretCache(l2=MemoryCacheStore(), encryption=given),
+    ],
+    ids=["middleware", "ring", "older", "cache", "shared cache"],
+)
+def test_what_is_no_cipher_is_refused(make):
+    """The text of a key, say: a ring would not decrypt, and a cache would leave its second level unused."""
+    with pytest.raises(TypeError, match="a str is not a cipher"):
+        make("a passphrase")

@@ -123,9 +123,11 @@ def codec_of(cipher: Encryption, namespace: str) -> EntryCodec:
     """Return the codec that follows from `cipher`, the same in every process that has its key.
 
     Raises:
+        TypeError: It is not a cipher.
         ConfigurationError: It is a cipher that does not show its key, and the environment has no key for the
             names.
     """
+    cipher = guard_cipher(cipher)
     members: list[Any] = [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]
     able = [one for one in members if isinstance(one, TokenEncryption)]
     if len(able) == len(members):
@@ -134,7 +136,7 @@ def codec_of(cipher: Encryption, namespace: str) -> EntryCodec:
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
         return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
     names = _cipher_of_settings(_NO_KEY_FOR_NAMES, None).derived(b"cache names")
-    return EntryCodec(guard_cipher(cipher), [names], namespace)
+    return EntryCodec(cipher, [names], namespace)
 
 
 def shared_codec(encryption: Encryption | None, namespace: str) -> EntryCodec:

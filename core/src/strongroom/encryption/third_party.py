@@ -98,5 +98,11 @@ def _kind(error: Exception | None, method: str) -> type[StrongroomError]:
 
 
 def guard_cipher(cipher: Any) -> Any:
-    """Return `cipher` itself where it keeps to `strongroom.errors`, else a guard around it."""
+    """Return `cipher` itself where it keeps to `strongroom.errors`, else a guard around it.
+
+    Raises:
+        TypeError: It is not a cipher, such as the text of a key.
+    """
+    if not (callable(getattr(cipher, "encrypt", None)) and callable(getattr(cipher, "decrypt", None))):
+        raise TypeError(f"a {type(cipher).__name__} is not a cipher: it needs encrypt and decrypt")
     return cipher if isinstance(cipher, HoldsKey) else GuardedCipher(cipher)

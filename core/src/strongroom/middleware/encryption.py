@@ -62,8 +62,6 @@ class EncryptionMiddleware(Middleware):
 
     def __init__(self, inner: Any, encryption: Encryption | None = None, *, migrate: bool = False) -> None:
         super().__init__(inner)
-        if encryption is not None and not callable(getattr(encryption, "decrypt", None)):
-            raise TypeError(f"a {type(encryption).__name__} is not a cipher: it needs encrypt and decrypt")
         if issues_leases(inner):
             raise ConfigurationError(
                 "encryption: the values of leases are issued by a server, and nobody encrypted them",
