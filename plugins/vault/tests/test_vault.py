@@ -87,11 +87,21 @@ def test_other_fields_are_not_lost(server, mount, provider):
     assert provider.get_secret("k") == '{"password": "new", "user": "u"}'
 
 
+@pytest.mark.parametrize("value", ["{}", '{"value": "x"}', '{"other": "x", "value": "y"}', '{"one": ""}'])
+def test_an_object_over_several_fields_is_read_as_it_was_written(server, any_mount, value):
+    """Also one that has no member but `value`, which alone would be read as a text."""
+    with VaultSecretProvider(server.url, server.token, any_mount, field="a") as one:
+        one.set_secret("k", "1")
+    with VaultSecretProvider(server.url, server.token, any_mount) as provider:
+        provider.set_secret("k", value)
+        assert provider.get_secret("k") == value
+
+
 def test_a_field_that_is_missing_may_be_written_first(server, mount):
     """The secret itself is there, with what another tool keeps in it."""
     server.client.secrets.kv.v2.create_or_update_secret("k", {"user": "u"}, mount_point=mount)
     with VaultSecretProvider(server.url, server.token, mount, field="password") as one:
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError, match="secret 'k' has no field 'password'"):
             one.set_secret_if("k", "p", "1")
         assert one.set_secret_if("k", "p", None) == "2"
         with pytest.raises(ConflictError):
@@ -177,8 +187,10 @@ def test_only_a_value_is_too_large(what, expected):
 
 def test_conditional_write_conflicts(provider):
     assert provider.set_secret_if("k", "1", None) == "1"
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match="secret 'k' is at version 1; read it again"):
         provider.set_secret_if("k", "2", None)
+    with pytest.raises(ConflictError, match="secret 'absent' is not there; read it again"):
+        provider.set_secret_if("absent", "2", "1")
 
 
 def test_wrong_mount_is_configuration(server):

@@ -88,7 +88,8 @@ def fields_for(old: Mapping[str, Any] | None, value: str, field: str | None, key
             provider="vault",
             hint="write such an object, or name one `field`",
         )
-    return fields
+    # An object without another member than `value` would be read as that member's text.
+    return fields if set(fields) - {VALUE} else {VALUE: value}
 
 
 def _json(value: Any) -> str:

@@ -16,6 +16,7 @@ from strongroom.errors import (
     StrongroomError,
     UnsupportedOperationError,
     ValidationError,
+    show_key,
 )
 from strongroom.keys import cannot_start_key, check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import in_parallel
@@ -200,7 +201,9 @@ class VaultSecretProvider(BaseProvider):
         is_there = old is not None and (self._field is None or self._field in old)
         now = str(version) if is_there else None
         if now != expected_version:
-            raise ConflictError(f"vault: the version is {now}", key=key, provider="vault")
+            without = f"has no field {self._field!r}" if old is not None else "is not there"
+            at = without if now is None else f"is at version {now}"
+            raise _conflict(f"secret {show_key(key)} {at}", key)
         return str(self._write(key, fields_for(old, value, self._field, key), version, call))
 
     def describe_secret(self, key: str) -> SecretMetadata:
@@ -377,7 +380,7 @@ class VaultSecretProvider(BaseProvider):
         else:
             version = part(reply, "data", "version", kind=int)
             return int(version)
-        raise ConflictError("vault: somebody else wrote first", key=key, provider="vault")
+        raise _conflict(f"somebody else wrote {show_key(key)} first", key)
 
     def _metadata(self, key: str, what: str) -> tuple[Any, datetime]:
         """Return a secret's metadata, and the server's time at which it gave them."""
@@ -455,6 +458,10 @@ def _again_after_others(change: Callable[[], None]) -> None:
                 raise
         else:
             return
+
+
+def _conflict(what: str, key: str) -> ConflictError:
+    return ConflictError(f"vault: {what}", key=key, provider="vault", hint="read it again, then decide")
 
 
 def _check_done(reply: Any) -> None:
