@@ -1168,6 +1168,47 @@ def test_a_rotation_goes_on_under_another_name_of_the_secret(end, one, another):
         assert memory.get_secret("team/password") == target.password == NEW
 
 
+def test_a_clock_without_a_zone_is_refused_before_anything_changes():
+    """Nobody could read the record of such a rotation, which then could not be resumed or rolled back."""
+    memory, target = memory_with(), Target()
+    naive = Clock().now.replace(tzinfo=None)
+    rotation = SecretRotation(memory, apply=target.apply, grace_seconds=60, clock=lambda: naive)
+    with pytest.raises(ConfigurationError, match="the time of clock has no zone"):
+        rotation.rotate(KEY, NEW)
+    assert (memory.get_secret(KEY), target.password, leftovers(memory)) == (OLD, OLD, [])
+
+
+class FailingLock(MemoryCacheStore):
+    """A third party's store, whose client raises an error of its own at one of the locks."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.left = at
+
+    def lock(self, name, **options):
+        self.left -= 1
+        if self.left == 0:
+            raise OSError("connection lost")
+        return super().lock(name, **options)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_lock_that_fails_by_an_error_of_its_own_is_an_outage(at):
+    """It names the secret, and the rotation that is in flight by then."""
+    target = Target()
+    provider = backend(memory_with(), BACKENDS["nothing"])
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=FailingLock(at))
+    with pytest.raises(
+        BackendUnavailableError, match=r"lock for the rotation of .* failed with OSError"
+    ) as failed:
+        rotation.rotate(KEY, NEW)
+    assert failed.value.key == KEY
+    assert ("resume" in str(failed.value)) == (at > 1)
+    if at > 1:
+        assert rotation.resume(KEY).state == "current"
+        assert provider.get_secret(KEY) == target.password == NEW
+
+
 def test_records_have_valid_names_for_any_key():
     from strongroom.keys import check_key, is_reserved
 

@@ -87,6 +87,13 @@ def test_a_rotation_that_would_change_nothing_is_refused(name, form):
         SecretRotation(MemorySecretProvider(), **{name: form})
 
 
+@pytest.mark.parametrize("name", ["generator", "apply", "verify", "on_event", "clock", "lock"])
+def test_a_rotation_of_what_is_no_function_does_not_begin(name):
+    """Else it would be in flight before that shows."""
+    with pytest.raises(TypeError, match=f"rotation: {name}.* must be a function, got a str"):
+        SecretRotation(MemorySecretProvider(), **{name: "text"})
+
+
 class Awaited:
     """What a plain function may return that calls a coroutine function."""
 

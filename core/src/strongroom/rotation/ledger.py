@@ -7,15 +7,18 @@ import hmac
 import json
 import secrets
 import warnings
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
+    BackendUnavailableError,
     ConflictError,
     RotationError,
     SecretNotFoundError,
+    StrongroomError,
     UnsupportedOperationError,
     show_key,
 )
@@ -224,9 +227,25 @@ class Ledger:
                     stacklevel=6,
                 )
             return nullcontext()
+        return self._locked(self._lock)
+
+    @contextmanager
+    def _locked(self, store: CacheStore) -> Iterator[None]:
         tenant = current_tenant()
         name = hashlib.sha256(f"{tenant!r} {self._key!r}".encode()).hexdigest()
-        return self._lock.lock(f"rotation:{name}", ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
+        with ExitStack() as held:
+            try:
+                lock = store.lock(f"rotation:{name}", ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
+                held.enter_context(lock)
+            except StrongroomError:
+                raise
+            except Exception as error:  # a third party's store may raise anything at all
+                raise BackendUnavailableError(
+                    f"the lock for the rotation of {show_key(self._key)} failed with {type(error).__name__}",
+                    key=self._key,
+                    hint="see whether the store that is given as `lock` works",
+                ) from error
+            yield
 
 
 def _last_segment(key: str) -> str:

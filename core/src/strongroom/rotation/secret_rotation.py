@@ -35,10 +35,9 @@ from strongroom.rotation.ledger import Record
 from strongroom.rotation.redaction import redacted_error, value_of
 from strongroom.rotation.results import RotationResult, RotationStatus
 from strongroom.rotation.rotators import Rotator, make_for, rehearse
-from strongroom.rotation.settings import Apply, RotationSettings, Verify
+from strongroom.rotation.settings import Apply, RotationSettings, Verify, aware, check_functions
 from strongroom.rotation.state_machine import RotationRun
 from strongroom.rotation.target import check_against_rules, pipeline_answering
-from strongroom.runtime.coroutines import refuse_async
 from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import current_tenant
 
@@ -89,7 +88,7 @@ class SecretRotation(ProcessBound):
 
     Raises:
         ConfigurationError: A number is out of its range.
-        TypeError: `provider` lacks one of the four methods.
+        TypeError: `provider` lacks one of the four methods, or an argument that must be a function is not.
     """
 
     def __init__(
@@ -117,7 +116,14 @@ class SecretRotation(ProcessBound):
             if apply is not None or verify is not None:
                 raise ConfigurationError("rotation: a rotator replaces apply and verify")
             apply, verify = rotator.apply, rotator.verify
-        refuse_async("rotation", generator=generator, apply=apply, verify=verify, on_event=on_event)
+        check_functions(
+            generator=generator,
+            apply=apply,
+            verify=verify,
+            on_event=on_event,
+            clock=clock,
+            **({} if lock is None else {"lock.lock": getattr(lock, "lock", lock)}),
+        )
         self._provider = guard(provider)
         try:
             self._interval = timedelta(days=rotation_interval_days)
@@ -131,9 +137,9 @@ class SecretRotation(ProcessBound):
         self._jitter = jitter
         self._generator = _password if generator is None else generator
         self._on_event = on_event
-        self._clock = clock
+        self._clock = aware(clock)
         self._rotator = rotator
-        self._settings = RotationSettings(apply, verify, rotator, grace, lock, clock, patience)
+        self._settings = RotationSettings(apply, verify, rotator, grace, lock, self._clock, patience)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from strongroom.errors import ConfigurationError
+from strongroom.runtime.coroutines import refuse_async
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.rotation.rotators import Rotator
 
-__all__ = ["Apply", "RotationSettings", "Verify"]
+__all__ = ["Apply", "RotationSettings", "Verify", "aware", "check_functions"]
 
 Apply = Callable[[str, str, str], object]
 """Called with the key, the old and the new value, to change the target system; again after a crash."""
@@ -40,3 +43,29 @@ class RotationSettings:
             return now + span
         except OverflowError:
             return datetime.max.replace(tzinfo=now.tzinfo)
+
+
+def check_functions(**functions: Any) -> None:
+    """Raise `TypeError` if one of `functions`, by their names, is not a plain function, nor None.
+
+    A rotation would begin, and would then have to be rolled back.
+    """
+    refuse_async("rotation", **functions)
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"rotation: {name} must be a function, got a {type(function).__name__}")
+
+
+def aware(clock: Callable[[], datetime]) -> Callable[[], datetime]:
+    """Return `clock`, which raises if its time has no zone: no other process could read the record."""
+
+    def now() -> datetime:
+        time = clock()
+        if time.tzinfo is None:
+            raise ConfigurationError(
+                "rotation: the time of clock has no zone",
+                hint="give a clock such as `lambda: datetime.now(UTC)`",
+            )
+        return time
+
+    return now
