@@ -1168,6 +1168,34 @@ def test_a_rotation_goes_on_under_another_name_of_the_secret(end, one, another):
         assert memory.get_secret("team/password") == target.password == NEW
 
 
+class NotedLock(MemoryCacheStore):
+    """Notes which locks are asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def lock(self, name, **options):
+        self.names.add(name)
+        return super().lock(name, **options)
+
+
+def test_a_lock_is_of_the_stored_secret_whoever_asks_for_it_by_what_name():
+    """Else two processes that have other names for it, or other tenants active, would both rotate it."""
+    plain, lock = backend(memory_with(key="team/password"), BACKENDS["nothing"]), NotedLock()
+    for name in ("password", "dev/password", "team/password"):
+        for tenant in (nullcontext(), TenantContext("acme")):
+            with tenant:
+                SecretRotation(known_as(name, plain), lock=lock).rotate(name)
+    assert len(lock.names) == 1
+    apart = TenantSecretProvider(plain)
+    for tenant in ("acme", "other"):
+        with TenantContext(tenant):
+            apart.set_secret("password", OLD)
+            SecretRotation(apart, lock=lock).rotate("password")
+    assert len(lock.names) == 3
+
+
 def test_a_clock_without_a_zone_is_refused_before_anything_changes():
     """Nobody could read the record of such a rotation, which then could not be resumed or rolled back."""
     memory, target = memory_with(), Target()

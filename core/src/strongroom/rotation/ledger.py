@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.cache.addresses import sources_of
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -24,7 +25,6 @@ from strongroom.errors import (
 )
 from strongroom.keys import record_key
 from strongroom.providers import ConditionalWriter, Describer
-from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
@@ -231,11 +231,12 @@ class Ledger:
 
     @contextmanager
     def _locked(self, store: CacheStore) -> Iterator[None]:
-        tenant = current_tenant()
-        name = hashlib.sha256(f"{tenant!r} {self._key!r}".encode()).hexdigest()
+        # As the backend knows it: callers may have several names for it, and any tenant may be active.
+        stored = next((source.key for source in sources_of(self._store, self._key)), self._key)
+        name = f"rotation:{hashlib.sha256(stored.encode()).hexdigest()}"
         with ExitStack() as held:
             try:
-                lock = store.lock(f"rotation:{name}", ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
+                lock = store.lock(name, ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
                 held.enter_context(lock)
             except StrongroomError:
                 raise
