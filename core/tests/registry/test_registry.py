@@ -723,6 +723,9 @@ def test_a_secret_reference_is_read_when_its_pipeline_is_first_used(tmp_path, mo
         registry.get_secret("token")
     assert not isinstance(caught.value, SecretNotFoundError)
     assert caught.value.hint == "store it with `strongroom --pipeline vault set settings`"
+    registry.pipeline("vault").set_secret("settings", "text")
+    with pytest.raises(ConfigurationError, match="settings#prefix} leads nowhere: 'settings' has no fields"):
+        registry.get_secret("token")
     registry.pipeline("vault").set_secret("settings", '{"other": "kept"}')
     with pytest.raises(ConfigurationError, match="has no field 'prefix'") as caught:
         registry.get_secret("token")

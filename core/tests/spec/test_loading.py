@@ -414,7 +414,9 @@ def test_the_default_of_a_reference_serves_unset_and_empty(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "reference", ["${nope:x}", "${env:}", "${env:1X}", "${env:X", "${secret:a}", "${file:}", "${}"]
+    "reference",
+    ["${nope:x}", "${env:}", "${env:1X}", "${env:X", "${secret:a}", "${file:}", "${}"]
+    + [f"${{secret:app:{key}}}" for key in ("/a", "a//b", "../a", "a/.rotation/b", "a/#field")],
 )
 def test_a_broken_reference_is_told_without_its_text(tmp_path, reference):
     text = f"version: 1\npipelines:\n  app: {{provider: {{type: env, prefix: 'topsecret{reference}'}}}}\n"

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError, raised_at
+from strongroom.errors import (
+    ConfigurationError,
+    PluginError,
+    SecretNotFoundError,
+    StrongroomError,
+    ValidationError,
+    raised_at,
+)
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
@@ -367,16 +374,26 @@ class Assembly:
             from strongroom.declarations.json_fields import member_of
 
             hint = f"add the field with `strongroom --pipeline {source} edit {key}`"
-            return member_of(value, key, field)
+            try:
+                return member_of(value, key, field)
+            except ValidationError as error:  # it is not JSON with members
+                raise self._leads_nowhere(component, reference, error, hint) from error
         except SecretNotFoundError as error:
             # Not "not found": the caller asked for another key, whose pipeline cannot be set up.
-            written = key if field is None else f"{key}#{field}"
-            raise ConfigurationError(
-                f"{component.position}: {component.path}: ${{secret:{source}:{written}}} "
-                f"leads nowhere: {error.message}",
-                pipeline=source,
-                hint=hint,
-            ) from error
+            raise self._leads_nowhere(component, reference, error, hint) from error
+
+    @staticmethod
+    def _leads_nowhere(
+        component: ComponentPlan, reference: Reference, error: StrongroomError, hint: str
+    ) -> ConfigurationError:
+        source, key, field = reference.pipeline, reference.name, reference.field
+        written = key if field is None else f"{key}#{field}"
+        return ConfigurationError(
+            f"{component.position}: {component.path}: ${{secret:{source}:{written}}} "
+            f"leads nowhere: {error.message}",
+            pipeline=source,
+            hint=hint,
+        )
 
     def _note_tenant(self, component: ComponentPlan, pipeline: Pipeline, key: str, value: str) -> None:
         """Note that a component has a secret of the active tenant: its pipeline is for that tenant alone."""

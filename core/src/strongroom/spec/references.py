@@ -13,6 +13,7 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError, StrongroomError
+from strongroom.keys import is_key, is_reserved
 from strongroom.paths.ownership import distrust
 from strongroom.paths.user_home import expanded_text
 from strongroom.runtime.frozen import frozen
@@ -124,6 +125,11 @@ def _reference(body: str) -> Reference:
         pipeline, second, address = rest.partition(":")
         key, has_field, field = address.partition("#")
         if pipeline and second and key and (field or not has_field):
+            if not is_key(key) or is_reserved(key):
+                raise BadReferenceError(
+                    "${secret:PIPELINE:KEY} with what cannot be a key: "
+                    "join segments with single slashes, as in 'database/password'"
+                )
             return Reference("secret", key, pipeline=pipeline, field=field or None)
         raise BadReferenceError("expected ${secret:PIPELINE:KEY} or ${secret:PIPELINE:KEY#field}")
     raise BadReferenceError(
