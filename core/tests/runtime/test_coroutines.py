@@ -6,8 +6,19 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from strongroom import BaseProvider, Lease, SecretHook, SecretProviderRegistry, SecretRotation
+from strongroom import (
+    AESGCMEncryption,
+    BaseProvider,
+    CachingMiddleware,
+    EncryptionMiddleware,
+    HierarchicalSecretCache,
+    Lease,
+    SecretHook,
+    SecretProviderRegistry,
+    SecretRotation,
+)
 from strongroom.backends import MemorySecretProvider
+from strongroom.cache import MemoryCacheStore
 from strongroom.errors import PermissionDeniedError, RotationError
 from strongroom.runtime.coroutines import is_async
 
@@ -21,12 +32,13 @@ class Callable:
         return False
 
 
+SPEC = {"version": 1, "pipelines": {"m": {"provider": {"type": "memory"}}}}
 FORMS = [asynchronous, partial(asynchronous, 1), Callable(), Callable().__call__]
 
 
 @pytest.fixture
 def registry():
-    with SecretProviderRegistry({"version": 1, "pipelines": {"m": {"provider": {"type": "memory"}}}}) as made:
+    with SecretProviderRegistry(SPEC) as made:
         yield made
 
 
@@ -109,3 +121,30 @@ def test_a_step_whose_result_nobody_awaits_has_not_been_done(name):
         rotation.rotate("k", "new")
     assert memory.get_secret("k") == "old"
     assert rotation.rollback("k").state == "rolled_back" if name == "apply" else True
+
+
+CLASSES = {
+    "middleware": (MemorySecretProvider, CachingMiddleware),
+    "registered": (MemorySecretProvider, lambda given: SecretProviderRegistry(SPEC).register("own", given)),
+    "rotation": (MemorySecretProvider, SecretRotation),
+    "lock": (MemoryCacheStore, lambda given: SecretRotation(MemorySecretProvider(), lock=given)),
+    "hook": (SecretHook, lambda given: SecretProviderRegistry(SPEC).add_hook(given)),
+    "cipher": (AESGCMEncryption, lambda given: EncryptionMiddleware(MemorySecretProvider(), given)),
+    "cache": (MemoryCacheStore, lambda given: HierarchicalSecretCache(l2=given)),
+}
+
+
+@pytest.mark.parametrize("what", CLASSES)
+def test_a_class_is_refused_where_an_object_of_it_is_needed(what):
+    """It has the methods, and each call would fail: a cache's second level in silence."""
+    given, use = CLASSES[what]
+    with pytest.raises(TypeError, match=rf"{given.__name__} is a class, .* write {given.__name__}\(…\)"):
+        use(given)
+
+
+def test_a_class_that_needs_no_object_is_as_good_as_one():
+    class Fixed:
+        get_secret = staticmethod(lambda _: "value")
+        set_secret = delete_secret = list_secrets = staticmethod(print)
+
+    assert CachingMiddleware(Fixed).get_secret("k") == "value"

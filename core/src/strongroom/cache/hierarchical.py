@@ -31,6 +31,7 @@ from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, show_key
 from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
 from strongroom.providers import Closeable
+from strongroom.runtime.coroutines import refuse_class
 from strongroom.runtime.frozen import replaced
 from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import current_tenant
@@ -113,6 +114,7 @@ class HierarchicalSecretCache(ProcessBound):
             clock=clock,
         )
         self._l1.most_seconds = self._heard_seconds
+        refuse_class(l2, "get")
         store = l2 if l2 is not None else MemoryCacheStore(clock=clock)
         self._store = ResilientStore(
             store, timeout_seconds=l2_timeout_seconds, lock_seconds=lock_seconds, clock=clock

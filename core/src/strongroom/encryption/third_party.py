@@ -16,6 +16,7 @@ from strongroom.errors import (
     StrongroomError,
     raised_at,
 )
+from strongroom.runtime.coroutines import refuse_class
 
 __all__ = ["guard_cipher"]
 
@@ -105,4 +106,5 @@ def guard_cipher(cipher: Any) -> Any:
     """
     if not (callable(getattr(cipher, "encrypt", None)) and callable(getattr(cipher, "decrypt", None))):
         raise TypeError(f"a {type(cipher).__name__} is not a cipher: it needs encrypt and decrypt")
+    refuse_class(cipher, "encrypt")
     return cipher if isinstance(cipher, HoldsKey) else GuardedCipher(cipher)

@@ -6,7 +6,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from strongroom.providers.base import CAPABILITY_METHODS, BaseProvider, package_of
-from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.coroutines import refuse_async, refuse_class
 
 __all__ = ["guard", "guarded_method"]
 
@@ -23,12 +23,14 @@ def guard(provider: Any, *, around: Any = None) -> Any:
             errors are passed on.
 
     Raises:
-        TypeError: It lacks one of the four methods, or one of its methods is a coroutine function.
+        TypeError: It lacks one of the four methods, one of its methods is a coroutine function, or it is a
+            class.
     """
     missing = [name for name in _ALWAYS if not callable(getattr(provider, name, None))]
     if missing and not isinstance(provider, BaseProvider):
         message = f"{type(provider).__name__} is not a secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
+    refuse_class(provider, "get_secret")
     refuse_async(type(provider).__name__, **{name: getattr(provider, name, None) for name in _ALL})
     if isinstance(provider, BaseProvider):
         return provider

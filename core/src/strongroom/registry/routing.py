@@ -17,7 +17,7 @@ from strongroom.pipeline import Pipeline
 from strongroom.providers.base import BaseProvider, innermost
 from strongroom.providers.guarding import guard
 from strongroom.registry.assembly import Assembly, first_to_raise
-from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.coroutines import refuse_async, refuse_class
 from strongroom.runtime.logs import logger
 from strongroom.spec.plan import Plan, RoutePlan
 
@@ -312,6 +312,7 @@ class RoutedPipelines(BaseProvider):
         """
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
             raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
+        refuse_class(hook, "before")
         refuse_async(type(hook).__name__, before=hook.before, after=hook.after)
         self._introduce([hook])
         with self._lock:

@@ -116,14 +116,7 @@ class SecretRotation(ProcessBound):
             if apply is not None or verify is not None:
                 raise ConfigurationError("rotation: a rotator replaces apply and verify")
             apply, verify = rotator.apply, rotator.verify
-        check_functions(
-            generator=generator,
-            apply=apply,
-            verify=verify,
-            on_event=on_event,
-            clock=clock,
-            **({} if lock is None else {"lock.lock": getattr(lock, "lock", lock)}),
-        )
+        check_functions(lock, generator=generator, apply=apply, verify=verify, on_event=on_event, clock=clock)
         self._provider = guard(provider)
         try:
             self._interval = timedelta(days=rotation_interval_days)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError
-from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.coroutines import refuse_async, refuse_class
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
@@ -45,11 +45,16 @@ class RotationSettings:
             return datetime.max.replace(tzinfo=now.tzinfo)
 
 
-def check_functions(**functions: Any) -> None:
+def check_functions(lock: Any, **functions: Any) -> None:
     """Raise `TypeError` if one of `functions`, by their names, is not a plain function, nor None.
+
+    The same for the method `lock` of `lock`.
 
     A rotation would begin, and would then have to be rolled back.
     """
+    if lock is not None:
+        refuse_class(lock, "lock")
+        functions["lock.lock"] = getattr(lock, "lock", lock)
     refuse_async("rotation", **functions)
     for name, function in functions.items():
         if function is not None and not callable(function):

@@ -1,11 +1,12 @@
-"""Functions that are called for what they do must not be coroutine functions: calling one does nothing."""
+"""What cannot be called as it has to be: coroutine functions, and methods that have no object."""
 
 from __future__ import annotations
 
 from functools import partial
+from types import FunctionType
 from typing import Any, Final
 
-__all__ = ["is_async", "refuse_async"]
+__all__ = ["is_async", "refuse_async", "refuse_class"]
 
 _CO_COROUTINE: Final = 0x80
 """`inspect.CO_COROUTINE`; `inspect` takes long to import."""
@@ -29,3 +30,13 @@ def refuse_async(owner: str, **functions: Any) -> None:
                 f"{owner}: {name} is a coroutine function, which nobody would await; give a plain function, "
                 "which may run its own event loop"
             )
+
+
+def refuse_class(given: Any, method: str) -> None:
+    """Raise `TypeError` if `given` is a class, not an object: its `method` has no object to work on."""
+    if not isinstance(given, type):
+        return
+    found = next((vars(one)[method] for one in given.__mro__ if method in vars(one)), None)
+    if isinstance(found, FunctionType):  # a static method or one of the class needs none
+        name = given.__name__
+        raise TypeError(f"{name} is a class, and an object of it is needed: write {name}(…)")
