@@ -971,6 +971,25 @@ def test_each_tenant_has_leases_of_its_own_where_tenants_are_heeded(state):
         assert plain.get_secret("app") == mine
 
 
+def test_the_ledger_is_read_and_written_whichever_tenant_is_active(state):
+    """`lease list` and `lease sweep` run without a tenant, and a line says itself whose lease it is."""
+    from strongroom import TenantMiddleware
+
+    with registry_over(TenantMiddleware(Server(Wall(), ttl=3600.0))) as registry:
+        registry.register("all", Server(Wall(), ttl=3600.0), prefix="all/")
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                registry.get_secret("app")
+                registry.get_secret("all/app")
+        [file] = LeaseLedger().files()
+        noted = [(one.tenant, one.key) for one in file.entries()]
+        assert sorted(noted, key=str) == [("a", "app"), ("b", "app"), (None, "all/app")]
+        with TenantContext("b"):
+            assert len(file.entries()) == 3
+            file.over(file.entries()[0].id)
+        assert len(file.entries()) == 2
+
+
 def test_hooks_see_that_a_lease_is_refused_before_it_is_looked_for(state):
     """Without a tenant, and with what is not a key."""
     from strongroom import SecretHook, TenantMiddleware

@@ -17,6 +17,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,6 +139,14 @@ class LeaseLedger:
             self._sealer = AESGCMEncryption((key or b"").decode().strip())
         return self._sealer
 
+    def sealed(self, text: str, bound_to: bytes) -> str:
+        """Return `text` encrypted, bound to no tenant: `lease list` and `lease sweep` read it without one."""
+        return Context().run(self.sealer().encrypt, text, context=bound_to)
+
+    def opened(self, token: str, bound_to: bytes) -> str:
+        """Return the text that `sealed` encrypted; raises `DecryptionError`."""
+        return Context().run(self.sealer().decrypt, token, context=bound_to)
+
     def files(self) -> list[LeaseFile]:
         """Return the file of each process, the oldest first."""
         try:
@@ -212,16 +221,14 @@ class LeaseFile:
         if not line:
             return None
         try:
-            record: dict[str, Any] = json.loads(
-                self._ledger.sealer().decrypt(line.decode(), context=_context(self.path))
-            )
+            record: dict[str, Any] = json.loads(self._ledger.opened(line.decode(), _context(self.path)))
         except (DecryptionError, ValueError):  # a line that a crash cut short, or somebody else's
             return None
         return record
 
     def sealed(self, record: Mapping[str, Any]) -> bytes:
         """Return the line of `record`."""
-        return self._ledger.sealer().encrypt(json.dumps(record), context=_context(self.path)).encode() + b"\n"
+        return self._ledger.sealed(json.dumps(record), _context(self.path)).encode() + b"\n"
 
     def over(self, lease_id: str) -> None:
         """Note that a lease is over, also in the file of another process, unless that has removed it."""
