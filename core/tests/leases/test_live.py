@@ -33,6 +33,8 @@ from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger, ledger
 from strongroom.leases.ledger import issuer_of
 from strongroom.leases.live import _Flight
+from strongroom.middleware.leases import LeaseMiddleware
+from strongroom.registry.leases import LiveLease
 from strongroom_memory import MemorySecretProvider
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -869,6 +871,42 @@ def test_whose_lease_it_is_shows_in_the_ledger(state):
     assert not entry.is_from(hashes[2])
     assert entry.is_from("")
     assert hashes[0] not in str(entry.shown())
+
+
+def test_a_handle_has_the_key_and_the_pipeline_of_its_caller():
+    """Its leases, those that subscribers get, and its errors: a route may strip a prefix of the key."""
+    driven, heard = Driven(), []
+    handle = LiveLease(driven.leases, (None, "app"), "db/app", "db")
+    assert handle.lease.key == "db/app"
+    handle.subscribe(heard.append)
+    driven.server.living.clear()
+    driven.pass_seconds(9)
+    assert [one.key for one in heard] == ["db/app"]
+    driven.server.error = BackendUnavailableError("down", provider="server")
+    driven.pass_seconds(13)
+    for ask in (lambda: handle.values, lambda: handle.expires_at, lambda: handle.lease, handle.seconds_left):
+        with pytest.raises(BackendUnavailableError, match="the lease of 'db/app' has ended") as raised:
+            ask()
+        error = raised.value
+        assert (error.key, error.pipeline, error.provider) == ("db/app", "db", "server")
+    driven.server.error = None
+    with pytest.raises(TypeError, match="NoneType is not a callback"):
+        handle.subscribe(None)
+    driven.leases.close()
+
+
+def test_what_another_member_of_a_fallback_answers_is_no_lease(state):
+    """A read gives it; a handle would have nothing to follow."""
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    static = MemorySecretProvider()
+    static.set_secret("none", "static")
+    both = FallbackProvider(LeaseMiddleware(Server(Wall())), others=[static], when=frozenset({"not_found"}))
+    with registry_over(both) as registry:
+        assert registry.get_secret("none") == "static"
+        with pytest.raises(SecretNotFoundError):
+            registry.lease("none")
+        assert registry.lease("app").values["username"] == "u1"
 
 
 def test_other_pipelines_issue_no_leases(state):

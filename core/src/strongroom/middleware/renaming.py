@@ -13,7 +13,7 @@ from strongroom.middleware.base import Middleware
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 from strongroom.runtime.frozen import replaced
 
-__all__ = ["RenamingMiddleware"]
+__all__ = ["RenamingMiddleware", "rename_error"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class RenamingMiddleware(Middleware, ABC):
         try:
             return self.inner.get_secret(stored)
         except StrongroomError as error:
-            _rename(error, {stored: key})
+            rename_error(error, {stored: key})
             raise
 
     def set_secret(self, key: str, value: str) -> None:
@@ -55,7 +55,7 @@ class RenamingMiddleware(Middleware, ABC):
         try:
             values = self.inner.get_secrets(list(names))
         except StrongroomError as error:
-            _rename(error, names)
+            rename_error(error, names)
             raise
         seen = observation.get()
         if seen is not None:
@@ -68,7 +68,7 @@ class RenamingMiddleware(Middleware, ABC):
         try:
             self.inner.set_secrets(stored_values)
         except StrongroomError as error:
-            _rename(error, names)
+            rename_error(error, names)
             raise
 
     def listed(self, asked: str, own: Callable[[str], str]) -> list[str]:
@@ -78,7 +78,7 @@ class RenamingMiddleware(Middleware, ABC):
             return [name for name in self.inner.list_secrets(asked) if name.startswith(asked)]
         except StrongroomError as error:
             if isinstance(error.key, str):
-                _rename(error, {error.key: own(error.key)})
+                rename_error(error, {error.key: own(error.key)})
             raise
 
     def describe_secret(self, key: str) -> SecretMetadata:
@@ -89,7 +89,7 @@ class RenamingMiddleware(Middleware, ABC):
         try:
             described = self.inner.describe_secrets(list(names))
         except StrongroomError as error:
-            _rename(error, names)
+            rename_error(error, names)
             raise
         return {
             key: replaced(described[stored], key=key) for stored, key in names.items() if stored in described
@@ -145,11 +145,11 @@ class RenamingMiddleware(Middleware, ABC):
         try:
             return method(stored, *args, **kwargs)
         except StrongroomError as error:
-            _rename(error, {stored: key})
+            rename_error(error, {stored: key})
             raise
 
 
-def _rename(error: StrongroomError, names: Mapping[str, str]) -> None:
+def rename_error(error: StrongroomError, names: Mapping[str, str]) -> None:
     """Put the caller's key into an error about a stored name; `names` maps stored names to those."""
     stored = error.key
     if stored is None or stored not in names:

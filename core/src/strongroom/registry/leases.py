@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from strongroom.errors import UnsupportedOperationError, show_key
+from strongroom.errors import StrongroomError, UnsupportedOperationError, show_key
 from strongroom.leases.calls import LeaseName
 from strongroom.leases.live import LiveLeases
+from strongroom.middleware.renaming import rename_error
 from strongroom.providers import Lease
 from strongroom.runtime.coroutines import refuse_async
+from strongroom.runtime.frozen import replaced
 from strongroom.runtime.pickling import ProcessBound
 
 __all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
+
+T = TypeVar("T")
 
 
 def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
@@ -43,12 +47,14 @@ class LiveLease(ProcessBound):
     Args:
         leases: What keeps it.
         name: Its name there.
-        key: The key as the caller gave it.
+        key: The key as the caller gave it; leases and errors have it, too.
+        pipeline: The name of the pipeline, for errors.
     """
 
-    def __init__(self, leases: LiveLeases, name: LeaseName, key: str) -> None:
+    def __init__(self, leases: LiveLeases, name: LeaseName, key: str, pipeline: str) -> None:
         self._leases = leases
         self._name = name
+        self._pipeline = pipeline
         self._ends: list[Callable[[], None]] = []
         self.key = key
 
@@ -59,7 +65,7 @@ class LiveLease(ProcessBound):
         Raises:
             BackendUnavailableError: The lease has ended, and could not be renewed or replaced.
         """
-        return self.lease.values
+        return self._asked(self._leases.lease).values
 
     @property
     def expires_at(self) -> datetime:
@@ -69,11 +75,11 @@ class LiveLease(ProcessBound):
     @property
     def lease(self) -> Lease:
         """The lease that is held now; raises as `values` does."""
-        return self._leases.lease(self._name)
+        return self._own(self._asked(self._leases.lease))
 
     def seconds_left(self) -> tuple[float, float]:
         """Return the seconds until the values end, and those that they had when they were new."""
-        return self._leases.seconds_left(self._name)
+        return self._asked(self._leases.seconds_left)
 
     def seconds_left_now(self) -> tuple[float, float] | None:
         """Return what `seconds_left` does, without waiting; None if the lease has ended."""
@@ -90,10 +96,13 @@ class LiveLease(ProcessBound):
         """Call `callback` with each `Lease` that replaces another, until the returned handle is closed.
 
         Raises:
-            TypeError: `callback` is a coroutine function.
+            TypeError: `callback` cannot be called, or is a coroutine function.
         """
+        if not callable(callback):
+            raise TypeError(f"a {type(callback).__name__} is not a callback")
         refuse_async("lease", callback=callback)
-        made = Subscription(self._leases.subscribe(self._name, callback))
+        call = callback if self._name[1] == self.key else lambda lease: callback(self._own(lease))
+        made = Subscription(self._leases.subscribe(self._name, call))
         self._ends.append(made.close)
         return made
 
@@ -113,6 +122,20 @@ class LiveLease(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<LiveLease of {show_key(self.key)}>"
+
+    def _own(self, lease: Lease) -> Lease:
+        """Return a lease by the caller's key: a route may strip a prefix of it."""
+        return lease if lease.key == self.key else replaced(lease, key=self.key)
+
+    def _asked(self, ask: Callable[[LeaseName], T]) -> T:
+        """Return what `ask` returns for the lease; its errors name the caller's key, and the pipeline."""
+        try:
+            return ask(self._name)
+        except StrongroomError as error:
+            rename_error(error, {self._name[1]: self.key})
+            if error.pipeline is None:
+                error.pipeline = self._pipeline
+            raise
 
 
 class Subscription:

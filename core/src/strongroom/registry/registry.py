@@ -268,7 +268,9 @@ class SecretProviderRegistry(RoutedPipelines):
             error.pipeline = pipeline.name
             raise error
         pipeline.get_secret(key)  # a read, which hooks see and may refuse
-        return LiveLease(*leased, key)
+        handle = LiveLease(*leased, key, pipeline.name)
+        _ = handle.lease  # raises if another member of a fallback has answered that read
+        return handle
 
     def watch(
         self,
