@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import pytest
 from served import ADMIN, Served, spec_of
 from strongroom import CachingMiddleware, SecretProviderRegistry
 from strongroom.errors import BackendUnavailableError
@@ -332,6 +333,23 @@ def test_the_numbers_of_versions_go_on_after_a_reload(served):
     assert server.put("own/k", "by another").data["version"] == 5
     assert server.put("own/k", "mine", cas=4).status == 400
     assert server.put("own/k", "mine", cas=5).data["version"] == 6
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_number_of_another_store_than_before_a_reload_stands_for_no_version(served, cached):
+    """Its id may be that of a version there, which the client has never seen."""
+    spec = spec_of(middleware=[{"type": "caching"}] if cached else [])
+    server = served(spec)
+    assert server.put("own/k", "seen").data["version"] == 1
+    assert server.get("own/k").data["data"] == {"value": "seen"}
+    registry = SecretProviderRegistry(spec)
+    registry.set_secret("own/k", "by another")
+    server.loop.call_soon_threadsafe(
+        server.app.use, Backend(registry, config_of(registry.serve_options(), "spec"))
+    )
+    assert server.put("own/k", "mine", cas=1).status == 400
+    assert server.get("own/k").data["metadata"]["version"] == 2
+    assert server.put("own/k", "mine", cas=2).data["version"] == 3
 
 
 def test_a_version_that_a_writer_drops_while_its_value_is_compared_keeps_its_number(served):

@@ -41,6 +41,7 @@ __all__ = [
     "place_of",
     "places_of",
     "sources_of",
+    "stored_at",
     "type_of",
 ]
 
@@ -149,6 +150,17 @@ def as_place(address: list[Any]) -> str:
     return _text([kind, type_name, [one for one in options if one[0] not in _PARTS]])
 
 
+def stored_at(chain: Any, key: str) -> Source | None:
+    """Return where a write of `key` through `chain` goes; None if the active tenant cannot have such a key.
+
+    Unlike in `sources_of`, a provider without an address is a place of its own, as a memory is.
+    """
+    for node, stored in _stored_names(chain, key, written=True):
+        own = _own_address(node)
+        return Source(_place_of_object(node) if own is None else as_place(["provider", *own]), stored)
+    return None
+
+
 def places_of(chain: Any, *, written: bool = False) -> frozenset[str]:
     """Return the places that are read through `chain`; with `written`, the one that writes go to."""
     return frozenset(place_of(provider) for provider in _providers(chain, written=written))
@@ -172,12 +184,17 @@ def sources_of(chain: Any, key: str, *, written: bool = False) -> list[Source]:
 
     It is empty where the active tenant, or none, cannot have such a key.
     """
+    return [Source(place_of(node), stored) for node, stored in _stored_names(chain, key, written=written)]
+
+
+def _stored_names(chain: Any, key: str, *, written: bool) -> list[tuple[Any, str]]:
+    """Return the providers that `sources_of` means, each with its name of `key`."""
     node = chain
     while True:
         members = getattr(node, "members", None)
         if members is not None:
             chosen = members[:1] if written else members
-            return [source for member in chosen for source in sources_of(member, key, written=written)]
+            return [one for member in chosen for one in _stored_names(member, key, written=written)]
         stored = getattr(node, "stored", None)
         if callable(stored) and hasattr(node, "inner"):
             try:
@@ -185,7 +202,7 @@ def sources_of(chain: Any, key: str, *, written: bool = False) -> list[Source]:
             except StrongroomError:
                 return []
         if not hasattr(node, "inner"):
-            return [Source(place_of(node), key)]
+            return [(node, key)]
         node = node.inner
 
 

@@ -167,6 +167,15 @@ class RoutedPipelines(BaseProvider):
             else self._pipelines.get(route.pipeline)
         )
 
+    def stored_at(self, key: str) -> tuple[str, str] | None:
+        """Return the place that `key` of the active tenant is written to, and its name there; without I/O.
+
+        Equal places are the same store, also for another registry. It is None if the pipeline has not been
+        used before.
+        """
+        pipeline = self.assembled_pipeline(key)
+        return None if pipeline is None else _addresses().stored_at(pipeline.inner, key)
+
     def default_pipeline(self) -> str:
         """Return the name of the pipeline that answers keys which no route matches.
 

@@ -194,6 +194,13 @@ class KeyValue:
 
     # --- versions ---
 
+    def _history(self, place: Place) -> History:
+        """Return the history of a secret of the active tenant, at the store that this reading has it in."""
+        known = self._numbers.of(place)
+        if known.reading is None or known.reading() is not self._backend:
+            known.belongs_to(self._backend.sync.stored_at(place[1]), self._backend)
+        return known
+
     def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
         """Note the version of a value, for the first client that gets it; called by the thread that reads."""
         if len(self._reported) > _MOST_REPORTED:  # the client that was to get them was cut off
@@ -206,7 +213,7 @@ class KeyValue:
         if latest is None or latest[0] != hashed:
             return
         _, version, there = latest
-        known = self._numbers.of(place)
+        known = self._history(place)
         number = known.take_reported(version, there)
         if number is not None:
             known.value, known.current, known.gone = hashed, number, 0
@@ -217,14 +224,14 @@ class KeyValue:
         place = (asker.tenant, key)
         hashed = hash(value)
         self._number_reported(place, hashed)
-        known = self._numbers.get(place)
-        if known is not None and known.value == hashed:
+        known = self._history(place)
+        if known.value == hashed:
             return known.current, known.created
         under_way = self._backend.listings.get(place)
         if under_way is not None:
             await asyncio.shield(under_way)
-            known = self._numbers.get(place)
-            if known is not None and known.value == hashed:
+            known = self._history(place)
+            if known.value == hashed:
                 return known.current, known.created
         done = self._backend.listings[place] = asyncio.get_running_loop().create_future()
         try:
@@ -235,7 +242,7 @@ class KeyValue:
                 del self._backend.listings[place]
 
     async def _found_number(self, asker: Asker, key: str, value: str) -> tuple[int, str]:
-        known = self._numbers.of((asker.tenant, key))
+        known = self._history((asker.tenant, key))
         try:
             listed = await self._listed(asker, key, watched=False)
         except StrongroomError:
@@ -299,7 +306,7 @@ class KeyValue:
             return None
         except SecretNotFoundError:
             pass
-        known = self._numbers.of((asker.tenant, key))
+        known = self._history((asker.tenant, key))
         known.take(reversed(versions))
         return versions, known
 
@@ -318,7 +325,7 @@ class KeyValue:
     async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:
         """Answer for a deleted secret, if the backend reports it as deleted."""
         versions: list[SecretVersion] = []
-        known = self._numbers.of((asker.tenant, key))
+        known = self._history((asker.tenant, key))
         try:
             listed = await self._listed(asker, key, watched=False)
         except StrongroomError:
@@ -345,13 +352,14 @@ class KeyValue:
         return await self._found_number(asker, key, text)
 
     async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
-        known = self._numbers.of((asker.tenant, key))
+        inner = await self._backend.past_caches(key)
+        known = self._history((asker.tenant, key))
         expected: str | None = None
         if cas != 0 and not (known.gone == cas and not known.current):
             expected = known.id_of(cas)
             if expected is None:
                 await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
-        if not isinstance(await self._backend.past_caches(key), ConditionalWriter):
+        if not isinstance(inner, ConditionalWriter):
             await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
         try:
             version = await self._of(key).set_secret_if(key, text, expected)

@@ -6,10 +6,11 @@ here, so that a write with `cas` is checked against that very version.
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from strongroom.providers import SecretVersion
 
@@ -32,9 +33,22 @@ class History:
         created: When the current version was made, in Vault's form.
         gone: The number that a deleted secret was shown with; 0 where it is not deleted.
         gone_at: Since when it is known to be deleted.
+        store: The hash, in this process, of where the versions are; None where that is not known.
+        reading: The reading of the spec in which that was looked at.
     """
 
-    __slots__ = ("are_places", "created", "current", "gone", "gone_at", "ids", "last", "value")
+    __slots__ = (
+        "are_places",
+        "created",
+        "current",
+        "gone",
+        "gone_at",
+        "ids",
+        "last",
+        "reading",
+        "store",
+        "value",
+    )
 
     def __init__(self) -> None:
         self.ids: dict[str, int] = {}
@@ -43,6 +57,21 @@ class History:
         self.value: int | None = None
         self.created = ""
         self.gone_at: datetime | None = None
+        self.store: int | None = None
+        self.reading: weakref.ref[Any] | None = None
+
+    def belongs_to(self, store: tuple[str, str] | None, reading: Any) -> None:
+        """Note where the versions are; of another store than before, no number stands for a version.
+
+        Ids of two stores may be equal: a write with `cas` would replace a version that its client never saw.
+        """
+        if store is None:
+            return
+        hashed = hash(store)
+        if self.store is not None and self.store != hashed:
+            self.ids, self.are_places = {}, False
+            self.value, self.current, self.gone, self.gone_at = None, 0, 0, None
+        self.store, self.reading = hashed, weakref.ref(reading)
 
     def take(self, versions: Iterable[SecretVersion]) -> None:
         """Number `versions`, the oldest first: those that are known keep their number, new ones count on.
