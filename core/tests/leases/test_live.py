@@ -1094,6 +1094,30 @@ def test_a_watch_on_a_lease_tells_of_the_next_one(state):
     registry.close()
 
 
+@pytest.mark.parametrize("with_fallback", [False, True])
+def test_a_watch_on_all_keys_has_no_lease_issued(state, with_fallback):
+    """It would be kept alive with nobody who uses it. Those that the process holds are watched."""
+    from strongroom.pipeline.fallback import FallbackProvider
+    from strongroom.registry.watched import group_of
+
+    server = Server(Wall(), ttl=3600.0)
+    server.list_secrets = lambda prefix="": ["app", "other"]
+    issuing = LeaseMiddleware(server)
+    static = MemorySecretProvider()
+    static.set_secret("none", "here alone")
+    chain = FallbackProvider(issuing, others=[static], when=frozenset({"not_found"}))
+    with registry_over(chain if with_fallback else server) as registry:
+        with registry.watch("/", lambda _: None):
+            assert server.issued == 0
+        registry.get_secret("app")
+        group = group_of(registry.pipeline("app"), lambda _: True)
+        assert "app" in group.chain.list_secrets()
+        assert "other" not in group.chain.list_secrets()
+        with registry.watch(["/", "other"], lambda _: None):
+            assert server.issued == 2
+        assert {"app", "other"} <= set(registry.list_secrets())
+
+
 def test_the_ledger_keeps_one_file_a_process_short(state):
     """However often a lease is replaced; what is over is not in it."""
     ledger = ProcessLedger("spec.yaml")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strongroom.cache.addresses import place_of
 from strongroom.errors import InvalidKeyError, show_key
@@ -19,6 +19,9 @@ from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.providers import BatchDescriber, Closeable, Describer, SecretChange, Watchable
+
+if TYPE_CHECKING:
+    from strongroom.leases.calls import LeaseName
 
 __all__ = ["Mark", "Names", "WatchedGroup", "as_prefix", "group_of", "own_name"]
 
@@ -156,6 +159,24 @@ class WatchedGroup:
         return changes
 
 
+class HeldLeases(Middleware):
+    """Lists the leases of this process alone, not all that the backend could issue.
+
+    A prefix watches what is there; to read all that could be issued would issue it, and keep it alive.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.leases = inner.leases
+        self._listed: set[LeaseName] = set()
+        """What was listed before: a forked child, which holds nothing yet, goes on with it."""
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        self._listed |= self.leases.current().keys()
+        tenant = self.leases.name_of("")[0]
+        return [key for key in self.inner.list_secrets(prefix) if (tenant, key) in self._listed]
+
+
 def as_prefix(key: str) -> str | None:
     """Return the prefix that `key` stands for; None if it is a key."""
     if not isinstance(key, str):
@@ -193,8 +214,10 @@ def _past_caches(node: Any) -> Any:
     if isinstance(node, FallbackProvider):
         first, *others = [_past_caches(member) for member in node.members]
         return FallbackProvider(first, others=others, when=node.when)
+    if hasattr(node, "leases"):
+        return HeldLeases(node)
     if isinstance(node, Middleware):
-        inner = node.inner if hasattr(node, "leases") else _past_caches(node.inner)
+        inner = _past_caches(node.inner)
         return node if inner is node.inner else node.with_inner(inner)
     return uncached(node)
 
