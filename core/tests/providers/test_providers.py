@@ -737,6 +737,25 @@ def test_an_error_of_ours_that_says_the_value_keeps_its_class(name):
     assert_harmless(caught.value, SECRET)
 
 
+@pytest.mark.parametrize("batch", ["get_secrets", "set_secrets"])
+def test_an_error_of_a_batch_that_is_kept_back_still_names_its_key(batch, plain):
+    """It belongs to that key, and the caller has named the key itself."""
+
+    class Batches(plain):
+        def get_secrets(self, keys):
+            raise SecretNotFoundError(self.wrong, f"gone, as is {self.secrets['a']}", reason="deleted")
+
+        set_secrets = get_secrets
+
+    for wrong, named in (("b", "b"), ("c", "")):
+        provider = Batches({"a": "value-of-another"})
+        provider.wrong = wrong
+        with pytest.raises(SecretNotFoundError) as caught:
+            getattr(guard(provider), batch)({"a": "1", "b": "2"})
+        assert "value-of-another" not in str(caught.value)
+        assert (caught.value.key, caught.value.reason) == (named, "deleted")
+
+
 def test_a_key_by_its_name_is_checked_too():
     """The rules for keys hold for `key=` as for the first argument."""
     with pytest.raises(InvalidKeyError):

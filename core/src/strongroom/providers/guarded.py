@@ -162,6 +162,8 @@ class GuardedProvider(BaseProvider):
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
             error = raised
+            if asked is None:  # a batch: the error may belong to one of its keys
+                asked = next((one for one in keys if one == getattr(raised, "key", None)), None)
         # Outside the `except` block: where the cause could hold a value it must not even be the context.
         if not holds:
             raise _translate(error, asked, self.type_name) from error
