@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import strongroom_memory.provider
 from strongroom import Lease, SecretProviderRegistry
 from strongroom.backends import MemorySecretProvider
 from strongroom.cli.actions.overview import Overview
@@ -105,3 +106,45 @@ def test_the_pages_of_serve_issue_no_lease(monkeypatch, tmp_path):
         assert provider.issued == 0
         assert registry.get_field("db/app", "password") == "x" * 9
     assert provider.issued == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mv db/app new", "mv old db/app", "edit db/app", "import names.env", "copy app db",
+        "set FIELD x", "set db/app x",
+        "copy db app --delete-source",
+    ],
+)  # fmt: skip
+def test_what_would_be_written_to_a_lease_is_refused_before_one_is_issued(
+    words, tmp_path, monkeypatch, capsys
+):
+    """Its server would have made credentials, or a copy of them be stored, for a command that cannot end."""
+    made = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("EDITOR", "true")
+
+    class Counted(Issuing):
+        def __init__(self, **options):
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr(strongroom_memory.provider, "MemorySecretProvider", Counted)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").write_text("stays")
+    (tmp_path / "names.env").write_text("LOGIN=x\n")
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(
+        "version: 1\n"
+        "pipelines: {app: {provider: {type: directory, path: ./d, writable: true}},"
+        " db: {provider: {type: memory}}}\n"
+        "default: app\n"
+        "routes: [{prefix: db/, pipeline: db}]\n"
+        "secrets: {LOGIN: {key: db/app}, FIELD: {key: db/app, field: password}}\n"
+    )
+    path.chmod(0o600)
+    assert run_app(["--spec", str(path), *words.split()]) == 2
+    assert ": nothing is stored or deleted there" in capsys.readouterr().err
+    assert [one.issued for one in made] == [0]
+    assert [one.name for one in (tmp_path / "d").iterdir()] == ["old"]

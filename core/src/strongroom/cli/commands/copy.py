@@ -14,6 +14,7 @@ from strongroom.cli.actions.transfer import Removed, move, read_now, report, unw
 from strongroom.cli.app import command
 from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
+from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.errors import InvalidKeyError, ValidationError, show_key
 from strongroom.pipeline import read_many
 
@@ -54,6 +55,9 @@ def copy_command(
         origin, destination = registry.pipeline(source), registry.pipeline(target)
         if source == target:
             raise errors.UsageError("SRC and DST are the same pipeline", hint="name two")
+        refuse_writes(destination)
+        if delete_source:
+            refuse_writes(origin)
         keys = origin.list_secrets(prefix)
         if not keys:
             settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")

@@ -20,6 +20,7 @@ from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
+from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.errors import (
     ConflictError,
     PermissionDeniedError,
@@ -58,6 +59,7 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         settings.tell_own_store(registry.plan)
         pipeline = registry.explain(key).pipeline  # refuses a bad key
         key, declared = names.target(registry, key, as_key=as_key, doing="edit")
+        refuse_writes(registry.pipeline_for(key), key)
         whole, version = _current(registry, key)
         old = _shown(whole, key, declared)
         with SecretFiles() as files:

@@ -14,6 +14,7 @@ from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.formats.table_reader import FORMATS, read_table
 from strongroom.cli.output import progress
+from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
@@ -63,6 +64,8 @@ def import_command(
             name: _place(file, prefix + name, declared.get(name)) for name in named if name not in composed
         }
         _refuse_two_values(file, named, places)
+        for key, _ in places.values():
+            refuse_writes(registry.pipeline_for(key), key)
         values = {key: named[name] for name, (key, field) in places.items() if field is None}
         members = {name: place for name, place in places.items() if place[1] is not None}
         for key in dict.fromkeys(key for key, _ in members.values()):

@@ -14,6 +14,7 @@ from strongroom.cli.declared import names
 from strongroom.cli.declared.rotations import unfinished, ways_on
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import forget_undeclared, note_undeclared
+from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError, show_key
 from strongroom.providers import ConditionalWriter
 
@@ -40,6 +41,8 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
         settings.tell_own_store(registry.plan)
         pipeline = registry.explain(new).pipeline  # refuses a bad key before anything is read
         origin, destination = registry.pipeline_for(old), registry.pipeline_for(new)
+        refuse_writes(origin, old)
+        refuse_writes(destination, new)
         source, copy = unwrapped(origin), unwrapped(destination)
         try:
             value, missing = source.get_secret(old), None

@@ -18,6 +18,7 @@ from strongroom.cli.declared.members import put_member
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.input import read_value
+from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, ConflictError, show_key
@@ -69,6 +70,7 @@ def set_command(
         registry.explain(key)  # refuses a bad key before anything is asked for
         name, added = key, _declared(registry.plan, key) if declare else None
         key, declared = names.target(registry, key, as_key=as_key, doing="set")
+        refuse_writes(registry.pipeline_for(key), key)
         pipeline = registry.explain(key).pipeline
         if generate:
             value = _generated(registry.plan, key, declared)

@@ -181,8 +181,8 @@ def unfinished(pipeline: Pipeline, key: str) -> str | None:
         BackendUnavailableError: Nobody can tell.
     """
     try:
+        state = SecretRotation(pipeline).status_of(key).state  # of a lease, it refuses to look for a record
         record = Ledger(without_value_middleware(pipeline), key, None).read()
-        state = SecretRotation(pipeline).status_of(key).state
     except (RotationError, DecryptionError) as error:
         return error.message
     except NO_RECORD:  # as `delete` has it: who may not do that has kept nothing there
