@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 from served import ADMIN, Reply, spec_of
 from served_process import PATIENCE, Process, write
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, TenantContext
 from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
 from strongroom_serve import systemd
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import config_of
-from strongroom_serve.server import _audit_lines_shown, _Server, serve
+from strongroom_serve.server import _audit_lines_shown, _Server, see_to_rotations, serve
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
 
 
@@ -233,6 +233,38 @@ def test_a_socket_may_have_as_long_a_path_as_the_system_takes():
         with pytest.raises(ConfigurationError):
             bound_unix(inner / "ss.sock", 0o600, None)
         assert os.listdir(inner) == []
+
+
+def test_rotations_of_the_tenants_that_clients_name_are_looked_after():
+    """Else the old password of one would be good for ever; but nobody is asked twice for what has no tenants."""
+    from strongroom import TenantMiddleware, current_tenant
+    from strongroom.cli.actions.overview import Overview
+    from strongroom.cli.context import GlobalOptions
+    from strongroom_memory import MemorySecretProvider
+
+    class Seen(Overview):
+        def rotations(self, registry):
+            rows = super().rotations(registry)
+            looks.append((current_tenant(), [one["state"] for one in rows]))
+            return rows
+
+    clients = [
+        {"name": name, "token": f"{name}-token-0123456789", "allow": ["**"], "tenants": tenants}
+        for name, tenants in (("a", ["globex", "acme"]), ("b", ["*"]), ("c", ["acme"]))
+    ]
+    for prefix, expected in (
+        ("t/", [(None, ["unknown"]), ("acme", ["current"]), ("globex", ["absent"])]),
+        ("", [(None, ["current"])]),
+    ):
+        looks = []
+        spec = spec_of(*clients) | {"secrets": {"A": {"key": f"{prefix}a", "rotate_days": 9}}}
+        with SecretProviderRegistry(spec) as registry:
+            registry.register("t", TenantMiddleware(MemorySecretProvider()), prefix="t/")
+            with TenantContext("acme"):
+                registry.set_secret(f"{prefix}a", "v")
+            backend = Backend(registry, config_of(registry.serve_options(), "spec"))
+            asyncio.run(see_to_rotations(backend, Seen(GlobalOptions())))
+        assert looks == expected
 
 
 def test_a_spec_that_is_gone_is_not_replaced_by_one_of_a_folder_above(tmp_path):

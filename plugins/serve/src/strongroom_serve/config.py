@@ -13,11 +13,11 @@ from strongroom_serve.policy import KeyRules
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PAGES", "Client", "ServeConfig", "address_of", "config_of"]
+__all__ = ["ALL_TENANTS", "PAGES", "Client", "ServeConfig", "address_of", "config_of"]
 
 PAGES: Final = "/ui/"
 """Where the pages are, if `ui` is on."""
-_ALL_TENANTS = "*"
+ALL_TENANTS = "*"
 
 
 class Client:
@@ -41,14 +41,14 @@ class Client:
 
     def has_tenant(self, tenant: str) -> bool:
         """Return whether the client may act for a tenant."""
-        return tenant in self.tenants or _ALL_TENANTS in self.tenants
+        return tenant in self.tenants or ALL_TENANTS in self.tenants
 
     def tenant_for(self, asked: str | None) -> tuple[bool, str | None]:
         """Return whether the client may act for the requested tenant, and that tenant."""
         if asked:
             return self.has_tenant(asked), asked
-        only = next(iter(self.tenants)) if len(self.tenants) == 1 else _ALL_TENANTS
-        return True, None if only == _ALL_TENANTS else only
+        only = next(iter(self.tenants)) if len(self.tenants) == 1 else ALL_TENANTS
+        return True, None if only == ALL_TENANTS else only
 
 
 class ServeConfig:

@@ -12,12 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
+from strongroom import TenantContext
 from strongroom.errors import ConfigurationError, StrongroomError
 
 from strongroom_serve import systemd
 from strongroom_serve.app import App
 from strongroom_serve.asking import Backend
-from strongroom_serve.config import ServeConfig, address_of, config_of
+from strongroom_serve.config import ALL_TENANTS, ServeConfig, address_of, config_of
 from strongroom_serve.http import Connections
 from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
 
@@ -209,7 +210,7 @@ class _Server:
         return one.address if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.address}"
 
     async def _see_to_rotations(self) -> None:
-        """Have rotators retire values whose time of grace is over, such as an old password."""
+        """Look after the rotations of the spec in force as long as the server runs."""
         while self._overview is not None:
             await asyncio.sleep(_ROTATIONS_SECONDS)
             backend = self._app.backend
@@ -217,7 +218,7 @@ class _Server:
                 continue
             backend.requests += 1  # as a request, so that it is not closed meanwhile
             try:
-                await backend.in_thread(partial(self._overview.rotations, backend.sync))
+                await see_to_rotations(backend, self._overview)
             except Exception as error:  # noqa: BLE001  # it is tried again, and its text may hold anything
                 _log.warning("rotations could not be looked at: %s", type(error).__name__)
             finally:
@@ -281,6 +282,20 @@ class _Server:
             problems.append(f"the rest of the spec is in force; for another {names} restart the server")
         for problem in problems:
             _log.warning("%s", problem)
+
+
+async def see_to_rotations(backend: Backend, overview: Any) -> None:
+    """Have rotators retire values whose time of grace is over, such as an old password.
+
+    Those of tenants, too, as far as clients name them.
+    """
+    look = partial(overview.rotations, backend.sync)
+    if not any(row.get("needs_tenant") for row in await backend.in_thread(look)):
+        return
+    named = {tenant for one in backend.config.clients for tenant in one.tenants}
+    for tenant in sorted(named - {ALL_TENANTS}):
+        with TenantContext(tenant):
+            await backend.in_thread(look)
 
 
 async def _tell_alive() -> None:

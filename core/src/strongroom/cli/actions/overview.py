@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from strongroom.errors import SecretNotFoundError, StrongroomError
+from strongroom.errors import SecretNotFoundError, StrongroomError, TenantContextError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,10 @@ class Overview:
         return rows
 
     def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
-        """Return the state of each declared rotation; rotators retire values whose time is over."""
+        """Return the state of each declared rotation; rotators retire values whose time is over.
+
+        One that only a tenant can look at has `needs_tenant`.
+        """
         from strongroom.cli.declared.rotations import declared_rotations, rotation_of
 
         rows = []
@@ -77,7 +80,8 @@ class Overview:
             except SecretNotFoundError:
                 row["state"] = "absent"
             except StrongroomError as error:
-                row |= {"state": "unknown", "last_error": error.message}
+                needs_tenant = isinstance(error, TenantContextError)
+                row |= {"state": "unknown", "last_error": error.message, "needs_tenant": needs_tenant}
             else:
                 row |= {
                     "state": status.state,
