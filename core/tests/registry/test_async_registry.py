@@ -517,6 +517,7 @@ def test_every_method_of_the_registry_is_there():
         "rotator",
         "forget",
         "holds_leases",
+        "list_readable",
         "assembled_pipeline",
         "pipeline_for",
         "plan",

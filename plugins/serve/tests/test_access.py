@@ -9,6 +9,7 @@ import socket
 
 import pytest
 from served import ADMIN, WEB, Reply, spec_of
+from strongroom import SecretProviderRegistry, TenantContext
 from strongroom.errors import ConfigurationError, SpecError
 from strongroom.spec.loader import load_plan
 from strongroom_serve.clients import Clients, GuessLimit
@@ -270,6 +271,28 @@ def test_a_tenant_is_chosen_among_the_clients_own(served):
     assert [get(none["token"]), get(none["token"], "acme")] == [403, 403]
     assert [get(ADMIN, "red"), get(ADMIN), get(ADMIN, "a b")] == ["of red", 403, 403]
     assert {one.tenant for one in server.recorder.events if one.outcome == "ok"} == {"acme", "blue", "red"}
+
+
+def test_a_client_without_a_tenant_lists_what_is_of_no_tenant(served):
+    """A pipeline that keeps tenants apart has no key for it; where there is nothing else, that is refused."""
+    from strongroom import TenantMiddleware
+    from strongroom_memory import MemorySecretProvider
+
+    registry = SecretProviderRegistry(spec_of(web(tenants=["acme", "blue"], operations=["list"])))
+    registry.register("own", TenantMiddleware(MemorySecretProvider()), prefix="own/")
+    registry.set_secret("app/x", "v")
+    with TenantContext("acme"):
+        registry.set_secret("own/y", "v")
+    server = served(registry)
+
+    def names(folder, namespace=None, token=ADMIN):
+        headers = {"X-Vault-Namespace": namespace} if namespace is not None else {}
+        reply = server.ask("LIST", f"/v1/secret/metadata/{folder}", token=token, headers=headers)
+        return reply.data["keys"] if reply.status == 200 else reply.status
+
+    assert [names(""), names("", "acme"), names("", "blue")] == [["app/"], ["app/", "own/"], ["app/"]]
+    assert [names("own/"), names("own/", "acme"), names("own/", "blue")] == [403, ["y"], 404]
+    assert names("") == names("", token=WEB) == ["app/"]
 
 
 def test_all_tenants_may_be_written_without_a_list(served):

@@ -19,7 +19,8 @@ from strongroom.pipeline import (
 from strongroom.providers.base import has_capability, innermost, layers, unsupported
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
-from strongroom.spec.plan import Plan
+from strongroom.spec.plan import Plan, RoutePlan
+from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
@@ -112,8 +113,26 @@ class SecretProviderRegistry(RoutedPipelines):
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return the keys of all routes; a key that another route would answer is left out."""
         self._resume()
+        return self._listed(self.answering(prefix, prefix=True))
+
+    def list_readable(self, prefix: str = "") -> list[str]:
+        """Return what `list_secrets` does; without a tenant, leave out pipelines that keep tenants apart.
+
+        Raises:
+            TenantContextError: No tenant is active, and no other pipeline answers keys that begin so.
+        """
+        self._resume()
+        answering = list(self.answering(prefix, prefix=True))
+        if current_tenant() is None and len(answering) > 1:
+            from strongroom.middleware.tenant import keeps_tenants_apart
+
+            shared = [one for one in answering if not keeps_tenants_apart(one[0])]
+            answering = shared or answering
+        return self._listed(answering)
+
+    def _listed(self, answering: Iterable[tuple[Pipeline, str, RoutePlan | None]]) -> list[str]:
         found: set[str] = set()
-        for pipeline, asked, route in self.answering(prefix, prefix=True):
+        for pipeline, asked, route in answering:
             found.update(key for key in pipeline.list_secrets(asked) if self._routes.matching(key) is route)
         return sorted(found)
 

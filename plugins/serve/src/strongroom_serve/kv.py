@@ -172,7 +172,7 @@ class KeyValue:
     async def names(self, asker: Asker, folder: str, *, after: str = "", limit: int = 0) -> Answer:
         """Answer `LIST metadata/FOLDER`: names under which there is a key that the client may touch."""
         prefix = f"{folder}/" if folder else ""
-        keys = await self._backend.registry_of(prefix).list_secrets(prefix)
+        keys = await self._asked(prefix, lambda: self._backend.sync.list_readable(prefix))
 
         def answer() -> Answer:
             names = sorted(_children(prefix, asker.client.rules.permitted(keys)))
