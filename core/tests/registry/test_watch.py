@@ -483,6 +483,21 @@ def test_what_changed_together_is_told_together_also_where_keys_are_asked_one_by
     assert len(driven.pass_seconds(90)) == 1
 
 
+@pytest.mark.parametrize("kind", [Polled, Versioned])
+@pytest.mark.parametrize(("after", "changed"), [(15, "app/y"), (35, "app/u")])
+def test_what_is_added_with_a_change_is_told_with_it(kind, after, changed):
+    """In the middle of a round, and at its end; and what is added alone is told within an interval."""
+    provider = kind()
+    provider.kept = {"app/u": "1", "app/x": "1", "app/y": "1"}
+    driven = Driven(provider, "app/")
+    driven.pass_seconds(after)
+    provider.kept |= {changed: "2", "app/new": "1"}
+    [together] = driven.pass_seconds(60)
+    assert [key for key, _, _ in together] == sorted([changed, "app/new"])
+    provider.kept["app/z"] = "1"
+    assert [[key for key, _, _ in one] for one in driven.pass_seconds(30)[1:]] == [["app/z"]]
+
+
 def test_a_prefix_is_listed_anew_at_each_round():
     """So that what is added is found."""
     provider = Polled()

@@ -320,20 +320,25 @@ class Watch(ProcessBound):
             self._compare_all(group)
             return
         if not group.round:
-            self._next_round(group, [*keys_of(group), *group.marks])
+            listed = keys_of(group)
+            new = [key for key in listed if key not in group.marks]  # first: their change is known already
+            self._next_round(group, [*new, *listed, *group.marks])
             return
         key = group.round[0]
         marks = self._marks_of(group, [key])
         if not group.known:
             return  # it is compared by value from now on: all of it, at once
-        together = [key]
-        if marks.get(key) != group.marks.get(key):
-            together = list(group.round)  # what changed together is reported together
-            marks |= self._marks_of(group, together[1:])
+        asked = 1
+        together = {key: None}
+        if marks.get(key) != group.marks.get(key):  # what changed together is reported together
+            asked = len(group.round)
+            new = [one for one in keys_of(group) if one not in group.marks] if group.prefixes else []
+            together = dict.fromkeys([*group.round, *new])
+            marks |= self._marks_of(group, [one for one in together if one != key])
         self._note(group, marks, set(together))
-        for _ in together:
+        for _ in range(asked):
             group.round.popleft()
-        group.due = max(group.due, now - group.step) + group.step * len(together)
+        group.due = max(group.due, now - group.step) + group.step * asked
         if not group.round and not group.prefixes:
             self._next_round(group, [*group.exact])
 
