@@ -975,7 +975,31 @@ def by_its_pipeline(registry, key):
     return registry.pipeline(registry.default_pipeline()).get_secret(key)
 
 
-@pytest.mark.parametrize("use", [SecretProviderRegistry.get_secret, from_a_loop, by_its_pipeline])
+def by_a_pipeline_of_before(call):
+    """Return a use of a pipeline that is asked for once: the child does not ask the registry for it."""
+    kept = []
+
+    def use(registry, key):
+        if not kept:
+            kept.append(registry.pipeline(registry.default_pipeline()))
+        call(kept[0], key)
+
+    return use
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        SecretProviderRegistry.get_secret,
+        from_a_loop,
+        by_its_pipeline,
+        by_a_pipeline_of_before(lambda pipeline, key: pipeline.get_secret(key)),
+        by_a_pipeline_of_before(lambda pipeline, key: pipeline.get_secrets([key])),
+        by_a_pipeline_of_before(lambda pipeline, _: pipeline.list_secrets()),
+        by_a_pipeline_of_before(lambda pipeline, key: pipeline.describe_secret(key)),
+        by_a_pipeline_of_before(lambda pipeline, _: pipeline.set_secret("other", "1")),
+    ],
+)
 def test_watches_go_on_in_a_forked_child_from_its_first_use(use):
     """What parent or child close, the other keeps; whichever way the child reads, also what is remembered."""
     registry = over(CachingMiddleware(MemorySecretProvider()))

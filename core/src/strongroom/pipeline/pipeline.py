@@ -59,6 +59,7 @@ class Pipeline(Middleware):
         self._hooks: tuple[SecretHook, ...] = ()
         self._value_observer: Callable[[str], object] | None = None
         self._changed: Callable[[Any, Sequence[str]], object] | None = None
+        self._first_use: Callable[[], object] | None = None
         self.set_hooks(hooks)
 
     def set_hooks(self, hooks: Sequence[SecretHook]) -> None:
@@ -85,6 +86,25 @@ class Pipeline(Middleware):
     def observe_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
         """Call `changed` with what is inside and the keys after every write, also after one that failed."""
         self._changed = changed
+
+    def tell_first_use(self, call: Callable[[], object]) -> None:
+        """Call `call` once, before the next read or list; a write calls the observer of changes."""
+        if self._first_use is None:
+            read = self._get
+
+            def first(key: str) -> str:
+                if self._get is first:
+                    self._get = read
+                self._used()
+                return read(key)
+
+            self._get = first
+        self._first_use = call
+
+    def _used(self) -> None:
+        call, self._first_use = self._first_use, None
+        if call is not None:
+            call()
 
     def changed(self, *keys: str) -> None:
         """Let the other caches of the registry forget what is stored at `keys`, and let watches look."""
@@ -151,6 +171,7 @@ class Pipeline(Middleware):
         self._write("delete", key, self._delete)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
+        self._used()
         return self.run_with_hooks("list", prefix, lambda: self._list(prefix))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
@@ -259,6 +280,7 @@ class Pipeline(Middleware):
         return {key: self.observed(found[key]) for key in keys if key in found}  # and nothing else
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        self._used()
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -325,6 +347,7 @@ class Pipeline(Middleware):
         done: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> dict[str, T]:
         """Run a batch with an event for each key; `done` has the outcomes of those before one that fails."""
+        self._used()
         hooks = self._hooks if keys else ()  # without keys there is no event
         watch = HookCalls(hooks, [self._event(operation, key) for key in keys] if hooks else [])
         result = self._call_between_hooks(watch, call, done=done)

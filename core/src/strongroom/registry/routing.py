@@ -389,6 +389,8 @@ class RoutedPipelines(BaseProvider):
 
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
         """Let every cache forget what a write through `chain` has changed, and let watches look at it."""
+        if not self._resumed:
+            self._resume()
         caches = self._caches(chain)
         if not caches and not self._watches:
             return
@@ -442,6 +444,9 @@ class RoutedPipelines(BaseProvider):
         """Give a forked child a free lock; what it protects is never half-changed."""
         self._lock = threading.RLock()
         self.wake_watches()  # by the next read, which takes the slow path
+        if self._watches:
+            for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
+                pipeline.tell_first_use(self._resume)  # who keeps a pipeline does not ask the registry again
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
