@@ -87,6 +87,21 @@ def test_an_optional_secret_that_is_absent_is_made_too(spec):
     assert "made and stored" not in spec("check", "--fix").stdout
 
 
+def test_a_secret_that_cannot_be_made_keeps_no_other_from_being_made(spec):
+    """It is missing, also if it is optional, and the reason is beside it."""
+    store = "provider: {type: file, file_path: app.enc, key_file: app.key}"
+    Path("strongroom.yaml").write_text(
+        f"version: 1\npipelines: {{app: {{{store}}}, ro: {{{store}, middleware: [{{type: read-only}}]}}}}\n"
+        "default: app\nroutes: [{prefix: ro/, pipeline: ro}]\nsecrets:\n"
+        "  A: {key: ro/a, required: false, generate: {length: 20}}\n  B: {key: b, generate: {length: 20}}\n"
+    )
+    first, second = json.loads(spec("check", "--fix", "--json", expected=7).stdout)["secrets"]
+    assert first["status"] == "missing"
+    assert "it cannot be made: cannot set 'ro/a': this pipeline is read-only" in first["problem"]
+    assert (second["status"], second["problem"]) == ("ok", "made and stored")
+    assert len(spec("get", "b").stdout) == 20
+
+
 def test_import_leaves_composed_names_out(spec):
     Path(".env").write_text("URL=postgresql://x\nPASSWORD=sesame99\n")
     assert "URL is left out" in spec("import", ".env").stderr

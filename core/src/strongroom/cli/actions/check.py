@@ -17,7 +17,7 @@ from strongroom.cli.declared.selection import deprecations, nothing_declared
 from strongroom.cli.declared.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
-from strongroom.errors import ConfigurationError, SpecError, StrongroomError
+from strongroom.errors import AuditError, ConfigurationError, SpecError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -203,7 +203,14 @@ def _fixed(
         if absent and name not in elsewhere and plan.generate is not None:
             place = (plan.key, plan.field)
             if place not in generated:
-                generated[place] = _generate(registry, plan)
+                try:
+                    generated[place] = _generate(registry, plan)
+                except AuditError:
+                    raise
+                except StrongroomError as error:  # the others can be made all the same
+                    why = f"missing, and it cannot be made: {error.message}"
+                    fixed[name] = resolution._replace(status="missing", problem=why)
+                    continue
             value, problem = check_text(plan, generated[place])
             status: Status = "ok" if problem is None else "invalid"
             outcome = (
