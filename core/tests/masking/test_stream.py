@@ -457,3 +457,13 @@ def test_an_encoded_value_is_masked_whole_wherever_the_stream_is_cut(encoder, va
     pieces += [[data[place : place + size] for place in range(0, len(data), size)] for size in (1, 7, 16)]
     for one in pieces:
         assert streamed(masker, one) == whole
+
+
+def test_base64_behind_addresses_is_masked_whole_wherever_the_stream_is_cut():
+    """So `curl --trace-ascii` writes a header, in lines of 64 characters."""
+    masker = Masker(["Zk3Jx9qLw2Z7mNc4Rv8p"])
+    data = b"0027: Basic dXNlci1vZi1hLXNlcnZlcjpaazNKeD\n0067: lxTHcyWjdtTmM0UnY4cA==\n007a: User\n"
+    whole = masker.mask(data)
+    assert whole == b"0027: Basic dXNlci1vZi1hLXNlcnZlcjp********==\n007a: User\n"
+    for place in range(1, len(data)):
+        assert streamed(masker, [data[:place], data[place:]]) == whole

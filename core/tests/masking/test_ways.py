@@ -102,6 +102,10 @@ WAYS = {
         2 * TOKEN,
         re.sub("(.{30})", "\\1\n0067: ", base64.b64encode(b"u:" + 2 * TOKEN.encode()).decode()),
     ),
+    "base64 behind addresses, little of it in a line": (
+        SIGNS,
+        re.sub("(.{30})", "\\1\n0067: ", base64.b64encode(b"user:" + SIGNS.encode()).decode()),
+    ),
     "base64 in a quotation": (
         2 * TOKEN,
         re.sub("(.{30})", "\\1\n> ", base64.b64encode(2 * TOKEN.encode()).decode()),
@@ -352,7 +356,10 @@ def test_base64_is_found_between_names_at_each_place_and_each_time(form, before)
 @pytest.mark.parametrize("width", [38, 64])
 @pytest.mark.parametrize(
     "between",
-    ["\n", "\r\n  ", "\\n", "\\\\n", "\\r\\n", "%0A", "%0D%0A", "\n> ", " |\n| ", " \u2502\n\u2502 ", "\n# "],
+    [
+        *("\n", "\r\n  ", "\\n", "\\\\n", "\\r\\n", "%0A", "%0D%0A"),
+        *("\n> ", " |\n| ", " \u2502\n\u2502 ", "\n# ", "\n0067: "),
+    ],
 )
 def test_base64_is_one_find_whatever_breaks_its_lines(between, width):
     value = TOKEN + TOKEN.swapcase()

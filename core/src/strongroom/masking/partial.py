@@ -77,13 +77,16 @@ _APART = (
 # Not what colours text, as prompts do.
 _ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-")
 _COLOUR = compiled_later(rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]")
-# One word without blanks, or numbers; perhaps behind a border. A list of numbers may begin with blanks, so
-# that those of the indentation are its own: tried as both, a line of blanks takes time without bounds.
+# One word without blanks, or numbers; perhaps behind a border or an address. A list of numbers may begin
+# with blanks, so that those of the indentation are its own: tried as both, a line of blanks takes time
+# without bounds.
 _CODED = compiled_later(
-    rb"(?:[ \t]*+(?:[>|][ \t]?)?+[^\s]*+|(?:[ \t]*+[>|]\t?|(?: *+\t)*+)[0-9a-fA-F, \[]*+)[\r\\]?"
+    rb"(?:[ \t]*+(?:[>|][ \t]?)?+(?:[0-9a-f]{4,8}: )?+[^\s]*+"
+    rb"|(?:[ \t]*+[>|]\t?|(?: *+\t)*+)[0-9a-fA-F, \[]*+)[\r\\]?"
 )
 _CODED_LINE = compiled_later(
-    rb"(?:[ \t]*+(?:[>|] ?)?[^\s]{12,}|(?:[ \t]*+[>|]|(?: *+\t)*+)[0-9a-fA-F, \[]{12,}+)\\?\r?\n"
+    rb"(?:[ \t]*+(?:[>|] ?)?(?:[0-9a-f]{4,8}: )?+[^\s]{12,}"
+    rb"|(?:[ \t]*+[>|]|(?: *+\t)*+)[0-9a-fA-F, \[]{12,}+)\\?\r?\n"
 )
 _OF_CODED_END = b"0123456789abcdefABCDEF, "
 _LEAST_CODED_END = 20
