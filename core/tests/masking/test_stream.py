@@ -418,7 +418,22 @@ def test_what_may_begin_an_escape_is_held_as_the_pattern_for_it_says():
 
 
 @pytest.mark.parametrize(
-    "piece", ["a\\\n", "a, ", "'\\\\a', ", "','", "'a', ", "a b ", "[1, ", "\\x61", "&#97;", "a|\n", "x"]
+    "piece",
+    [
+        "a\\\n",
+        "a, ",
+        "'\\\\a', ",
+        "','",
+        "'a', ",
+        "'a' ",
+        "'a',\n ",
+        "a b ",
+        "[1, ",
+        "\\x61",
+        "&#97;",
+        "a|\n",
+        "x",
+    ],
 )
 @pytest.mark.parametrize("end", ["", "a longer end", "a longer end\na\nb\nc\nd\n", "longer 'a', 'b', 'c', "])
 def test_the_end_of_a_piece_is_looked_at_in_bounded_time(piece, end):

@@ -67,6 +67,17 @@ WAYS = {
     ),
     "characters in brackets": (TOKEN, f"[{apart(', ')}]"),
     "characters in quotes": (UMLAUT, str(list(UMLAUT))),
+    "characters in quotes, in rows": (
+        UMLAUT,
+        re.sub(
+            "((?:'.', ){6})", lambda row: row[0][:-1] + "\n  ", f"[\n  {apart(', ', map(repr, UMLAUT))}\n]"
+        ),
+    ),
+    "characters in quotes, one wider than others": (
+        f"{UMLAUT}\n9",
+        apart(", ", map(repr, f"{UMLAUT}\n9")).replace("'v', ", "'v',  "),
+    ),
+    "characters in quotes, blanks between": (UMLAUT, f"[{apart(' ', map(repr, UMLAUT))}]"),
     "bytes with a sign": (UMLAUT, str([byte - 256 * (byte > 127) for byte in UMLAUT.encode()])),
     "code points": (RUSSIAN, str([ord(char) for char in RUSSIAN])),
     "each by its code point": (TOKEN, "".join(f"\\u{{{ord(char):x}}}" for char in TOKEN)),

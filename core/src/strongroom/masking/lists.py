@@ -38,7 +38,7 @@ _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
 _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
-_ADDRESS = 7
+_ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
 _LONG_WORDS = {8, 16}
@@ -51,6 +51,7 @@ _HASH = compiled_later(
     rb"[0-9a-fA-F]++(?:[\r\n]++[0-9a-fA-F]++){0,6}+[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
 )
 """The same, without a blank between the digits and without another sign of a list behind them."""
+_ADDRESSES = compiled_later(rb"(?:\A|(?<=\n))[0-9a-fA-F]{6,16}(?= )")
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -177,7 +178,7 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         spans.append((start + begin, start + match.end()))
     if not words:
         return
-    yield from _decimal_lists(text, start)
+    yield from _decimal_lists(text, start, addressed=addressed)
     yield from _read_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
 
@@ -202,11 +203,13 @@ def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: 
         yield View(b"".join(pieces), Joined(pieces, spans), "hex")
 
 
-def _decimal_lists(text: bytes, start: int) -> Iterator[View]:
+def _decimal_lists(text: bytes, start: int, *, addressed: bool) -> Iterator[View]:
     for listed in _DECIMALS.finditer(text):
         yield from _decimals(listed[0], start + listed.start())
-    # A line may end within a number, too.
-    joined = substituted(_LINE_END, text) if _BROKEN_NUMBER.search(text) else None
+    if addressed:  # as `od -tu1` prints them
+        joined = substituted(_ADDRESSES, text)
+    else:  # a line may end within a number, too
+        joined = substituted(_LINE_END, text) if _BROKEN_NUMBER.search(text) else None
     if joined is None:
         return
     origin = Moved(joined.origin, start)

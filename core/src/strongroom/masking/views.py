@@ -176,8 +176,8 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
             yield from _without(_ESCAPED_NULS, data, "colours")
         if not _COLOURED.isdisjoint(signs):
             yield from _without(_ESCAPED_COLOURS, data, "colours")
-    if b"', '" in data:
-        yield from _parts(_LIST_OF_CHARACTERS, rb"(['\"], ?['\"])", data, more=2, by=(b"", b" "))
+    if b"', '" in data or b"' '" in data:
+        yield from _parts(_LIST_OF_CHARACTERS, _QUOTED, data, more=2, by=(b"", b" "))
     yield from _escaped_base64(data)
 
 
@@ -242,9 +242,12 @@ _ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?
 _LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\][\x80-\xbf]{0,3}\\){5,}\\*[^\n\\][\x80-\xbf]{0,3}")
+# In quotes, with a comma between as most print them, without one as Go and numpy do, or in rows as node does.
+_COMMA = rb"(?:,(?: {1,3}|\r?\n {1,16})?| )"
 _LIST_OF_CHARACTERS = compiled_later(
-    rb"', ?['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"], ?['\"]){4,}"
+    rb"'%b['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"]%b['\"]){4,}" % (_COMMA, _COMMA)
 )
+_QUOTED = rb"(['\"]%b['\"])" % _COMMA
 # Each begins with a single character, which Python searches for fast.
 _PERCENT = compiled_later(rb"%(?:25){0,2}2[BbFf]")
 _SLASH = compiled_later(rb"\\(?:/|u002[bBfF])")
