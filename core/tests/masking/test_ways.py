@@ -78,6 +78,7 @@ WAYS = {
         apart(", ", map(repr, f"{UMLAUT}\n9")).replace("'v', ", "'v',  "),
     ),
     "characters in quotes, blanks between": (UMLAUT, f"[{apart(' ', map(repr, UMLAUT))}]"),
+    "bytes by their place": (TOKEN, json.dumps(dict(enumerate(TOKEN.encode())), separators=(",", ":"))),
     "bytes with a sign": (UMLAUT, str([byte - 256 * (byte > 127) for byte in UMLAUT.encode()])),
     "code points": (RUSSIAN, str([ord(char) for char in RUSSIAN])),
     "each by its code point": (TOKEN, "".join(f"\\u{{{ord(char):x}}}" for char in TOKEN)),
@@ -200,6 +201,12 @@ def test_nothing_is_left_either_where_it_comes_in_pieces(name, size):
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     masked = b"".join(map(stream.feed, pieces)) + stream.finish()
     assert b"*****" in masked
+
+
+def test_bytes_by_their_place_are_masked_in_indented_json_too():
+    shown = json.dumps({"key": dict(enumerate(UMLAUT.encode())), "size": 20}, indent=2)
+    masked = json.loads(Masker([UMLAUT]).mask_text(shown).replace("********", '"all"'))
+    assert masked == {"key": {"0": "all"}, "size": 20}
 
 
 @pytest.mark.parametrize("around", ["p={}\nnext line\n", "Key/{}\n", "the last line\n{}\nNext\n", "a-{}\n"])

@@ -14,6 +14,7 @@ from strongroom.masking.origins import Joined, Moved, Twice, Unbroken, View, is_
 
 __all__ = [
     "BORDERED",
+    "INDEXED",
     "UUENCODED",
     "UU_LINE",
     "base32",
@@ -21,6 +22,7 @@ __all__ = [
     "dumped",
     "edited",
     "encoded_words",
+    "indexed",
     "joined_lines",
     "of_points",
     "signed",
@@ -164,6 +166,22 @@ def _meant(escape: re.Match[bytes]) -> bytes:
         return bytes([int(escape["octal"], 8)])
     number = int(escape["decimal"]) if escape["decimal"] else int(escape["entity"], 16)
     return (chr(number) if number < _HIGHEST else "\ufffd").encode(errors="surrogatepass")
+
+
+INDEXED = b'"0":'
+"""The first member of an object that has bytes by their place, as JSON of a `Uint8Array` is."""
+_BY_PLACE = compiled_later(rb'"0":\s{0,2}[0-9]{1,3}(?:,\s{0,24}"[0-9]{1,7}":\s{0,2}[0-9]{1,3}){7,}')
+_OF_A_PLACE = compiled_later(rb":\s*([0-9]+)")
+_ANY_BYTE = 256
+
+
+def indexed(data: bytes) -> Iterator[View]:
+    """Yield the bytes of each object in `data` that has them by their place."""
+    for listed in _BY_PLACE.finditer(data):
+        numbers = list(_OF_A_PLACE.finditer(data, *listed.span()))
+        spans = [number.span(1) for number in numbers]
+        pieces = [bytes([min(int(number[1]), _ANY_BYTE - 1)]) for number in numbers]
+        yield View(b"".join(pieces), Joined(pieces, spans), "numbers")
 
 
 _ENCODED_WORD = compiled_later(

@@ -36,12 +36,14 @@ from strongroom.masking.origins import (
 )
 from strongroom.masking.readings import (
     BORDERED,
+    INDEXED,
     UU_LINE,
     UUENCODED,
     base32,
     code_points,
     edited,
     encoded_words,
+    indexed,
     joined_lines,
     unescaped,
     uuencoded,
@@ -58,7 +60,10 @@ READINGS = (
         "hex",
         "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, dashes; dumps of od, xxd, hexdump",
     ),
-    ("numbers", "lists of bytes or of code points: a node Buffer, `list(bytes)`, Go, Rust, Java, `&#107;`"),
+    (
+        "numbers",
+        "lists of bytes or code points: node's `Buffer`, `Uint8Array`, Python, Go, Rust, Java, `&#107;`",
+    ),
     (
         "escapes",
         "one escape behind another, `\\x252F`, `&#37;2F`, and lists whose commas are escaped, as in a URL",
@@ -83,7 +88,7 @@ _BREAK = (
     rb"(?:(?:[ \t]+(?:\||%b))?[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
-# An address is no line of it: `_GOES_ON` takes that for a break.
+# An address does not belong to it: `_GOES_ON` takes that for a break.
 _BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]++(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]++)*+")
 _HASH = compiled_later(
     rb"(?:[0-9a-f]{22,}+|[0-9A-F]{22,}+)(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]{1,15}+)?+"
@@ -158,6 +163,8 @@ def _by_signs(data: bytes, signs: AbstractSet[bytes], *, special: bool) -> Itera
         yield from uuencoded(data, signs)
     if _WORDS in signs and b"+}" in data:
         yield from edited(data)
+    if INDEXED in signs:
+        yield from indexed(data)
     if _MAIL in signs:
         yield from encoded_words(data)
     if special or _POINT in signs:
@@ -183,7 +190,8 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
 
 _POINT, _WORDS, _MAIL = b"U+", b"{+", b"=?"
 _COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
-_SIGNS = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED))
+_RARE = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, INDEXED)
+_SIGNS = (*_RARE, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED))
 _UU_LINES = b"\nM"
 """Most of `UUENCODED` begin so: this is looked for first, and they only where it is."""
 
@@ -191,7 +199,7 @@ _UU_LINES = b"\nM"
 _FIRST_SIGNS = (DUMP[1:], b"M")
 _NO_SIGNS: frozenset[bytes] = frozenset()
 _ANY_SIGN = compiled_later(
-    b"|".join(map(re.escape, (*_SIGNS[:5], _UU_LINES, b"begin ", b"\n> ", b"\n| ", b"=\n", b"\\")))
+    b"|".join(map(re.escape, (*_RARE, _UU_LINES, b"begin ", b"\n> ", b"\n| ", b"=\n", b"\\")))
 )
 """What is in each of `_SIGNS`, and may be elsewhere."""
 
