@@ -139,3 +139,19 @@ def test_all_lines_of_uuencode_are_masked_without_its_beginning(before, seeds):
             shown = before + lines + b"`\n"
             pieces = [shown[at : at + size] for at in range(0, len(shown), size)]
             assert left(b"".join(map(stream.feed, pieces)) + stream.finish()) < len(before) + 20
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("hexdump -C", "hexdump -d"), ("hexdump -x", "od"), ("od", "od -tx1")]
+)
+def test_a_dump_that_follows_another_kind_of_dump_is_masked(first, second):
+    value = "k3Jx9qLw2Z7mNc4Rv8pTb6YdF1sGh5Aj"
+    masker = Masker([value])
+    one, other = dumped(first, value.encode()), dumped(second, value.encode())
+    assert left(masker.mask(one + other)) <= left(masker.mask(one)) + left(masker.mask(other))
+
+
+@pytest.mark.torture
+def test_many_short_dumps_in_a_row_take_no_time():
+    text = b"0000000 12 34\n" * 20_000  # else minutes: for each one all others are looked through
+    assert Masker(["k3Jx9qLw2Z7mNc4Rv8p"]).mask(text) == text

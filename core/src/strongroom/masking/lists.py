@@ -52,6 +52,12 @@ _HASH = compiled_later(
 )
 """The same, without a blank between the digits and without another sign of a list behind them."""
 _ADDRESSES = compiled_later(rb"(?:\A|(?<=\n))[0-9a-fA-F]{6,16}(?= )")
+_NEXT_DUMP = compiled_later(
+    rb"(?<=[^\n])\n(?=0{6,16}[ :])"
+    rb"|(?:\A|(?<=\n))0{6,16} [^\n]*+\n(?:(?!0{6,16} )[0-9a-fA-F]{6,16} [^\n]*+\n)*+[0-9a-fA-F]{6,16}\r?\n"
+)
+"""What another dump may follow: the line before its first address, or the address that ends a dump."""
+_LEAST_DUMP = 48
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -75,8 +81,11 @@ def lists(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> It
             if number:
                 hashes.append((number[0], at))
             else:
-                found, end = _read_list(data, at, run[0])
-                yield from found
+                end = at
+                for begin, stop in _dumps(run[0], at):
+                    if end <= begin:
+                        found, end = _read_list(data, begin, data[begin:stop])
+                        yield from found
         at = runs.first(end)
     chosen = list(_maybe_text(hashes))
     if chosen and hits is not None:
@@ -84,6 +93,19 @@ def lists(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> It
     for text, at in chosen:
         lines = [one for one in _NUMBER.finditer(text) if len(one[0]) > 1]
         yield from _digits([one[0] for one in lines], [(at + one.start(), at + one.end()) for one in lines])
+
+
+def _dumps(text: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Yield from where to where each dump in `text`, which begins at `at`, may be; or all of it.
+
+    Behind the first one, very short ones are left together: each costs some calls.
+    """
+    begin = 0
+    for another in _NEXT_DUMP.finditer(text):
+        if not begin or another.end() - begin >= _LEAST_DUMP:
+            yield at + begin, at + another.end()
+            begin = another.end()
+    yield at + begin, at + len(text)
 
 
 def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:

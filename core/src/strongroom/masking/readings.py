@@ -332,6 +332,7 @@ _DUMP_LINE = compiled_later(
     rb"((?:[0-9a-fA-F]{2,512}[ -]{1,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,512})(?=[ \t\r\n]|\Z)"
     rb"([^\n]*)(?:\n|\Z)"
 )
+_FIRST_ADDRESS = compiled_later(rb"[ \t|]{0,12}(?:0x)?0{4,16}[ :|\t]")
 _HEX_DIGIT = compiled_later(rb"[0-9a-fA-F]")
 _LONGEST_MARGIN = 16
 _LEAST_LINES = 2
@@ -352,7 +353,7 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
     width = 0
     while len(pieces) < _MOST_LINES:
         line = _DUMP_LINE.match(data, begin)
-        if line is None:
+        if line is None or (pieces and _FIRST_ADDRESS.match(data, begin)):
             break
         words = line[1].replace(b"-", b" ").split()
         if any(len(word) % 2 for word in words):
