@@ -227,11 +227,12 @@ def _signs_of(group: _Group, data: bytes) -> set[bytes]:
 def _groups_of_signs() -> tuple[_Group, _Group, _Group]:
     """Return short signs, longer ones, and the beginnings of uuencoded lines, each group with a search.
 
-    One search compares no more bytes than its shortest text has, and takes longer for more than 32 texts.
+    One search compares no more bytes than its shortest text has. It takes longer for more than 32 texts, and
+    for `INDEXED` beside digits and blanks.
     """
     from ahocorasick_rs import BytesAhoCorasick, MatchKind  # a search has loaded it
 
-    short = [_UU_LINES, *(sign for sign in _SIGNS if len(sign) <= len(_POINT))]
+    short = [_UU_LINES, INDEXED, *(sign for sign in _SIGNS if len(sign) <= len(_POINT))]
     of_uu = [sign for sign in _SIGNS if sign.startswith(_UU_LINES)]
     longer = [sign for sign in _SIGNS if sign not in {*short, *of_uu}]
     first, second, third = (
