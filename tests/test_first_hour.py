@@ -27,6 +27,9 @@ DATABASE_URL=postgres://app:${DATABASE_PASSWORD}@localhost/orders
 """
 
 
+APPLICATION = "path/to/your/application"
+
+
 def commands():
     """Return the commands of the README's first block under "In one minute"."""
     page = (ROOT / "README.md").read_text()
@@ -37,7 +40,7 @@ def commands():
 
 def test_the_readme_shows_four_commands():
     assert len(commands()) == 4
-    assert "strongroom init --from .env" in commands()[2]
+    assert commands()[2] == f"cd {APPLICATION} && strongroom init --from .env"
     assert commands()[3].startswith("strongroom run -- ")
 
 
@@ -52,7 +55,7 @@ def test_they_do_it_in_a_fresh_clone_with_an_empty_home(tmp_path, capsys):
     (app / "app.py").write_text(APP)
     (app / ".env").write_text(ENV)
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    lines = [line.replace("path/of/your/application", str(app)) for line in commands()]
+    lines = [line.replace(APPLICATION, str(app)) for line in commands()]
     python = Path(sys._base_executable).resolve().parent
     keep = {
         name: text
