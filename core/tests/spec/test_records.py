@@ -569,6 +569,33 @@ def test_records_do_not_pile_up(folder, monkeypatch):
     assert len(kept()) == 4
 
 
+def test_two_environments_that_use_a_spec_in_turns_keep_a_record_each(folder, monkeypatch):
+    """A command that is installed for the user, and an application with an environment of its own."""
+    spec = write(PLAIN)
+
+    def environments():
+        yield
+        with monkeypatch.context() as other:
+            other.setattr(sys, "prefix", "/another/environment")
+            yield
+        with monkeypatch.context() as other:
+            other.setattr(sys, "path", [*sys.path, "/another/folder"])
+            other.setattr(finder, "seen", installed())
+            yield
+
+    for _ in environments():
+        assert records.recall(spec, None) is None
+        load_plan(spec)
+    for _ in environments():
+        assert records.recall(spec, None) is not None
+    assert len(kept()) == 3
+    write(f"{PLAIN}# changed\n")
+    for _ in environments():
+        load_plan(spec)
+        assert records.recall(spec, None) is not None
+    assert len(kept()) == 3
+
+
 def test_a_spec_that_was_found_is_asked_about_each_time(folder, monkeypatch):
     write(PLAIN)
     monkeypatch.setattr("strongroom.spec.trust.roots_own", lambda *_: False)

@@ -167,7 +167,10 @@ def text_of(data: bytes) -> str:
 
 
 def place_of(spec: SpecBytes, profile: str | None) -> str | None:
-    """Return the path of the record: a hash of the spec's path, and one of all that decides its plan."""
+    """Return the path of the record: a hash of the spec's path and the program, then one of all that counts.
+
+    So two environments that use the same spec in turns keep a record each.
+    """
     folder = _folder()
     if folder is None:
         return None
@@ -175,25 +178,26 @@ def place_of(spec: SpecBytes, profile: str | None) -> str | None:
         where = os.path.abspath(spec.path)
     except OSError:  # the current folder is gone
         return None
-    owner = f"{where}\0{profile if profile is not None else ''}".encode(errors="surrogateescape")
-    program = [
-        _FORMAT,
-        __version__,
+    owner = _joined([
+        where,
+        "" if profile is None else f"={profile}",
         sys.version,
         sys.prefix,
-        "" if profile is None else f"={profile}",
-        spec.folder,
-        folder_of(spec.path),
         os.environ.get("HOME", ""),
         repr(os.environ.get("STRONGROOM_PLUGINS")),
-        *installed(),
-    ]
-    whole = b"\0".join([owner, spec.data, "\0".join(program).encode(errors="surrogateescape")])
+        *map(str, sys.path[1:]),
+    ])  # fmt: skip
+    version = _joined([_FORMAT, __version__, spec.folder, folder_of(spec.path), *installed()])
+    whole = b"\0".join([owner, spec.data, version])
     return f"{folder}{hashlib.sha256(owner).hexdigest()[:_OWNER_DIGITS]}-{hashlib.sha256(whole).hexdigest()}"
 
 
+def _joined(texts: list[str]) -> bytes:
+    return "\0".join(texts).encode(errors="surrogateescape")
+
+
 def owner_of(place: str) -> str:
-    """Return what the names of all records of the same spec and profile begin with."""
+    """Return what the names of all records of one spec and profile, made by one program, begin with."""
     return os.path.basename(place)[: _OWNER_DIGITS + 1]
 
 
