@@ -8,6 +8,7 @@ import threading
 from collections import UserDict, deque
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import product
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
@@ -193,13 +194,22 @@ def test_a_guard_keeps_the_rules_for_a_stranger_who_knows_none():
 def test_a_list_that_fails_by_its_prefix_is_not_a_secret_that_is_absent():
     """A dictionary of folders raises `KeyError(prefix)`, say; a copy or a cache would go on as after an answer."""
 
-    class Folders(Careless):
-        def list_secrets(self, prefix=""):
-            return {}[prefix]
+    class MissingFolder(KeyError):
+        @property
+        def key(self):
+            return self.args[0]
 
-    for prefix in ("a/", ""):
-        with pytest.raises(StrongroomError, match="Folders failed with KeyError") as failed:
-            guard(Folders()).list_secrets(prefix)
+    class Folders(Careless):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def list_secrets(self, prefix=""):
+            raise self.error(prefix)
+
+    for prefix, error in product(("a/", ""), (KeyError, MissingFolder)):
+        with pytest.raises(StrongroomError, match=f"Folders failed with {error.__name__}") as failed:
+            guard(Folders(error)).list_secrets(prefix)
         assert not isinstance(failed.value, SecretNotFoundError)
         assert failed.value.key is None
 

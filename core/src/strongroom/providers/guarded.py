@@ -58,7 +58,7 @@ class GuardedProvider(BaseProvider):
     def list_secrets(self, prefix: str = "") -> list[str]:
         # Read to its end inside the guard: a generator would fail later, outside of it.
         # A prefix is not a key: an error does not name it as one, nor says that it was not found.
-        found = self._call(None, partial(_whole, self.wrapped.list_secrets), prefix, keys=[prefix])
+        found = self._call(None, partial(_whole, self.wrapped.list_secrets), prefix, prefix=prefix)
         keys = [self._checked("list_secrets", key) for key in self._of_kind("list_secrets", found, list)]
         # A third party's may heed no prefix: what it lists beyond must not be exported, copied or deleted.
         return visible_keys((key for key in keys if is_key(key)), prefix)
@@ -146,6 +146,7 @@ class GuardedProvider(BaseProvider):
         *args: Any,
         written: Iterable[object] = (),
         keys: Iterable[str] = (),
+        prefix: str = "",
         **kwargs: Any,
     ) -> Any:
         try:
@@ -158,7 +159,7 @@ class GuardedProvider(BaseProvider):
             forms = _forms(written)
             holds = any(_shows(error, forms) for error in chain_of(raised))
             # The value of a read is not known here, nor what a write or a list had read before it failed.
-            holds = holds or discloses(raised, [*filter(None, keys), *([asked] if asked else ())], self.owner)
+            holds = holds or discloses(raised, [*keys, *filter(None, (asked, prefix))], self.owner)
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
             error = raised
