@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import strongroom_memory.provider
-from strongroom import Lease, SecretProviderRegistry
+from strongroom import Lease, SecretProviderRegistry, TenantContext
 from strongroom.backends import MemorySecretProvider
 from strongroom.cli.actions.overview import Overview
 from strongroom.cli.app import run_app
@@ -59,6 +59,28 @@ def test_what_was_noted_under_another_key_is_kept_and_told(command, left):
     key.with_name("away").rename(key)
     code, answer, told = command("sweep")
     assert (code, [one["id"] for one in answer["left"]], told) == (0, ["id"], "")
+
+
+def test_what_an_earlier_version_noted_for_a_tenant_is_kept_and_told(command, left, tmp_path):
+    """It bound such lines to the tenant, so that most of a file could be read, and the rest was lost with it."""
+    file = ledger_module.LeaseFile(LeaseLedger(), left)
+    [entry] = file.entries()
+    text = json.dumps({"entry": entry.to_json() | {"id": "of-acme", "tenant": "acme"}})
+    with TenantContext("acme"):
+        line = LeaseLedger().sealer().encrypt(text, context=ledger_module._context(left))
+        left.write_bytes(left.read_bytes() + line.encode() + b"\n")
+        assert [one.id for one in file.entries()] == ["id", "of-acme"]
+    for end in ([], ["id"]):  # also after the others have ended
+        for one in end:
+            file.over(one)
+        code, answer, told = command("sweep")
+        assert (code, [one["id"] for one in answer["left"]]) == (5, [] if end else ["id"])
+        assert str(left) in told
+        assert "--tenant" in told
+    with TenantContext("acme"):
+        assert [one.id for one in file.entries()] == ["of-acme"]
+        file.over("of-acme")
+    assert file.entries() == []
 
 
 def test_the_beginning_of_a_line_is_nobody_s_worry(command, left):

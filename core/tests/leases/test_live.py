@@ -1220,6 +1220,7 @@ def test_a_line_that_a_full_disk_cut_short_does_not_spoil_the_next_one(state, mo
     monkeypatch.setattr(ledger, "_LINES", 1000)
     assert note(leases[3]) == [["id-0", "id-2", "id-3"]]
     [file] = LeaseLedger().files()
+    assert not file.has_unread()
     for lease in leases:
         process.ended(lease)
     file.over("id-0")  # after its process has removed it
@@ -1272,6 +1273,7 @@ def test_what_is_over_is_noted_also_after_a_line_that_was_cut_short(state):
         more.write(file.sealed({"id": "other", "over": True})[:40])
     file.over("id")
     assert file.entries() == []
+    assert not file.has_unread()
     process.ended(Lease("id", "k", {}, now, now, True))
 
 

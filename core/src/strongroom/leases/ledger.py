@@ -29,10 +29,13 @@ from strongroom.errors import DecryptionError, StrongroomError
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
 from strongroom.providers.base import innermost
+from strongroom.tenancy import current_tenant
 
 __all__ = ["LeaseFile", "LeaseLedger", "LedgerEntry", "ProcessLedger", "issuer_of", "state_folder"]
 
 _SUFFIX: Final = ".leases"
+_CUT: Final = b"~\n"
+"""Ends what may be a part of a line, which a crash or a full disk has cut short; no whole line ends so."""
 _LINES: Final = 1000
 """With more lines than this, a file is written again if most of its leases are over."""
 _log = logging.getLogger("strongroom.leases")
@@ -144,8 +147,16 @@ class LeaseLedger:
         return Context().run(self.sealer().encrypt, text, context=bound_to)
 
     def opened(self, token: str, bound_to: bytes) -> str:
-        """Return the text that `sealed` encrypted; raises `DecryptionError`."""
-        return Context().run(self.sealer().decrypt, token, context=bound_to)
+        """Return the text that `sealed` encrypted; raises `DecryptionError`.
+
+        What an earlier version bound to a tenant is read while that tenant is active.
+        """
+        try:
+            return Context().run(self.sealer().decrypt, token, context=bound_to)
+        except DecryptionError:
+            if current_tenant() is None:
+                raise
+            return self.sealer().decrypt(token, context=bound_to)
 
     def files(self) -> list[LeaseFile]:
         """Return the file of each process, the oldest first."""
@@ -209,13 +220,13 @@ class LeaseFile:
                 living.pop(record["id"], None)
         return list(living.values())
 
-    def is_sealed(self) -> bool:
-        """Return whether it has whole lines, none of which the ledger's key decrypts."""
+    def has_unread(self) -> bool:
+        """Return whether it has whole lines that cannot be read, which may be of leases that live."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
         except OSError:
             return False
-        return any(lines) and all(self._opened(line) is None for line in lines)
+        return any(line and line[-1:] != _CUT[:1] and self._opened(line) is None for line in lines)
 
     def _opened(self, line: bytes) -> dict[str, Any] | None:
         if not line:
@@ -232,8 +243,7 @@ class LeaseFile:
 
     def over(self, lease_id: str) -> None:
         """Note that a lease is over, also in the file of another process, unless that has removed it."""
-        # After a part of a line that a crash or a full disk has cut short, this one begins a line of its own.
-        line = b"\n" + self.sealed({"id": lease_id, "over": True})
+        line = _CUT + self.sealed({"id": lease_id, "over": True})
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -281,8 +291,7 @@ class _OwnFile:
         Raises:
             OSError: It is not written, or only a part of it, as on a full disk.
         """
-        # A part of a line must not spoil the next one.
-        whole = b"\n" + line if self.is_cut else line
+        whole = _CUT + line if self.is_cut else line
         self.is_cut = os.write(self.descriptor, whole) < len(whole)
         if self.is_cut:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -48,7 +48,7 @@ def list_command(settings: GlobalOptions) -> int:
     Example: strongroom lease list
     """
     leases = [(entry, alive) for _, entry, alive in _entries()]
-    _warn_of_sealed(settings)
+    _warn_of_unread(settings)
     if settings.json:
         output.as_json({"leases": [entry.shown() | {"alive": alive} for entry, alive in leases]})
         return 0
@@ -110,9 +110,9 @@ def sweep_command(settings: GlobalOptions) -> int:
     with settings.registry() as registry:
         for file in LeaseLedger().files():
             with file.taken() as dead:
-                if dead and not _staying(file, registry, swept, settings.warn) and not file.is_sealed():
+                if dead and not _staying(file, registry, swept, settings.warn) and not file.has_unread():
                     file.remove()
-    sealed = _warn_of_sealed(settings)
+    unread = _warn_of_unread(settings)
     if settings.json:
         left = [entry.shown() for entry in swept.left]
         output.as_json({"revoked": swept.revoked, "failed": swept.failed, "left": left})
@@ -126,7 +126,7 @@ def sweep_command(settings: GlobalOptions) -> int:
                 ),
             ]
         )
-    return _UNAVAILABLE if swept.failed or sealed else 0
+    return _UNAVAILABLE if swept.failed or unread else 0
 
 
 def _staying(
@@ -174,17 +174,18 @@ def _revoke_own(registry: SecretProviderRegistry, entry: LedgerEntry) -> bool:
     return True
 
 
-def _warn_of_sealed(settings: GlobalOptions) -> bool:
-    """Warn of files of the ledger that cannot be read, and return whether there are any."""
+def _warn_of_unread(settings: GlobalOptions) -> bool:
+    """Warn of files of the ledger that cannot be read as a whole, and return whether there are any."""
     from strongroom.leases import LeaseLedger
 
-    sealed = [file.path for file in LeaseLedger().files() if file.is_sealed()]
-    for path in sealed:
+    unread = [file.path for file in LeaseLedger().files() if file.has_unread()]
+    for path in unread:
         settings.warn(
-            f"the leases in {path} cannot be read: they were noted under another ledger.key; put it back, "
-            "or remove the file after they have ended"
+            f"leases in {path} cannot be read: they were noted under another ledger.key, which you can put "
+            "back, or by an earlier version for a tenant, which you can name by --tenant; or remove the file "
+            "after they have ended"
         )
-    return bool(sealed)
+    return bool(unread)
 
 
 def _entries() -> Iterator[tuple[LeaseFile, LedgerEntry, bool]]:
