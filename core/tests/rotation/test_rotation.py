@@ -6,8 +6,8 @@ import json
 import logging
 import traceback
 import warnings
-from contextlib import nullcontext
-from datetime import timedelta
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 
@@ -1196,28 +1196,50 @@ def test_a_lock_is_of_the_stored_secret_whoever_asks_for_it_by_what_name():
     assert len(lock.names) == 3
 
 
-def test_a_clock_without_a_zone_is_refused_before_anything_changes():
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (datetime(2026, 1, 1), "the time of clock has no zone"),  # noqa: DTZ001  # which is refused
+        (1767225600.0, "clock gives a float, and not a datetime"),  # as `time.time` does
+    ],
+)
+def test_a_clock_without_aware_times_is_refused_before_anything_changes(now, why):
     """Nobody could read the record of such a rotation, which then could not be resumed or rolled back."""
     memory, target = memory_with(), Target()
-    naive = Clock().now.replace(tzinfo=None)
-    rotation = SecretRotation(memory, apply=target.apply, grace_seconds=60, clock=lambda: naive)
-    with pytest.raises(ConfigurationError, match="the time of clock has no zone"):
+    rotation = SecretRotation(memory, apply=target.apply, grace_seconds=60, clock=lambda: now)
+    with pytest.raises(ConfigurationError, match=why):
         rotation.rotate(KEY, NEW)
     assert (memory.get_secret(KEY), target.password, leftovers(memory)) == (OLD, OLD, [])
 
 
 class FailingLock(MemoryCacheStore):
-    """A third party's store, whose client raises an error of its own at one of the locks."""
+    """A third party's store, whose client raises an error of its own at one of the locks, or at its end."""
 
-    def __init__(self, at):
+    def __init__(self, at, *, at_its_end=False):
         super().__init__()
-        self.left = at
+        self.left, self.at_its_end = at, at_its_end
 
+    @contextmanager
     def lock(self, name, **options):
         self.left -= 1
-        if self.left == 0:
+        fails = self.left == 0
+        if fails and not self.at_its_end:
             raise OSError("connection lost")
-        return super().lock(name, **options)
+        with super().lock(name, **options) as token:
+            yield token
+        if fails:
+            raise OSError("connection lost")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_lock_that_cannot_be_released_does_not_stop_a_rotation(at, caplog):
+    """What it was held for is done, and it ends by itself."""
+    target, lock = Target(), FailingLock(at, at_its_end=True)
+    provider = backend(memory_with(), BACKENDS["nothing"])
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock)
+    assert rotation.rotate(KEY, NEW).state == "current"
+    assert provider.get_secret(KEY) == target.password == NEW
+    assert f"the lock for the rotation of {KEY!r} could not be released: OSError" in caplog.text
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from strongroom import (
@@ -99,11 +100,27 @@ def test_a_rotation_that_would_change_nothing_is_refused(name, form):
         SecretRotation(MemorySecretProvider(), **{name: form})
 
 
-@pytest.mark.parametrize("name", ["generator", "apply", "verify", "on_event", "clock", "lock"])
+@pytest.mark.parametrize("name", ["generator", "apply", "verify", "on_event", "clock"])
 def test_a_rotation_of_what_is_no_function_does_not_begin(name):
     """Else it would be in flight before that shows."""
     with pytest.raises(TypeError, match=f"rotation: {name}.* must be a function, got a str"):
         SecretRotation(MemorySecretProvider(), **{name: "text"})
+
+
+@pytest.mark.parametrize("lock", ["text", lambda _: None, SimpleNamespace(lock="text")])
+def test_a_rotation_with_what_is_no_lock_does_not_begin(lock):
+    with pytest.raises(TypeError, match=r"rotation: a \w+ is not a lock: it needs the method lock"):
+        SecretRotation(MemorySecretProvider(), lock=lock)
+
+
+def test_a_rotation_with_the_class_of_a_rotator_does_not_begin():
+    class Rotator:
+        def apply(self, key, old, new): ...
+
+        def verify(self, key, new): ...
+
+    with pytest.raises(TypeError, match="Rotator is a class, and an object of it is needed"):
+        SecretRotation(MemorySecretProvider(), rotator=Rotator)
 
 
 class Awaited:

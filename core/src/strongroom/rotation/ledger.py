@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ _IN_FLIGHT: Final = frozenset({"pending", "applied", "verified"})
 _FORMAT: Final = 1
 _LOCK_SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 10.0
+_log = logging.getLogger("strongroom.rotation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,19 +236,29 @@ class Ledger:
         # As the backend knows it: callers may have several names for it, and any tenant may be active.
         stored = next((source.key for source in sources_of(self._store, self._key)), self._key)
         name = f"rotation:{hashlib.sha256(stored.encode()).hexdigest()}"
-        with ExitStack() as held:
-            try:
-                lock = store.lock(name, ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
-                held.enter_context(lock)
-            except StrongroomError:
-                raise
-            except Exception as error:  # a third party's store may raise anything at all
-                raise BackendUnavailableError(
-                    f"the lock for the rotation of {show_key(self._key)} failed with {type(error).__name__}",
-                    key=self._key,
-                    hint="see whether the store that is given as `lock` works",
-                ) from error
+        held = ExitStack()
+        try:
+            held.enter_context(store.lock(name, ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS))
+        except StrongroomError:
+            raise
+        except Exception as error:  # a third party's store may raise anything at all
+            raise BackendUnavailableError(
+                f"the lock for the rotation of {show_key(self._key)} failed with {type(error).__name__}",
+                key=self._key,
+                hint="see whether the store that is given as `lock` works",
+            ) from error
+        try:
             yield
+        finally:
+            self._release(held)
+
+    def _release(self, held: ExitStack) -> None:
+        """Give the lock back; if that fails, it ends by itself, and each write looks at the record first."""
+        try:
+            held.close()
+        except Exception as error:  # noqa: BLE001  # as above
+            key, kind = show_key(self._key), type(error).__name__
+            _log.warning("the lock for the rotation of %s could not be released: %s", key, kind)
 
 
 def _last_segment(key: str) -> str:

@@ -38,6 +38,7 @@ from strongroom.rotation.rotators import Rotator, make_for, rehearse
 from strongroom.rotation.settings import Apply, RotationSettings, Verify, aware, check_functions
 from strongroom.rotation.state_machine import RotationRun
 from strongroom.rotation.target import check_against_rules, pipeline_answering
+from strongroom.runtime.coroutines import refuse_class
 from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import current_tenant
 
@@ -115,6 +116,7 @@ class SecretRotation(ProcessBound):
         if rotator is not None:
             if apply is not None or verify is not None:
                 raise ConfigurationError("rotation: a rotator replaces apply and verify")
+            refuse_class(rotator, "apply")
             apply, verify = rotator.apply, rotator.verify
         check_functions(lock, generator=generator, apply=apply, verify=verify, on_event=on_event, clock=clock)
         self._provider = guard(provider)

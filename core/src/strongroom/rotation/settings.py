@@ -54,7 +54,9 @@ def check_functions(lock: Any, **functions: Any) -> None:
     """
     if lock is not None:
         refuse_class(lock, "lock")
-        functions["lock.lock"] = getattr(lock, "lock", lock)
+        functions["lock.lock"] = getattr(lock, "lock", None)
+        if not callable(functions["lock.lock"]):
+            raise TypeError(f"rotation: a {type(lock).__name__} is not a lock: it needs the method lock")
     refuse_async("rotation", **functions)
     for name, function in functions.items():
         if function is not None and not callable(function):
@@ -62,15 +64,20 @@ def check_functions(lock: Any, **functions: Any) -> None:
 
 
 def aware(clock: Callable[[], datetime]) -> Callable[[], datetime]:
-    """Return `clock`, which raises if its time has no zone: no other process could read the record."""
+    """Return `clock`, which raises if it gives no time, or one without a zone.
+
+    No other process could read the record.
+    """
 
     def now() -> datetime:
         time = clock()
-        if time.tzinfo is None:
+        hint = "give a clock such as `lambda: datetime.now(UTC)`"
+        if not isinstance(time, datetime):
             raise ConfigurationError(
-                "rotation: the time of clock has no zone",
-                hint="give a clock such as `lambda: datetime.now(UTC)`",
+                f"rotation: clock gives a {type(time).__name__}, and not a datetime", hint=hint
             )
+        if time.tzinfo is None:
+            raise ConfigurationError("rotation: the time of clock has no zone", hint=hint)
         return time
 
     return now
