@@ -30,7 +30,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
-from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger, ledger
+from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger, ledger, live
 from strongroom.leases.ledger import issuer_of
 from strongroom.leases.live import _Flight
 from strongroom.middleware.leases import LeaseMiddleware
@@ -893,6 +893,17 @@ def test_a_handle_has_the_key_and_the_pipeline_of_its_caller():
     with pytest.raises(TypeError, match="NoneType is not a callback"):
         handle.subscribe(None)
     driven.leases.close()
+
+
+def test_a_handle_names_its_callers_key_when_no_lease_comes_in_time(monkeypatch):
+    """Another thread asks for one, and gets no answer."""
+    monkeypatch.setattr(live, "_PATIENCE_SECONDS", 0.0)
+    driven = Driven()
+    driven.leases._flights[None, "app"] = flight = _Flight(driven.leases._generation)
+    flight.thread = 0
+    with pytest.raises(BackendUnavailableError, match="no lease for 'db/app' came in time") as raised:
+        _ = LiveLease(driven.leases, (None, "app"), "db/app", "db").lease
+    assert (raised.value.key, raised.value.pipeline) == ("db/app", "db")
 
 
 def test_what_another_member_of_a_fallback_answers_is_no_lease(state):

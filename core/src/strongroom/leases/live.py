@@ -291,7 +291,9 @@ class LiveLeases:
             return flight.result(_PATIENCE_SECONDS)
         except TimeoutError:
             failed: StrongroomError = BackendUnavailableError(
-                f"no lease for {show_key(name[1])} came in time"
+                f"no lease for {show_key(name[1])} came in time",
+                key=name[1],
+                hint="see whether the server answers",
             )
         except StrongroomError as raised:
             failed = raisable_again(raised)
