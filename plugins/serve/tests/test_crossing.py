@@ -352,6 +352,28 @@ def test_a_number_of_another_store_than_before_a_reload_stands_for_no_version(se
     assert server.put("own/k", "mine", cas=2).data["version"] == 3
 
 
+def test_a_version_of_another_store_has_not_the_time_of_the_one_before(served):
+    """Also if its own time cannot be asked for."""
+    registry = registered(MemorySecretProvider())
+    server = served(registry)
+    server.put("own/k", "seen")
+    known = server.app.backend.numbers.of((None, "own/k"))
+    known.created = before = "2001-01-01T00:00:00Z"
+    assert server.get("own/k").data["metadata"]["created_time"] == before
+
+    class WithoutHistory(MemorySecretProvider):
+        def list_versions(self, key):
+            raise BackendUnavailableError("no answer")
+
+    store = WithoutHistory()
+    store.set_secret("own/k", "of another")
+    again = registered(store)
+    server.loop.call_soon_threadsafe(server.app.use, Backend(again, config_of(again.serve_options(), "spec")))
+    info = server.get("own/k").data["metadata"]
+    assert info["version"] == 1
+    assert info["created_time"] != before
+
+
 def test_a_version_that_a_writer_drops_while_its_value_is_compared_keeps_its_number(served):
     """The reader gets the number that the version had when its list was read."""
     store = MemorySecretProvider(max_versions=1)

@@ -70,7 +70,7 @@ class History:
         hashed = hash(store)
         if self.store is not None and self.store != hashed:
             self.ids, self.are_places = {}, False
-            self.value, self.current, self.gone, self.gone_at = None, 0, 0, None
+            self.value, self.current, self.created, self.gone, self.gone_at = None, 0, "", 0, None
         self.store, self.reading = hashed, weakref.ref(reading)
 
     def take(self, versions: Iterable[SecretVersion]) -> None:
