@@ -28,7 +28,7 @@ def command(tmp_path, monkeypatch, capsys):
     def run(*words):
         code = run_app(["--spec", str(path), "--json", "lease", *words])
         done = capsys.readouterr()
-        return code, json.loads(done.out), done.err
+        return code, json.loads(done.out or "null"), done.err
 
     return run
 
@@ -55,6 +55,9 @@ def test_what_was_noted_under_another_key_is_kept_and_told(command, left):
     assert str(left) in told
     code, answer, told = command("list")
     assert (code, answer) == (0, {"leases": []})
+    assert str(left) in told
+    code, answer, told = command("revoke", "id")
+    assert (code, answer) == (3, None)
     assert str(left) in told
     key.with_name("away").rename(key)
     code, answer, told = command("sweep")

@@ -72,6 +72,7 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
 
     known = [(file, entry) for file, entry, _ in _entries() if entry.id == lease_id]
     if not known:
+        _warn_of_unread(settings)  # it may be there
         raise SecretNotFoundError(
             lease_id, "no lease of that id is in the ledger", hint="`strongroom lease list` shows all"
         )
