@@ -170,8 +170,8 @@ class RoutedPipelines(BaseProvider):
     def stored_at(self, key: str) -> tuple[str, str] | None:
         """Return the place that `key` of the active tenant is written to, and its name there; without I/O.
 
-        Equal places are the same store, also for another registry. It is None if the pipeline has not been
-        used before.
+        Equal places are the same store, also for another registry; only those of AWS do not say which account
+        and region are meant. It is None if the pipeline has not been used before.
         """
         pipeline = self.assembled_pipeline(key)
         return None if pipeline is None else _addresses().stored_at(pipeline.inner, key)
