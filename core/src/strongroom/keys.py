@@ -127,6 +127,11 @@ def is_reserved(key: str) -> bool:
     return ROTATION_SEGMENT in key and ROTATION_SEGMENT in key.split("/")
 
 
+def starts_reserved(prefix: str) -> bool:
+    """Return whether every key that begins with `prefix` is reserved: a whole segment of it is."""
+    return is_reserved(prefix.rpartition("/")[0])
+
+
 def record_key(key: str) -> str:
     """Return the reserved name beside `key` under which the state of its rotation is kept."""
     parent, _, leaf = key.rpartition("/")

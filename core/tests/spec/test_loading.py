@@ -10,13 +10,20 @@ import pickle
 import pytest
 import yaml
 from strongroom import SecretProviderRegistry
-from strongroom.errors import ConfigurationError, SecretNotFoundError, SpecError, UntrustedSpecError
+from strongroom.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    SpecError,
+    UntrustedSpecError,
+)
 from strongroom.plugins.builtins import AuditConfig, CachingConfig, PrefixConfig, ReadOnlyConfig, RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
 from strongroom.spec.loader import _SAMPLES
 from strongroom.spec.locate import find_plan
 from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
+from strongroom_memory import MemorySecretProvider
 from strongroom_memory.config import MemoryConfig
 
 
@@ -569,6 +576,19 @@ def test_the_prefix_of_a_route_that_strips_it_ends_with_a_slash(tmp_path):
     ]
     kept = MEMORY + "routes:\n  - {prefix: s-, pipeline: app}\n"
     assert plan(tmp_path, kept).routes[0].prefix == "s-"
+
+
+@pytest.mark.parametrize("prefix", [".rotation/", "a/.rotation/", ".rotation/b"])
+@pytest.mark.parametrize("strips", ["true", "false"])
+def test_a_route_for_reserved_keys_alone_is_refused(tmp_path, prefix, strips):
+    """Else nothing could be listed: its pipeline, which would strip the prefix, cannot be made."""
+    text = MEMORY + f"routes:\n  - {{prefix: {prefix}, pipeline: app, strip_prefix: {strips}}}\n"
+    said = "5:14: routes[0].prefix: no key begins so: the segment '.rotation' is reserved"
+    assert said in problems(tmp_path, text)
+    with pytest.raises(InvalidKeyError, match="no key begins with"):
+        SecretProviderRegistry({"version": 1}).register("app", MemorySecretProvider(), prefix=prefix)
+    others = MEMORY + "routes:\n  - {prefix: .rotation, pipeline: app}\n"
+    assert plan(tmp_path, others).routes[0].prefix == ".rotation"  # of `.rotations/b`, say
 
 
 def test_a_slash_that_a_reference_brings_in_ends_a_prefix(tmp_path, monkeypatch):

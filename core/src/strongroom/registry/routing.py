@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, of_thread, show_key
 from strongroom.hooks import SecretHook
-from strongroom.keys import cannot_start_key, check_prefix
+from strongroom.keys import cannot_start_key, check_prefix, starts_reserved
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.providers.base import BaseProvider, innermost
@@ -249,7 +249,7 @@ class RoutedPipelines(BaseProvider):
         guarded = self._assembly.with_leases(guard(provider), name)
         if not name:
             raise ConfigurationError("a pipeline needs a name")
-        if prefix and cannot_start_key(check_prefix(prefix)):
+        if prefix and (cannot_start_key(check_prefix(prefix)) or starts_reserved(prefix)):
             raise InvalidKeyError(prefix, f"no key begins with {show_key(prefix)}")
         with self._lock:
             if name in self._registered or name in self._plan.pipelines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError
-from strongroom.keys import cannot_start_key
+from strongroom.keys import cannot_start_key, starts_reserved
 from strongroom.plugins import PluginFinder, did_you_mean, finder
 from strongroom.spec import models
 from strongroom.spec.complaints import complaints_of, unknown_key, with_hint
@@ -301,6 +301,9 @@ class _Loader(Problems):
                 self.add(
                     prefix, ("routes", index, "prefix"), "no key begins so: an empty, '.' or '..' segment"
                 )
+            elif starts_reserved(str(prefix.value)):
+                said = "no key begins so: the segment '.rotation' is reserved"
+                self.add(prefix, ("routes", index, "prefix"), said)
             seen.add(str(prefix.value))
             stripped = bool(strip is not None and strip.value)
             if stripped and not str(prefix.value).endswith("/"):
