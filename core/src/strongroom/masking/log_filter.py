@@ -71,10 +71,11 @@ class MaskingFilter(logging.Filter):
             if masked is not text or _locals_hold(record.exc_info, masker):
                 # A second formatting of the exception would show the value after all.
                 record.exc_info, record.exc_text = None, masked
-        clean = self._clean
-        for name, value in tuple(record.__dict__.items()):
+        clean, members = self._clean, record.__dict__
+        for name in members.keys() - _LEFT_ALONE:
+            value = members[name]
             # Of the thread, of the process: the same text again and again.
-            if value is None or name in _LEFT_ALONE or clean.get(name) == (size, value):
+            if value is None or clean.get(name) == (size, value):
                 continue
             masked = mask(value, masker=masker)
             if masked is not value:
