@@ -282,6 +282,22 @@ def test_a_short_value_is_masked_as_whole_as_a_long_one(value, shown):
         assert masked.translate(None, b"=\\") == b"said ******** end\n"
 
 
+@pytest.mark.parametrize("around", [b"", bytes(range(1, 200))])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "written",
+    [lambda data: f"{'0123456789abcdef' * 4} {data.hex()}", lambda data: base64.b64encode(data).decode()],
+)
+def test_utf16_is_found_among_other_bytes(written, encoding, around):
+    """As behind a hash, or in a packet of a protocol."""
+    text = written(around + TOKEN.encode(encoding) + around)
+    masked = Masker([TOKEN]).mask(text.encode()).decode()
+    before, after = masked.split("********")
+    assert len(masked) < len(text) - len(TOKEN)
+    assert text.startswith(before)
+    assert text.endswith(after)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("value", ["\u043f\u0430\u0440\u043e\u043b\u044c", RUSSIAN])
 def test_utf16_of_letters_that_are_not_latin_is_masked(value, encoding):

@@ -12,6 +12,7 @@ from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "LEAST",
+    "LEAST_NULS",
     "NEVER_IN_TEXT",
     "NOTHING",
     "RUN",
@@ -228,6 +229,12 @@ def is_text(data: bytes) -> bool:
     return True
 
 
+_KINDS = bytes(2 if byte == 0 else int(0x20 <= byte <= 0x7E) for byte in range(256))  # noqa: PLR2004  # of ASCII
+_OF_UTF16 = b"\2\1\2\1\2\1\2\1\2\1\2"
+LEAST_NULS = 6  # of UTF-16 every second one
+
+
 def is_utf16(data: bytes) -> bool:
-    """Return whether `data` may be UTF-16 of a text that is mostly ASCII."""
-    return 3 * data.count(0) > len(data)
+    """Return whether `data` may be UTF-16 of a text that is mostly ASCII, or has a piece that is."""
+    nuls = data.count(0)
+    return 3 * nuls > len(data) or (nuls >= LEAST_NULS and _OF_UTF16 in data.translate(_KINDS))

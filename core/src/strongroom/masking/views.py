@@ -20,6 +20,7 @@ from strongroom.masking.dumps import ADDRESS_END, DUMP, characters
 from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
     LEAST,
+    LEAST_NULS,
     NEVER_IN_TEXT,
     NOTHING,
     RUN,
@@ -123,6 +124,7 @@ _MANY = 4
 """So many runs are worth decoding at once."""
 _BETWEEN_RUNS = b"////"  # decoded, bytes that are in no text, at any alignment
 _IN_NO_TEXT = bytes(byte in NEVER_IN_TEXT for byte in range(256))
+_FEW_NULS = 5  # UTF-16 in a run of the least length has no fewer
 _EDGE_OF_TEXT = 3  # bytes: a character may be cut there
 
 
@@ -179,7 +181,7 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
         yield from edited(data)
     if b"\\" in data:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
-        if any(data.count(nul) >= _LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
+        if any(data.count(nul) >= LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
             yield from _without(_ESCAPED_NULS, data, "colours")
         if not _COLOURED.isdisjoint(signs):
             yield from _without(_ESCAPED_COLOURS, data, "colours")
@@ -248,7 +250,6 @@ _TERMINAL = compiled_later(
 )
 # As JSON, a repr, or a shell writes them.
 _ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
-_LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\][\x80-\xbf]{0,3}\\){5,}\\*[^\n\\][\x80-\xbf]{0,3}")
 # In quotes, with a comma between as most print them, without one as Go and numpy do, or in rows as node does.
@@ -361,7 +362,8 @@ def _worth_decoding(runs: list[bytes], hits: Hits) -> list[bytes]:
             begin = begins[which]
             end = begin + (len(text) - shift) * 3 // 4
             may_be_text = never.find(1, begin + _EDGE_OF_TEXT, end - _EDGE_OF_TEXT) < 0
-            if (may_be_text and is_text(data[begin:end])) or 3 * data.count(0, begin, end) > end - begin:
+            has_nuls = data.count(0, begin, end) >= _FEW_NULS
+            if (may_be_text and is_text(data[begin:end])) or (has_nuls and is_utf16(data[begin:end])):
                 worth.add(which)
     return [run for which, run in enumerate(runs) if which in worth]
 
