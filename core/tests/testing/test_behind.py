@@ -287,3 +287,9 @@ def check_whole(kits, name):
 
 def is_marked(kit, name):
     return any(mark.name == "torture" for mark in getattr(getattr(kit, name), "pytestmark", ()))
+
+
+def test_what_an_sdk_logs_is_its_own_affair_behind_middleware_too():
+    logging_kit = type("LoggingKit", (Kit,), {"sdk_modules": ("sdk",), "sdk_loggers": ("transport",)})
+    kit = behind(logging_kit, "prefix")
+    assert (kit.sdk_modules, kit.sdk_loggers) == ((), ("sdk", "transport"))

@@ -116,6 +116,7 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
         "max_key_characters": kit.max_key_characters - longer,
         # How the provider itself is imported and made does not change with the layers before it.
         "sdk_modules": (),
+        "sdk_loggers": (*kit.sdk_modules, *kit.sdk_loggers),
         "construction": "",
     }
     if any(layer.tokens for layer in layers):

@@ -168,6 +168,8 @@ class ConformanceBase:
     """Whether a provider that was used can be used in a forked child too; else the reason why not."""
     sdk_modules: ClassVar[tuple[str, ...]] = ()
     """Top-level modules that importing and constructing the provider must not load."""
+    sdk_loggers: ClassVar[tuple[str, ...]] = ()
+    """First parts of the names of further loggers of the SDK: what they log is its own affair."""
     construction: ClassVar[str] = ""
     """A line of Python that constructs a provider, run in a new process without any server."""
 

@@ -225,7 +225,7 @@ class ErrorTests(ConformanceBase):
         capfd: pytest.CaptureFixture[str],
         recwarn: pytest.WarningsRecorder,
     ) -> None:
-        """Nor does what succeeds tell a value; what the modules in `sdk_modules` log is their own affair."""
+        """Nor does what succeeds tell a value, except in what `sdk_modules` and `sdk_loggers` log."""
         caplog.set_level(logging.DEBUG)
         self.put(provider, {"key": OTHER})
         self.put(provider, {"key": SECRET})
@@ -238,7 +238,8 @@ class ErrorTests(ConformanceBase):
                 provider.set_secrets({"key": OTHER, "other": SECRET})
                 self.settle()
         self.remove(provider, "key")
-        own = (one for one in caplog.records if one.name.partition(".")[0] not in self.sdk_modules)
+        others = {*self.sdk_modules, *self.sdk_loggers}
+        own = (one for one in caplog.records if one.name.partition(".")[0] not in others)
         printed = capfd.readouterr()
         texts = [*(one.getMessage() for one in own), *(str(one.message) for one in recwarn), *printed]
         for value in (SECRET, OTHER):
