@@ -486,7 +486,7 @@ def test_what_changed_together_is_told_together_also_where_keys_are_asked_one_by
 @pytest.mark.parametrize("kind", [Polled, Versioned])
 @pytest.mark.parametrize(("after", "changed"), [(15, "app/y"), (35, "app/u")])
 def test_what_is_added_with_a_change_is_told_with_it(kind, after, changed):
-    """In the middle of a round, and at its end; and what is added alone is told within an interval."""
+    """In the middle of a round, and at its end. What is added alone is reported within an interval."""
     provider = kind()
     provider.kept = {"app/u": "1", "app/x": "1", "app/y": "1"}
     driven = Driven(provider, "app/")

@@ -118,8 +118,8 @@ class SecretCache(ProcessBound):
     def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
         """Return the value of `key`: the remembered one, else what `fetch(key)` returns.
 
-        A `KeyError(key)` of `fetch` says that there is none, a `ConnectionError` or `TimeoutError` that the
-        backend is unavailable, a `PermissionError` that it was denied.
+        If `fetch` raises `KeyError(key)`, the secret does not exist; `ConnectionError` or `TimeoutError` mean
+        that the backend is unavailable, and `PermissionError` that the read was denied.
 
         Raises:
             BackendUnavailableError: The fetch did not end in time. Else whatever `fetch` raises.
