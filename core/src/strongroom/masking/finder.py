@@ -70,6 +70,7 @@ _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFC, 0x100))
 With them the library does not begin by searching for one of three bytes, which may be common ones: of every
 sixth value of hexadecimal digits they are, and then that takes 30 times as long.
 """
+_NO_VALUE = object()
 _FEW_PATTERNS = 64 - len(_NEVER_SKIPPED)
 """The library searches for up to so many patterns with instructions that compare many bytes at once."""
 _MOST_GROUPS = 4
@@ -175,7 +176,7 @@ class _Automaton:
     one reports a match, the surroundings are searched again for all.
     """
 
-    __slots__ = ("_fast", "_longest", "_overlapping", "_short", "first", "targets")
+    __slots__ = ("_fast", "_longest", "_overlapping", "_short", "first", "targets", "values")
 
     def __init__(self, added: Sequence[tuple[bytes, Target]], first: int) -> None:
         from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind  # perhaps nothing is masked
@@ -187,6 +188,11 @@ class _Automaton:
                 targets.append(target)
         self.first = first
         self.targets = [*by_pattern.values(), *([] for _ in _NEVER_SKIPPED)]
+        self.values = [
+            one[0].value if len(one) == 1 and isinstance(one[0], _Window) else _NO_VALUE
+            for one in self.targets
+        ]
+        """The value whose window, and nothing else, each pattern is."""
         self._longest = max(map(len, by_pattern))
         kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
         self._overlapping = BytesAhoCorasick([*by_pattern, *_NEVER_SKIPPED], implementation=kind)
@@ -324,9 +330,12 @@ class Finder:
         words: list[Occurrence] = []
         done: dict[_Value, tuple[int, int]] = {}
         through: dict[_Apart, int] = {}
+        latest, begin, end = None, 0, 0  # the value found last, and where
         for automaton in self._automata():
-            targets = automaton.targets
+            targets, values = automaton.targets, automaton.values
             for which, start, stop in automaton.matches(data):
+                if stop <= end and values[which] is latest and begin <= start:
+                    continue  # as most: a find has several windows
                 for target in targets[which]:
                     if isinstance(target, _Form):
                         one = Occurrence(start, stop, target.label, target.encoding)
@@ -343,7 +352,8 @@ class Finder:
                         continue
                     met = target.find(data, start, stop)
                     if met is not None:
-                        done[value] = met.start, met.stop
+                        latest, begin, end = value, met.start, met.stop
+                        done[value] = begin, end
                         findings.append(met)
         if words:
             findings += _whole_tokens(data, words, ended)

@@ -71,23 +71,25 @@ def lists(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> It
     If `hits` is given, of numbers without a sign between only those that hold text or have a hit.
     """
     hashes: list[tuple[bytes, int]] = []
-    at = runs.first(0)
-    while at >= 0:
-        number = _HASH.match(data, at) if at > _MOST_GONE else None
-        run = number or _LISTED.match(data, at)
-        assert run is not None  # noqa: S101  # its first character is one of a list
-        end = run.end()
-        if not known.covers(at, end):
-            if number:
+    match_hash, goes_on, end = _HASH.match, runs.goes_on, 0
+    for begin in runs.begins:
+        at = max(begin, end)
+        while at == begin or goes_on(at):  # a dump ends within a run, perhaps
+            if at > _MOST_GONE and (number := match_hash(data, at)):
                 hashes.append((number[0], at))
-            else:
+                end = number.end()
+                break  # no sign of a list is behind it
+            run = _LISTED.match(data, at)
+            assert run is not None  # noqa: S101  # its first character is one of a list
+            end = run.end()
+            if not known.covers(at, end):
                 end = at
-                for begin, stop in _dumps(run[0], at):
-                    if end <= begin:
-                        found, end = _read_list(data, begin, data[begin:stop])
+                for first, stop in _dumps(run[0], at):
+                    if end <= first:
+                        found, end = _read_list(data, first, data[first:stop])
                         yield from found
-        at = runs.first(end)
-    chosen = list(_maybe_text(hashes))
+            at = end
+    chosen = [one for one in _maybe_text(hashes) if not known.covers(one[1], one[1] + len(one[0]))]
     if chosen and hits is not None:
         chosen = list(_worth_decoding(chosen, hits))
     for text, at in chosen:

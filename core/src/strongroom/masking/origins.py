@@ -91,27 +91,21 @@ class Runs:
     then goes on `LEAST` bytes further. Looking for the ones alone it compares each byte.
     """
 
-    __slots__ = ("_begins", "_marked")
+    __slots__ = ("begins", "goes_on")
 
     def __init__(self, marked: bytes | bytearray) -> None:
-        self._marked = marked
-        self._begins: list[int] = []  # the last one first
+        begins: list[int] = []
         at = marked.rfind(_BEGUN_RUN)
         while at >= 0:
-            self._begins.append(at + 1)
+            begins.append(at + 1)
             at = marked.rfind(_BEGUN_RUN, 0, at)
-
-    def first(self, start: int) -> int:
-        """Return where from `start` on the first run is, or the rest of one; -1 without any.
-
-        Each call is for a `start` that is not before that of the call before.
-        """
-        begins = self._begins
-        while begins and begins[-1] < start:
-            begins.pop()
-        if self._marked.startswith(RUN, start):
-            return start
-        return begins[-1] if begins else -1
+        if marked.startswith(RUN):
+            begins.append(0)
+        begins.reverse()
+        self.begins = begins
+        """Where each begins, the first one first."""
+        self.goes_on = partial(marked.startswith, RUN)
+        """Returns whether the rest of one is at a place."""
 
 
 class Unbroken:
@@ -182,8 +176,7 @@ class Known:
     def crossed_out(self, data: bytes) -> bytearray:
         """Return `data` with dots instead of what was found, so that no run goes on through it.
 
-        A run that begins before a find, or goes on behind it, by more than an edge is left. The result is a
-        copy in any case: Python translates a `bytearray` twice as fast as `bytes`.
+        A run that begins before a find, or goes on behind it, by more than an edge is left.
         """
         copy = bytearray(data)
         for start, stop in self._spans:
