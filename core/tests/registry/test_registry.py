@@ -1004,6 +1004,57 @@ def test_close_closes_everything_once_and_the_registry_is_a_context_manager(plai
     assert provider.closed == 1
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda registry, _: registry.get_secret("a/k"),
+        lambda registry, _: registry.list_secrets(),
+        lambda registry, _: registry.get_secrets(["p/k", "k"]),
+        lambda registry, _: registry.pipeline("p").get_secret("p/k"),
+        lambda _, kept: kept.get_secret("p/k"),
+        lambda _, kept: kept.set_secret("p/k", "v"),
+        lambda _, kept: kept.list_secrets(),
+    ],
+)
+def test_what_is_used_after_close_is_closed_again(use, monkeypatch, plain):
+    """It opens again what it needs: a file, a program, a lease that has to be revoked."""
+    closed = []
+
+    class Closing(plain):
+        def close(self):
+            closed.append("registered")
+
+    monkeypatch.setattr(
+        strongroom.backends.MemorySecretProvider, "close", lambda _: closed.append("of the spec")
+    )
+    registry = SecretProviderRegistry(
+        spec(routes=[{"prefix": "a/", "pipeline": "app", "strip_prefix": True}])
+    )
+    registry.register("p", Closing(), prefix="p/")
+    kept = registry.pipeline("p")
+    registry.set_secrets({"a/k": "v", "p/k": "v"})
+    for _ in range(2):
+        registry.close()
+        registry.close()
+        assert closed == ["of the spec", "registered"]
+        closed.clear()
+        use(registry, kept)
+
+
+def test_a_registry_that_was_closed_knows_what_was_registered(plain):
+    registry = SecretProviderRegistry(spec())
+    registry.register("p", plain(), prefix="p/")
+    registry.register("q", plain())
+    registry.set_secret("p/k", "v")
+    registry.close()
+    registry.add_hook(SecretHook())
+    assert registry.get_secret("p/k") == "v"
+    assert registry.pipeline("q").list_secrets() == []
+    assert registry.explain("p/k").pipeline == "p"
+    with pytest.raises(ConfigurationError, match="exists already"):
+        registry.register("p", plain())
+
+
 def test_what_fails_to_close_keeps_nothing_else_open(plain):
     """The first error is raised; the leases of another pipeline, for one, must be revoked all the same."""
     told = []

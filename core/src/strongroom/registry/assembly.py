@@ -212,7 +212,10 @@ class Assembly:
             return self._built(component)
 
     def close(self) -> None:
-        """Close everything that was made, the last first; the first error is raised after all are closed."""
+        """Close everything that was made, the last first; the first error is raised after all are closed.
+
+        What is used afterwards opens again, until the next call.
+        """
         errors = _closed(self._made)
         if errors:
             raise first_to_raise(errors)
@@ -428,11 +431,10 @@ def first_to_raise(errors: Sequence[BaseException]) -> BaseException:
     return next((one for one in errors if isinstance(one, KeyboardInterrupt)), errors[0])
 
 
-def _closed(components: list[Any]) -> list[BaseException]:
-    """Close components, the last first, taking each out of the list; return the errors of those that fail."""
+def _closed(components: Sequence[Any]) -> list[BaseException]:
+    """Close components, the last first, and return the errors of those that fail."""
     errors: list[BaseException] = []
-    while components:
-        component = components.pop()
+    for component in reversed(tuple(components)):
         if has_capability(component, "Closeable"):
             try:
                 component.close()

@@ -95,6 +95,8 @@ class RoutedPipelines(BaseProvider):
         self._known_caches: tuple[list[Any], list[Any]] = ([], [])
         self._watches: tuple[Watch, ...] = ()
         self._resumed = True
+        self._closed = False
+        """Whether it was closed, and not used since."""
         self._registered: dict[str, Any] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._default = only if only is not None else plan.default
@@ -434,19 +436,24 @@ class RoutedPipelines(BaseProvider):
         self._bound_default, self._resumed = None, False
 
     def _resume(self) -> None:
-        """Let watches go on in a forked child, which begins with its first use of the registry."""
+        """Note the first use in a forked child, in which watches go on, or the first one after `close`."""
         if not self._resumed:
             self._resumed = True
+            self._closed = False
             for watch in self._watches:
                 watch.wake()
+
+    def _await_use(self) -> None:
+        """Let the next use call `_resume`, also if a caller keeps a pipeline and does not ask for it."""
+        self.wake_watches()  # by the next read, which takes the slow path
+        for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
+            pipeline.tell_first_use(self._resume)
 
     def _begin_again(self) -> None:
         """Give a forked child a free lock; what it protects is never half-changed."""
         self._lock = threading.RLock()
-        self.wake_watches()  # by the next read, which takes the slow path
-        if self._watches:
-            for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
-                pipeline.tell_first_use(self._resume)  # who keeps a pipeline does not ask the registry again
+        if self._watches or self._closed:
+            self._await_use()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -459,11 +466,18 @@ class RoutedPipelines(BaseProvider):
             warn_of_closing(failed)
 
     def close(self) -> None:
-        """Close every provider; a second call is harmless. The first error is raised after all are closed."""
+        """Close every provider; a second call is harmless. The first error is raised after all are closed.
+
+        A use afterwards, as by another thread, opens again what it needs: that takes another `close`.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            registered = list(self._registered.values())
+        self._await_use()
         hooks = [*self._hooks, *self._assembly.hooks_made()]
         looks = [getattr(hook, "registry_closing", None) for hook in hooks]
-        with self._lock:
-            registered, self._registered = list(self._registered.values()), {}
         steps: list[Any] = [partial(look, self) for look in looks if callable(look)]
         steps += [watch.close for watch in self._watches]
         steps += [self._assembly.close, *(getattr(one, "close", None) for one in registered)]
