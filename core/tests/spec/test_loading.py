@@ -591,6 +591,28 @@ def test_a_route_for_reserved_keys_alone_is_refused(tmp_path, prefix, strips):
     assert plan(tmp_path, others).routes[0].prefix == ".rotation"  # of `.rotations/b`, say
 
 
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ('"a\\u0007"', "invalid prefix 'a\\x07': a control character or lone surrogate"),
+        ('"a\\u2028/"', "invalid prefix 'a\\u2028/': a control character or lone surrogate"),
+        ("a//", "no key begins so: an empty, '.' or '..' segment"),
+        ('"${env:TEAM}/"', "references are looked up only in the options of components"),
+        ("[a/]", "expected text"),
+        ("{a: b}", "expected text"),
+        ("5", "expected text; quote it"),
+        ("a" * 513, "expected at most 512 characters"),
+    ],
+)
+def test_a_route_that_no_key_can_take_is_refused_beside_all_else(tmp_path, prefix, said):
+    """Before, listing failed; a list was a `TypeError`; and a reference was a prefix of its own text."""
+    text = MEMORY + f"routes:\n  - {{pipeline: apq, prefix: {prefix}}}\n"
+    assert problems(tmp_path, text) == [
+        "5:16: routes[0].pipeline: no pipeline 'apq'; did you mean 'app'?",
+        f"5:29: routes[0].prefix: {said}",
+    ]
+
+
 def test_a_slash_that_a_reference_brings_in_ends_a_prefix(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFIX_FOR_A_TEST", "team/")
     text = MEMORY + (
@@ -622,6 +644,24 @@ def test_problems_of_a_profile_point_into_the_profile(tmp_path):
     assert problems(tmp_path, text, profile="t")[0].startswith(
         "5:36: pipelines.app.provider.tipe: unknown key"
     )
+
+
+@pytest.mark.parametrize("shape", ["", "[]", "x"])
+def test_a_profile_that_is_no_mapping_is_told_beside_all_else(tmp_path, shape):
+    """Chosen, it took the place of the whole spec, so that nothing else was reported."""
+    text = f"{MEMORY}deflt: app\nprofiles:\n  t: {shape}\n"
+    assert problems(tmp_path, text, profile="t") == problems(tmp_path, text)
+    assert len(problems(tmp_path, text)) == 2
+
+
+@pytest.mark.parametrize(
+    "inner", ["env:A:-${env:B}", "env:A:-$${env:B}", "file:${env:A}/key", "secret:app:${env:A}"]
+)
+def test_a_reference_inside_another_one_is_refused(tmp_path, inner):
+    """It ended at the first brace, and the rest of its text counted as text."""
+    text = MEMORY + f"  b: {{provider: {{type: env, prefix: 'x ${{{inner}}}'}}}}\n"
+    (said,) = problems(tmp_path, text)
+    assert said.startswith("4:37: pipelines.b.provider.prefix: a reference inside another one")
 
 
 def test_untrusted_files_are_refused(tmp_path, monkeypatch):

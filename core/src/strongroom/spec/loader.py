@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from strongroom.errors import ConfigurationError
-from strongroom.keys import cannot_start_key, starts_reserved
+from strongroom.errors import ConfigurationError, InvalidKeyError
+from strongroom.keys import MAX_KEY_CHARACTERS, cannot_start_key, check_prefix, starts_reserved
 from strongroom.plugins import PluginFinder, did_you_mean, finder
 from strongroom.spec import models
 from strongroom.spec.complaints import complaints_of, unknown_key, with_hint
@@ -175,7 +175,7 @@ class _Loader(Problems):
         for key in ("version", "profiles"):
             if key in chosen.mapping:
                 self.add(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
-        return root.merged(chosen)
+        return root.merged(chosen) if isinstance(chosen.value, dict) else root  # the model reports it
 
     def check_structure(self, root: Node) -> Spec | None:
         """Check everything except the options of components; return the model if all is well."""
@@ -293,30 +293,23 @@ class _Loader(Problems):
         for index, node in enumerate(entries(root, "routes")):
             prefix, target = node.mapping.get("prefix"), node.mapping.get("pipeline")
             strip = node.mapping.get("strip_prefix")
-            if prefix is None or target is None:
-                continue
-            if prefix.value in seen:
-                self.add(prefix, ("routes", index, "prefix"), "a second route for this prefix")
-            elif cannot_start_key(str(prefix.value)):
-                self.add(
-                    prefix, ("routes", index, "prefix"), "no key begins so: an empty, '.' or '..' segment"
-                )
-            elif starts_reserved(str(prefix.value)):
-                said = "no key begins so: the segment '.rotation' is reserved"
-                self.add(prefix, ("routes", index, "prefix"), said)
-            seen.add(str(prefix.value))
-            stripped = bool(strip is not None and strip.value)
-            if stripped and not str(prefix.value).endswith("/"):
-                # The rest of a key must be whole segments, since the record of a rotation adds one.
-                self.add(
-                    prefix,
-                    ("routes", index, "prefix"),
-                    "with `strip_prefix` it must end with '/'",
-                )
-            if isinstance(target.value, str) and target.value not in pipelines:
+            if target is not None and isinstance(target.value, str) and target.value not in pipelines:
                 message = _unknown_pipeline(target.value, pipelines)
                 self.add(target, ("routes", index, "pipeline"), message)
-            yield RoutePlan(str(prefix.value), str(target.value), stripped)
+            if prefix is None or not isinstance(prefix.value, str):
+                continue  # reported with the structure of the spec
+            path = ("routes", index, "prefix")
+            if prefix.value in seen:
+                self.add(prefix, path, "a second route for this prefix")
+            elif (why := _why_no_prefix(prefix.value)) is not None:
+                self.add(prefix, path, why)
+            seen.add(prefix.value)
+            stripped = bool(strip is not None and strip.value)
+            if stripped and not prefix.value.endswith("/"):
+                # The rest of a key must be whole segments, since the record of a rotation adds one.
+                self.add(prefix, path, "with `strip_prefix` it must end with '/'")
+            if target is not None:
+                yield RoutePlan(prefix.value, str(target.value), stripped)
 
     def rotation_lock(self, root: Node) -> ComponentPlan | None:
         node = root.mapping.get("rotation_lock")
@@ -384,6 +377,21 @@ def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:
         for reference in references_in(scalar.value):
             if reference.kind == "secret":
                 yield path, reference.pipeline
+
+
+def _why_no_prefix(prefix: str) -> str | None:
+    """Return why no route can have this prefix, if none can."""
+    if references_in(prefix):
+        return "references are looked up only in the options of components"  # it would count as text
+    if len(prefix) > MAX_KEY_CHARACTERS:
+        return None  # reported with the structure of the spec
+    try:
+        check_prefix(prefix)
+    except InvalidKeyError as error:
+        return error.message
+    if cannot_start_key(prefix):
+        return "no key begins so: an empty, '.' or '..' segment"
+    return "no key begins so: the segment '.rotation' is reserved" if starts_reserved(prefix) else None
 
 
 def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:

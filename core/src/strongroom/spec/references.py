@@ -102,7 +102,9 @@ def parse(text: str) -> list[Part]:
         if joined := "".join(literal):
             parts.append(joined)
         literal = []
-        parts.append(_reference(text[start + 2 : end]))
+        if "${" in (body := text[start + 2 : end]):
+            raise BadReferenceError("a reference inside another one; a default and a path are text")
+        parts.append(_reference(body))
         at = end + 1
     literal.append(text[at:])
     if joined := "".join(literal):
