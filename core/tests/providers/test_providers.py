@@ -338,6 +338,41 @@ def test_an_error_shows_no_value_that_the_provider_holds(hold, value_in):
     assert "is not shown" in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["__str__", "__repr__"])
+def test_an_error_shows_no_value_by_a_text_that_its_class_writes(method):
+    """It may take the value from a slot, or from what is around the class."""
+
+    class Parser(Stranger):
+        def get_secret(self, key):
+            value = received()
+            own = {method: lambda _: f"cannot parse {value}"}
+            raise type("Refused", (ValueError,), own)
+
+    provider = guard(Parser())
+    with pytest.raises(StrongroomError) as caught:
+        provider.get_secret("a")
+    assert_harmless(caught.value, SECRET)
+    assert "is not shown" in str(caught.value)
+
+
+def test_an_error_whose_class_writes_a_text_about_its_members_is_the_cause():
+    class Refused(Exception):
+        def __init__(self, status, address):
+            self.status, self.address = status, address
+
+        def __str__(self):
+            return f"the answer was {self.status!r} at {self.address!r}"
+
+    class Web(Stranger):
+        def get_secret(self, key):
+            raise Refused("No Content".upper(), "web.example".title())
+
+    provider = guard(Web())
+    with pytest.raises(StrongroomError) as caught:
+        provider.get_secret("a")
+    assert str(caught.value.__cause__) == "the answer was 'NO CONTENT' at 'Web.Example'"
+
+
 def test_an_error_is_kept_back_where_what_the_provider_holds_cannot_be_looked_at():
     """As the proxies of web frameworks outside of a request."""
 

@@ -89,12 +89,23 @@ def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], p
 def _texts(error: BaseException, known: Iterable[str]) -> Iterator[str]:
     """Yield what `error` shows, without the texts that may be shown."""
     members = (*error.args, *vars(error).values(), *getattr(error, "__notes__", ()))
-    for member in members:
-        if member is None or isinstance(member, bool | int | float):
-            continue
-        text = _without(member if isinstance(member, str) else repr(member), known)
-        if len(text.strip(f"{_ALLOWED}'\" ")) >= _LEAST:
-            yield text
+    texts = [
+        member if isinstance(member, str) else repr(member)
+        for member in members
+        if not (member is None or isinstance(member, bool | int | float))
+    ]
+    # A class that writes its own text may take more into it than its members.
+    written = [write(error) for write in (str, repr) if _is_own(type(error), write.__name__)]
+    parts = sorted((text for text in texts if len(text) >= _LEAST), key=len, reverse=True)
+    for text in (*texts, *(_without(one, parts) for one in written)):
+        rest = _without(text, known)
+        if len(rest.strip(f"{_ALLOWED}'\" ")) >= _LEAST:
+            yield rest
+
+
+def _is_own(kind: type, name: str) -> bool:
+    """Return whether the `__str__` or `__repr__` of a class is written in Python."""
+    return isinstance(getattr(kind, f"__{name}__"), FunctionType)
 
 
 def _without(text: str, known: Iterable[str]) -> str:
