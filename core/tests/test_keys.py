@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strongroom import SecretProviderRegistry
+from strongroom import SecretEvent, SecretHook, SecretProviderRegistry
 from strongroom.errors import InvalidKeyError, ValidationError
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
 from strongroom.testing.conformance.samples import HOSTILE_KEYS, INVALID_KEYS, INVALID_PREFIXES, NO_TEXTS
@@ -64,13 +64,19 @@ def test_no_text_is_no_key(key):
         check_key(key)
 
 
-@pytest.mark.parametrize("key", [[], {}, {"a"}, ["a/b"]], ids=ascii)
-def test_what_cannot_even_be_looked_up_is_no_key(key):
-    """A list is refused as every other thing that is not text, by all that take a key."""
+@pytest.mark.parametrize("key", [[], {}, {"a"}, ["a/b"], ("a", [])], ids=ascii)
+@pytest.mark.parametrize("watched", [False, True])
+def test_what_cannot_even_be_looked_up_is_no_key(key, watched):
+    """A list is refused as every other thing that is not text, by all that take a key, and hooks see it."""
+    seen: list[SecretEvent] = []
+    hook = SecretHook()
+    hook.after = seen.append
     with SecretProviderRegistry(
         {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
     ) as registry:
-        for call in (
+        if watched:
+            registry.add_hook(hook)
+        calls = (
             registry.get_secret,
             registry.delete_secret,
             registry.describe_secret,
@@ -78,11 +84,18 @@ def test_what_cannot_even_be_looked_up_is_no_key(key):
             registry.list_versions,
             lambda key: registry.set_secret(key, "value"),
             registry.pipeline("app").get_secret,
-        ):
-            with pytest.raises(InvalidKeyError, match=r"expected text, got a (list|dict|set)") as caught:
+        )
+        for call in (*calls, lambda key: registry.get_secrets(["good", key])):
+            with pytest.raises(InvalidKeyError, match=f"expected text, got a {type(key).__name__}") as caught:
                 call(key)
             assert caught.value.__context__ is None or caught.value.__suppress_context__
+    expected = (f"a {type(key).__name__}", "error", "InvalidKeyError")
+    assert [(event.key, event.outcome, event.error_type) for event in seen] == [expected] * (
+        len(calls) if watched else 0
+    )
 
+
+def test_valid_prefixes_are_returned():
     """A prefix may be empty, end behind a slash, or within a segment."""
     for end in range(len("app/db.x/.hidden") + 1):
         assert check_prefix("app/db.x/.hidden"[:end]) == "app/db.x/.hidden"[:end]

@@ -85,10 +85,16 @@ def distinct(keys: Iterable[str]) -> list[str]:
 
     Raises:
         TypeError: It is a single text, whose characters would be taken for keys.
+        InvalidKeyError: One of them cannot be looked up, such as a list.
     """
     if isinstance(keys, str | bytes | bytearray):
         raise TypeError(f"expected several keys, got a {type(keys).__name__}; put one key into a list")
-    return list(dict.fromkeys(keys))
+    listed = list(keys)
+    try:
+        return list(dict.fromkeys(listed))
+    except TypeError:
+        wrong = next(key for key in listed if not isinstance(key, str))
+    raise not_text(wrong)
 
 
 def check_keys(keys: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from strongroom.errors import (
     StrongroomError,
     UnsupportedOperationError,
     ValidationError,
+    show_key,
 )
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.events import start_event
@@ -357,7 +358,7 @@ class Pipeline(Middleware):
     def _event(self, operation: str, key: str) -> SecretEvent:
         return start_event(
             _operations.innermost() or operation,
-            key,
+            key if isinstance(key, str) else show_key(key),  # it is refused: hooks may look up what they get
             self.name,
             current_tenant(),
             actor(),
