@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from strongroom import (
@@ -91,6 +92,32 @@ class Versioned(Polled):
 
     def describe_secret(self, key):
         return SecretMetadata(key, self.get_secret(key))
+
+
+class CountingAgain(Polled):
+    """The same with versions that count again when a secret is deleted and made again."""
+
+    counts_again = True
+
+    def __init__(self):
+        super().__init__()
+        self.made = {}
+
+    def set_secret(self, key, value):
+        before = int(self.made[key].version) if key in self.kept else 0
+        self.made[key] = SecretMetadata(key, str(before + 1), None, datetime.now(UTC))
+        super().set_secret(key, value)
+
+    def describe_secret(self, key):
+        self.get_secret(key)
+        return self.made[key]
+
+
+class BatchedCountingAgain(CountingAgain):
+    """The same in batches."""
+
+    def describe_secrets(self, keys):
+        return {key: self.made[key] for key in keys if key in self.kept}
 
 
 class Batched(Versioned):
@@ -521,6 +548,26 @@ def test_the_registrys_own_write_is_told_at_once_and_not_again(kind):
     assert driven.pass_seconds(100) == batches
     driven.registry.delete_secret("a")
     assert driven.pass_seconds(0)[1:] == [[("a", "deleted", None)]]
+
+
+@pytest.mark.parametrize("around", [guard, lambda inner: CachingMiddleware(PrefixMiddleware(inner, "p/"))])
+@pytest.mark.parametrize("kind", [CountingAgain, BatchedCountingAgain])
+def test_a_secret_that_is_made_again_with_the_version_from_before_is_told(kind, around):
+    """Between two polls, by another program or by the registry itself; what was not touched is not told."""
+    provider = kind()
+    with over(around(provider)) as registry:
+        registry.set_secrets({"a": "1", "b": "1"})
+        driven = Driven(provider, ["a", "b"], registry=registry)
+        assert driven.pass_seconds(61) == []
+        stored = next(key for key in provider.kept if key.endswith("a"))
+        provider.delete_secret(stored)
+        provider.set_secret(stored, "2")
+        assert driven.pass_seconds(61) == [[("a", "set", "1")]]
+        registry.delete_secret("a")
+        registry.set_secret("a", "3")
+        assert driven.pass_seconds(61)[1:] == [[("a", "set", "1")]]
+        provider.set_secret(stored, "4")
+        assert driven.pass_seconds(61)[2:] == [[("a", "set", "2")]]
 
 
 @pytest.mark.parametrize("kind", [Versioned, Batched])

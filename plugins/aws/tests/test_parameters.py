@@ -179,6 +179,18 @@ def test_versions_are_numbers_and_tags_are_told(provider, bare):
     assert str(metadata.updated_at.tzinfo) == "UTC"
 
 
+def test_a_parameter_that_was_made_again_has_another_date_though_its_version_is_as_before(provider):
+    """A watch compares both."""
+    described = []
+    for text in ("old", "new"):
+        provider.set_secret("k", text)
+        described.append(provider.describe_secret("k"))
+        provider.delete_secret("k")
+    before, after = described
+    assert provider.counts_again
+    assert (before.version, before.updated_at < after.updated_at) == (after.version, True)
+
+
 def test_keys_of_rotations_are_in_no_list(provider):
     for key in ("a", "a/.rotation/state"):
         provider.set_secret(key, "v")

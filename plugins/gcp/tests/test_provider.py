@@ -118,6 +118,25 @@ def test_a_poll_of_a_watched_secret_is_one_request(provider, bench):
         assert bench.store.calls == ["GetSecret", "GetSecretVersion"]
 
 
+def test_a_watch_reports_a_secret_that_was_deleted_and_made_again(provider):
+    """Its versions are counted from 1 again."""
+    now, heard = [0.0], []
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    provider.set_secret("k", "old")
+    with SecretProviderRegistry(spec) as registry:
+        registry.register("app", provider, prefix="")
+        watch = Watch(registry, "k", heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # as above
+        watch.start()
+        provider.delete_secret("k")
+        provider.set_secret("k", "new")
+        for _ in range(3):
+            now[0] += 30.0
+            watch.work()
+        watch.close()
+    assert [[(one.key, one.version) for one in batch] for batch in heard] == [[("k", "1")]]
+
+
 def test_other_tools_read_and_write_the_same_secrets(provider, bench):
     client = bench.put("made_elsewhere", b"theirs")
     assert provider.get_secret("made_elsewhere") == "theirs"

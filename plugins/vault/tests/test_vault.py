@@ -502,6 +502,30 @@ def test_a_poll_of_watched_secrets_is_one_request(server, mount):
         watch.close()
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_watch_reports_a_secret_whose_metadata_were_deleted_and_that_was_made_again(server, mount, count):
+    """Its versions are counted from 1 again; whether it is described alone or with a folder, it is reported."""
+    now, heard = [0.0], []
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    keys = [f"app/k{number:02}" for number in range(count)]
+    with (
+        VaultSecretProvider(server.url, server.token, mount, destroy_on_delete=True) as provider,
+        SecretProviderRegistry(spec) as own,
+    ):
+        own.register("app", provider, prefix="")
+        provider.set_secrets(dict.fromkeys(keys, "old"))
+        watch = Watch(own, keys, heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # as above
+        watch.start()
+        provider.delete_secret(keys[0])
+        provider.set_secret(keys[0], "new")
+        for _ in range(3):
+            now[0] += 30.0
+            watch.work()
+        watch.close()
+    assert [[(one.key, one.version) for one in batch] for batch in heard] == [[(keys[0], "1")]]
+
+
 @pytest.mark.parametrize("password", ["12/hunter", "hun?ter", "7/@x"])
 def test_a_password_that_ends_the_address_is_refused_and_not_shown(password):
     """A parser takes what is before it for host and port, and errors show those."""

@@ -89,9 +89,15 @@ class BaseProvider(ProcessBound):
 
     Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
     `TypeError` for a value that is not text), so that nothing needs to translate their errors again.
+
+    Attributes:
+        type_name: The name of its type in a spec.
+        counts_again: Whether the versions of a secret that is made again after its deletion are counted from
+            the beginning; then `updated_at` distinguishes two of one name, and is always told.
     """
 
     type_name: ClassVar[str] = ""
+    counts_again: ClassVar[bool] = False
 
     def close(self) -> None:
         """Give back what the provider holds open; a second call is harmless."""

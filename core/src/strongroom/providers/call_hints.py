@@ -52,6 +52,7 @@ def describing_versions_alone() -> Iterator[None]:
 def version_is_enough() -> bool:
     """Tell a provider's `describe_secret` whether its caller uses only `version` of what it returns.
 
-    Then tags and dates may be left out where they take a request of their own.
+    Of a provider that `counts_again` it uses `updated_at`, too. What else takes a request of its own may be
+    left out.
     """
     return _alone.get()

@@ -40,7 +40,7 @@ class MarkReader:
         """
         if not group.by_value:
             try:
-                marks = {key: metadata.version for key, metadata in _described(group, keys).items()}
+                marks = {key: group.mark_of(found) for key, found in _described(group, keys).items()}
             except UnsupportedOperationError:  # as KV version 1 does, which is known only now
                 group.by_value = True
                 if group.known:
@@ -48,10 +48,10 @@ class MarkReader:
             except StrongroomError as error:
                 if all_or_none or isinstance(error, OF_ALL_KEYS):
                     raise
-                return _one_by_one(group, keys, lambda key: _described(group, [key])[key].version)
+                return _one_by_one(group, keys, lambda key: group.mark_of(_described(group, [key])[key]))
             else:
                 note_refused_keys(group, keys, {})
-                return dict[str, Mark](marks)
+                return marks
         try:
             hashes = {key: self._hash(value) for key, value in _read(group, keys).items()}
         except StrongroomError as error:

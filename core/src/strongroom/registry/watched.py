@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cache.addresses import place_of
 from strongroom.errors import InvalidKeyError, show_key
@@ -18,14 +18,30 @@ from strongroom.middleware.uncached import uncached
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import BatchDescriber, Closeable, Describer, SecretChange, Watchable
+from strongroom.providers import (
+    BatchDescriber,
+    Closeable,
+    Describer,
+    SecretChange,
+    SecretMetadata,
+    Watchable,
+    innermost,
+)
 
 if TYPE_CHECKING:
     from strongroom.leases.calls import LeaseName
 
 __all__ = ["Mark", "Names", "WatchedGroup", "as_prefix", "group_of", "own_name"]
 
-Mark = str | bytes
+
+class DatedVersion(NamedTuple):
+    """A version of a backend that counts again when a secret is deleted and made again."""
+
+    version: str
+    updated_at: datetime | None
+
+
+Mark = str | DatedVersion | bytes
 """What a secret is compared by: its version, or a keyed hash of its value."""
 Names = list[Callable[[str], str | None]]
 """Functions from a stored name to the caller's, that of the outermost middleware first."""
@@ -47,6 +63,7 @@ class WatchedGroup:
         pushes: Whether the sources report all changes by themselves, so that none is polled.
         believed: Whether a report needs no second look.
         by_value: Whether secrets are compared by value, because there are no versions.
+        counts_again: Whether a secret that was made again may have the version that it had before.
         marks: The mark of each secret that exists.
         versions: If secrets are compared by value: the version of each that the source reported last.
         doubted: Keys whose change was seen before their source reported it; it may still report older ones.
@@ -74,6 +91,7 @@ class WatchedGroup:
     pushes: bool = False
     believed: bool = False
     by_value: bool = False
+    counts_again: bool = False
     marks: dict[str, Mark] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     doubted: dict[str, str | None] = field(default_factory=dict)
@@ -96,6 +114,11 @@ class WatchedGroup:
         if key in self.exact:
             return True
         return any(key.startswith(prefix) for prefix in self.prefixes) and self.owned(key)
+
+    def mark_of(self, metadata: SecretMetadata) -> Mark:
+        """Return the mark of a secret that is compared by its version."""
+        version = metadata.version
+        return DatedVersion(version, metadata.updated_at) if self.counts_again else version
 
     @property
     def batched(self) -> bool:
@@ -153,7 +176,7 @@ class WatchedGroup:
                 if key in self.doubted and self.doubted[key] == after:
                     del self.doubted[key]
             if before != after and (self.known or key in owed):
-                version = after if isinstance(after, str) else None
+                version = _version_of(after)
                 changes.append(SecretChange(key, "deleted" if after is None else "set", version, now))
         self.known = True
         return changes
@@ -204,7 +227,14 @@ def group_of(pipeline: Pipeline, owned: Callable[[str], bool]) -> WatchedGroup:
         pushes=all(watchable),
         believed=all(watchable) and not fallback,
         by_value=fallback or not isinstance(chain, Describer),
+        counts_again=not any(watchable) and getattr(innermost(chain), "counts_again", False),
     )
+
+
+def _version_of(mark: Mark | None) -> str | None:
+    if isinstance(mark, DatedVersion):
+        return mark.version
+    return mark if isinstance(mark, str) else None
 
 
 def _past_caches(node: Any) -> Any:

@@ -60,6 +60,7 @@ class AWSParameterProvider(BaseProvider):
     """
 
     type_name: ClassVar[str] = "aws.parameters"
+    counts_again: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class GCPSecretProvider(BaseProvider):
     """
 
     type_name: ClassVar[str] = "gcp"
+    counts_again: ClassVar[bool] = True
 
     def __init__(
         self,

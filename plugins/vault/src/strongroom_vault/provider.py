@@ -63,6 +63,7 @@ class VaultSecretProvider(BaseProvider):
     """
 
     type_name: ClassVar[str] = "vault"
+    counts_again: ClassVar[bool] = True
 
     def __init__(
         self,
