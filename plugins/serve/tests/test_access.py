@@ -11,6 +11,7 @@ import pytest
 from served import ADMIN, WEB, Reply, spec_of
 from strongroom import SecretProviderRegistry, TenantContext
 from strongroom.errors import ConfigurationError, SpecError
+from strongroom.hooks import SecretHook
 from strongroom.spec.loader import load_plan
 from strongroom_serve.clients import Clients, GuessLimit
 from strongroom_serve.config import config_of
@@ -126,6 +127,52 @@ def test_what_is_refused_is_recorded_for_the_tenant_and_at_the_agents_path_too(s
         ("web", "other", None, "denied"),  # a tenant that is not its own is not claimed for it
         ("unknown", "app/x", None, "denied"),
     ]
+
+
+def test_what_is_not_a_key_is_recorded_as_refused(served):
+    """As by a registry; also a name that is reserved, and at the agent's path."""
+    server = served(spec_of(web(tenants=["acme"], operations=["get", "list", "set"])))
+    server.get("app/../x", token=WEB)
+    server.put("/x", "1", token=WEB)
+    server.get(".rotation/x", token=WEB)
+    server.ask("LIST", "/v1/secret/metadata/app%00", token=WEB)
+    server.ask("GET", "/secretsmanager/get?secretId=app/", headers={"X-Aws-Parameters-Secrets-Token": WEB})
+    events = server.recorder.events
+    assert [(one.operation, one.key) for one in events] == [
+        ("get", "app/../x"),
+        ("set", "/x"),
+        ("get", ".rotation/x"),
+        ("list", "app\0/"),
+        ("get", "app/"),
+    ]
+    assert {(one.actor, one.tenant, one.outcome, one.error_type) for one in events} == {
+        ("web", "acme", "error", "InvalidKeyError")
+    }
+
+
+def test_a_refused_list_is_recorded_with_its_prefix_by_the_pipeline_that_it_is_of(served):
+    spec = spec_of(web(operations=["get"]))
+    spec["pipelines"]["own"] = {"provider": {"type": "memory"}}
+    server = served(spec | {"default": "app", "routes": [{"prefix": "own/", "pipeline": "own"}]})
+    for folder in ("", "own", "own/x"):
+        assert server.ask("LIST", f"/v1/secret/metadata/{folder}", token=WEB).json() == DENIED
+    assert [(one.key, one.pipeline) for one in server.recorder.events] == [
+        ("", "app"),
+        ("own/", "own"),
+        ("own/x/", "own"),
+    ]
+
+
+def test_a_rules_refusal_is_answered_whatever_a_hook_raises(served):
+    class Vetoing(SecretHook):
+        def before(self, event):
+            raise RuntimeError("not now")
+
+    server = served(spec_of(web()))
+    server.registry.add_hook(Vetoing())
+    assert server.get("other", token=WEB).json() == DENIED
+    assert server.get("app//x", token=WEB).status == 400
+    assert server.get("app/x", token="wrong-token-0123456789").json() == BAD_TOKEN
 
 
 def test_a_token_comes_by_three_headers(served):

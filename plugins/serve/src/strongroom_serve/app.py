@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
 from strongroom.hooks import acting_as
@@ -232,16 +232,23 @@ class App:
             )
         _log.warning("%s from %s", what, request.peer)
 
-    async def _record(self, target: Target) -> None:
+    async def _record(self, target: Target, error: StrongroomError | None = None) -> None:
         """Have the hooks see that `target` was refused to the actor of the context."""
-        await self.backend.in_thread(lambda: record_refusal(self.backend.sync, target.operation, target.key))
+        operation, key = target.operation, target.event_key
+        await self.backend.in_thread(lambda: record_refusal(self.backend.sync, operation, key, error))
+
+    async def _invalid(
+        self, request: Request, client: Client, target: Target, error: InvalidKeyError
+    ) -> NoReturn:
+        """Raise `error` after the hooks have seen it."""
+        with _as_sent(request, client)[0].acting():
+            await self._record(target, error)
+        raise error
 
     async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
         """Return the client with its tenant, if its rules allow the request."""
-        allowed, tenant = client.tenant_for(namespace_of(request))
+        asker, allowed = _as_sent(request, client)
         of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
-        allowed = allowed and _is_tenant(tenant)
-        asker = Asker(client, tenant if allowed else None, exact=wants_exact(request))
         if allowed and of_key and target.operation in client.operations:
             return asker
         with asker.acting():
@@ -264,11 +271,12 @@ class App:
         return None, None
 
     async def _of_engine(self, request: Request, client: Client, target: Target) -> Answer:
-        if target.operation == "list":
-            check_prefix(target.key)
-        elif is_reserved(check_key(target.key)) and not (wants_exact(request) and "set" in client.operations):
-            # For rotators alone, which write the secret itself: it may hold its next value.
-            raise InvalidKeyError(target.key, "the segment '.rotation' is reserved")
+        # For rotators alone, which write the secret itself: the state of a rotation may hold its next value.
+        may_be_reserved = wants_exact(request) and "set" in client.operations
+        try:
+            _check_key_of(target, may_be_reserved=may_be_reserved)
+        except InvalidKeyError as error:
+            await self._invalid(request, client, target, error)
         asker = await self._asker(request, client, target)
         # A body may take long: it is for the reading whose rules were asked, though another comes meanwhile.
         backend, repeats = self.backend, self.repeats
@@ -308,8 +316,13 @@ class App:
         if request.method != "GET":
             return not_allowed("only GET")
         asked_for = aws_agent.asked(request, by_uid=client.token is None)
-        key = check_key(asked_for.key)
-        asker = await self._asker(request, client, Target("history" if asked_for.is_old else "get", key))
+        key = asked_for.key
+        target = Target("history" if asked_for.is_old else "get", key)
+        try:
+            check_key(key)
+        except InvalidKeyError as error:
+            await self._invalid(request, client, target, error)
+        asker = await self._asker(request, client, target)
         with asker.acting():
             try:
                 return await aws_agent.answer(self.backend, asked_for)
@@ -387,6 +400,20 @@ async def _closed(backend: Backend, seconds: float) -> None:
         _log.warning("the spec from before did not close: %s", error.message)
     except Exception as error:  # noqa: BLE001  # of a provider or hook of anybody's: its text may hold anything
         _log.warning("the spec from before did not close: %s", type(error).__name__)
+
+
+def _check_key_of(target: Target, *, may_be_reserved: bool) -> None:
+    if target.operation == "list":
+        check_prefix(target.key)
+    elif is_reserved(check_key(target.key)) and not may_be_reserved:
+        raise InvalidKeyError(target.key, "the segment '.rotation' is reserved")
+
+
+def _as_sent(request: Request, client: Client) -> tuple[Asker, bool]:
+    """Return the client with the tenant of the request, and whether it may act for that; else it has none."""
+    allowed, tenant = client.tenant_for(namespace_of(request))
+    allowed = allowed and _is_tenant(tenant)
+    return Asker(client, tenant if allowed else None, exact=wants_exact(request)), allowed
 
 
 def _is_tenant(tenant: str | None) -> bool:

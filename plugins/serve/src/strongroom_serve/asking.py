@@ -194,13 +194,13 @@ class Records:
         return await self._backend.in_thread(call, self._backend.registry_of(key))
 
 
-def record_refusal(registry: Any, operation: str, key: str) -> None:
-    """Have the hooks see an operation that a rule refused, as denied."""
+def record_refusal(registry: Any, operation: str, key: str, error: StrongroomError | None = None) -> None:
+    """Have the hooks see an operation that was refused: by `error`, or as denied by a rule."""
 
     def refuse() -> None:
-        raise PermissionDeniedError("serve: the client's rules refuse it", key=key)
+        raise error or PermissionDeniedError("serve: the client's rules refuse it", key=key)
 
     try:
         registry.pipeline_for(key).run_with_hooks(operation, key, refuse)
-    except StrongroomError:
+    except Exception:  # noqa: BLE001  # of a hook of anybody's, too
         return  # as it was raised above; or there is no pipeline to watch, or no trail: refused all the same

@@ -25,6 +25,11 @@ class Target:
     def __init__(self, operation: str, key: str, version: int = 0) -> None:
         self.operation, self.key, self.version = operation, key, version
 
+    @property
+    def event_key(self) -> str:
+        """The key that hooks see: of a list, its prefix."""
+        return f"{self.key}/" if self.operation == "list" and self.key else self.key
+
 
 def target_of(request: Request, engine: str) -> Target | None:
     """Return the target of a request to the engine at `engine`; None if it does not offer that."""
