@@ -698,6 +698,22 @@ def test_another_member_is_asked_where_one_has_no_leader(make, server):
         alone.shutdown()
 
 
+def test_a_balancer_is_asked_over_a_new_connection_where_a_member_has_no_leader(make, server):
+    make().set_secret("key", "1")
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), WithoutLeader) as alone,
+        FaultProxy(alone.server_port) as balancer,
+    ):
+        alone.daemon_threads, alone.asked = True, []
+        threading.Thread(target=alone.serve_forever, args=(0.01,), daemon=True).start()
+        provider = make(f"http://127.0.0.1:{balancer.port}", timeout=30)
+        with pytest.raises(BackendUnavailableError, match="no leader"):
+            provider.get_secret("key")
+        balancer._target = server.port
+        assert provider.get_secret("key") == "1"
+        alone.shutdown()
+
+
 class NotesCertificates(BaseHTTPRequestHandler):
     """Ends each connection after one answer."""
 

@@ -319,6 +319,23 @@ class TestOutages:
         soon(answers, 20)
         store.close()
 
+    def test_a_server_that_became_a_replica_is_not_asked_over_the_same_connection(self, server):
+        clock = Clock()
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=10, clock=clock)
+            store.set("a:b", b"data", 60)
+            server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+            try:
+                with pytest.raises(BackendUnavailableError, match="ReadOnlyError"):
+                    store.set("a:b", b"other", 60)
+            finally:
+                server.ask("REPLICAOF", "NO", "ONE")
+            clock.now += 0.15
+            before = proxy.connections
+            store.set("a:b", b"other", 60)
+            assert proxy.connections == before + 1
+            store.close()
+
     def test_a_kept_connection_that_the_server_closed_is_no_failure(self, server):
         store = RedisCacheStore(server.url, timeout_seconds=10)
         store.set("a:b", b"data", 60)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
+    PermissionDeniedError,
     SecretTooLargeError,
     StrongroomError,
 )
@@ -171,6 +172,20 @@ def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle():
         provider._client.timeout = 60
         assert provider.get_secret("k") == "x"
     assert server.connections == 3
+
+
+def test_a_node_that_cannot_answer_is_not_asked_over_the_same_connection():
+    sealed = answer(b'{"errors": ["Vault is sealed"]}', "503 Service Unavailable")
+    denied = answer(b'{"errors": ["1 error occurred: permission denied"]}', "403 Forbidden")
+    with Script([answer(), denied, sealed, answer()]) as server, server.provider() as provider:
+        provider.get_secret("k")
+        with pytest.raises(PermissionDeniedError):
+            provider.get_secret("k")
+        assert server.connections == 1
+        with pytest.raises(BackendUnavailableError, match="sealed"):
+            provider.get_secret("k")
+        provider.get_secret("k")  # a balancer may give this connection to another node
+    assert server.connections == 2
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):

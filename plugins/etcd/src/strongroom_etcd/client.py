@@ -182,6 +182,7 @@ class Client:
                 if error.code not in AGAIN:
                     raise
                 refused = translate(error, doing)
+                self._drop_idle()  # they lead to this member, also behind a balancer
             except (LostError, OSError) as error:
                 failed, refused = _message_of(error, doing, self._endpoints[at]), None
                 self._drop_idle()  # they lead to the same member

@@ -11,7 +11,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 
-__all__ = ["TABLE", "translate"]
+__all__ = ["TABLE", "says_replaced", "translate"]
 
 TABLE: dict[str, type[StrongroomError]] = {
     "AskError": BackendUnavailableError,
@@ -67,6 +67,9 @@ _BY_CODE: dict[str, type[StrongroomError]] = {
 }
 """The first word of a plain `ResponseError` by which the server refuses, also from scripts."""
 
+_REPLACED: frozenset[str] = frozenset({"ReadOnlyError", "MasterDownError"})
+_ISOLATED = "NOREPLICAS"
+
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "check user and password of the URL or of the options",
     PermissionDeniedError: "give the ACL user the rule that the documentation of the redis cache shows",
@@ -89,3 +92,12 @@ def translate(error: Exception, doing: str, where: str) -> StrongroomError:
     code = message.split(maxsplit=1)[0] if message[:3].isupper() else ""
     said = f"{type(error).__name__} {code}".strip()
     return kind(f"redis: {doing} failed: {said} ({where})", provider="redis", hint=_HINTS.get(kind))
+
+
+def says_replaced(error: Exception) -> bool:
+    """Return whether the server says that it is not, or may no longer be, the primary.
+
+    After a failover its address may lead to another server, while an open connection leads to this one.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return not names.isdisjoint(_REPLACED) or str(error).startswith(_ISOLATED)

@@ -27,7 +27,7 @@ from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_redis.circuit_breaker import CircuitBreaker
 from strongroom_redis.connection import Options, check, connect, disconnect, load
-from strongroom_redis.errors import translate
+from strongroom_redis.errors import says_replaced, translate
 from strongroom_redis.scripts import CONFIRM, DROP, LOCK, SET_FENCED, UNLOCK
 from strongroom_redis.subscriber import ALL, SILENT_SECONDS, Listener
 
@@ -337,6 +337,8 @@ class RedisCacheStore:
                     self._let_go()  # so that the abandoned call ends, too
                 except Exception as error:  # noqa: BLE001  # the table says what each is
                     failure = translate(error, doing, self._options.address())
+                    if says_replaced(error):
+                        self._let_go()  # the next call asks for the address again
                 else:
                     self._has_answered = True
                     return answer

@@ -25,6 +25,7 @@ _IDLE_SECONDS: Final = 60.0
 """A connection that was idle for longer is not used: a firewall may have dropped it silently."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 10
+_FAILING: Final = 500
 _IN_URLS: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -185,6 +186,10 @@ class Transport:
                 continue
             call.round_trip = time.monotonic() - began
             self._keep(way, connection)
+            if reply.status >= _FAILING:
+                # A node that is sealed or has no leader answers so as long as it is asked. A balancer sends
+                # new connections to another one, but leaves the open ones where they are.
+                _close_all({way: self._idle.get(way, deque())})
             return reply
 
     def _kept(self, way: tuple[Any, ...]) -> Connection | None:
