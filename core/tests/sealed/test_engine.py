@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
 from strongroom.encryption.keyfiles import next_key_file
 from strongroom.encryption.keys import generate_key
-from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, TamperedError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    TamperedError,
+)
 from strongroom.sealed import Found, SealedSecretProvider, StoreGoneError, StoreKeySource
 from strongroom.sealed.header import open_header, wrap
 
@@ -94,12 +102,58 @@ class Provider(SealedSecretProvider[Backend]):
 
     def __init__(self, server, **key):
         super().__init__(
-            StoreKeySource("kept", key.get("encryption_key"), key.get("key_file"), ()), max_value_bytes=1000
+            StoreKeySource("kept", key.get("encryption_key"), key.get("key_file"), ()),
+            max_value_bytes=1000,
+            timeout=key.get("timeout", 10),
         )
         self._server = server
 
     def _connect_backend(self):
         return Backend(self._server)
+
+
+class NotingBackend(Backend):
+    """Notes each call, and when it has to end."""
+
+    def __init__(self, server):
+        super().__init__(server)
+        self.noted = []
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name not in {"header", "create", "read", "heads", "row", "write"}:
+            return found
+
+        def noting(*arguments):
+            self.noted.append((name, arguments[-1]))
+            return found(*arguments)
+
+        return noting
+
+
+class NotingProvider(Provider):
+    """Keeps a `NotingBackend`."""
+
+    def _connect_backend(self):
+        return NotingBackend(self._server)
+
+
+class HangingBackend(Backend):
+    """Hangs at the header until `released`."""
+
+    asked, released = threading.Event(), threading.Event()
+
+    def header(self, deadline):
+        self.asked.set()
+        assert self.released.wait(60)
+        return super().header(deadline)
+
+
+class HangingProvider(Provider):
+    """Keeps a `HangingBackend`."""
+
+    def _connect_backend(self):
+        return HangingBackend(self._server)
 
 
 @pytest.fixture
@@ -117,6 +171,55 @@ def test_a_lock_makes_no_key_beside_a_store_whose_key_file_is_missing(server, tm
     ):
         pass
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "requests"),
+    [
+        (lambda provider, _: provider.get_secret(NAME), ["header", "read"]),
+        (lambda provider, _: provider.get_secrets([NAME]), ["header", "read"]),
+        (lambda provider, _: provider.describe_secret(NAME), ["header", "heads"]),
+        (lambda provider, _: provider.list_versions(NAME), ["header", "heads"]),
+        (
+            lambda provider, version: provider.get_secret_version(NAME, version),
+            ["header", "heads", "row"],
+        ),
+        (lambda provider, _: provider.set_secret(NAME, "new"), ["header", "write", "write"]),
+        (lambda provider, _: provider.delete_secret(NAME), ["header", "heads", "write"]),
+    ],
+)
+def test_all_requests_of_a_call_have_one_deadline(server, call, requests):
+    key = generate_key()
+    Provider(server, encryption_key=key).set_secret(NAME, "value")
+    provider = NotingProvider(server, encryption_key=key)
+    call(provider, Provider(server, encryption_key=key).describe_secret(NAME).version)
+    names, deadlines = zip(*provider._backend.noted, strict=True)
+    assert list(names) == requests
+    assert len(set(deadlines)) == 1
+
+
+def test_the_first_write_has_one_deadline(server):
+    provider = NotingProvider(server, encryption_key=generate_key())
+    provider.set_secret(NAME, "value")
+    names, deadlines = zip(*provider._backend.noted, strict=True)
+    assert list(names) == ["header", "create", "write"]
+    assert len(set(deadlines)) == 1
+
+
+def test_while_another_thread_opens_the_store_a_call_ends_at_its_own_deadline(server):
+    key = generate_key()
+    Provider(server, encryption_key=key).set_secret(NAME, "value")
+    provider = HangingProvider(server, encryption_key=key, timeout=0.05)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(provider.get_secret, NAME)
+        assert provider._backend.asked.wait(60)
+        try:
+            with pytest.raises(BackendUnavailableError, match="no answer in time"):
+                provider.get_secret(NAME)
+        finally:
+            provider._backend.released.set()
+        assert first.result() == "value"
+    assert provider.get_secret(NAME) == "value"
 
 
 def test_an_older_state_is_found_after_a_rekey_too(server, tmp_path):

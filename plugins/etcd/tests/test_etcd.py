@@ -483,6 +483,28 @@ def test_another_member_is_asked_where_one_hangs_at_the_log_in(make, guarded):
         assert provider.get_secret("key") == "1"
 
 
+def test_while_another_thread_logs_in_a_call_ends_at_its_own_deadline(make, guarded):
+    options = {"prefix": "app/waiting/", "username": "writer", "password": "pw-writer"}
+    make(guarded.url, **options).set_secret("key", "1")
+    provider = make(guarded.url, **options, timeout=0.05)
+    held, released = threading.Event(), threading.Event()
+
+    def log_in():
+        with provider._backend._client._lock:
+            held.set()
+            assert released.wait(60)
+
+    other = threading.Thread(target=log_in)
+    other.start()
+    assert held.wait(60)
+    try:
+        with pytest.raises(BackendUnavailableError, match="no answer in time"):
+            provider.get_secret("key")
+    finally:
+        released.set()
+        other.join()
+
+
 @pytest.mark.parametrize(
     "message", [b'{"result": {"created": true}}', b'{"result": 1}', b"[]", b"{", b"\xff"]
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
 
-from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits, held_within
 from strongroom.encryption.keyfiles import old_key_file
 from strongroom.encryption.keys import HoldsKey, KeyMaterial
 from strongroom.errors import (
@@ -110,7 +112,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._seen_in = b""
         """The identity of the store of which that was seen."""
-        self._lock = threading.RLock()
+        self._after_fork()
         renew_after_fork(self, SealedEngine._after_fork)
 
     @abstractmethod
@@ -146,20 +148,26 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         )
 
     def _with_store(
-        self, work: Callable[[Store], T], key: str | None, absent: Callable[[], T], doing: str = "read"
+        self,
+        work: Callable[[Store], T],
+        key: str | None,
+        absent: Callable[[], T],
+        deadline: Deadline,
+        doing: str = "read",
     ) -> T:
         """Return what `work` returns for the open store, or `absent` if there is none.
 
-        If stored data does not fit, the header is read again: another host may have made another store.
+        If stored data does not fit, the header is read again: another host may have made another store. The
+        store is opened before `deadline`, to which `work` keeps as well.
         """
         try:
-            store = self._opened or self._open()
+            store = self._opened or self._open(deadline)
             if store is None:
                 return absent()
             try:
                 return work(store)
             except (TamperedError, StoreGoneError) as error:
-                again = self._reopened(store, error)
+                again = self._reopened(store, error, deadline)
             return work(again)
         except StoreGoneError:
             pass
@@ -167,51 +175,67 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             raise self._late(doing, key) from None
         raise self._tampered(key, f"the store at {self._shown()} is gone", "restore a backup")
 
-    def _reopened(self, store: Store, error: Exception) -> Store:
+    def _reopened(self, store: Store, error: Exception, deadline: Deadline) -> Store:
         """Open the store again if its header has changed; else raise `error`."""
         try:
-            header = self._backend.header(self._deadline())
+            header = self._backend.header(deadline)
         except StoreGoneError:
             header = store.header if isinstance(error, TamperedError) else b""
         if header in {b"", store.header}:
             raise error
-        with self._lock:
+        with self._opening(deadline):
             self._opened = None
-            again = self._open()
+            again = self._open(deadline)
         if again is None:
             raise error
         return again
 
-    def _open(self) -> Store | None:
-        with self._lock:
+    @contextmanager
+    def _opening(self, deadline: Deadline) -> Iterator[None]:
+        """Hold the lock for a block that opens the store, unless another thread has it until the deadline.
+
+        Raises:
+            DeadlineExceededError: It has.
+        """
+        with held_within(self._lock, deadline.remaining()) as held:
+            if not held:
+                raise DeadlineExceededError
+            yield
+
+    def _open(self, deadline: Deadline) -> Store | None:
+        with self._opening(deadline):
             refused = None
             while self._opened is None:
                 try:
-                    header = self._backend.header(self._deadline())
+                    header = self._backend.header(deadline)
                 except StoreGoneError:
                     return None
                 try:
-                    self._opened = self._unlocked(header)
+                    self._opened = self._unlocked(header, deadline)
                 except DecryptionError:
                     if header == refused:  # else a rekey may just have replaced the header, then the key file
                         raise
                     refused = header
             return self._opened
 
-    def _unlocked(self, header: bytes) -> Store:
+    def _unlocked(self, header: bytes, deadline: Deadline) -> Store:
         """Return the store of `header`; the caller has the lock.
 
-        What was seen of its secrets counts on, unless it is another store: not after a rekey.
+        What was seen of its secrets counts on, unless it is another store: not after a rekey. The derivation
+        of a key from a passphrase takes this machine's time, so no deadline counts it.
         """
+        began = time.monotonic()
         try:
             unlocked = open_header(header, self._source.candidates())
         except ValueError as error:
             raise self._tampered(None, f"{self._shown()}: {error}") from None
+        deadline.end += time.monotonic() - began
         if unlocked is None:
             raise self._wrong_key(header)
         opened, material = unlocked
         if opened.store != self._seen_in:
-            self._seen.clear()
+            with self._noting:
+                self._seen.clear()
             self._seen_in = opened.store
         return Store(Sealer(opened), header, material)
 
@@ -226,12 +250,12 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             f"wrong key for {self._shown()}: it needs the key {key_id}", provider=self.type_name, hint=hint
         )
 
-    def _created(self) -> Store:
+    def _created(self, deadline: Deadline) -> Store:
         """Make the store, or take the one that another host has just made."""
-        with self._lock:
+        with self._opening(deadline):
             if self._opened is None:
-                header = self._backend.create(new_header(self._source.create()), self._deadline())
-                self._opened = self._unlocked(header)
+                header = self._backend.create(new_header(self._source.create()), deadline)
+                self._opened = self._unlocked(header, deadline)
             return self._opened
 
     def _shown(self) -> str:
@@ -247,12 +271,12 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
         def absent() -> dict[str, str]:
             if create:
-                return work(self._created())
+                return work(self._created(deadline))
             for plan in plans.values():
                 plan(None)
             raise AssertionError("a plan for an absent secret raises")
 
-        return self._with_store(work, first, absent, "write")
+        return self._with_store(work, first, absent, deadline, "write")
 
     def _written(
         self, store: Store, plans: Mapping[str, Plan], deadline: Deadline, *, guess: bool
@@ -352,11 +376,12 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         return record
 
     def _records(self, keys: Sequence[str]) -> dict[str, Record]:
-        return self._with_store(lambda store: self._fetched(store, keys), None, dict)
+        deadline = self._deadline(len(keys) if len(keys) > 1 else 0)
+        return self._with_store(lambda store: self._fetched(store, keys, deadline), None, dict, deadline)
 
-    def _fetched(self, store: Store, keys: Sequence[str]) -> dict[str, Record]:
+    def _fetched(self, store: Store, keys: Sequence[str], deadline: Deadline) -> dict[str, Record]:
         names = {key: store.sealer.name(key) for key in keys}
-        found = self._present(store, names, self._deadline(len(keys) if len(keys) > 1 else 0))
+        found = self._present(store, names, deadline)
         return {key: one.record for key, one in found.items() if one is not None}
 
     def _described(self, record: Record) -> SecretMetadata:
@@ -406,22 +431,24 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             raise self._tampered(key, f"secret {show_key(key)} is another one")
         return record
 
-    def _current(self, store: Store, key: str, name: SealedName, record: Record, stored: Found) -> str:
+    def _current(
+        self, store: Store, key: str, name: SealedName, record: Record, stored: Found, *, deadline: Deadline
+    ) -> str:
         number, body = stored.rows[0]
         if number == record.current:
             return self._row(store, key, name, number, body)
         # The backend returned only the last row, which is that of an operation without a value.
-        late = self._backend.row(name.name, record.current, self._deadline())
+        late = self._backend.row(name.name, record.current, deadline)
         if late is not None:
             return self._row(store, key, name, record.current, late)
         floor = self._seen.get(name.name)  # before the read: another thread may see a newer state meanwhile
-        again = self._backend.read([name.name], self._deadline()).get(name.name)
+        again = self._backend.read([name.name], deadline).get(name.name)
         if again is None or again.head == stored.head:
             raise self._tampered(key, f"the current version of {show_key(key)} is gone")
         newer = self._verified(store, key, name, again, floor)
         if newer is None or not newer.current:
             raise self._absent(key) if newer is None else self._gone(key, newer)
-        return self._current(store, key, name, newer, again)
+        return self._current(store, key, name, newer, again, deadline=deadline)
 
     def _row(self, store: Store, key: str, name: SealedName, number: int, body: bytes) -> str:
         data = store.sealer.open(ROW, name, number, body)
@@ -431,7 +458,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _remember(self, name: bytes, seen: Seen) -> None:
         known = self._seen
-        with self._lock:
+        with self._noting:
             before = known.get(name)
             if before is None or seen.record.number > before.record.number:
                 known[name] = seen
@@ -439,7 +466,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                     known.popitem(last=False)
 
     def _all_seen(self) -> dict[bytes, Seen]:
-        with self._lock:
+        with self._noting:
             return dict(self._seen)
 
     def _encoded(self, key: str, value: str) -> bytes:
@@ -496,6 +523,9 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
+        """Held by the thread that opens the store, which asks the server."""
+        self._noting = threading.RLock()
+        """Held for moments, while what was seen of a secret is noted."""
 
 
 _RESTORED: Final = (

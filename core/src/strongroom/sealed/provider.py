@@ -64,11 +64,12 @@ class SealedSecretProvider(SealedEngine[B]):
         wanted = check_keys(keys)
         if not wanted:
             return {}
+        deadline = self._deadline(len(wanted))
 
         def read(store: Store) -> dict[str, str]:
             names = [store.sealer.name(key) for key in wanted]
             floors = [self._seen.get(one.name) for one in names]
-            stored = self._backend.read([one.name for one in names], self._deadline(len(names)))
+            stored = self._backend.read([one.name for one in names], deadline)
             values = {}
             for key, name, floor in zip(wanted, names, floors, strict=True):
                 record = self._verified(store, key, name, stored.get(name.name), floor)
@@ -79,33 +80,36 @@ class SealedSecretProvider(SealedEngine[B]):
                     if error.reason != "absent":
                         raise error
                     continue
-                values[key] = self._current(store, key, name, record, stored[name.name])
+                values[key] = self._current(store, key, name, record, stored[name.name], deadline=deadline)
             return values
 
-        return self._with_store(read, None, dict)
+        return self._with_store(read, None, dict, deadline)
 
     def _value(self, key: str) -> str | None:
+        deadline = self._deadline()
+
         def read(store: Store) -> str | None:
             name = store.sealer.name(key)
             floor = self._seen.get(name.name)
-            stored = self._backend.read([name.name], self._deadline()).get(name.name)
+            stored = self._backend.read([name.name], deadline).get(name.name)
             record = self._verified(store, key, name, stored, floor)
             if record is None or stored is None:
                 return None
             if not record.current:
                 raise self._gone(key, record)
-            return self._current(store, key, name, record, stored)
+            return self._current(store, key, name, record, stored, deadline=deadline)
 
-        return self._with_store(read, key, lambda: None)
+        return self._with_store(read, key, lambda: None, deadline)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
         if cannot_start_key(prefix):
             return []
+        whole = Deadline(self._whole)
 
         def read(store: Store) -> list[str]:
             keys: list[str] = []
-            whole, start = Deadline(self._whole), store.sealer.folder(prefix)
+            start = store.sealer.folder(prefix)
             known = self._all_seen()  # before the first page, for others go on writing
             for page in self._backend.scan(start, lambda: self._part(whole)):
                 for name, one in page:
@@ -119,7 +123,7 @@ class SealedSecretProvider(SealedEngine[B]):
                     raise self._removed(seen.record.key)
             return sorted(keys)
 
-        return self._with_store(read, None, list)
+        return self._with_store(read, None, list, self._part(whole))
 
     def describe_secret(self, key: str) -> SecretMetadata:
         record = self._record(check_key(key))
@@ -149,10 +153,11 @@ class SealedSecretProvider(SealedEngine[B]):
 
     def get_secret_version(self, key: str, version: str) -> str:
         check_key(key)
+        deadline = self._deadline()
 
         def read(store: Store) -> str:
             name = store.sealer.name(key)
-            record = self._fetched(store, [key]).get(key)
+            record = self._fetched(store, [key], deadline).get(key)
             if record is None:
                 raise self._absent(key)
             entry = record.find(version)
@@ -162,10 +167,10 @@ class SealedSecretProvider(SealedEngine[B]):
                 )
             if not record.current and record.deleted:
                 raise self._gone(key, record)
-            body = self._backend.row(name.name, entry.number, self._deadline())
+            body = self._backend.row(name.name, entry.number, deadline)
             if body is None:
                 # Another write may have dropped it since the head was read: look again.
-                again = self._fetched(store, [key]).get(key)
+                again = self._fetched(store, [key], deadline).get(key)
                 if again is not None and again.find(version) is not None:
                     raise self._tampered(key, "a version is gone")
                 raise SecretNotFoundError(
@@ -173,7 +178,7 @@ class SealedSecretProvider(SealedEngine[B]):
                 )
             return self._row(store, key, name, entry.number, body)
 
-        return self._with_store(read, key, lambda: self._missing(key))
+        return self._with_store(read, key, lambda: self._missing(key), deadline)
 
     # --- writing ---
 
@@ -325,10 +330,11 @@ class SealedSecretProvider(SealedEngine[B]):
         self, written: Sequence[tuple[bytes, bytes | None]], reported: dict[bytes, int]
     ) -> list[SecretChange] | None:
         """Return the changes of `written` that readers see, each once; None if they cannot be read now."""
+        deadline = self._deadline()
 
         def read(store: Store) -> list[SecretChange]:
             asked = [name for name, head in written if head is None]
-            stored = self._backend.heads(asked, self._deadline()) if asked else {}
+            stored = self._backend.heads(asked, deadline) if asked else {}
             now = self._clock()
             changes = []
             for name, expected in written:
@@ -348,7 +354,7 @@ class SealedSecretProvider(SealedEngine[B]):
 
         nothing: list[SecretChange] = []
         try:
-            return self._with_store(read, None, lambda: nothing)
+            return self._with_store(read, None, lambda: nothing, deadline)
         except Exception:  # noqa: BLE001  # the subscriber then reads by itself, and gets the error
             return None
 
@@ -365,9 +371,10 @@ class SealedSecretProvider(SealedEngine[B]):
         with ExitStack() as stack:
             try:
                 # Looked for first: a key file that is missing beside a store is not made again.
-                store = self._open() or self._created()
+                deadline = self._deadline()
+                store = self._open(deadline) or self._created(deadline)
                 sealed = store.sealer.name(f"lock/{name}").name
-                lock = self._backend.lock(sealed, ttl_seconds, self._deadline())
+                lock = self._backend.lock(sealed, ttl_seconds, deadline)
                 held = held_lock(lock, wait_seconds=wait_seconds, timeout=self._timeout)
                 token = stack.enter_context(held)
             except DeadlineExceededError:
@@ -393,10 +400,10 @@ class SealedSecretProvider(SealedEngine[B]):
         Raises:
             DecryptionError: The key is wrong.
         """
+        whole = Deadline(self._whole)
 
         def read(store: Store) -> list[str]:
             problems: list[str] = []
-            whole = Deadline(self._whole)
             known = self._all_seen()
             for page in self._backend.scan(b"", lambda: self._part(whole)):
                 names = [name for name, _ in page]
@@ -405,26 +412,24 @@ class SealedSecretProvider(SealedEngine[B]):
                     for name, found in self._backend.read(some, self._part(whole)).items():
                         floor = known.pop(name, None)
                         try:
-                            self._verify_one(store, name, found, floor, whole if versions else None)
+                            self._verify_one(store, name, found, floor, whole, versions=versions)
                         except TamperedError as error:
                             problems.append(error.message)
             problems += [self._removed(seen.record.key).message for seen in known.values()]
             return problems
 
-        return self._with_store(read, None, list)
+        return self._with_store(read, None, list, self._part(whole))
 
     def _verify_one(
-        self, store: Store, name: bytes, stored: Found, floor: Seen | None, whole: Deadline | None
+        self, store: Store, name: bytes, stored: Found, floor: Seen | None, whole: Deadline, *, versions: bool
     ) -> None:
         sealed = SealedName(name, store.sealer.cipher(name))
         record = self._fitting(store, None, sealed, stored, floor)
         if store.sealer.name(record.key).name != name:
             raise self._tampered(record.key, f"secret {show_key(record.key)} has another one's name")
         if record.current:
-            self._current(store, record.key, sealed, record, stored)
-        if whole is None:
-            return
-        for version in record.kept():
+            self._current(store, record.key, sealed, record, stored, deadline=self._part(whole))
+        for version in record.kept() if versions else ():
             body = self._backend.row(name, version.number, self._part(whole))
             if body is None:
                 raise self._tampered(record.key, f"a version of {show_key(record.key)} is gone")
@@ -436,7 +441,7 @@ class SealedSecretProvider(SealedEngine[B]):
         Raises:
             ConfigurationError: There is no store.
         """
-        return header_id(self._with_store(lambda store: store.header, None, self._no_store))
+        return header_id(self._with_store(lambda store: store.header, None, self._no_store, self._deadline()))
 
     def rekey(
         self,
@@ -491,7 +496,7 @@ class SealedSecretProvider(SealedEngine[B]):
                 progress(1, 1)
             return old_file
 
-        return self._with_store(change, None, self._no_store)
+        return self._with_store(change, None, self._no_store, self._deadline())
 
     def close(self) -> None:
         """Give back connections; any call opens them again."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.clients import redact_message
-from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, Slots
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, Slots, held_within
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -304,7 +304,9 @@ class Client:
         username, password = self._login
         if username is None or self._token is not None:
             return self._token or None
-        with self._lock:
+        with held_within(self._lock, deadline.remaining()) as held:
+            if not held:  # another thread's login takes longer
+                raise DeadlineExceededError
             if self._token is None:
                 self._token = self._authenticated(username, password or "", deadline)
             return self._token or None

@@ -286,7 +286,7 @@ class PostgreSQLBackend:
                 hint="give the server's own address, or let changes be polled for",
             )
         try:
-            listener = Listener(self._pool.open, self._channel, changed, connection)
+            listener = Listener(self._pool.open, self._channel, changed, connection, deadline)
         except ServerError as error:
             failed = _not_heard() if error.sqlstate == READ_ONLY else translate(error, "subscribe")
         except LostError as error:

@@ -44,6 +44,7 @@ class Listener:
         channel: The channel's name.
         changed: Called with the names of each transaction, or with None where some may have been missed.
         connection: The first connection.
+        deadline: When the subscription must have begun.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Listener:
         channel: bytes,
         changed: Callable[[Written | None], object],
         connection: Connection,
+        deadline: Deadline,
     ) -> None:
         self._connect = connect
         self._channel = channel.decode()
@@ -61,7 +63,7 @@ class Listener:
         self._connection: Connection | None = connection
         self._process = os.getpid()
         try:
-            self._listen(connection)
+            self._listen(connection, deadline)
         except BaseException:
             connection.close()
             raise
@@ -91,9 +93,9 @@ class Listener:
         if threading.current_thread() is not self._thread:
             self._thread.join(_CONNECT_SECONDS)
 
-    def _listen(self, connection: Connection) -> None:
+    def _listen(self, connection: Connection, deadline: Deadline) -> None:
         statement = Statement("", f'LISTEN "{self._channel}"'.encode(), ())
-        connection.run(statement, (), Deadline(_CONNECT_SECONDS))
+        connection.run(statement, (), deadline)
 
     def _run(self) -> None:
         pause = _PAUSES[0]
@@ -101,8 +103,9 @@ class Listener:
             connection = self._connection
             try:
                 if connection is None:
-                    connection = self._connection = self._connect(Deadline(_CONNECT_SECONDS))
-                    self._listen(connection)
+                    deadline = Deadline(_CONNECT_SECONDS)
+                    connection = self._connection = self._connect(deadline)
+                    self._listen(connection, deadline)
                     pause = _PAUSES[0]
                     if self._refused:
                         self._refused = False
