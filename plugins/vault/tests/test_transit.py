@@ -140,6 +140,19 @@ def test_many_go_in_one_request(make, server, derived):
         assert cipher.encrypt_many([]) == cipher.decrypt_many([]) == []
 
 
+def test_many_long_values_go_in_several_requests(make, server):
+    """Together they are longer than what the server, or a proxy before it, takes."""
+    with FaultProxy(int(server.url.rpartition(":")[2])) as wire:
+        cipher = make(url=f"http://127.0.0.1:{wire.port}")
+        items = [(f"{number}" * 400_000, str(number).encode()) for number in range(3)]
+        items += [("short", b"a"), ("short", b"b")]
+        before = wire.round_trips
+        tokens = cipher.encrypt_many(items)
+        assert wire.round_trips - before == 3
+        pairs = [(token, context) for token, (_, context) in zip(tokens, items, strict=True)]
+        assert cipher.decrypt_many(pairs) == [value for value, _ in items]
+
+
 # --- versions of the key ---
 
 

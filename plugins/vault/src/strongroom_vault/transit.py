@@ -6,7 +6,7 @@ import base64
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from strongroom.encryption import encoded
@@ -26,6 +26,8 @@ _TOKEN: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):[A-Za-z0-9+/]+={0,2}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _BATCH: Final = 100
 """Values in a request: OpenBao takes no more than 1,000 strings of JSON in one, and a value is four."""
+_BATCH_CHARACTERS: Final = 700_000
+"""Of the texts in a request, unless it is one value: OpenBao takes 32 MiB, and many a proxy just one."""
 _LATEST_SECONDS: Final = 60.0
 
 
@@ -116,12 +118,12 @@ class VaultTransitEncryption(HoldsKey):
         return _text(part(answer, "plaintext", kind=str))
 
     def encrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
-        """Return a token for each plaintext and context, 100 in a request."""
+        """Return a token for each plaintext and context, up to 100 in a request."""
         inputs = [{"plaintext": _base64(_bytes(text)), **self._bound(context)} for text, context in items]
         return [part(one, "ciphertext", kind=str) for one in self._batches("encrypt", inputs)]
 
     def decrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
-        """Return the plaintext for each token and context, 100 in a request.
+        """Return the plaintext for each token and context, up to 100 in a request.
 
         Raises:
             DecryptionError: One of them does not decrypt.
@@ -175,8 +177,7 @@ class VaultTransitEncryption(HoldsKey):
         if len(inputs) == 1:
             return [self._ask(operation, inputs[0])]
         results: list[dict[str, Any]] = []
-        for start in range(0, len(inputs), _BATCH):
-            piece = inputs[start : start + _BATCH]
+        for piece in _pieces(inputs):
             batch_results = part(self._ask(operation, {"batch_input": piece}), "batch_results", kind=list)
             if len(batch_results) != len(piece):
                 raise no_server()
@@ -195,6 +196,21 @@ class VaultTransitEncryption(HoldsKey):
             return answer
         # Raised outside the block, so that the first error is not its context.
         raise _refused(failed, operation, self._name)
+
+
+def _pieces(inputs: list[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+    """Yield the inputs of each request."""
+    piece: list[dict[str, str]] = []
+    length = 0
+    for one in inputs:
+        size = sum(map(len, one.values()))
+        if piece and (len(piece) == _BATCH or length + size > _BATCH_CHARACTERS):
+            yield piece
+            piece, length = [], 0
+        piece.append(one)
+        length += size
+    if piece:
+        yield piece
 
 
 def _refused(error: ValidationError, operation: str, name: str) -> Exception:
