@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -100,6 +101,16 @@ def test_nobody_there_is_told_without_the_password():
     assert memory.get_secret(KEY) == "the first"
 
 
+_GREETING = (
+    b"\x0a10.11.6-MariaDB\0"
+    + bytes(4)
+    + b"12345678\0"
+    + b"\xff\xf7\x2d\x02\0\xff\x81\x15"
+    + bytes(10)
+    + b"123456789012\0mysql_native_password\0"
+)
+
+
 @pytest.mark.parametrize(
     "plugin", [b"mysql_clear_password", b"dialog", b"sha256_password", b"caching_sha2_password"]
 )
@@ -113,12 +124,7 @@ def test_a_password_is_not_given_to_whoever_asks_for_it(plugin):
             connection, _ = listening.accept()
             with connection:
                 connection.settimeout(60)
-                greeting = (
-                    b"\x0a10.11.6-MariaDB\0" + bytes(4) + b"12345678\0" + b"\xff\xf7\x2d\x02\0\xff\x81\x15"
-                )
-                connection.sendall(
-                    _packet(0, greeting + bytes(10) + b"123456789012\0mysql_native_password\0")
-                )
+                connection.sendall(_packet(0, _GREETING))
                 heard.append(connection.recv(65536))
                 connection.sendall(
                     _packet(2, b"\xfe" + plugin + b"\0" + (b"\x02Password: " if plugin == b"dialog" else b""))
@@ -152,6 +158,39 @@ def test_a_server_that_says_nothing_ends_at_the_time_out():
         )
         with pytest.raises(RotationError, match="timed out"):
             rotator.verify(KEY, "any")
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_an_answer_that_trickles_in_ends_at_the_time_out(after):
+    """From the beginning, or once the login and what follows it have been answered."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
+
+        def trickle():
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(60)
+                if after:
+                    connection.sendall(_packet(0, _GREETING))
+                for number in range(after):
+                    connection.recv(65536)
+                    connection.sendall(_packet(2 if not number else 1, b"\0\0\0\2\0\0\0"))
+                connection.sendall(b"\xff\xff\0" + bytes([int(after > 0)]))  # the head of a long answer
+                while not ended.wait(0.02):
+                    connection.sendall(b"x")
+
+        slow = threading.Thread(target=trickle)
+        slow.start()
+        rotator = MariaDBRotator(
+            f"mariadb://a@127.0.0.1:{listening.getsockname()[1]}/", "app", timeout_seconds=0.3
+        )
+        try:
+            with pytest.raises(RotationError, match="timed out"):
+                rotator.verify(KEY, "any")
+        finally:
+            ended.set()
+            slow.join()
 
 
 def test_a_secret_that_is_not_of_these_users_is_refused_before_anything_happens():

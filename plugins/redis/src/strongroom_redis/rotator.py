@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, PermissionDeniedError, RotationError
 from strongroom.rotation import UserRotator, credentials
 
@@ -63,6 +64,7 @@ class RedisRotator(UserRotator):
         timeout_seconds: float = 10,
     ) -> None:
         super().__init__("redis", [user], option="user")
+        self._runner = DeadlineExecutor()
         files: Any = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
         first = Options(url, username, password, **files, timeout=timeout_seconds, retries=0)
         name, _, word = first.userinfo().partition(":")
@@ -231,7 +233,7 @@ class RedisRotator(UserRotator):
         when = ""
         for command in ("ACL SAVE", "CONFIG REWRITE"):
             try:
-                client.execute_command(command)
+                self._sent(client, server, command)
             except redis.ResponseError as error:
                 said = str(error)
                 if "NOPERM" in said or isinstance(error, redis.exceptions.NoPermissionError):
@@ -257,7 +259,7 @@ class RedisRotator(UserRotator):
         import redis
 
         try:
-            count = int(client.execute_command("INFO", "replication")["connected_slaves"])
+            count = int(self._sent(client, server, "INFO", "replication")["connected_slaves"])
         except (redis.RedisError, OSError, LookupError, TypeError, ValueError):
             return  # the administrator may not ask, or the answer is of another form
         if count <= (named := len(self._servers) - 1):
@@ -277,14 +279,26 @@ class RedisRotator(UserRotator):
             if self.is_left_over(name):
                 self._ask(client, server, "removing a throwaway user", "ACL DELUSER", name)
 
-    @staticmethod
-    def _ask(client: Any, server: Options, doing: str, *words: str) -> Any:
+    def _ask(self, client: Any, server: Options, doing: str, *words: str) -> Any:
         try:
-            return client.execute_command(*words)
+            return self._sent(client, server, *words)
         except Exception as error:  # noqa: BLE001  # redis-py's, the socket's, and what a bad answer makes of it
             failure = translate(error, doing, server.address())
         failure.__context__ = None
         raise failure
+
+    def _sent(self, client: Any, server: Options, *words: str) -> Any:
+        """Return the answer to a command; raise redis-py's error, also if there is none in time.
+
+        The timeout of a socket is for each read of it: an answer that trickles in could take for ever.
+        """
+        try:
+            return self._runner.run(lambda: client.execute_command(*words), Deadline(server.timeout))
+        except DeadlineExceededError:
+            disconnect(client)  # which ends the call
+        import redis
+
+        raise redis.TimeoutError
 
 
 def _digest(password: str) -> str:
