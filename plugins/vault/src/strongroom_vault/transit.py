@@ -202,12 +202,12 @@ def _pieces(inputs: list[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
     """Yield the inputs of each request."""
     piece: list[dict[str, str]] = []
     length = 0
-    for one in inputs:
-        size = sum(map(len, one.values()))
+    for item in inputs:
+        size = sum(map(len, item.values()))
         if piece and (len(piece) == _BATCH or length + size > _BATCH_CHARACTERS):
             yield piece
             piece, length = [], 0
-        piece.append(one)
+        piece.append(item)
         length += size
     if piece:
         yield piece
