@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import socket
@@ -681,6 +682,15 @@ def test_a_connection_that_is_cut_is_an_outage_and_then_over(make, server, mode)
             provider.get_secret("key")
         proxy.mode = "pass"
         assert provider.get_secret("key") == "1"
+
+
+def test_a_provider_that_nobody_closes_closes_its_connection(server, prefix):
+    provider = EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY, timeout=120)
+    assert provider.list_secrets() == []
+    (kept,) = provider._backend._client._idle
+    del provider
+    gc.collect()
+    assert kept.socket.fileno() == -1
 
 
 def test_another_member_is_asked_where_one_is_down(make, server):

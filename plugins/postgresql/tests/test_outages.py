@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -41,6 +42,15 @@ def test_any_number_of_kept_connections_that_died_is_replaced_without_an_error(m
         opened = proxy.connections
         assert provider.get_secret("key") == "1"
         assert proxy.connections == opened + 1
+
+
+def test_a_provider_that_nobody_closes_ends_its_session(url, schema, encryption_key):
+    provider = PostgreSQLSecretProvider(url, schema=schema, encryption_key=encryption_key, timeout=120)
+    assert provider.list_secrets() == []
+    (kept,) = provider._backend._pool._idle
+    del provider
+    gc.collect()
+    assert kept.closed
 
 
 def test_after_a_call_that_got_no_answer_the_next_one_connects_again(make, url, server):

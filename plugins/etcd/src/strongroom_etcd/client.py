@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -349,14 +350,13 @@ class Client:
         self._runner.close()
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                break
+        _close_all(self._idle)
 
     def _begin_again(self) -> None:
         self._idle: deque[HTTPConnection] = deque()
+        # Closes the sockets of a provider that was not closed.
+        self._end = weakref.finalize(self, _close_all, self._idle)
+        self._end.atexit = False
         self._slots = Slots(self._most)
         self._lock = threading.RLock()  # a signal handler may log in in the middle of a login
 
@@ -364,7 +364,16 @@ class Client:
         """Drop the connections in a forked child: they are its parent's."""
         for one in self._idle:
             never_collect(one.socket)
+        self._end.detach()
         self._begin_again()
+
+
+def _close_all(idle: deque[HTTPConnection]) -> None:
+    while idle:
+        try:
+            idle.pop().close()
+        except IndexError:  # another thread took the last one
+            break
 
 
 def _message_of(error: Exception, doing: str, member: str) -> str:

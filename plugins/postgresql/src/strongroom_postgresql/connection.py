@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
@@ -339,11 +340,7 @@ class Pool:
         self._slots.give_back()
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                break
+        _close_all(self._idle)
 
     def close(self) -> None:
         """Close the free connections; the others, and those of later calls, are closed after their use."""
@@ -353,12 +350,24 @@ class Pool:
 
     def _begin_again(self) -> None:
         self._idle: deque[Connection] = deque()
+        # Ends the sessions of a provider that was not closed.
+        self._end = weakref.finalize(self, _close_all, self._idle)
+        self._end.atexit = False
         self._slots = Slots(self._most)
 
     def _after_fork(self) -> None:
         """Drop the connections in a forked child: they are its parent's."""
         never_collect(self._idle)
+        self._end.detach()
         self._begin_again()
+
+
+def _close_all(idle: deque[Connection]) -> None:
+    while idle:
+        try:
+            idle.pop().close()
+        except IndexError:  # another thread took the last one
+            break
 
 
 _SESSION = Statement(
