@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -199,6 +200,21 @@ def test_ctrl_c_is_the_editors(edit, capfd):
     assert code == 0
     assert int(seen()["signals"][0], 16) & 0b110 == 0
     assert stored("a", capfd) == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "do"),
+    [("SIGTERM", "signal.pause()"), ("SIGHUP", "path.write_text('new')"), ("SIGHUP", "sys.exit(1)")],
+)
+def test_a_signal_that_ends_the_command_leaves_no_file(edit, capfd, name, do):
+    """As when the window of the editor is closed; SIGTERM ends an editor that would go on, too."""
+    main(["set", "a", "old value"])
+    number = getattr(signal, name)
+    code, _, err = edit("a", do=f"import signal; os.kill(os.getppid(), signal.{name}); {do}")
+    assert (code, err) == (128 + number, "")
+    assert not Path(seen()["path"]).parent.exists()
+    assert stored("a", capfd) == "old value"
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, monkeypatch, warm_strongroom):

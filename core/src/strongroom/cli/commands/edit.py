@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.child.signals import Handler, handled
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.declared import names
 from strongroom.cli.scanning.leased import refuse_writes
@@ -45,7 +46,7 @@ _DEFAULT_EDITOR = "vi"
 @click.argument("key", shell_complete=completions.keys)
 @click.option("--allow-empty", is_flag=True, help="Let an empty value replace the old one.")
 @click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
-def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> None:
+def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> int | None:
     """Open the value of KEY in an editor, and store what was saved.
 
     The editor is $VISUAL, else $EDITOR, else vi. It opens a file that only you can read, in memory if the
@@ -62,27 +63,87 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         refuse_writes(registry.pipeline_for(key), key)
         whole, version = _current(registry, key)
         old = _shown(whole, key, declared)
-        with SecretFiles() as files:
-            name = f"value{_suffix(old)}"
-            path = Path(files.put({name: old})[name])
-            changed = _edited(registry, path, old, key, allow_empty=allow_empty)
-            while changed is not None:
-                try:
-                    _store(registry, key, _whole(whole, key, declared, changed), version, whole)
-                    break
-                except StrongroomError as error:
-                    if not _again(settings, error):
-                        raise
-                    if isinstance(error, ConflictError):
-                        settings.warn("what you save next replaces what was stored meanwhile")
-                        whole, version = _current(registry, key)
-                changed = _edited(registry, path, old, key, allow_empty=allow_empty)
+        editor = _Editor(registry.environment())
+        try:
+            with handled(editor.handlers()), SecretFiles() as files:
+                name = f"value{_suffix(old)}"
+                path = Path(files.put({name: old})[name])
+                changed = _edited(editor, path, old, key, allow_empty=allow_empty)
+                while changed is not None:
+                    try:
+                        _store(registry, key, _whole(whole, key, declared, changed), version, whole)
+                        break
+                    except StrongroomError as error:
+                        if not _again(settings, error):
+                            raise
+                        if isinstance(error, ConflictError):
+                            settings.warn("what you save next replaces what was stored meanwhile")
+                            whole, version = _current(registry, key)
+                    changed = _edited(editor, path, old, key, allow_empty=allow_empty)
+        except _Ended as ended:
+            return 128 + ended.number
     if settings.json:
         output.as_json({"key": key, "pipeline": pipeline, "changed": changed is not None})
     elif changed is None:
         settings.note(f"{show_key(key)} is unchanged, and nothing was stored")
     else:
         settings.note(f"stored {show_key(key)} in {pipeline}")
+    return None
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal asked the command to end; as after Ctrl-C, the file with the value is removed on the way."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class _Editor:
+    """Runs the user's editor, and ends with it when a signal asks for that."""
+
+    def __init__(self, credentials: Collection[str]) -> None:
+        self._credentials = credentials
+        self._process: subprocess.Popen[bytes] | None = None
+        self._signal: int | None = None
+
+    def handlers(self) -> dict[int, Handler]:
+        """Return the handlers for the time in which the file exists; an ignored signal stays ignored."""
+        ending = (signal.SIGTERM, signal.SIGHUP)
+        return {one: self._end for one in ending if signal.getsignal(one) is not signal.SIG_IGN}
+
+    def _end(self, number: int, _: object) -> None:
+        if self._process is None:
+            raise _Ended(number)
+        self._signal = number
+        if number == signal.SIGTERM:  # a terminal that hangs up tells the editor, too
+            self._process.terminate()
+
+    def run(self, path: Path) -> None:
+        """Let the user edit the file at `path`.
+
+        Raises:
+            UsageError: There is no editor, or it failed.
+        """
+        words = _editor()
+        refuse_lost_codes(words[0])
+        environment = child_environment(os.environ, {}, credentials=self._credentials)
+        with _signals_left_to_editor():
+            try:
+                self._process = subprocess.Popen([*words, str(path)], env=environment)  # noqa: S603  # the user's own editor
+                code = self._process.wait()
+            except OSError as error:
+                reason = error.strerror
+            else:
+                reason = None if code == 0 else f"it ended with {code}"
+            finally:
+                self._process = None
+        if self._signal is not None:
+            raise _Ended(self._signal)
+        if reason is not None:
+            raise errors.UsageError(
+                f"the editor {words[0]} failed: {reason}; nothing was stored", hint="set VISUAL or EDITOR"
+            )
 
 
 def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | None]:
@@ -125,29 +186,14 @@ def _suffix(text: str) -> str:
     return ".json" if text.lstrip().startswith(("{", "[")) else ".txt"
 
 
-def _edited(
-    registry: SecretProviderRegistry, path: Path, old: str, key: str, *, allow_empty: bool
-) -> str | None:
+def _edited(editor: _Editor, path: Path, old: str, key: str, *, allow_empty: bool) -> str | None:
     """Let the user edit the file at `path`, and return the new text; None if it is still `old`.
 
     Raises:
         UsageError: There is no editor, it failed, or nothing is left.
         ValidationError: What it saved is not UTF-8 text.
     """
-    words = _editor()
-    refuse_lost_codes(words[0])
-    environment = child_environment(os.environ, {}, credentials=registry.environment())
-    with _signals_left_to_editor():
-        try:
-            code = subprocess.run([*words, str(path)], env=environment, check=False).returncode  # noqa: S603  # the user's own editor
-        except OSError as error:
-            reason = error.strerror
-        else:
-            reason = None if code == 0 else f"it ended with {code}"
-    if reason is not None:
-        raise errors.UsageError(
-            f"the editor {words[0]} failed: {reason}; nothing was stored", hint="set VISUAL or EDITOR"
-        )
+    editor.run(path)
     try:
         text = path.read_bytes().decode()
     except FileNotFoundError:
