@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["BadTemplateError", "as_written", "environment", "names_in", "plain_parts"]
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-# Only names in upper case: none of Jinja2's keywords is.
-_PLAIN = re.compile(r'(?<!\{)\{\{ (?:([A-Z_][A-Z0-9_]*)|"(\{|\\r)") \}\}')
+_KEYWORDS = "not|self|true|false|none|True|False|None"
+"""What means something else than a variable where Jinja2 expects a name."""
+_PLAIN = re.compile(
+    rf'(?<!\{{)\{{\{{[ \t]*(?:(?!(?:{_KEYWORDS})\b)([A-Za-z_][A-Za-z0-9_]*)|"(\{{|\\r)")[ \t]*\}}\}}'
+)
 _NOT_PLAIN = re.compile(r"\{[{%#]|\r")
 
 

@@ -9,13 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import SecretProviderRegistry
 from strongroom.cli.actions.render import render
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, SpecError
 from strongroom.templating import as_written, environment, names_in, plain_parts
 
 PIECES = st.sampled_from(
     [
         "{{ A }}",
         "{{ B }}",
+        "{{a_1}}",
+        "{{  A\t}}",
+        "{{ range }}",
+        "{{ in }}",
+        "{{ notes }}",
+        "{{ not }}",
+        "{{ true }}",
         '{{ "{" }}',
         '{{ "\\r" }}',
         "{",
@@ -33,7 +40,7 @@ PIECES = st.sampled_from(
         "-",
     ]
 )
-VALUES = {"A": "{{ B }}", "B": 5}
+VALUES = {"A": "{{ B }}", "B": 5, "a_1": "x", "range": "y", "in": "z", "notes": "", "not": "n", "true": "t"}
 
 
 @settings(max_examples=200)
@@ -51,13 +58,16 @@ def test_what_init_writes_needs_no_jinja2_and_others_name_the_extra(monkeypatch)
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
     environment.cache_clear()
-    assert names_in("postgres://{{ DB_USER }}@host") == {"DB_USER"}
+    assert names_in("postgres://{{ DB_USER }}@{{host}}") == {"DB_USER", "host"}
     with pytest.raises(ConfigurationError, match="Jinja2") as caught:
         names_in("{{ DB_USER | urlencode }}")
     assert caught.value.hint == "pip install 'strongroom[templates]'"
     spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
     with SecretProviderRegistry(spec) as registry:
         assert render("x", "-", registry) == "x"
+        wrong = spec | {"secrets": {"URL": {"compose": "{{ HOST | lower }}"}, "HOST": {"default": "x"}}}
+        with pytest.raises(SpecError, match=r"secrets\.URL\.compose: .* Jinja2.*pip install"):
+            SecretProviderRegistry(wrong)
         with pytest.raises(ConfigurationError, match="Jinja2") as caught:
             render("{{ secret('x') }}", "-", registry)
     assert caught.value.hint == "pip install 'strongroom[templates]'"

@@ -171,6 +171,9 @@ def _parts(
     except BadTemplateError as error:
         problems.add(at, (*path, "compose"), f"not a template that Jinja2 takes: {error}")
         return ()
+    except ConfigurationError as error:  # Jinja2 is not installed
+        problems.add(at, (*path, "compose"), f"{error.message}; {error.hint}")
+        return ()
     for name in sorted(names - declared.keys()):
         problem = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
         problems.add(at, (*path, "compose"), problem)
