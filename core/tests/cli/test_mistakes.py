@@ -397,7 +397,7 @@ def test_check_offline_tells_what_the_declaration_itself_refuses(here, declared,
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["check", "--offline"], "there is no strongroom.yaml here or above it, so no secret is declared"),
+        (["check", "--offline"], "there is no strongroom.yaml here or above, so no secret is declared"),
         (["list"], "there is no strongroom.yaml here or above, so your own store was asked"),
         (
             ["list", "app/", "--long"],

@@ -121,3 +121,18 @@ def test_placeholders_stop_a_run_and_are_found_by_a_scan(spec):
     done = spec("run", "--", "true", expected=2)
     assert "PASSWORD: it is a placeholder" in done.stderr
     assert "changeme" not in done.stderr
+
+
+def test_a_missing_secret_is_told_with_the_command_that_stores_it(spec):
+    path = Path("strongroom.yaml")
+    path.write_text(f"{SPEC}  TOKEN: {{key: api/token}}\n")
+    no_store = spec("run", "--", "true", expected=3).stderr
+    assert no_store.endswith("; `strongroom doctor` says what to do\n")
+    spec("set", "OLD", stdin="value")
+    for words in (["run", "--", "true"], ["export", "--format", "env"]):
+        assert "; `strongroom check --fix` makes PASSWORD\n" in spec(*words, expected=3).stderr
+    spec("check", "--fix", expected=7)
+    for words in (["run", "--", "true"], ["export", "--format", "env"]):
+        assert "; `strongroom set TOKEN` stores TOKEN\n" in spec(*words, expected=3).stderr
+    spec("set", "TOKEN", stdin="value")
+    spec("run", "--", "true")

@@ -267,7 +267,7 @@ def test_run_starts_nothing_without_a_spec(nowhere, capfd):
 
 def test_check_does_not_speak_of_a_spec_that_is_not_there(nowhere, capfd):
     assert main(["check"]) == 0
-    assert "there is no strongroom.yaml here or above it" in capfd.readouterr().err
+    assert "there is no strongroom.yaml here or above" in capfd.readouterr().err
 
 
 def test_run_starts_it_all_the_same_where_that_is_asked_for(nowhere, capfd):

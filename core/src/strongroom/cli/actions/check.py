@@ -13,7 +13,7 @@ from strongroom.cli import errors, output
 from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.declared.literal_keys import weak_audit_keys, weak_literal_audit_keys, wrong_literal_keys
 from strongroom.cli.declared.moved import moved
-from strongroom.cli.declared.selection import deprecations, nothing_declared
+from strongroom.cli.declared.selection import deprecations, how_to_store, nothing_declared
 from strongroom.cli.declared.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
@@ -44,11 +44,17 @@ def check(
     settings.refuse_format(form)
     if offline and fix:
         raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
-    resolutions = _without_backends(settings, group) if offline else _at_backends(settings, group, fix=fix)
+    next_step = None
+    if offline:
+        resolutions = _without_backends(settings, group)
+    else:
+        resolutions, next_step = _at_backends(settings, group, fix=fix)
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
     _print(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
+    if next_step is not None:
+        settings.note(next_step)
     return 0 if good else errors.FOUND_SOMETHING
 
 
@@ -64,8 +70,16 @@ def _without_backends(settings: GlobalOptions, group: str | None) -> dict[str, R
     return {name: one for name, one in resolutions.items() if one.status != "ok"}
 
 
-def _at_backends(settings: GlobalOptions, group: str | None, *, fix: bool) -> dict[str, Resolution]:
-    """Return the declared secrets as their backends have them, after repairs if `fix` asks for them."""
+def _at_backends(
+    settings: GlobalOptions, group: str | None, *, fix: bool
+) -> tuple[dict[str, Resolution], str | None]:
+    """Return the declared secrets as their backends have them, and how to store a missing one.
+
+    Args:
+        settings: Those of the command.
+        group: Only this group; all if None.
+        fix: Whether to make the repairs that are possible first.
+    """
     with settings.registry() as registry:
         _warn_of_no_default(settings, registry.plan)
         chosen = select_group(registry.plan, group)
@@ -77,7 +91,8 @@ def _at_backends(settings: GlobalOptions, group: str | None, *, fix: bool) -> di
         note_resolved(registry, resolutions.values())
         for problem in (*_of_serve(registry), *weak_audit_keys(registry.plan)):
             settings.warn(problem)
-    return resolutions
+        next_step = None if fix else how_to_store(registry.plan, resolutions, elsewhere)
+    return resolutions, next_step
 
 
 def _refuse_wrong_keys(plan: Plan) -> None:

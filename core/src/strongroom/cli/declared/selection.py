@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
@@ -13,9 +13,10 @@ from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
+    from strongroom.spec.plan import Plan
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["deprecations", "newly_undeclared", "nothing_declared", "read_all", "select_secrets"]
+__all__ = ["deprecations", "how_to_store", "newly_undeclared", "nothing_declared", "read_all", "select_secrets"]
 
 
 def select_secrets(
@@ -69,23 +70,52 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     for one in resolutions.values():
         if one.status not in {"ok", "due", "missing"} and one.unreadable is not None:
             raise one.unreadable
+    hint = "`strongroom check` shows all of them"
     if any(one.status == "missing" for one in resolutions.values()):
         from strongroom.cli.declared.moved import moved
         from strongroom.registry import SecretProviderRegistry
 
         if isinstance(registry, SecretProviderRegistry):  # else a full load comes here again
-            resolutions |= moved(registry, resolutions)
+            elsewhere = moved(registry, resolutions)
+            hint = how_to_store(registry.plan, resolutions, elsewhere) or hint
+            resolutions |= elsewhere
     wrong = [one for one in resolutions.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
     summary = _summary(wrong, len(resolutions))
     if missing:
         first = missing[0].plan
-        raise SecretNotFoundError(
-            first.key or first.name, summary, hint="`strongroom check` shows all of them"
-        )
+        raise SecretNotFoundError(first.key or first.name, summary, hint=hint)
     if wrong:
-        raise ValidationError(summary, hint="`strongroom check` shows all of them")
+        raise ValidationError(summary, hint=hint)
     return resolutions
+
+
+def how_to_store(
+    plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
+) -> str | None:
+    """Return the command that stores a missing secret; None if none is, or another step comes first.
+
+    Args:
+        plan: The plan of this command.
+        resolutions: Secrets as `resolve_all` returned them.
+        elsewhere: Names whose value is at another key, which their problem says.
+    """
+    found = [
+        one
+        for name, one in resolutions.items()
+        if one.status == "missing" and one.plan.compose is None and not one.is_gone and name not in elsewhere
+    ]
+    if not found:
+        return None
+    from strongroom.cli.command_lines import command_line
+
+    if _reason(found[0]):  # a new store may not be what is wanted
+        return f"{command_line(plan, 'doctor')} says what to do"
+    missing = [one.plan for one in found]
+    for secret in missing:
+        if secret.generate is not None:
+            return f"{command_line(plan, 'check', '--fix')} makes {secret.name}"
+    return f"{command_line(plan, 'set', missing[0].name)} stores {missing[0].name}"
 
 
 def _line_to_add(source: SecretSource, name: str) -> str | None:
@@ -101,7 +131,7 @@ def nothing_declared(*, own: bool) -> str:
     """Return the message for a plan that declares no secret; `own` if there is no spec either."""
     if not own:
         return "the spec declares no secrets"
-    return f"there is no strongroom.yaml here or above it, so no secret is declared{passed_over()}"
+    return f"there is no strongroom.yaml here or above, so no secret is declared{passed_over()}"
 
 
 def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
@@ -135,9 +165,14 @@ def _summary(wrong: Iterable[Resolution], count: int) -> str:
     wrong = list(wrong)
     problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
     # Without a store, as in a fresh clone, all problems end with the same reason.
-    reasons = {str(one.problem).partition(": there is no ")[2] for one in wrong}
+    reasons = {_reason(one) for one in wrong}
     why = ""
     if len(wrong) > 1 and len(reasons) == 1 and all(reasons):
         why = f": there is no {reasons.pop()}"
         problems = [problem.removesuffix(why) for problem in problems]
     return f"{len(problems)} of {count} declared secrets cannot be used{why}: {'; '.join(problems)}"
+
+
+def _reason(one: Resolution) -> str:
+    """Return what is not there at all, such as the store; empty if only the secret is missing."""
+    return str(one.problem).partition(": there is no ")[2]
