@@ -137,7 +137,26 @@ def test_doctor_looks_at_the_logs_and_their_keys(audited):
 def test_where_there_is_no_log_it_says_so(strongroom):
     assert "no audit hook" in strongroom("audit", "verify", expected=2).stderr
     assert "there is no audit log" in strongroom("audit", "verify", "none.jsonl", expected=2).stderr
-    assert "No such file" in strongroom("audit", "show", "none.jsonl", expected=1).stderr
+    for command in ("show", "tail", "stats"):
+        assert (
+            "there is no audit log none.jsonl"
+            in strongroom("audit", command, "none.jsonl", expected=2).stderr
+        )
+
+
+def test_a_file_that_is_not_a_log_is_told(audited):
+    Path("notes").write_text("some text\n")
+    Path("empty").touch()
+    for command in ("show", "tail", "stats"):
+        assert "notes has no line of an audit log" in audited("audit", command, "notes").stderr
+        assert audited("audit", command, "empty").stderr == ""
+
+
+def test_after_a_rotation_the_pieces_are_shown_before_the_next_line_is_written(audited):
+    before = audited("audit", "show").stdout
+    Path(LOG).rename(f"{LOG}.1")
+    assert audited("audit", "show").stdout == before
+    assert "database/password" in audited("audit", "stats").stdout
 
 
 def test_show_filters_and_shows_no_control_character(audited):

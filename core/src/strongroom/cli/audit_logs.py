@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import ComponentPlan
 
-__all__ = ["AuditLog", "chosen_logs", "in_order"]
+__all__ = ["AuditLog", "chosen_logs", "in_order", "there"]
 
 _ROTATED = re.compile(r"[.-][0-9]+\Z")
 """What logrotate adds to a name: a number, or with `dateext` a date."""
@@ -73,6 +73,25 @@ def chosen_logs(settings: GlobalOptions, paths: Sequence[str], key_file: Path | 
     with contextlib.suppress(StrongroomError):  # a log can be read without the spec that it came from
         known = {log.path: log for log in _of_spec(settings)}
     return [_with_key(path, known) for path in paths]
+
+
+def there(log: AuditLog, paths: Sequence[str]) -> list[str]:
+    """Return those of `paths` at which there is a file; after logrotate there may be none at the log's own.
+
+    Args:
+        log: The log whose pieces they are.
+        paths: Where it, or a piece of it, may be.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = [path for path in paths if os.path.lexists(path)]
+    if not found:
+        raise UsageError(
+            f"there is no audit log {log.path}",
+            hint="correct the path, or do something first: the log is made with its first line",
+        )
+    return found
 
 
 def in_order(logs: Sequence[AuditLog]) -> list[AuditLog]:

@@ -28,7 +28,7 @@ from strongroom.audit.serialization import NOTE
 from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import COMMANDS, Command, FilePath
-from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order
+from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order, there
 from strongroom.hooks import Outcome
 
 if TYPE_CHECKING:
@@ -239,7 +239,8 @@ def tail_command(
     if following:
         selected = follow(logs[0].path, last, chosen)
     else:
-        selected = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
+        trail = _lines(settings, there(logs[0], [logs[0].path]))
+        selected = iter(deque(filter(chosen, trail), maxlen=last))
     for entry in selected:
         output.lines([json.dumps(entry) if settings.json else "  ".join(_row(entry)).rstrip()])
 
@@ -297,8 +298,17 @@ def _never_read(settings: GlobalOptions, paths: Sequence[str], days: int) -> Non
 
 def _all(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
     for log in chosen_logs(settings, paths, None):
-        for path in [log.path] if paths else log.pieces():
-            yield from entries(path)
+        yield from _lines(settings, there(log, [log.path] if paths else log.pieces()))
+
+
+def _lines(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
+    """Yield the lines of logs, and warn of a file that is something else."""
+    for path in paths:
+        entry = None
+        for entry in entries(path):
+            yield entry
+        if entry is None and os.path.getsize(path):  # noqa: PTH202  # stays text
+            settings.warn(f"{safe(path)} has no line of an audit log; is it another file?")
 
 
 def _row(entry: Entry) -> list[str]:
