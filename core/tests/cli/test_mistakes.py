@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -16,6 +17,7 @@ import warm_command
 from sampling import sample
 from strongroom import generate_key
 from strongroom.cli.app import _OTHER_WORDS, COMMANDS, run_app
+from strongroom.cli.errors import print_error
 from strongroom.cli.standard_streams import read_stdin
 
 GOOD = """\
@@ -421,8 +423,8 @@ def test_without_a_spec_nothing_is_called_right_or_empty_without_a_word(
     [
         (".", 2, ". is a folder; name a file in it"),
         ("folder", 2, "folder is a folder; name a file in it"),
-        ("none/out", 2, "{0}/none: No such file or directory"),
-        ("plain.j2/out", 1, "{0}/plain.j2: Not a directory"),
+        ("none/out", 2, "{0}/none: No such file or directory; make it, or correct the path"),
+        ("plain.j2/out", 1, "{0}/plain.j2: Not a directory; correct the path"),
         ("/dev/full", 1, "/dev/full: No space left on device"),
     ],
 )
@@ -637,3 +639,18 @@ def test_a_spec_above_that_is_passed_over_is_named(tmp_path, monkeypatch, capfd,
     (shared / "strongroom.yaml").unlink()
     assert run_app(words) == code
     assert "passed over" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "end"),
+    [
+        (errno.EACCES, 4, "Permission denied; let this user have the right, or run as one who has it"),
+        (errno.ENOENT, 2, "No such file or directory; make it, or correct the path"),
+        (errno.EISDIR, 2, "Is a directory; name a file in it"),
+        (errno.EIO, 1, "Input/output error"),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_the_next_step(capfd, number, code, end):
+    refused = OSError(number, os.strerror(number), "config.j2")
+    assert print_error(refused, as_json=False, debug=False) == code
+    assert capfd.readouterr().err == f"error: config.j2: {end}\n"

@@ -555,13 +555,16 @@ def test_a_store_that_may_not_be_read_is_denied_and_named(tmp_path):
         "try:\n"
         "    FileSecretProvider(sys.argv[1], sys.stdin.read()).get_secret('key')\n"
         "except PermissionDeniedError as error:\n"
-        "    print(error.message)\n"
+        "    print(error.message, error.hint.partition(',')[0], sep='; ')\n"
     )
     done = subprocess.run(
         [*(without_rights if os.geteuid() == 0 else []), sys.executable, "-c", code, str(store)],
         input=KEY, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.stdout, done.returncode) == (f"may not read {store}\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == (
+        f"may not read {store}; let this user have the right\n",
+        0,
+    ), done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another view of the folder, which only root can make")

@@ -6,6 +6,7 @@ shown, because its message may hold anything.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,15 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (FileNotFoundError, USAGE),
     (IsADirectoryError, USAGE),
     (FileExistsError, CONFLICT),
+    (PermissionError, DENIED),
 )
+_NEXT_STEPS = {
+    errno.ENOENT: "make it, or correct the path",
+    errno.ENOTDIR: "correct the path",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "let this user have the right, or run as one who has it",
+}
+"""What a user can do about the system's refusals."""
 
 
 class UsageError(errors.StrongroomError):
@@ -104,7 +113,7 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
         return name, _of_key(error) + error.message + _of_pipeline(error), error.hint
     if isinstance(error, OSError) and error.filename is not None:
         # Paths and the messages of the system hold no value.
-        return name, f"{error.filename}: {error.strerror}", None
+        return name, f"{error.filename}: {error.strerror}", _NEXT_STEPS.get(error.errno or 0)
     if isinstance(error, FileNotFoundError) and error.errno is not None:
         return name, "the current folder is no longer there", None
     if isinstance(error, OSError) and error.errno is not None:

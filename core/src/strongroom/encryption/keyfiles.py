@@ -261,7 +261,10 @@ def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Except
     import errno
 
     if isinstance(error, PermissionError):
-        return PermissionDeniedError(f"may not {doing} {os.fspath(path)}")
+        return PermissionDeniedError(
+            f"may not {doing} {os.fspath(path)}",
+            hint="let this user have the right, or run as one who has it",
+        )
     if error.errno == errno.EROFS:
         return ReadOnlyError(f"cannot {doing} {os.fspath(path)}: the file system is read-only")
     hint = "make its folder, or correct the path" if error.errno == errno.ENOENT else None

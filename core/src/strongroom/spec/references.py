@@ -267,5 +267,6 @@ def _file(reference: Reference, folder: str | os.PathLike[str]) -> str:
     except UnicodeDecodeError:
         failure = f"the file {reference.name} is not UTF-8 text"
     except (OSError, ValueError) as error:
-        failure = f"the file {reference.name} cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        failure = f"the file {reference.name} cannot be read: {reason}"
     raise UnresolvedError(failure)

@@ -27,6 +27,7 @@ __all__ = [
     "SIDE_FILES",
     "check_local",
     "check_store",
+    "denied",
     "is_readable",
     "is_writable",
     "move_aside",
@@ -74,9 +75,18 @@ def translated_os(path: str | os.PathLike[str], doing: str) -> Iterator[None]:
     except StrongroomError:  # some of ours are the system's, too, and say already what happened
         raise
     except PermissionError as error:
-        raise PermissionDeniedError(f"may not {doing} {path}", provider=TYPE_NAME) from error
+        raise denied(path, doing) from error
     except OSError as error:
         raise _os_error(error, path, doing) from error
+
+
+def denied(path: str | os.PathLike[str], doing: str) -> PermissionDeniedError:
+    """Return the error for a file that this user may not use so."""
+    return PermissionDeniedError(
+        f"may not {doing} {path}",
+        provider=TYPE_NAME,
+        hint="let this user have the right, or run as one who has it",
+    )
 
 
 def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> StrongroomError:
@@ -111,7 +121,7 @@ def check_file(path: str | os.PathLike[str]) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        raise PermissionDeniedError(f"may not look at {path}", provider=TYPE_NAME) from error
+        raise denied(path, "look at") from error
     except OSError as error:
         raise _os_error(error, path, "look at") from error
     if stat.S_ISLNK(status.st_mode):

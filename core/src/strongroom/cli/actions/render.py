@@ -181,11 +181,8 @@ def _source(template: str) -> str:
     if template == "-":
         data = read_stdin()
     else:
-        try:
-            with open(template, "rb") as file:  # noqa: PTH123  # pathlib takes long to import
-                data = file.read()
-        except OSError as error:
-            raise errors.UsageError(f"{template}: {error.strerror}") from error
+        with open(template, "rb") as file:  # noqa: PTH123  # pathlib takes long to import
+            data = file.read()
     try:
         return data.decode()
     except UnicodeDecodeError:

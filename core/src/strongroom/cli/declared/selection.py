@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from strongroom.spec.plan import Plan
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["deprecations", "how_to_store", "newly_undeclared", "nothing_declared", "read_all", "select_secrets"]
+__all__ = [
+    "deprecations",
+    "how_to_store",
+    "newly_undeclared",
+    "nothing_declared",
+    "read_all",
+    "select_secrets",
+]
 
 
 def select_secrets(
@@ -90,9 +97,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     return resolutions
 
 
-def how_to_store(
-    plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
-) -> str | None:
+def how_to_store(plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]) -> str | None:
     """Return the command that stores a missing secret; None if none is, or another step comes first.
 
     Args:

@@ -53,7 +53,11 @@ def prepare_folder(path: Path) -> None:
     with files.translated_os(path.parent, "make"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ReadOnlyError(f"the folder of {path} is read-only", provider=TYPE_NAME)
+        raise ReadOnlyError(
+            f"the folder of {path} is read-only",
+            provider=TYPE_NAME,
+            hint="let this user write to it, or name another folder",
+        )
 
 
 def _fill(connection: sqlite3.Connection, material: KeyMaterial) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from strongroom.errors import PermissionDeniedError, ReadOnlyError, TamperedError
+from strongroom.errors import ReadOnlyError, TamperedError
 from strongroom.parallel import SingleEntryLock, Take
 from strongroom.providers import may_defer_durability
 
@@ -167,7 +167,7 @@ class Session:
                 self.reader = opened(path, timeout)
             except sqlite3.OperationalError as error:
                 if not files.is_readable(path):  # SQLite says only that it is unable to open a file
-                    raise PermissionDeniedError(f"may not read {self._shown}", provider=TYPE_NAME) from error
+                    raise files.denied(self._shown, "read") from error
                 if self.read_only or error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
                     raise
                 self.reader = database.copy_in_memory(path, timeout)
@@ -364,7 +364,11 @@ class Session:
     def require_writable(self) -> None:
         """Raise `ReadOnlyError` if the store was opened for reading only."""
         if self.read_only:
-            raise ReadOnlyError(f"{self._place} or its folder is read-only", provider=TYPE_NAME)
+            raise ReadOnlyError(
+                f"{self._place} or its folder is read-only",
+                provider=TYPE_NAME,
+                hint="let this user write to both, or run as one who may",
+            )
 
     def transaction(self, work: Callable[[Snapshot], tuple[VerifiedState, Iterable[str], Result]]) -> Result:
         """Change the store in one transaction, and commit. Writers of other processes are waited for.
