@@ -287,6 +287,30 @@ def test_a_rule_that_is_broken_says_what_is_expected(tmp_path, rules, expected):
     assert f": {expected}" in problem
 
 
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ("provider: {type: retry}", "'retry' is middleware, for `middleware:`"),
+        (
+            "provider: {type: memory}, middleware: [{type: file}]",
+            "'file' is a provider, for `provider:`",
+        ),
+        ("provider: {type: memory}, middleware: [{type: audit}]", "'audit' is a hook, for `hooks:`"),
+        (
+            "provider: {type: memory}, middleware: [{type: aes-gcm}]",
+            "'aes-gcm' is a cipher, for `cipher:` of {type: encryption}",
+        ),
+        (
+            "provider: {type: redis}",
+            "'redis' is a cache store, for `l2:` of {type: caching}, or a rotator, for `rotate: {rotator: …}` of a secret",
+        ),
+    ],
+)
+def test_a_component_in_the_place_of_another_kind_is_told_its_own(tmp_path, parts, expected):
+    (problem,) = problems(tmp_path, f"version: 1\npipelines: {{a: {{{parts}}}}}\n")
+    assert problem.endswith(f"; {expected}")
+
+
 def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
     text = (
         "version: 2\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._version import __version__
@@ -45,6 +45,17 @@ BUILT_IN_NAMES = (
     *("http", "prefix", "read-only", "retry", "tenant", "validation"),
 )
 """The entry points of core, as its own metadata name them."""
+
+
+_PLACES: Final[Mapping[str, tuple[str, str]]] = {
+    "provider": ("a provider", "`provider:`"),
+    "middleware": ("middleware", "`middleware:`"),
+    "hook": ("a hook", "`hooks:`"),
+    "encryption": ("a cipher", "`cipher:` of {type: encryption}"),
+    "cache": ("a cache store", "`l2:` of {type: caching}"),
+    "rotator": ("a rotator", "`rotate: {rotator: …}` of a secret"),
+}
+"""What a component of each kind is called, and where a spec names it."""
 
 
 class UnknownTypeError(PluginError):
@@ -108,9 +119,10 @@ class PluginFinder:
                 if (bad_kind, name) == (kind, type_name):
                     raise PluginError(f"{kind} {type_name!r} of {entry.owner} is unusable: {why}")
             here = sorted(name for found_kind, name in loaded if found_kind == kind)
+            others = f"it has: {', '.join(here)}" if here else f"it has no {kind} at all"
+            kinds = [found_kind for found_kind, name in loaded if name == type_name]
             raise UnknownTypeError(
-                f"{entry.owner} has no {kind} {type_name!r}",
-                hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
+                f"{entry.owner} has no {kind} {type_name!r}", hint=_place_of(type_name, kinds) or others
             )
 
     def list_components(self) -> list[ComponentInfo]:
@@ -205,9 +217,11 @@ class PluginFinder:
                 f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS", hint=f"add {shut_out[0]} to it"
             )
         here = sorted(self._named_here(kind))
+        kinds = [other for other, names in KNOWN_TYPES.items() if type_name in names]
         return UnknownTypeError(
             f"unknown {kind} {type_name!r}",
-            hint=did_you_mean(type_name, here, f"known here: {', '.join(here)}"),
+            hint=_place_of(type_name, kinds)
+            or did_you_mean(type_name, here, f"known here: {', '.join(here)}"),
         )
 
     def _named_here(self, kind: Kind) -> set[str]:
@@ -301,6 +315,12 @@ class PluginFinder:
                 f"{module.__name__} implements the unknown hook {unknown[0]!r}",
                 hint=did_you_mean(unknown[0], KINDS.values(), otherwise="") or None,
             )
+
+
+def _place_of(type_name: str, kinds: Sequence[str]) -> str | None:
+    """Return what a component of another kind is, and where it belongs; None if no kind has the name."""
+    uses = [f"{what}, for {place}" for what, place in (_PLACES[kind] for kind in sorted(kinds))]
+    return f"{type_name!r} is {', or '.join(uses)}" if uses else None
 
 
 def _kind_of(plugin: object, hooked: Kind) -> Kind:
