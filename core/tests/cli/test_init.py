@@ -295,3 +295,16 @@ def test_a_gitignore_in_another_encoding_is_added_to(strongroom):
     Path(".gitignore").write_bytes(b"b\xfccher/\n")
     strongroom("init")
     assert Path(".gitignore").read_bytes().startswith(b"b\xfccher/\nsecrets.enc\n")
+
+
+def test_it_says_what_was_made_and_what_was_there(init, tmp_path):
+    both = "wrote strongroom.yaml, the store secrets.enc and its key app.key; git ignores store and key\n"
+    assert init()[2] == both
+    for gone, expected in (
+        ((), "wrote strongroom.yaml; secrets.enc and app.key were there before;"),
+        (("secrets.enc",), "wrote strongroom.yaml and the store secrets.enc; app.key was there before;"),
+        (("secrets.enc", "app.key"), both),
+    ):
+        for name in gone:
+            (tmp_path / name).unlink()
+        assert init("--force")[2].startswith(expected)

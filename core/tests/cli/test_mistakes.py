@@ -654,3 +654,9 @@ def test_what_the_system_refuses_is_told_with_the_next_step(capfd, number, code,
     refused = OSError(number, os.strerror(number), "config.j2")
     assert print_error(refused, as_json=False, debug=False) == code
     assert capfd.readouterr().err == f"error: config.j2: {end}\n"
+
+
+@pytest.mark.parametrize(("words", "code"), [(["check", "--offline"], 0), (["doctor"], 7), (["list"], 2)])
+def test_a_spec_without_a_pipeline_is_not_called_right(here, words, code):
+    said = here(*words, spec="version: 1\n", expected=code)
+    assert "has no pipeline; add one under `pipelines:`" in said.out + said.err

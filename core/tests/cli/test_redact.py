@@ -118,6 +118,14 @@ UNREADABLE = {
 }
 
 
+def test_it_warns_where_nothing_is_declared(redact, tmp_path):
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(SPEC.partition("secrets:")[0])
+    seen = redact(text=b"text")
+    assert (seen.returncode, seen.stdout) == (0, b"text")
+    assert seen.stderr == b"warning: the spec declares no secrets, and nothing is masked\n"
+
+
 @pytest.mark.parametrize("which", UNREADABLE)
 @pytest.mark.parametrize("command", ["redact", "scan"])
 def test_what_cannot_be_read_is_not_passed_over(tmp_path, warm_strongroom, which, command):

@@ -115,8 +115,8 @@ def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
 
 
 def _warn_of_no_default(settings: GlobalOptions, plan: Plan) -> None:
-    """Warn if every command needs `--pipeline`."""
-    if settings.pipeline is None and plan.default is None and not plan.routes and len(plan.pipelines) > 1:
+    """Warn if every command needs `--pipeline`, or there is none at all."""
+    if settings.pipeline is None and plan.default is None and not plan.routes:
         from strongroom.registry.routing import no_default
 
         error = no_default(plan, "", tuple(plan.pipelines))

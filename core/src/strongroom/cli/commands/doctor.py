@@ -93,6 +93,12 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
     except StrongroomError as error:
         yield Check("spec", False, error.message, error.hint)
         return
+    if not plan.pipelines:
+        from strongroom.registry.routing import no_default
+
+        nothing = no_default(plan, "", ())
+        yield Check("spec", False, nothing.message, nothing.hint)
+        return
     about = f"{counted(len(plan.pipelines), 'pipeline')}, {counted(len(plan.secrets), 'declared secret')}"
     yield Check("spec", True, f"{plan.source}: {about}")
     try:

@@ -90,6 +90,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
         assignments = read_dotenv(Path(source), settings.warn, left_out=left_out_because, variables=True)
     values = expanded(assignments)
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
+    kept = [name for name in (STORE, KEY) if os.path.lexists(spec.absolute().parent / name)]
     _fill_store(
         spec.absolute().parent, {name: value for name, value in values.items() if name not in composed}
     )
@@ -118,7 +119,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
             }
         )
         return
-    output.lines(_summary(spec, source, values, left_out))
+    output.lines([_written(spec, kept), *_summary(source, values, left_out)])
 
 
 def _is_composed(one: Assignment) -> bool:
@@ -248,8 +249,17 @@ def _git_lists(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str
     return sorted(os.fsdecode(one) for one in done.stdout.split(b"\0") if one)
 
 
-def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: list[str]) -> list[str]:
-    lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
+def _written(spec: Path, kept: Sequence[str]) -> str:
+    """Return what was made; `kept` are store and key where they were there before."""
+    made = {STORE: f"the store {STORE}", KEY: f"its key {KEY}"}
+    new = [text for name, text in made.items() if name not in kept]
+    wrote = f"{spec}, {new[0]} and {new[1]}" if not kept else " and ".join([str(spec), *new])
+    were = f"; {' and '.join(kept)} {'was' if len(kept) == 1 else 'were'} there before" if kept else ""
+    return f"wrote {wrote}{were}; git ignores store and key"
+
+
+def _summary(source: str | None, values: dict[str, str], left_out: list[str]) -> list[str]:
+    lines: list[str] = []
     if source is not None:
         took = output.counted(len(values), "secret")
         left = "; it still holds unencrypted values: delete it" if values and Path(source).is_file() else ""

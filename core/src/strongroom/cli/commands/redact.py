@@ -11,7 +11,7 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.masked import masked_texts
 from strongroom.cli.child.relay import Relay
-from strongroom.cli.declared.selection import select_secrets
+from strongroom.cli.declared.selection import nothing_declared, select_secrets
 from strongroom.cli.scanning.leased import without_leases
 from strongroom.declarations.resolve import resolve_all
 from strongroom.masking import Masker
@@ -40,6 +40,9 @@ def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) 
     Example: make deploy 2>&1 | strongroom redact
     """
     with settings.registry() as registry:
+        if not registry.plan.secrets:
+            why = nothing_declared(own=registry.plan.origin == "own")
+            settings.warn(f"{why}, and nothing is masked")
         chosen = without_leases(registry, select_secrets(registry.plan, group=group))
         resolutions = resolve_all(registry, chosen)
     for one in resolutions.values():
