@@ -24,7 +24,7 @@ from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
 from strongroom_serve import systemd
 from strongroom_serve.asking import Backend
-from strongroom_serve.config import config_of
+from strongroom_serve.config import address_of, config_of
 from strongroom_serve.server import _audit_lines_shown, _Server, see_to_rotations, serve
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
 
@@ -393,6 +393,19 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_a_conflict(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["s"]
     live.close()
     assert not path.exists()
+
+
+def test_where_it_cannot_listen_it_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file") as refused:
+        bound_unix(tmp_path / "none" / "s", 0o600, None)
+    assert refused.value.hint == f"make its folder: mkdir -m 0750 {tmp_path / 'none'}"
+    with pytest.raises(ConfigurationError, match="'8300': not an address of the form HOST:PORT"):
+        address_of("8300")
+    taken = bound_tcp("127.0.0.1", 0)
+    with pytest.raises(ConflictError) as refused:
+        bound_tcp("127.0.0.1", taken.socket.getsockname()[1])
+    assert refused.value.hint == "end it, or listen elsewhere"
+    taken.close()
 
 
 def test_what_a_killed_server_with_the_same_number_has_left_is_not_in_the_way(tmp_path):

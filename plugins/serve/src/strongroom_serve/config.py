@@ -126,7 +126,8 @@ def address_of(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):  # noqa: PLR2004  # TCP's ports
         raise ConfigurationError(
-            "an address that is not HOST:PORT", hint="such as 127.0.0.1:8300 or [::1]:8300"
+            f"cannot listen at {text!r}: not an address of the form HOST:PORT",
+            hint="such as 127.0.0.1:8300 or [::1]:8300",
         )
     return host.removeprefix("[").removesuffix("]"), int(port)
 

@@ -81,11 +81,21 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
             raise
     except OSError as error:
         sock.close()
-        raise ConfigurationError(f"the socket {path} cannot be made: {error.strerror or error}") from error
+        raise ConfigurationError(
+            f"the socket {path} cannot be made: {error.strerror or error}", hint=_next_step(error, path)
+        ) from error
     except BaseException:
         sock.close()
         raise
     return Listener(sock, f"unix:{path}", path)
+
+
+def _next_step(error: OSError, path: Path) -> str:
+    if error.errno == errno.ENOENT:
+        return f"make its folder: mkdir -m 0750 {path.parent}"
+    if isinstance(error, PermissionError):
+        return "let this user write in its folder, or name another one"
+    return "name another path"
 
 
 def bound_tcp(host: str, port: int) -> Listener:
@@ -103,7 +113,9 @@ def bound_tcp(host: str, port: int) -> Listener:
         )
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigurationError(f"the address {host} is not known: {error.strerror}") from error
+        raise ConfigurationError(
+            f"the address {host} is not known: {error.strerror}", hint="name an address of this machine"
+        ) from error
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,8 +124,11 @@ def bound_tcp(host: str, port: int) -> Listener:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConflictError(f"another server listens at {shown} already") from error
-        raise ConfigurationError(f"cannot listen at {shown}: {error.strerror}") from error
+            raise ConflictError(
+                f"another server listens at {shown} already", hint="end it, or listen elsewhere"
+            ) from error
+        hint = "name an address of this machine, and a port that this user may listen at"
+        raise ConfigurationError(f"cannot listen at {shown}: {error.strerror}", hint=hint) from error
     return Listener(sock, _tcp_name(sock))
 
 
