@@ -17,10 +17,10 @@ def distributions(root: Path = ROOT) -> list[Path]:
     return [root, root / "core", *sorted(path.parent for path in root.glob("plugins/*/pyproject.toml"))]
 
 
-def committed_at(root: Path = ROOT) -> str:
+def committed_at() -> str:
     """Return when the last commit was made, in seconds since 1970: the time of all files in archives."""
     done = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=True, cwd=root
+        ["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return done.stdout.strip()
 

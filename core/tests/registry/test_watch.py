@@ -889,7 +889,7 @@ def test_a_source_without_versions_of_its_own_is_believed():
 
     provider = Pushing()
     driven = Driven(provider, "a")
-    now = driven.watch._now()
+    now = datetime.now(UTC)
     for version in ("5", "5", "6"):
         provider.callback([SecretChange("a", "set", version, now), SecretChange("b", "set", version, now)])
     assert driven.pass_seconds(1) == [[("a", "set", "5")], [("a", "set", "6")]]

@@ -32,6 +32,7 @@ Entry = Mapping[str, Any]
 _TEXTS = ("operation", "key", "tenant", "actor", "started_at", "outcome")
 """Members of a line that are text, or null."""
 _BLOCK = 64 << 10
+_PAUSE_SECONDS = 0.2
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -140,7 +141,6 @@ def follow(
     last: int,
     chosen: Callable[[Entry], bool] = bool,
     *,
-    pause: float = 0.2,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Entry]:
     """Yield the `last` entries of a log, and then each that is added, also after a rotation; it never ends.
@@ -149,7 +149,6 @@ def follow(
         path: The log; where it is not there yet, it is waited for.
         last: How many of the entries that are there come first.
         chosen: Tells which entries are meant; the others are passed over.
-        pause: Seconds between two looks.
         sleep: What waits.
     """
     wanted: int | None = last
@@ -157,7 +156,7 @@ def follow(
         try:
             file = open(path, "rb")  # noqa: PTH123, SIM115  # paths are text here; closed below
         except FileNotFoundError:
-            sleep(pause)
+            sleep(_PAUSE_SECONDS)
             continue
         with file:
             seen, gone = 0, False
@@ -180,7 +179,7 @@ def follow(
                     break
                 gone = _is_gone(path, file, seen)  # if so, read once more: it may have been written to before
                 if not gone:
-                    sleep(pause)
+                    sleep(_PAUSE_SECONDS)
 
 
 def _is_gone(path: str, file: BinaryIO, seen: int) -> bool:

@@ -87,7 +87,6 @@ class Follower(ProcessBound):
         min_life: Seconds that the values of a connection still have to live when it is handed out; without it
             10, or a quarter of their life if that is less.
         changed: Called when the values have changed.
-        clock: Monotonic seconds.
 
     Raises:
         ValidationError: The secret holds no password.
@@ -100,13 +99,12 @@ class Follower(ProcessBound):
         *,
         min_life: float | None = None,
         changed: Callable[[], object] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = getattr(registry, "registry", registry)
         self.key = key
         self._min_life = min_life
         self._changed = changed
-        self._clock = clock
+        self._clock = time.monotonic
         self._tenant = current_tenant()
         self._ends: list[Callable[[], object]] = []
         self.closed = False

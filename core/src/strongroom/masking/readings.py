@@ -291,7 +291,7 @@ def code_points(data: bytes) -> Iterator[View]:
             yield of_points(numbers, spans)
 
 
-def of_points(numbers: list[int], spans: list[tuple[int, int]], name: str = "numbers") -> View:
+def of_points(numbers: list[int], spans: list[tuple[int, int]]) -> View:
     """Return the characters of `numbers`, which are at `spans`."""
     pieces = [
         (chr(number) if number < _HIGHEST else "\ufffd").encode(errors="surrogatepass") for number in numbers
@@ -301,8 +301,8 @@ def of_points(numbers: list[int], spans: list[tuple[int, int]], name: str = "num
         whole = data.decode(errors="surrogatepass").encode("utf-16-le", errors="surrogatepass")
         decoded = whole.decode("utf-16-le", errors="replace").encode()
         if len(decoded) != len(data):
-            return View(decoded, lambda _start, _stop: (spans[0][0], spans[-1][1]), name)
-    return View(data, Joined(pieces, spans), name)
+            return View(decoded, lambda _start, _stop: (spans[0][0], spans[-1][1]), "numbers")
+    return View(data, Joined(pieces, spans), "numbers")
 
 
 def signed(data: bytes, at: int) -> tuple[list[View], int]:

@@ -51,7 +51,6 @@ class ValidationMiddleware(Middleware):
         json_schema: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(inner)
-        self._key_pattern = key_pattern
         self._why_not_key = None if key_pattern is None else _key_check(key_pattern)
         if min_length is not None and max_length is not None and min_length > max_length:
             raise ConfigurationError(f"validation: min_length {min_length} is above max_length {max_length}")

@@ -70,7 +70,6 @@ class Watch(ProcessBound):
         callback: Called with the list of what changed together.
         poll_seconds: How often backends are asked that do not report changes by themselves.
         clock: Monotonic seconds.
-        now: The aware time now.
 
     Raises:
         ValueError: There are no keys.
@@ -86,7 +85,6 @@ class Watch(ProcessBound):
         *,
         poll_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if not poll_seconds > 0:
             raise ConfigurationError(f"poll_seconds must be above 0, got {poll_seconds}")
@@ -99,7 +97,7 @@ class Watch(ProcessBound):
         self._registry = registry
         self._callback = callback
         self._poll_seconds = poll_seconds
-        self._clock, self._now = clock, now
+        self._clock = clock
         self._tenant = current_tenant()
         self._reader = MarkReader()
         self._closed = False
@@ -404,7 +402,7 @@ class Watch(ProcessBound):
             for queued, changes in self._queue:
                 if queued is group:
                     group.dirty.update(one.key for one in changes if one.key in keys)
-            changes = group.take_over(marks, keys, owed, self._now())
+            changes = group.take_over(marks, keys, owed, datetime.now(UTC))
             if changes:
                 self._outbox.append((group, changes))
 
@@ -452,9 +450,8 @@ class Watch(ProcessBound):
             with self._changed:
                 if self._closed or not self._outbox:
                     return
-                group, changes = self._outbox[
-                    0
-                ]  # it stays until it was reported: a forked child reports it, too
+                # It stays until it was reported: a forked child reports it, too.
+                group, changes = self._outbox[0]
             for change in changes:
                 self._registry.forget(group.pipeline.inner, change.key)
             try:

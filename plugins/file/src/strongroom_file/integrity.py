@@ -21,9 +21,9 @@ class StaleSessionError(Exception):
     """The file of the session was replaced, or has another key; it has to be opened again."""
 
 
-def tampered(what: str, key: str | None = None) -> TamperedError:
+def tampered(what: str) -> TamperedError:
     """Return the error for stored data that was changed; `name_file` adds the file."""
-    return TamperedError(f"{_UNNAMED}{what}", key=key, provider=TYPE_NAME, hint=_DAMAGED_HINT)
+    return TamperedError(f"{_UNNAMED}{what}", provider=TYPE_NAME, hint=_DAMAGED_HINT)
 
 
 def name_file(error: TamperedError, file: str, *, hint: str = _DAMAGED_HINT) -> None:

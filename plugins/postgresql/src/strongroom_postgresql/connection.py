@@ -211,7 +211,6 @@ class Pool:
         self._most = most
         self._shown = shown
         self._hidden = hidden
-        self._said_pooler = pooler
         self.pooler: bool | None = pooler
         self.runner = DeadlineExecutor(most)
         self._closed = False

@@ -119,8 +119,7 @@ class History:
 class VersionNumbers:
     """The histories of the secrets that were used last; others are numbered again."""
 
-    def __init__(self, most: int = _MOST_SECRETS) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._known: OrderedDict[Place, History] = OrderedDict()
 
     def get(self, place: Place) -> History | None:
@@ -135,7 +134,7 @@ class VersionNumbers:
         history = self.get(place)
         if history is None:
             history = self._known[place] = History()
-            if len(self._known) > self._most:
+            if len(self._known) > _MOST_SECRETS:
                 self._known.popitem(last=False)
         return history
 

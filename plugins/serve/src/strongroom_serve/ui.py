@@ -100,11 +100,10 @@ class Pages:
         metrics: The counts of the server.
     """
 
-    def __init__(self, overview: Any, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, overview: Any, metrics: Metrics) -> None:
         self._overview = overview
         self._metrics = metrics
-        self._clock = clock
-        self.sessions = Sessions(clock)
+        self.sessions = Sessions()
         self._looked: tuple[float, Backend, str | None, dict[str, Any]] | None = None
 
     def static(self, request: Request) -> Answer | None:
@@ -182,7 +181,7 @@ class Pages:
 
     async def _look(self, backend: Backend, client: Client, tenant: str | None) -> dict[str, Any]:
         """Return what is to be looked for; a page that is loaded again and again does not ask each time."""
-        now = self._clock()
+        now = time.monotonic()
         if self._looked is not None:
             at, whose, of_tenant, overview = self._looked
             if whose is backend and of_tenant == tenant and now - at < _FRESH_SECONDS:
