@@ -25,9 +25,8 @@ def free_port(*, successors: int = 0) -> int:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held[0].bind(("127.0.0.1", 0))
             port: int = held[0].getsockname()[1]
-            with contextlib.suppress(
-                OSError, OverflowError
-            ):  # one after it is somebody's, or beyond the last
+            # One after it is somebody's, or beyond the last.
+            with contextlib.suppress(OSError, OverflowError):
                 for number, one in enumerate(held[1:], start=1):
                     _bind_alone(one, port + number)
                 if sys.platform == "linux":

@@ -134,9 +134,8 @@ def everything(tmp_path):
 
 
 def test_each_lock_is_free_in_a_child(everything, monkeypatch):
-    monkeypatch.setattr(
-        "strongroom.runtime.forks._LONGEST_WAIT", 0.0
-    )  # what is brought to rest is as good as lost
+    # What is brought to rest is as good as lost.
+    monkeypatch.setattr("strongroom.runtime.forks._LONGEST_WAIT", 0.0)
     taken, released = threading.Event(), threading.Event()
     held = []
 

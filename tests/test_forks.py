@@ -124,9 +124,8 @@ def test_a_pipeline_is_built_once_whoever_asks_first(gated):
 
 
 def test_a_child_is_free_of_what_another_thread_was_building(gated, monkeypatch):
-    monkeypatch.setattr(
-        "strongroom.runtime.forks._LONGEST_WAIT", 0.05
-    )  # the fork must not wait for the slow server
+    # The fork must not wait for the slow server.
+    monkeypatch.setattr("strongroom.runtime.forks._LONGEST_WAIT", 0.05)
     registry, gate = gated
 
     def work(_):

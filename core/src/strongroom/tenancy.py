@@ -17,9 +17,8 @@ _IN_TENANT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _LONGEST_TENANT_ID = 64
 _blocks: OpenBlocks[str] = OpenBlocks("strongroom_tenant")
 open_tenants = _blocks.open
-_SUSPENDABLE = (
-    0x20 | 0x80 | 0x200
-)  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; `inspect` is slow to import
+# CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; `inspect` is slow to import.
+_SUSPENDABLE = 0x20 | 0x80 | 0x200
 
 
 def current_tenant() -> str | None:

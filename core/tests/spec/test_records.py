@@ -186,9 +186,8 @@ def test_the_section_serve_is_remembered_without_its_tokens(folder, monkeypatch)
     whole = shown(load_plan(spec))
     (record,) = kept()
     assert b"hunter2" not in record.read_bytes()
-    monkeypatch.setattr(
-        sys.modules[__name__], "load_plan", None
-    )  # what does not fit is left to the whole way
+    # What does not fit is left to the whole way.
+    monkeypatch.setattr(sys.modules[__name__], "load_plan", None)
     plan = recalled_plan(spec)
     assert shown(plan) == whole
     options = plan.serve.prepare(None)

@@ -63,9 +63,8 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, sch
             burst = changes // cuts
             for _ in range(cuts):
                 write(burst // 3)
-                wait_until_heard(
-                    admin, schema
-                )  # the watch may have read the last burst before it listens again
+                # The watch may have read the last burst before it listens again.
+                wait_until_heard(admin, schema)
                 proxy.mode = "refuse"  # so that it does not find its way back at once
                 assert cut(admin, schema) >= 1
                 write(burst // 3)

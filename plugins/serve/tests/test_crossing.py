@@ -72,9 +72,8 @@ def test_a_slow_backend_does_not_hold_up_what_a_cache_has(served):
     server.put("x", "1")
     server.get("x")
     with ThreadPoolExecutor(80) as crowd:
-        held = [
-            crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(80)
-        ]  # more than threads
+        # More than threads.
+        held = [crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(80)]
         assert slow.entered.wait(300)
         assert ask(server.port, "/v1/secret/data/x")[0] == 200
         slow.go.set()

@@ -34,9 +34,8 @@ def test_a_start_imports_only_what_the_first_answer_needs(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path, spec_of(provider={"type": "env"}))
     words = ["--listen", "127.0.0.1:0"]
-    first = Process(
-        tmp_path, "-c", COMMAND, words=words
-    )  # takes the whole way, in a child that leaves a record
+    # Takes the whole way, in a child that leaves a record.
+    first = Process(tmp_path, "-c", COMMAND, words=words)
     try:
         code, _, log = first.end()
     finally:

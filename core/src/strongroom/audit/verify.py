@@ -199,9 +199,8 @@ class _Checker:
             if head is not None and head.seq < after.last and head.seq == after.settled[0]:
                 self.behind = 1  # its writer died between its append and the head's
         else:
-            self.least = (
-                least if after is None else 1 << 62
-            )  # the piece before is bad, and its report says so
+            # If the piece before is bad, its report says so.
+            self.least = least if after is None else 1 << 62
             if head is not None:
                 self.first, self.before = head.first, head.prev
             ends = [(self.first - 1, self.before)]

@@ -216,9 +216,8 @@ class SecretCache(ProcessBound):
         from strongroom.cache.stats import CacheStats
 
         with self._lock:
-            fast = int(
-                repr(self._hits)[len("count(") : -1]
-            )  # the only way to read a counter without moving it
+            # The only way to read a counter without moving it.
+            fast = int(repr(self._hits)[len("count(") : -1])
             return CacheStats(
                 **{**self._counts, "hits": self._counts["hits"] + fast},
                 evictions=self._entries.evictions,

@@ -139,9 +139,8 @@ def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
         raw = _generated(key)
         if raw is not None:
             return KeyMaterial("raw", raw)
-        if (
-            not older or _generated(key[:_GENERATED_LENGTH]) is None
-        ):  # otherwise it is a whole one with more behind it
+        # An older key may be a whole one with more behind it.
+        if not older or _generated(key[:_GENERATED_LENGTH]) is None:
             raise _not_a_generated_key(key)
     fernet = _read_fernet(key)
     if fernet is not None:

@@ -139,9 +139,8 @@ class _Substituted:
         self, pattern: re.Pattern[bytes], data: bytes, put: Callable[[re.Match[bytes]], bytes]
     ) -> None:
         self.pattern, self.data, self.put = pattern, data, put
-        self.begins: list[
-            int
-        ] = []  # where in the view each part begins: one that is kept, one put in, and so on
+        # Where in the view each part begins: one that is kept, one put in, and so on.
+        self.begins: list[int] = []
         self.origins: list[int] = []  # and where in `data`
 
     def __call__(self, start: int, stop: int) -> tuple[int, int]:

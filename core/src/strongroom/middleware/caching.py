@@ -202,9 +202,8 @@ class CachingMiddleware(WriteObserver):
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         self._online()
-        tenant = (
-            current_tenant()
-        )  # below a tenant middleware, the subscription reports the secrets of this tenant
+        # Below a tenant middleware, the subscription reports the secrets of this tenant.
+        tenant = current_tenant()
 
         def changed(changes: list[SecretChange]) -> None:
             with TenantContext(tenant) if tenant is not None else nullcontext():

@@ -207,9 +207,8 @@ class RoutedPipelines(BaseProvider):
         pipeline = self.pipeline(name)
         if not routes and self._bound_default is None and self._resumed:
             with self._lock:
-                if (
-                    self._routes is routes and self._default == name
-                ):  # no other thread registered one meanwhile
+                # Only if no other thread registered one meanwhile.
+                if self._routes is routes and self._default == name:
                     self._bound_default = pipeline
         return pipeline
 
@@ -353,9 +352,8 @@ class RoutedPipelines(BaseProvider):
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
-        self._introduce(
-            self._assembly.hooks_made()
-        )  # also those of a fallback's members, which are made with it
+        # Also those of a fallback's members, which are made with it.
+        self._introduce(self._assembly.hooks_made())
         return [*self._hooks, *own]
 
     def _own_hooks(self, name: str) -> Sequence[SecretHook]:

@@ -138,9 +138,8 @@ class WatchedGroup:
                 self.doubted[key] = version
                 self.dirty.add(key)
             else:
-                del self.doubted[
-                    key
-                ]  # the source has caught up with the comparison: its next reports are newer
+                # The source has caught up with the comparison: its next reports are newer.
+                del self.doubted[key]
             return False
         if key in self.dirty:
             return False

@@ -196,9 +196,8 @@ class AWSSecretProvider(BaseProvider):
         common = commonprefix(list(by_name))  # noqa: RUF071  # of texts, not of paths
         described: dict[str, SecretMetadata] = {}
         names = list(by_name)
-        most = (
-            len(names) + _BEYOND if common else 0
-        )  # of a beginning that others share, many more may be there
+        # Of a beginning that others share, many more may be there.
+        most = len(names) + _BEYOND if common else 0
         if common:
             for number, entry in enumerate(self._service.secrets([common], whole)):
                 if number >= most:

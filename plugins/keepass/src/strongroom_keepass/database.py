@@ -197,9 +197,8 @@ class Database:
         if pool is None:  # KDBX 4: in front of the XML, where numbers are places
             self.opened.delete_binary(number)
             return
-        for one in pool.findall(
-            f"Binary[@ID='{number}']"
-        ):  # KDBX 3: in any order, and pykeepass goes by places
+        # KDBX 3: in any order, and pykeepass goes by places.
+        for one in pool.findall(f"Binary[@ID='{number}']"):
             pool.remove(one)
 
     def _group(self, above: Any, name: str) -> Any:

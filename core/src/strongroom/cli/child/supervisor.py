@@ -210,9 +210,8 @@ class Supervisor:
         due = [max(at - time.monotonic(), 0.0) for at in times if at is not None]
         waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
-            waits.append(
-                _POLL_SECONDS
-            )  # outside of the main thread, only polling shows that the child has ended
+            # Outside of the main thread, only polling shows that the child has ended.
+            waits.append(_POLL_SECONDS)
         return min(waits, default=None)
 
     def _prepare_relays(self) -> None:

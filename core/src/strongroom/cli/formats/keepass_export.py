@@ -58,9 +58,8 @@ def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
         entries = [] if missing else [tuple(row[name] for name in _COLUMNS) for row in rows]
     except csv.Error:
         missing, entries = [], []
-        wrong = (
-            f"{path}:{rows.line_num}: not a table in CSV"  # raised below: the context could quote the file
-        )
+        # Raised below: the context could quote the file.
+        wrong = f"{path}:{rows.line_num}: not a table in CSV"
     if wrong is None and missing:
         wrong = f"{path}: not an export of KeePassXC, without the columns {', '.join(missing)}"
     if wrong is not None:

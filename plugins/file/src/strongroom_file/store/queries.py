@@ -126,9 +126,8 @@ def describe(view: Snapshot, key: str) -> SecretMetadata:
     if entry is None or not entry.value:
         raise not_found(key)
     version = version_id(entry.epoch, entry.value)
-    from strongroom.providers import (
-        SecretMetadata,
-    )  # loaded late: a plain read needs neither this nor its module
+    # Loaded late: a plain read needs neither this nor its module.
+    from strongroom.providers import SecretMetadata
 
     return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
 

@@ -230,11 +230,8 @@ class Session:
         try:
             link = state.links.get(key) or self._link(key)
             row = self._cursor.execute(_RECALL, (link[0],)).fetchone() if link is not None else None
-        except (
-            TamperedError,
-            *SQLITE_ERRORS,
-        ):  # a node has gone with a write: look it up
-            return None
+        except (TamperedError, *SQLITE_ERRORS):
+            return None  # a node has gone with a write: look it up
         if link is None or row is None or row[1] != state.body:
             return None
         body: bytes = row[0]
