@@ -11,6 +11,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from strongroom import AuditLoggingHook, SecretProviderRegistry
+from strongroom.encryption import keyfiles
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -20,6 +22,7 @@ from strongroom.errors import (
 from strongroom.providers import files
 from strongroom.providers.files import file_error, file_version, folder_locked, replace_file, written_at
 from strongroom.testing.conformance.forks import Children
+from strongroom_file import FileSecretProvider
 
 
 def test_a_file_is_replaced_whole_and_by_a_later_one(tmp_path):
@@ -67,6 +70,56 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     replace_file(tmp_path / "a", b"x")
     assert (tmp_path / "target").read_text() == "mine"
     assert not (tmp_path / "a").is_symlink()
+
+
+def make_key(folder):
+    return keyfiles.place(folder / "key", b"key")
+
+
+def replace_key(folder):
+    (folder / "next").write_bytes(b"key")
+    keyfiles.replace(folder / "next", folder / "key")
+
+
+def set_in_store(folder):
+    with FileSecretProvider(folder / "store", key_file=folder / "key") as provider:
+        provider.set_secret("k", "v")
+
+
+def write_audit_log(folder):
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        registry.add_hook(AuditLoggingHook(path=folder / "audit.jsonl", fsync=True))
+        registry.set_secret("k", "v")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda folder: replace_file(folder / "a", b"x"), make_key, replace_key, set_in_store, write_audit_log],
+)
+@pytest.mark.parametrize("answer", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to(tmp_path, monkeypatch, write, answer):
+    """As a folder that a virtual machine shares with its host."""
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(answer, os.strerror(answer))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path)
+
+
+def test_a_disk_that_cannot_sync_a_folder_is_an_error(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error"):
+        replace_file(tmp_path / "a", b"x")
 
 
 @pytest.fixture

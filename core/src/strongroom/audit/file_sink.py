@@ -21,6 +21,7 @@ from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
 from strongroom.audit.key_source import KeySource
 from strongroom.errors import AuditError, BackendUnavailableError, ConfigurationError
 from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
+from strongroom.paths import sync_folder
 
 if TYPE_CHECKING:
     from strongroom.audit.group_commit import GroupCommit
@@ -231,7 +232,7 @@ class FileSink:
                 os.fchmod(self._log_fd, status.st_mode & ~_OTHERS_MAY)
         self._inode, self._device = status.st_ino, status.st_dev
         if self._fsync:
-            _sync_folder(self.path)
+            sync_folder(os.path.dirname(self.path))  # noqa: PTH120  # stays text
 
     @staticmethod
     def _is_replaced(path: str, descriptor: int) -> bool:
@@ -357,11 +358,3 @@ def _group_commit() -> GroupCommit:
     from strongroom.audit.group_commit import GroupCommit
 
     return GroupCommit()
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH120  # stays text
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
 )
-from strongroom.paths import plain_path
+from strongroom.paths import plain_path, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,7 +222,7 @@ def place(path: Path, data: bytes) -> bool:
             return False
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _failure(error, "make", path) from error
     return True
@@ -233,7 +233,7 @@ def replace(waiting: Path, path: Path) -> None:
     try:
         _sync(waiting)
         waiting.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _failure(error, "replace", path) from error
 

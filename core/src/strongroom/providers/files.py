@@ -24,6 +24,7 @@ from strongroom.errors import (
     StrongroomError,
     show_key,
 )
+from strongroom.paths import sync_folder
 from strongroom.paths.atomic_write import owned_like
 
 if TYPE_CHECKING:
@@ -169,18 +170,6 @@ def status_of(path: Path) -> os.stat_result | None:
         return path.lstat()
     except FileNotFoundError:
         return None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP}:
-            raise  # a file system that has no such thing has nothing to wait for
-    finally:
-        os.close(descriptor)
 
 
 def file_version(status: os.stat_result) -> str:

@@ -33,7 +33,6 @@ __all__ = [
     "move_aside",
     "place_new",
     "replace",
-    "sync_folder",
     "temporary_beside",
     "translated_os",
 ]
@@ -202,9 +201,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folder(path: Path) -> None:
+def _sync_names(path: Path) -> None:
     """Make changes of names in the folder of `path` survive a loss of power."""
-    _sync(path.parent)
+    from strongroom.providers.files import sync_folder  # a plain read or write makes no file
+
+    sync_folder(path.parent)
 
 
 def place_new(temporary: Path, path: Path) -> bool:
@@ -231,7 +232,7 @@ def place_new(temporary: Path, path: Path) -> bool:
         return False
     finally:
         temporary.unlink()
-    sync_folder(path)
+    _sync_names(path)
     return True
 
 
@@ -244,7 +245,7 @@ def replace(temporary: Path, path: Path) -> None:
     for log in _logs_beside(path):
         log.unlink(missing_ok=True)
     temporary.replace(path)
-    sync_folder(path)
+    _sync_names(path)
 
 
 def _logs_beside(path: Path) -> list[Path]:
