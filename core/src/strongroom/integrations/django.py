@@ -14,12 +14,11 @@ class DatabaseWrapper(FollowsSecret, base.DatabaseWrapper): ...
 
 from __future__ import annotations
 
-import time
 import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
+from strongroom.integrations.following import Follower, Stamp
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.parallel import BuildLock
 
@@ -94,22 +93,9 @@ class FollowsSecret(Base):  # type: ignore[misc]  # only Django knows the class 
         """Log in with the live values."""
         if getattr(self, "pool", None) is not None:
             return super().get_new_connection(conn_params)
-        follower = self._follower()
-        values, attempts = follower.values(), follower.attempts()
-        while True:
-            stamp = follower.stamp(values)
-            try:
-                connection = super().get_new_connection({**conn_params, **values})
-            except Exception as error:  # whatever the driver raises
-                newer = attempts.again(error, values)
-                if newer is None:
-                    raise
-            else:
-                self._stamp = stamp
-                return connection
-            if newer == values:
-                time.sleep(PAUSE_SECONDS)
-            values = newer
+        connect = super().get_new_connection
+        connection, self._stamp = self._follower().log_in(lambda values: connect({**conn_params, **values}))
+        return connection
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Close a connection whose values are no longer the live ones; else do what Django does."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
@@ -224,6 +225,36 @@ class Follower(ProcessBound):
     def attempts(self) -> Attempts:
         """Return the attempts of one login, which say whether to try again after a refusal."""
         return Attempts(self)
+
+    def log_in(
+        self,
+        connect: Callable[[dict[str, str]], T],
+        *,
+        run: Callable[[Callable[[], Any]], Any] = lambda call: call(),
+        pause: Callable[[], object] = lambda: time.sleep(PAUSE_SECONDS),
+    ) -> tuple[T, Stamp]:
+        """Return a new connection and its stamp; a login that is refused is tried again as `Attempts` say.
+
+        Args:
+            connect: Opens a connection with the driver's parameters that it gets.
+            run: Makes the calls that read secrets or ask a server.
+            pause: Waits before the same values are tried again.
+
+        Raises:
+            Exception: What `connect` raised last.
+        """
+        values, attempts = run(self.values), self.attempts()
+        while True:
+            stamp = self.stamp(values)
+            try:
+                return connect(values), stamp
+            except Exception as error:
+                newer = run(partial(attempts.again, error, values))
+                if newer is None:
+                    raise
+            if newer == values:
+                pause()
+            values = newer
 
     def newer(self, tried: Mapping[str, str]) -> dict[str, str] | None:
         """Return the values past all caches if they are other than the refused ones, else None."""

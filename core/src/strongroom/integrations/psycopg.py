@@ -10,8 +10,8 @@ pool.open()
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +20,7 @@ from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, S
 __all__ = ["follow"]
 
 
-def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:  # noqa: C901  # a closure for each way in
+def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:
     """Let new connections of `pool` log in with the current values of `key`, and close older ones gently.
 
     Connections with older values are closed when they come back to the pool, or would be handed out. If a
@@ -39,116 +39,147 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     Returns:
         A handle whose `close` ends it.
     """
-    from psycopg import AsyncConnection, OperationalError
+    from psycopg import AsyncConnection
 
     asynchronous = issubclass(pool.connection_class, AsyncConnection)
-    stamps: weakref.WeakKeyDictionary[Any, Stamp] = weakref.WeakKeyDictionary()
+    return (_FollowedAsyncPool if asynchronous else _FollowedPool)(pool, registry, key, min_life).follower
 
-    def retire() -> None:
+
+class _FollowedPool:
+    """What a pool does to open, hand out and take back a connection, until the follower is closed."""
+
+    _in_loop = False
+
+    def __init__(self, pool: Any, registry: Any, key: str, min_life: float | None) -> None:
+        self._stamps: weakref.WeakKeyDictionary[Any, Stamp] = weakref.WeakKeyDictionary()
+        self.follower = Follower(registry, key, min_life=min_life, changed=self._retire)
+        plain_class = pool.connection_class
+        self._plain_put, self._plain_check = pool.putconn, pool._check  # noqa: SLF001  # the pool's only way in
+        pool.putconn = self._put
+        pool.connection_class = self._class(plain_class)
+        pool._check = self._check  # noqa: SLF001  # as above
+
+        def end() -> None:
+            pool.putconn = self._plain_put
+            pool.connection_class, pool._check = plain_class, self._plain_check  # noqa: SLF001  # as above
+
+        self.follower.when_closed(end)
+
+    def _retire(self) -> None:
         """Let connections that are in use be closed when they come back."""
         # Not the keys themselves: another thread may open a connection meanwhile.
-        for connection in [one for reference in stamps.keyrefs() if (one := reference()) is not None]:
-            if follower.is_old(stamps.get(connection)):
-                connection._expire_at = 0.0  # noqa: SLF001  # after which psycopg_pool closes a connection
+        for connection in [one for reference in self._stamps.keyrefs() if (one := reference()) is not None]:
+            if self.follower.is_old(self._stamps.get(connection)):
+                _expire(connection)
 
-    follower = Follower(registry, key, min_life=min_life, changed=retire)
-    plain_class, plain_check = pool.connection_class, pool._check  # noqa: SLF001  # the pool's only way in
-    refusal = "its credentials are no longer those to log in with"
+    def _stamp_of(self, connection: Any) -> Stamp:
+        return self._stamps.get(connection, BEFORE)
 
-    class Following(plain_class):  # type: ignore[misc,valid-type]  # the class that the pool was given
-        @classmethod
-        def connect(cls, conninfo: str = "", **options: Any) -> Any:
-            values, attempts = follower.values(), follower.attempts()
-            while True:
-                stamp = follower.stamp(values)
-                try:
-                    connection = super().connect(conninfo, **{**options, **values})
-                except Exception as error:
-                    newer = attempts.again(error, values)
-                    if newer is None:
-                        raise
-                else:
-                    stamps[connection] = stamp
-                    return connection
-                if newer == values:
-                    time.sleep(PAUSE_SECONDS)
-                values = newer
+    def _put(self, connection: Any) -> Any:  # the caller awaits what an asynchronous pool returns
+        if self.follower.came_back(self._stamp_of(connection), in_loop=self._in_loop):
+            _expire(connection)
+        return self._plain_put(connection)
 
-        def __exit__(
-            self,
-            kind: type[BaseException] | None,
-            error: BaseException | None,
-            trace: TracebackType | None,
-        ) -> None:
-            try:
-                follower.failed(error)
-            finally:
-                super().__exit__(kind, error, trace)
-
-    class FollowingAsync(plain_class):  # type: ignore[misc,valid-type]  # as above
-        @classmethod
-        async def connect(cls, conninfo: str = "", **options: Any) -> Any:
-            values, attempts = await asyncio.to_thread(follower.values), follower.attempts()
-            while True:
-                stamp = follower.stamp(values)
-                try:
-                    connection = await super().connect(conninfo, **{**options, **values})
-                except Exception as error:
-                    newer = await asyncio.to_thread(attempts.again, error, values)
-                    if newer is None:
-                        raise
-                else:
-                    stamps[connection] = stamp
-                    return connection
-                if newer == values:
-                    await asyncio.sleep(PAUSE_SECONDS)
-                values = newer
-
-        async def __aexit__(
-            self,
-            kind: type[BaseException] | None,
-            error: BaseException | None,
-            trace: TracebackType | None,
-        ) -> None:
-            try:
-                if isinstance(error, Exception):  # not that its task is cancelled
-                    await asyncio.to_thread(follower.failed, error)
-            finally:
-                await super().__aexit__(kind, error, trace)
-
-    def check(connection: Any) -> None:
-        if not follower.may_go_out(stamps.get(connection, BEFORE)):
+    def _check(self, connection: Any) -> Any:
+        if not self.follower.may_go_out(self._stamp_of(connection)):
             connection.close()
-            raise OperationalError(refusal)
-        if plain_check is not None:
-            plain_check(connection)
+            raise _refusal()
+        if self._plain_check is not None:
+            self._plain_check(connection)
 
-    async def check_async(connection: Any) -> None:
-        stamp = stamps.get(connection, BEFORE)
-        if follower.answers_at_once():
-            may = follower.may_go_out(stamp)
+    def log_in(self, connect: Callable[[dict[str, str]], Any]) -> Any:
+        connection, stamp = self.follower.log_in(connect)
+        self._stamps[connection] = stamp
+        return connection
+
+    def _class(self, plain: Any) -> Any:
+        pool = self
+
+        class Following(plain):  # type: ignore[misc]  # the class that the pool was given
+            @classmethod
+            def connect(cls, conninfo: str = "", **options: Any) -> Any:
+                connect = super().connect
+                return pool.log_in(lambda values: connect(conninfo, **{**options, **values}))
+
+            def __exit__(
+                self,
+                kind: type[BaseException] | None,
+                error: BaseException | None,
+                trace: TracebackType | None,
+            ) -> None:
+                try:
+                    pool.follower.failed(error)
+                finally:
+                    super().__exit__(kind, error, trace)
+
+        return Following
+
+
+class _FollowedAsyncPool(_FollowedPool):
+    """The same in an event loop: what may block is done on a thread."""
+
+    _in_loop = True
+
+    async def _check(self, connection: Any) -> None:
+        stamp = self._stamp_of(connection)
+        if self.follower.answers_at_once():
+            may = self.follower.may_go_out(stamp)
         else:
-            may = await asyncio.to_thread(follower.may_go_out, stamp)
+            may = await asyncio.to_thread(self.follower.may_go_out, stamp)
         if not may:
             await connection.close()
-            raise OperationalError(refusal)
-        if plain_check is not None:
-            await plain_check(connection)
+            raise _refusal()
+        if self._plain_check is not None:
+            await self._plain_check(connection)
 
-    plain_put = pool.putconn
+    async def log_in(self, connect: Callable[[dict[str, str]], Any]) -> Any:  # `Follower.log_in`, awaited
+        follower = self.follower
+        values, attempts = await asyncio.to_thread(follower.values), follower.attempts()
+        while True:
+            stamp = follower.stamp(values)
+            try:
+                connection = await connect(values)
+            except Exception as error:
+                newer = await asyncio.to_thread(attempts.again, error, values)
+                if newer is None:
+                    raise
+            else:
+                self._stamps[connection] = stamp
+                return connection
+            if newer == values:
+                await asyncio.sleep(PAUSE_SECONDS)
+            values = newer
 
-    def put(connection: Any) -> Any:  # the caller awaits what an asynchronous pool returns
-        if follower.came_back(stamps.get(connection, BEFORE), in_loop=asynchronous):
-            connection._expire_at = 0.0  # noqa: SLF001  # as above
-        return plain_put(connection)
+    def _class(self, plain: Any) -> Any:
+        pool = self
 
-    pool.putconn = put
-    pool.connection_class = FollowingAsync if asynchronous else Following
-    pool._check = check_async if asynchronous else check  # noqa: SLF001  # as above
+        class Following(plain):  # type: ignore[misc]  # as above
+            @classmethod
+            async def connect(cls, conninfo: str = "", **options: Any) -> Any:
+                connect = super().connect
+                return await pool.log_in(lambda values: connect(conninfo, **{**options, **values}))
 
-    def end() -> None:
-        pool.putconn = plain_put
-        pool.connection_class, pool._check = plain_class, plain_check  # noqa: SLF001  # as above
+            async def __aexit__(
+                self,
+                kind: type[BaseException] | None,
+                error: BaseException | None,
+                trace: TracebackType | None,
+            ) -> None:
+                try:
+                    if isinstance(error, Exception):  # not that its task is cancelled
+                        await asyncio.to_thread(pool.follower.failed, error)
+                finally:
+                    await super().__aexit__(kind, error, trace)
 
-    follower.when_closed(end)
-    return follower
+        return Following
+
+
+def _expire(connection: Any) -> None:
+    """Let psycopg_pool close `connection` when it comes back."""
+    connection._expire_at = 0.0  # noqa: SLF001  # the pool compares it with the time
+
+
+def _refusal() -> Exception:
+    from psycopg import OperationalError
+
+    return OperationalError("its credentials are no longer those to log in with")

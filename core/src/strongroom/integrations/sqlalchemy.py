@@ -21,7 +21,7 @@ T = TypeVar("T")
 _STAMP = "strongroom.follow"
 
 
-def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:  # noqa: C901  # a closure for each event
+def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:
     """Let new connections of `engine` log in with the current values of `key`, and close older ones gently.
 
     Connections with older values are closed when they come back to the pool, or would be handed out. If a
@@ -40,73 +40,77 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
         A handle whose `close` ends it.
     """
     from sqlalchemy import event
-    from sqlalchemy.exc import DisconnectionError
 
-    sync = getattr(engine, "sync_engine", engine)
-    follower = Follower(registry, key, min_life=min_life)
-    given_base = sync.dialect.create_connect_args(sync.url)
-    followed_at = time.time()  # the clock by which the pool notes when it opened a connection
-    base_args, base = list(given_base[0]), dict(given_base[1])
-
-    def connect(dialect: Any, record: Any, args: list[Any], params: dict[str, Any]) -> Any:
-        call = _in_loop if dialect.is_async else _directly
-        values = call(follower.values)
-        attempts = follower.attempts()
-        while True:
-            given_args, new = _changes(dialect, sync.url, values)
-            given_args = given_args if list(args) == base_args else args
-            given = {**params, **{name: one for name, one in new.items() if base.get(name) != one}}
-            stamp = follower.stamp(values)
-            try:
-                connection = dialect.connect(*given_args, **given)
-            except Exception as error:
-                newer = call(lambda error=error, values=values: attempts.again(error, values))  # type: ignore[misc]  # bound here
-                if newer is None:
-                    raise
-            else:
-                record.info[_STAMP] = stamp
-                return connection
-            if newer == values:
-                _pause(dialect)
-            values = newer
-
-    def stamp_of(record: Any) -> Stamp | None:
-        stamp: Stamp | None = record.info.get(_STAMP)
-        # A pool with its own `creator` also opens later connections without a stamp.
-        return BEFORE if stamp is None and record.starttime < followed_at else stamp
-
-    def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
-        stamp = stamp_of(record)
-        call = _in_loop if sync.dialect.is_async and not follower.answers_at_once() else _directly
-        if not call(lambda: follower.may_go_out(stamp)):
-            raise DisconnectionError("its credentials are no longer those to log in with")
-
-    def checkin(connection: Any, record: Any) -> None:
-        in_loop = sync.dialect.is_async
-        if connection is not None and follower.came_back(stamp_of(record), in_loop=in_loop):
-            record.invalidate()
-
-    def failed(context: Any) -> None:
-        call = _in_loop if context.dialect.is_async else _directly
-        error = getattr(context.original_exception, "orig", None) or context.original_exception
-        call(lambda: follower.failed(error))
-
-    listeners: list[tuple[Any, str, Any]] = [
-        (sync, "do_connect", connect),
-        (sync.pool, "checkout", checkout),
-        (sync.pool, "checkin", checkin),
-        (sync, "handle_error", failed),
-    ]
-    for target, name, listener in listeners:
+    followed = _FollowedEngine(getattr(engine, "sync_engine", engine), registry, key, min_life)
+    for target, name, listener in followed.listeners:
         event.listen(target, name, listener)
 
     def end() -> None:
-        for target, name, listener in listeners:
+        for target, name, listener in followed.listeners:
             if event.contains(target, name, listener):
                 event.remove(target, name, listener)
 
-    follower.when_closed(end)
-    return follower
+    followed.follower.when_closed(end)
+    return followed.follower
+
+
+class _FollowedEngine:
+    """What an engine does from now on to open, hand out and take back a connection.
+
+    Attributes:
+        follower: The live values.
+        listeners: The target, the name and the listener of each event.
+    """
+
+    def __init__(self, engine: Any, registry: Any, key: str, min_life: float | None) -> None:
+        self.follower = Follower(registry, key, min_life=min_life)
+        self._engine = engine
+        given_args, given = engine.dialect.create_connect_args(engine.url)
+        self._url_args, self._url_params = list(given_args), dict(given)
+        self._followed_at = time.time()  # the clock by which the pool notes when it opened a connection
+        self.listeners: list[tuple[Any, str, Any]] = [
+            (engine, "do_connect", self._connect),
+            (engine.pool, "checkout", self._check_out),
+            (engine.pool, "checkin", self._check_in),
+            (engine, "handle_error", self._failed),
+        ]
+
+    def _connect(self, dialect: Any, record: Any, args: list[Any], params: dict[str, Any]) -> Any:
+        def connect(values: dict[str, str]) -> Any:
+            live_args, live = _changes(dialect, self._engine.url, values)
+            changed = {name: one for name, one in live.items() if self._url_params.get(name) != one}
+            return dialect.connect(
+                *(live_args if list(args) == self._url_args else args), **{**params, **changed}
+            )
+
+        run = _in_loop if dialect.is_async else _directly
+        connection, record.info[_STAMP] = self.follower.log_in(
+            connect, run=run, pause=lambda: _pause(dialect)
+        )
+        return connection
+
+    def _stamp_of(self, record: Any) -> Stamp | None:
+        stamp: Stamp | None = record.info.get(_STAMP)
+        # A pool with its own `creator` also opens later connections without a stamp.
+        return BEFORE if stamp is None and record.starttime < self._followed_at else stamp
+
+    def _check_out(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        stamp = self._stamp_of(record)
+        waits = self._engine.dialect.is_async and not self.follower.answers_at_once()
+        if not (_in_loop if waits else _directly)(lambda: self.follower.may_go_out(stamp)):
+            from sqlalchemy.exc import DisconnectionError
+
+            raise DisconnectionError("its credentials are no longer those to log in with")
+
+    def _check_in(self, connection: Any, record: Any) -> None:
+        in_loop = self._engine.dialect.is_async
+        if connection is not None and self.follower.came_back(self._stamp_of(record), in_loop=in_loop):
+            record.invalidate()
+
+    def _failed(self, context: Any) -> None:
+        call = _in_loop if context.dialect.is_async else _directly
+        error = getattr(context.original_exception, "orig", None) or context.original_exception
+        call(lambda: self.follower.failed(error))
 
 
 def _changes(dialect: Any, url: Any, values: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
