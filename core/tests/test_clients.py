@@ -193,6 +193,29 @@ def test_a_word_after_bearer_is_not_a_token():
     assert redact_message("Bearer authentication is required") == "Bearer authentication is required"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "fatal: unable to access 'https://me:hunter2@git/s.git/'",
+            "fatal: unable to access 'https://…@git/s.git/'",
+        ),
+        ("https://ghp_hunter2@git/ is down", "https://…@git/ is down"),
+        ("http://me:hun@ter2@h:1 and redis://:hunter2@h", "http://…@h:1 and redis://…@h"),
+        ("see https://host/a?mail=me@host", "see https://host/a?mail=me@host"),
+        ('unknown type: "AGE-SECRET-KEY-PQ-1HUNTER2"', 'unknown type: "AGE-SECRET-KEY-…"'),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----, more",
+            "-----BEGIN RSA PRIVATE KEY-----…-----END RSA PRIVATE KEY-----, more",
+        ),
+        ("bad: -----BEGIN PRIVATE KEY-----\nhunter2", "bad: -----BEGIN PRIVATE KEY-----…"),
+        ("-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
+    ],
+)
+def test_logins_and_private_keys_are_left_out_of_a_message(said, shown):
+    assert redact_message(said) == shown
+
+
 @given(st.text())
 def test_a_message_is_one_short_line(said):
     message = redact_message(said, None, "")

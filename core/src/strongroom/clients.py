@@ -31,6 +31,7 @@ __all__ = [
     "leave_connections",
     "parse_http_date",
     "parse_retry_after",
+    "redact_credentials",
     "redact_message",
     "redacted_copy",
     "service_error",
@@ -51,8 +52,15 @@ _LASTING: Final = re.compile(
     "|Domain name not found"
 )
 
-_BEARER: Final = re.compile(r"\b(bearer[ \t]{1,9})[\w.~+/=-]{20,}", re.IGNORECASE | re.ASCII)
-"""A token as it is sent, which a proxy may quote; a word after `bearer` is shorter."""
+_CREDENTIALS: Final = (
+    # A token as it is sent, which a proxy may quote; a word after `bearer` is shorter.
+    (re.compile(r"\b(bearer[ \t]{1,9})[\w.~+/=-]{20,}", re.IGNORECASE | re.ASCII), r"\1…"),
+    # The login of a URL, which may be a token alone, as programs quote it from their set-up.
+    (re.compile(r'(://)[^\s/?#"<>]+@'), r"\1…@"),
+    (re.compile(r"\b(AGE-SECRET-KEY-)[0-9A-Z-]+", re.IGNORECASE | re.ASCII), r"\1…"),
+    (re.compile(r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL), r"\1…"),
+)
+"""What no message may show of tokens, logins and private keys, and what stays of each."""
 _END_OF_PLACE: Final = re.compile("[/?]")
 
 
@@ -146,13 +154,20 @@ def parse_http_date(text: str | None) -> datetime | None:
 def redact_message(message: str, *hidden: str | None) -> str:
     """Return a service's message in one line, shortened; nothing of it if one of `hidden` is in it.
 
-    A bearer token in it is left out: a caller of a vendor's client does not know its token.
+    Credentials in it are left out, such as a bearer token: a caller of a vendor's client does not know them.
     """
     # Looked for before lines are joined or cut off: a part of a value would not be found.
     if any(value and any(form in message for form in _forms(value)) for value in hidden):
         return "(its message holds the value and is left out)"
-    line = " ".join(_BEARER.sub(r"\1…", message).split())
+    line = " ".join(redact_credentials(message).split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+
+
+def redact_credentials(text: str) -> str:
+    """Return `text` without bearer tokens, logins in URLs, and private keys."""
+    for pattern, rest in _CREDENTIALS:
+        text = pattern.sub(rest, text)
+    return text
 
 
 def _forms(value: str) -> set[str]:

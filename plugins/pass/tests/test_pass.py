@@ -157,6 +157,16 @@ def test_no_error_holds_a_value(tmp_path):
     assert_harmless(caught.value, SECRET)
 
 
+def test_no_error_shows_the_login_of_the_store_s_remote(tmp_path):
+    """As git quotes it, which the program runs."""
+    provider = fake(
+        tmp_path, "echo \"fatal: unable to access 'https://me:hunter2@host/s.git/'\" >&2; exit 128"
+    )
+    with pytest.raises(BackendUnavailableError, match="unable to access") as caught:
+        provider.get_secret("a")
+    assert_harmless(caught.value, "hunter2")
+
+
 def test_doctor_opens_a_secret_and_finds_that_there_is_no_program(tmp_path):
     provider = fake(tmp_path, "echo 'gpg: decryption failed: No secret key' >&2; exit 2")
     (tmp_path / "store/.gpg-id").write_text("0123ABCD")

@@ -383,6 +383,23 @@ def test_recipients_that_sops_cannot_use(make, tmp_path, recipient):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_error_shows_a_key_or_a_login_that_is_a_recipient(make, age, tmp_path):
+    """As of those who give the private key for the public one, or a server's address with its password."""
+    key = age["SOPS_AGE_KEY"]
+    with pytest.raises(ConfigurationError, match="recipient") as caught:
+        make(environment={"HOME": str(tmp_path), "SOPS_AGE_RECIPIENTS": key}).set_secret("a", "one")
+    assert_harmless(caught.value, key)
+    make().set_secret("a", "one")
+    file = tmp_path / "secrets.yaml"
+    server = "vault_address: http://me:hunter2@127.0.0.1:1\n engine_path: t\n key_name: k\n enc: x\n"
+    server += " created_at: '2026-01-01T00:00:00Z'\n"
+    entry = "sops:\n    hc_vault:\n        - " + server.replace("\n ", "\n          ")
+    file.write_text(file.read_text().replace("sops:\n", entry, 1))
+    with pytest.raises(AuthenticationError, match=r"@127\.0\.0\.1") as caught:
+        make(environment={"HOME": str(tmp_path)}).get_secret("a")
+    assert_harmless(caught.value, "hunter2")
+
+
 @pytest.mark.parametrize(
     "rules",
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from strongroom.clients import redact_credentials
+
 __all__ = ["differing_recipients", "why_locked"]
 
 _FEW: Final = 4
@@ -15,7 +17,9 @@ _LONG: Final = 200
 
 def why_locked(said: str) -> str:
     """Return why no key opens a file, and its recipients, from the output of sops."""
-    recipients = list(dict.fromkeys(re.findall(r"^ {2}(\S+): FAILED", said, re.MULTILINE)))
+    # One may be the address of a server, with a login.
+    failed_for = re.findall(r"^ {2}(\S+): FAILED", said, re.MULTILINE)
+    recipients = list(dict.fromkeys(map(redact_credentials, failed_for)))
     # It breaks its lines anywhere.
     text = re.sub(r"\s*\n[\s|]*", " ", said)
     reasons: list[str] = []
