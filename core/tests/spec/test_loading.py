@@ -786,6 +786,29 @@ def test_a_mapping_and_a_spec_object_load_alike(tmp_path):
         load_plan({1: 2})
 
 
+def test_no_part_of_a_spec_shows_the_options_of_a_component():
+    """A token or a key may be written there, as in `repr` of the whole."""
+    vault = {"type": "vault", "url": "https://x", "token": "hunter2"}
+    spec = load_spec(
+        {
+            "version": 1,
+            "pipelines": {
+                "app": {
+                    "provider": vault,
+                    "middleware": [{"type": "encryption", "key": "hunter2-hunter2"}],
+                    "hooks": [{"type": "audit", "path": "a", "key": "hunter2-hunter2"}],
+                }
+            },
+            "rotation_lock": {"type": "redis", "url": "redis://:hunter2@x"},
+        }
+    )
+    app = spec.pipelines["app"]
+    assert app.provider.token == "hunter2"
+    assert repr(app.provider) == "Component(type='vault')"
+    for part in (spec, app, app.provider, app.middleware, app.hooks, spec.rotation_lock):
+        assert "hunter2" not in f"{part!r}{part}"
+
+
 def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
     text = (
         "version: 1\npipelines:\n  app:\n    provider: {type: memory}\n    middleware:\n"

@@ -145,7 +145,8 @@ def shared_codec(encryption: Encryption | None, namespace: str) -> EntryCodec:
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment.
     """
-    return codec_of(encryption or _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption"), namespace)
+    given = encryption if encryption is not None else _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption")
+    return codec_of(given, namespace)
 
 
 def own_codec(store: object, namespace: str) -> EntryCodec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -49,6 +50,10 @@ class Component(_Model):
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, strict=True, defer_build=True)
 
     type: str = Field(min_length=1, max_length=128, description="The type name of the component.")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Return what `repr` shows: the other options may be tokens and keys."""
+        return [("type", self.type)]
 
 
 class Fallback(_Model):
