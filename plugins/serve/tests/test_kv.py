@@ -8,22 +8,26 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 from served import ADMIN, WEB, spec_of
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
+    ConflictError,
     DecryptionError,
     PermissionDeniedError,
     SecretNotFoundError,
     ThrottledError,
+    UnsupportedOperationError,
 )
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.providers import report_version
 from strongroom_memory import MemorySecretProvider
+from strongroom_vault import VaultSecretProvider
 
 CAS = {"errors": ["check-and-set parameter did not match the current version"]}
 ABSENT = {"errors": []}
@@ -378,6 +382,27 @@ def test_without_versions_every_secret_is_version_1(served):
     assert server.ask("GET", "/v1/secret/metadata/own/no").json() == ABSENT
     for cas in (0, 1):
         assert server.put("own/k", "x", cas=cas).json() == CAS
+
+
+@pytest.mark.parametrize("comparing", [False, True])
+def test_strongrooms_own_provider_writes_to_a_pipeline_without_versions(served, tmp_path, comparing):
+    """It compares versions where there are any; without, it writes over what is there, as any client may."""
+    provider = {"type": "directory", "path": str(tmp_path), "writable": True}
+    server = served(spec_of(provider=provider) if comparing else of_provider(Four()))
+    with VaultSecretProvider(server.url, ADMIN) as ours:
+        for value in ("one", "two", '{"a": "b"}', "three"):
+            ours.set_secret("own/k", value)
+            assert ours.get_secret("own/k") == value
+        with pytest.raises(ConflictError):
+            ours.set_secret_if("own/k", "x", None)
+        with pytest.raises(UnsupportedOperationError, match="no conditional write for 'own/k'"):
+            ours.set_secret_if("own/k", "x", "1")
+        rotation = SecretRotation(ours, apply=lambda key, old, new: None)
+        with nullcontext() if comparing else pytest.warns(UserWarning, match="no conditional writes"):
+            assert rotation.rotate("own/k").state == "current"
+        assert ours.get_secret("own/k") != "three"
+    refused = [one.error_type for one in server.recorder.events if one.outcome == "error"]
+    assert set(refused) == {"ConflictError"}
 
 
 class Telling(MemorySecretProvider):

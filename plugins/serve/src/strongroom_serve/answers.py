@@ -31,6 +31,7 @@ from strongroom.errors import (
 
 __all__ = [
     "DENIED",
+    "UNCHECKED",
     "Answer",
     "as_fields",
     "as_json",
@@ -83,6 +84,10 @@ DENIED = errors(403, "1 error occurred:\n\t* permission denied\n\n")
 BAD_TOKEN = errors(403, "permission denied")
 """OpenBao's answer to an unknown token."""
 ABSENT = errors(404)
+
+
+UNCHECKED = errors(400, CAS_MISMATCH, headers=((b"x-strongroom-cas", b"unchecked"),))
+"""The same answer as to another version; the header says that the pipeline compares none."""
 
 
 def bad_request(message: str) -> Answer:

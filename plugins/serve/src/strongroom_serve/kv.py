@@ -28,6 +28,7 @@ from strongroom.providers import (
 from strongroom_serve.answers import (
     ABSENT,
     CAS_MISMATCH,
+    UNCHECKED,
     Answer,
     bad_request,
     data_answer,
@@ -120,6 +121,10 @@ class KeyValue:
             text = text_of(body["data"])
         except ValueError as error:
             return bad_request(str(error))
+        if cas is not None and not await self._compares(key, cas):
+            with suppress(ConflictError):
+                await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+            return UNCHECKED
         place = (asker.tenant, key)
         turns = self._writes.setdefault(place, _Turns())
         turns.writers += 1
@@ -351,16 +356,18 @@ class KeyValue:
         await self._of(key).set_secret(key, text)
         return await self._found_number(asker, key, text)
 
-    async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
+    async def _compares(self, key: str, cas: int) -> bool:
+        """Return whether the pipeline can compare `cas` with what is there; without versions, only 0."""
         inner = await self._backend.past_caches(key)
+        return isinstance(inner, ConditionalWriter) and (cas == 0 or isinstance(inner, VersionReader))
+
+    async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
         known = self._history((asker.tenant, key))
         expected: str | None = None
         if cas != 0 and not (known.gone == cas and not known.current):
             expected = known.id_of(cas)
             if expected is None:
                 await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
-        if not isinstance(inner, ConditionalWriter):
-            await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
         try:
             version = await self._of(key).set_secret_if(key, text, expected)
         except UnsupportedOperationError:

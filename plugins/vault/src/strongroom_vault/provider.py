@@ -20,7 +20,13 @@ from strongroom.errors import (
 )
 from strongroom.keys import cannot_start_key, check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, report_version
+from strongroom.providers import (
+    BaseProvider,
+    SecretMetadata,
+    SecretVersion,
+    report_version,
+    unsupported,
+)
 
 from strongroom_vault.client import client_of
 from strongroom_vault.errors import body_of, no_server, part, said_by, says_empty, texts
@@ -47,6 +53,8 @@ _WORTH_A_LIST = 3
 _EXACT = {"X-Strongroom-Exact": "true"}
 """Asks `strongroom serve` for texts as they are, even if they are JSON, and for the state of rotations; other
 servers ignore it."""
+_CAS = "x-strongroom-cas"
+"""A header of `strongroom serve`; with `unchecked` in it, its pipeline has no versions to compare."""
 
 
 class VaultSecretProvider(BaseProvider):
@@ -205,7 +213,8 @@ class VaultSecretProvider(BaseProvider):
             without = f"has no field {self._field!r}" if old is not None else "is not there"
             at = without if now is None else f"is at version {now}"
             raise _conflict(f"secret {show_key(key)} {at}", key)
-        return str(self._write(key, fields_for(old, value, self._field, key), version, call))
+        fields = fields_for(old, value, self._field, key)
+        return str(self._write(key, fields, version, call, conditional=True))
 
     def describe_secret(self, key: str) -> SecretMetadata:
         metadata, now = self._metadata(check_key(key), "describe")
@@ -368,7 +377,10 @@ class VaultSecretProvider(BaseProvider):
         except SecretNotFoundError as gone:
             return None, getattr(gone, "version", 0), gone.reason
 
-    def _write(self, key: str, fields: dict[str, Any], version: int, call: Any) -> int:
+    def _write(
+        self, key: str, fields: dict[str, Any], version: int, call: Any, *, conditional: bool = False
+    ) -> int:
+        """Write over `version`; if the server compares none, over any, or not at all if `conditional`."""
         if self._mount.version(call) == 1:
             _check_done(self._ask("post", "data", key, "write", call, json=fields))
             return 0
@@ -376,12 +388,19 @@ class VaultSecretProvider(BaseProvider):
         try:
             reply = self._ask("post", "data", key, "write", call, json=body)
         except ValidationError as error:
-            if "check-and-set" not in said_by(getattr(error, "raw", None)):
+            refusal = getattr(error, "raw", None)
+            if "check-and-set" not in said_by(refusal):
                 raise
+            compares = refusal is None or refusal.headers.get(_CAS) != "unchecked"
         else:
             version = part(reply, "data", "version", kind=int)
             return int(version)
-        raise _conflict(f"somebody else wrote {show_key(key)} first", key)
+        if compares:
+            raise _conflict(f"somebody else wrote {show_key(key)} first", key)
+        if conditional:
+            raise unsupported("conditional write", self, key)
+        _check_done(self._ask("post", "data", key, "write", call, json={"data": fields}))
+        return version
 
     def _metadata(self, key: str, what: str) -> tuple[Any, datetime]:
         """Return a secret's metadata, and the server's time at which it gave them."""
