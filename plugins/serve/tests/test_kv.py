@@ -26,6 +26,7 @@ from strongroom.errors import (
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.providers import report_version
+from strongroom.registry.watch import Watch
 from strongroom_memory import MemorySecretProvider
 from strongroom_vault import VaultSecretProvider
 
@@ -403,6 +404,33 @@ def test_strongrooms_own_provider_writes_to_a_pipeline_without_versions(served, 
         assert ours.get_secret("own/k") != "three"
     refused = [one.error_type for one in server.recorder.events if one.outcome == "error"]
     assert set(refused) == {"ConflictError"}
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_strongrooms_own_provider_watches_a_pipeline_without_versions(served, tmp_path, dated):
+    """Each version is 1: what changes is the date; without dates, which are not made up, the value."""
+    provider = {"type": "directory", "path": str(tmp_path), "writable": True}
+    server = served(spec_of(provider=provider) if dated else of_provider(Four()))
+    now, heard = [0.0], []
+    with VaultSecretProvider(server.url, ADMIN) as ours, SecretProviderRegistry(spec_of()) as registry:
+        ours.set_secrets({"own/k": "one", "own/l": "one"})
+        metadata = ours.describe_secret("own/k")
+        assert (metadata.updated_at is not None, metadata.created_at is not None) == (dated, dated)
+        registry.register("far", ours, prefix="own/")
+        watch = Watch(registry, ["own/k", "own/l"], heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # without a thread: this test says what the time is
+        watch.start()
+        ours.set_secret("own/k", "two")
+        registry.set_secret("own/l", "two")
+        for _ in range(5):
+            now[0] += 30.0
+            watch.work()
+        watch.close()
+    version = "1" if dated else None
+    assert sorted((one.key, one.version) for batch in heard for one in batch) == [
+        ("own/k", version),
+        ("own/l", version),
+    ]
 
 
 class Telling(MemorySecretProvider):

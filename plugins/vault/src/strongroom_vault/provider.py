@@ -26,6 +26,7 @@ from strongroom.providers import (
     SecretVersion,
     report_version,
     unsupported,
+    version_is_enough,
 )
 
 from strongroom_vault.client import client_of
@@ -34,7 +35,7 @@ from strongroom_vault.login import Login
 from strongroom_vault.mounts import Mount
 from strongroom_vault.names import key_of, path_of, url_path
 from strongroom_vault.payload import fields_for, text_of
-from strongroom_vault.versions import LONGEST_NUMBER, metadata_in, server_time, state_of, time_of
+from strongroom_vault.versions import LONGEST_NUMBER, made_at, metadata_in, server_time, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +132,7 @@ class VaultSecretProvider(BaseProvider):
         value = text_of(fields, self._field, key)
         if version:
             # The numbers of versions count from 1, and include those that the engine has dropped.
-            report_version(value, SecretVersion(str(version), time_of(created), "current"), version)
+            report_version(value, SecretVersion(str(version), made_at(created), "current"), version)
         return value
 
     def set_secret(self, key: str, value: str) -> None:
@@ -220,12 +221,12 @@ class VaultSecretProvider(BaseProvider):
         metadata, now = self._metadata(check_key(key), "describe")
         current = str(metadata["current_version"])
         _raise_if_gone(key, metadata["versions"].get(current), now)
+        updated = made_at(metadata["versions"][current].get("created_time"))
+        if updated is None and version_is_enough():
+            # Of a secret without versions and dates, as `strongroom serve` may have, each version is 1.
+            raise unsupported("version that changes", self, key)
         return SecretMetadata(
-            key,
-            current,
-            time_of(metadata.get("created_time")),
-            time_of(metadata["versions"][current].get("created_time")),
-            metadata["custom_metadata"],
+            key, current, made_at(metadata.get("created_time")), updated, metadata["custom_metadata"]
         )
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
@@ -289,8 +290,8 @@ class VaultSecretProvider(BaseProvider):
             described[key] = SecretMetadata(
                 key,
                 current,
-                time_of(entry.get("created_time")),
-                time_of(info.get("created_time")),
+                made_at(entry.get("created_time")),
+                made_at(info.get("created_time")),
                 entry["custom_metadata"],
             )
         return described
@@ -301,7 +302,7 @@ class VaultSecretProvider(BaseProvider):
         if not metadata["versions"]:  # only metadata were written
             raise SecretNotFoundError(key, provider="vault")
         return [
-            SecretVersion(number, time_of(info.get("created_time")), state_of(info, number == current, now))
+            SecretVersion(number, made_at(info.get("created_time")), state_of(info, number == current, now))
             for number, info in sorted(metadata["versions"].items(), key=lambda item: -int(item[0]))
         ]
 

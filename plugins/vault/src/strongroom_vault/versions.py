@@ -11,6 +11,8 @@ from strongroom.providers import VersionState
 LONGEST_NUMBER = 18
 """Digits of a version's number; servers refuse one of more than 63 bits as malformed."""
 _RESOLUTION = timedelta(seconds=1)
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+"""What `strongroom serve` gives as the time of what its backend has no time of."""
 _LAST = datetime.max.replace(tzinfo=UTC) - _RESOLUTION
 
 
@@ -58,6 +60,12 @@ def time_of(text: object) -> datetime | None:
         return None if found is None or found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def made_at(text: object) -> datetime | None:
+    """Return when a secret or a version was made, as `time_of` does; None if the server does not know it."""
+    found = time_of(text)
+    return None if found == _UNKNOWN else found
 
 
 def server_time(date: str | None) -> datetime:
