@@ -17,6 +17,7 @@ from postgres_server import PostgresServer
 from psycopg import sql
 from strongroom import SecretProviderRegistry, SecretRotation, generate_password
 from strongroom.errors import ConfigurationError, RotationError, SpecError, ValidationError
+from strongroom.providers.files import folder_locked, replace_file
 from strongroom.testing import RotatorConformance
 from strongroom.testing.faults import FaultProxy
 from strongroom_memory import MemorySecretProvider
@@ -519,6 +520,45 @@ def test_a_userlist_is_changed_in_the_way_that_it_has(tmp_path):
     assert path.read_text().splitlines() == [*lines[:2], lines[3]]
     with pytest.raises(RotationError, match="cannot be changed: No such file"):
         write_user(tmp_path / "none.txt", "a", password="p", verifier="v")
+
+
+def test_a_userlist_that_another_process_changes_is_waited_for_within_the_time_out(tmp_path):
+    path = tmp_path / "users.txt"
+    path.write_text('"app" "old"\n')
+    with (
+        folder_locked(tmp_path, seconds=60, provider="test"),
+        pytest.raises(RotationError, match=r"another process .* for 0\.05 s"),
+    ):
+        write_user(path, "app", password="new", verifier="v", seconds=0.05)
+    assert path.read_text() == '"app" "old"\n'
+    write_user(path, "app", password="new", verifier="v", seconds=0.05)
+    assert path.read_text() == '"app" "new"\n'
+
+
+def test_a_process_that_is_forked_while_a_userlist_is_written_keeps_nothing_locked(tmp_path, monkeypatch):
+    path = tmp_path / "users.txt"
+    path.write_text('"app" "old"\n')
+    ends, end = os.pipe()
+    children = []
+
+    def forking(*given):
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                os.close(end)
+                os.read(ends, 1)
+                os._exit(0)
+        return replace_file(*given)
+
+    monkeypatch.setattr("strongroom_postgresql.userlist.replace_file", forking)
+    try:
+        for password in ("new", "newer"):
+            write_user(path, "app", password=password, verifier="v", seconds=0.05)
+    finally:
+        os.close(end)
+        os.waitpid(children[0], 0)
+        os.close(ends)
+    assert path.read_text() == '"app" "newer"\n'
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ class PostgreSQLRotator(UserRotator):
                 verifier = _encrypted(connection, role, password)
                 self._alter(connection, role, verifier)
         if self._userlist is not None:
-            write_user(self._userlist, role, password=password, verifier=verifier)
+            write_user(self._userlist, role, password=password, verifier=verifier, seconds=self._timeout)
             self._reload()
 
     def verify(self, key: str, new: str) -> None:
@@ -166,7 +166,7 @@ class PostgreSQLRotator(UserRotator):
                 self._drop(connection, name)
         if self._userlist is not None:
             for name in names:
-                remove_user(self._userlist, name)
+                remove_user(self._userlist, name, seconds=self._timeout)
             self._reload()
 
     # --- as the administrator ---

@@ -5,22 +5,21 @@ Source: pgbouncer's documentation of configuration, "Authentication file format"
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from strongroom.errors import RotationError
-from strongroom.providers.files import replace_file
+from strongroom.errors import BackendUnavailableError, RotationError
+from strongroom.providers.files import folder_locked, replace_file
 
 __all__ = ["check_password", "remove_user", "write_user"]
 
 _LINE: Final = re.compile(r'^\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
 _NOT_IN_A_LINE: Final = re.compile(r"[\n\r\0]")
 _DERIVED: Final = ("SCRAM-SHA-256$", "md5")
+_WAIT_SECONDS: Final = 30.0
 
 
 def check_password(path: Path, password: str) -> None:
@@ -32,7 +31,9 @@ def check_password(path: Path, password: str) -> None:
         )
 
 
-def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
+def write_user(
+    path: Path, user: str, *, password: str, verifier: str, seconds: float = _WAIT_SECONDS
+) -> None:
     """Give `user` another password: plain if the line has a plain one, else as the server's verifier.
 
     Args:
@@ -40,9 +41,10 @@ def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
         user: The user, who is added if there is no line yet.
         password: The password.
         verifier: The server's own verifier: pgbouncer can log in there only with the very same.
+        seconds: How long to wait for others that change the file.
 
     Raises:
-        RotationError: The file cannot be read or written, or cannot hold such a password.
+        RotationError: The file cannot be read or written, or not in time, or cannot hold such a password.
     """
     check_password(path, password)
 
@@ -56,10 +58,10 @@ def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
                 written = True
         return lines if written else [*lines, _line(user, verifier)]
 
-    _rewrite(path, changed)
+    _rewrite(path, changed, seconds)
 
 
-def remove_user(path: Path, user: str) -> None:
+def remove_user(path: Path, user: str, *, seconds: float = _WAIT_SECONDS) -> None:
     """Take the lines of `user` out.
 
     Raises:
@@ -69,7 +71,7 @@ def remove_user(path: Path, user: str) -> None:
     def kept(lines: list[str]) -> list[str]:
         return [one for one in lines if (m := _LINE.match(one)) is None or m[1].replace('""', '"') != user]
 
-    _rewrite(path, kept)
+    _rewrite(path, kept, seconds)
 
 
 def _line(user: str, secret: str) -> str:
@@ -77,28 +79,20 @@ def _line(user: str, secret: str) -> str:
     return f'"{quoted[0]}" "{quoted[1]}"\n'
 
 
-def _rewrite(path: Path, change: object) -> None:
-    assert callable(change)  # noqa: S101  # both callers are above
+def _rewrite(path: Path, change: Callable[[list[str]], list[str]], seconds: float) -> None:
     failure: str
     try:
-        with _alone(path):
-            text = path.read_text(encoding="utf-8")
+        target = Path(os.path.realpath(path))
+        # Several rotations of this host may change lines in it.
+        with folder_locked(target.parent, seconds=seconds, provider="postgresql"):
+            text = target.read_text(encoding="utf-8")
             # At line ends alone: `splitlines` would part a password at other characters.
             lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")] if text else []
-            replace_file(path.resolve(), "".join(change(lines)).encode())
+            replace_file(target, "".join(change(lines)).encode())
+    except BackendUnavailableError:  # an OSError for Python as well
+        failure = f"another process has been changing files beside it for {seconds:g} s"
     except (OSError, UnicodeDecodeError) as error:
         failure = getattr(error, "strerror", None) or type(error).__name__
     else:
         return
     raise RotationError(f"the auth_file {path} cannot be changed: {failure}")
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of the file: several rotations of this host may change lines in it."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
