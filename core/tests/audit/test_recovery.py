@@ -17,6 +17,7 @@ from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_lo
 from strongroom.audit import file_sink
 from strongroom.audit.chain import HEAD_BYTES
 from strongroom.audit.group_commit import GroupCommit
+from strongroom.audit.pieces import open_piece
 from strongroom.audit.verify import verify_pieces
 from strongroom.errors import AuditError, SecretNotFoundError
 
@@ -386,6 +387,31 @@ def test_a_child_of_a_process_that_is_writing_does_not_wait_for_ever(trail):
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     trail.hook._files[0]._mutex.release()
+    assert trail.verify().entries == 2
+
+
+def test_a_child_that_is_forked_while_a_log_is_verified_locks_out_nobody(trail, monkeypatch):
+    trail.read()
+    ends, end = os.pipe()
+    children = []
+
+    def forking(path):
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                os.close(end)
+                os.read(ends, 1)
+                os._exit(0)
+        return open_piece(path)
+
+    monkeypatch.setattr("strongroom.audit.pieces.open_piece", forking)
+    try:
+        assert trail.verify().ok
+        trail.read()
+    finally:
+        os.close(end)
+        os.waitpid(children[0], 0)
+        os.close(ends)
     assert trail.verify().entries == 2
 
 

@@ -93,6 +93,25 @@ def test_the_beginning_of_a_line_is_nobody_s_worry(command, left):
     assert not left.exists()
 
 
+def test_a_child_that_is_forked_during_a_sweep_makes_no_dead_process_look_alive(left):
+    file = ledger_module.LeaseFile(LeaseLedger(), left)
+    ends, end = os.pipe()
+    with file.taken() as dead:
+        assert dead
+        child = os.fork()
+        if not child:
+            os.close(end)
+            os.read(ends, 1)
+            os._exit(0)
+    try:
+        with file.taken() as dead:
+            assert dead
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        os.close(ends)
+
+
 class Issuing(MemorySecretProvider):
     """Counts the leases that it issues."""
 

@@ -145,8 +145,10 @@ def _snapshot(path: str, stack: contextlib.ExitStack) -> tuple[bytes | None, Pie
     with contextlib.ExitStack() as locked:
         with contextlib.suppress(FileNotFoundError):
             head = os.open(f"{path}.head", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            locked.callback(os.close, head)  # which gives the lock back
+            locked.callback(os.close, head)
             fcntl.flock(head, fcntl.LOCK_SH)
+            # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock.
+            locked.callback(fcntl.flock, head, fcntl.LOCK_UN)
             record = os.pread(head, HEAD_BYTES, 0)
         try:
             file = stack.enter_context(open_piece(path))

@@ -200,7 +200,10 @@ class LeaseFile:
             except OSError:
                 yield False
                 return
-            yield True
+            try:
+                yield True
+            finally:  # a child that was forked meanwhile has a copy of the descriptor
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def entries(self) -> list[LedgerEntry]:
         """Return the leases that are not over; lines that the ledger's key does not decrypt are left out."""
