@@ -336,6 +336,31 @@ class TestOutages:
             assert proxy.connections == before + 1
             store.close()
 
+    def test_a_subscription_follows_to_the_server_that_takes_writes(self, server, monkeypatch):
+        """Not before: a store that only ever reads from a replica goes on hearing, and keeps what it has."""
+        clock = Clock()
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=10, clock=clock)
+            store.set("a:b", b"data", 60)
+            heard = []
+            listener = store.subscribe(heard.append)
+            soon(lambda: listener.alive)
+            first, follow, asked = listener._client, listener.connect_again, []
+            monkeypatch.setattr(listener, "connect_again", lambda: asked.append(follow()))
+            server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+            try:
+                for _ in range(2):
+                    with pytest.raises(BackendUnavailableError, match="ReadOnlyError"):
+                        store.set("a:b", b"other", 60)
+                    clock.now += 5
+                assert not asked
+            finally:
+                server.ask("REPLICAOF", "NO", "ONE")
+            store.set("a:b", b"other", 60)
+            assert asked
+            soon(lambda: listener._client is not first and listener.alive)
+            store.close()
+
     def test_a_kept_connection_that_the_server_closed_is_no_failure(self, server):
         store = RedisCacheStore(server.url, timeout_seconds=10)
         store.set("a:b", b"data", 60)

@@ -41,6 +41,8 @@ _TRIES_TO_FREE: Final = 3
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
 _NOT_THERE: Final = -2
+_WRITES: Final = frozenset({"writing", "locking"})
+"""What only a primary does."""
 _FIRST_SECONDS: Final = 1.0
 """The extra time of the first call, because processes that start together share the CPUs."""
 
@@ -114,6 +116,7 @@ class RedisCacheStore:
         self._client: Any = None
         self._end: weakref.finalize[..., RedisCacheStore] | None = None
         self._has_answered = False
+        self._was_replaced = False
         self._listeners: list[Listener] = []
         self._runner = DeadlineExecutor()
         self._begin_again()
@@ -339,13 +342,22 @@ class RedisCacheStore:
                     failure = translate(error, doing, self._options.address())
                     if says_replaced(error):
                         self._let_go()  # the next call asks for the address again
+                        self._was_replaced = True
                 else:
                     self._has_answered = True
+                    if self._was_replaced and doing in _WRITES:
+                        self._follow()
                     return answer
                 self._has_answered = True  # the first one is over
                 # Outside the `except` block: redis-py's errors may hold what was sent.
                 raise failure
         raise failure
+
+    def _follow(self) -> None:
+        """Let the subscriptions leave the former primary, now that the address leads to another one."""
+        self._was_replaced = False
+        for listener in list(self._listeners):
+            listener.connect_again()
 
     def _unavailable(self, what: str) -> BackendUnavailableError:
         return BackendUnavailableError(

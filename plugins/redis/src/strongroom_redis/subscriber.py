@@ -81,6 +81,11 @@ class Listener:
         """Whether it was closed, or is that of the process from which this one was forked."""
         return self._ended.is_set() or os.getpid() != self._process
 
+    def connect_again(self) -> None:
+        """Leave the server, which is not the primary any more, for the one to which the address leads now."""
+        if os.getpid() == self._process and (client := self._client) is not None:
+            disconnect(client)
+
     def close(self) -> None:
         """End it; a second call is harmless."""
         self._ended.set()
