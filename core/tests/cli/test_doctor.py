@@ -13,6 +13,7 @@ import pytest
 from strongroom import Lease, SecretProviderRegistry
 from strongroom.cli.app import run_app
 from strongroom.encryption import generate_key
+from strongroom.errors import AuthenticationError, ConfigurationError, PermissionDeniedError
 from strongroom.leases import LeaseLedger, ProcessLedger
 from strongroom.leases import ledger as ledger_module
 
@@ -54,6 +55,23 @@ def test_it_says_it_in_plain_words(doctor):
     name = found["pipeline app"][1]
     assert name.startswith("file: reachable, 0 keys, as user ")
     assert name.rpartition(" ")[2] not in {"", str(os.geteuid())}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (AuthenticationError("vault: no token."), "not logged in: vault: no token."),
+        (PermissionDeniedError("may not read app.key"), "refused: may not read app.key"),
+        (ConfigurationError("there is no folder"), "there is no folder"),
+    ],
+)
+def test_it_does_not_call_reachable_what_it_has_not_reached(doctor, monkeypatch, error, told):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("strongroom_memory.MemorySecretProvider.list_secrets", refuse)
+    found = doctor("version: 1\npipelines: {app: {provider: {type: memory}}}\n", expected=7)
+    assert found["pipeline app"][:2] == (False, told)
 
 
 @pytest.mark.parametrize(

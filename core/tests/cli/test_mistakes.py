@@ -19,6 +19,7 @@ from strongroom import generate_key
 from strongroom.cli.app import _OTHER_WORDS, COMMANDS, run_app
 from strongroom.cli.errors import print_error
 from strongroom.cli.standard_streams import read_stdin
+from strongroom.errors import ConfigurationError, ReadOnlyError, SecretNotFoundError
 
 GOOD = """\
 version: 1
@@ -660,3 +661,20 @@ def test_what_the_system_refuses_is_told_with_the_next_step(capfd, number, code,
 def test_a_spec_without_a_pipeline_is_not_called_right(here, words, code):
     said = here(*words, spec="version: 1\n", expected=code)
     assert "has no pipeline; add one under `pipelines:`" in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ConfigurationError("there is no folder x", hint="mount it"),
+            "there is no folder x (pipeline app); mount it",
+        ),
+        (ReadOnlyError("cannot set 'a'"), "cannot set 'a' (pipeline app)"),
+        (SecretNotFoundError("a"), "secret 'a' not found"),
+    ],
+)
+def test_an_error_about_a_backend_names_its_pipeline(capfd, error, said):
+    error.pipeline = "app"
+    print_error(error, as_json=False, debug=False)
+    assert capfd.readouterr().err == f"error: {said}\n"

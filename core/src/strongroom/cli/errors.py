@@ -15,7 +15,7 @@ from types import TracebackType
 
 from strongroom import errors
 
-__all__ = ["UsageError", "exit_code", "print_error", "print_note", "print_warning"]
+__all__ = ["UsageError", "exit_code", "print_error", "print_note", "print_warning", "with_hint"]
 
 UNEXPECTED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE, DECRYPTION, FOUND_SOMETHING, CONFLICT = range(1, 9)
 
@@ -39,6 +39,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (IsADirectoryError, USAGE),
     (FileExistsError, CONFLICT),
     (PermissionError, DENIED),
+)
+_OF_A_BACKEND = (
+    *(errors.BackendUnavailableError, errors.AuthenticationError, errors.PermissionDeniedError),
+    *(errors.ConfigurationError, errors.ReadOnlyError, errors.UnsupportedOperationError),
 )
 _NEXT_STEPS = {
     errno.ENOENT: "make it, or correct the path",
@@ -128,11 +132,8 @@ def _of_key(error: errors.StrongroomError) -> str:
 
 
 def _of_pipeline(error: errors.StrongroomError) -> str:
-    """Return the pipeline whose backend refuses or does not answer, because a spec may have many."""
-    is_backends = isinstance(
-        error, errors.BackendUnavailableError | errors.AuthenticationError | errors.PermissionDeniedError
-    )
-    return f" (pipeline {error.pipeline})" if is_backends and error.pipeline else ""
+    """Return the pipeline whose backend fails, because a spec may have many."""
+    return f" (pipeline {error.pipeline})" if isinstance(error, _OF_A_BACKEND) and error.pipeline else ""
 
 
 def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str]:
@@ -140,9 +141,13 @@ def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str
         # Editors can jump to `file:line:column` at the start of a line.
         yield from map(_one_line, error.problems)
     else:
-        # A message of another library may end in a full stop.
-        whole = f"{message.removesuffix('.')}; {hint}" if hint else message
-        yield f"error: {_one_line(whole)}"
+        yield f"error: {_one_line(with_hint(message, hint))}"
+
+
+def with_hint(message: str, hint: str | None) -> str:
+    """Return a message and what to do next as one text."""
+    # A message of another library may end in a full stop.
+    return f"{message.removesuffix('.')}; {hint}" if hint else message
 
 
 def _one_line(text: str) -> str:

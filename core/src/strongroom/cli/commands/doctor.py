@@ -66,10 +66,7 @@ def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
         marks = {True: "ok", False: "WRONG", None: "-"}
         output.table(
             ["what", "state", "about"],
-            (
-                [one.subject, marks[one.ok], f"{one.told}; {one.hint}" if one.hint else one.told]
-                for one in findings
-            ),
+            ([one.subject, marks[one.ok], errors.with_hint(one.told, one.hint)] for one in findings),
         )
     return errors.FOUND_SOMETHING if bad else 0
 
@@ -303,11 +300,10 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     subject = f"pipeline {name}"
     try:
         diagnosis = _diagnosis(provider)
-    except (AuthenticationError, PermissionDeniedError) as error:
-        yield Check(subject, False, f"reachable, but refused: {error.message}", error.hint)
-        return
     except StrongroomError as error:
-        yield Check(subject, False, error.message, error.hint)
+        refused = "not logged in: " if isinstance(error, AuthenticationError) else ""
+        refused = "refused: " if isinstance(error, PermissionDeniedError) else refused
+        yield Check(subject, False, f"{refused}{error.message}", error.hint)
         return
     kind = getattr(provider, "type_name", "") or type(provider).__name__
     yield Check(subject, True, f"{kind}: {', '.join(_in_words(diagnosis))}")
