@@ -114,7 +114,15 @@ secrets:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a\n\n", "{{ PORT }}{{ DEBUG }}\n", "[{{ NAMES }}] {{ ABSENT }}", '{{ "{" }}{{ TEXT }}\n', "}} { {"],
+    [
+        "",
+        "a\n\n",
+        "{{ PORT }}{{ DEBUG }}\n",
+        "{{PORT}} {{ DEBUG}}",
+        "[{{ NAMES }}] {{ ABSENT }}",
+        '{{ "{" }}{{ TEXT }}\n',
+        "}} { {",
+    ],
 )
 def test_a_plain_template_comes_to_what_jinja_makes_of_it(tmp_path, monkeypatch, text):
     spec = tmp_path / "strongroom.yaml"
@@ -127,7 +135,14 @@ def test_a_plain_template_comes_to_what_jinja_makes_of_it(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ PORT}}", "{{ range }}", "{# PORT #}", "{% if PORT %}{% endif %}", "a\r\n", "{{ secret('a') }}"],
+    [
+        "{{ PORT | string }}",
+        "{{ range }}",
+        "{# PORT #}",
+        "{% if PORT %}{% endif %}",
+        "a\r\n",
+        "{{ secret('a') }}",
+    ],
 )
 def test_a_template_that_is_more_is_left_to_jinja(tmp_path, text):
     spec = tmp_path / "strongroom.yaml"

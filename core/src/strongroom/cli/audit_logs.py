@@ -85,13 +85,13 @@ def there(log: AuditLog, paths: Sequence[str]) -> list[str]:
     Raises:
         UsageError: There is none.
     """
-    found = [path for path in paths if os.path.lexists(path)]
-    if not found:
+    present = [path for path in paths if os.path.lexists(path)]
+    if not present:
         raise UsageError(
             f"there is no audit log {log.path}",
             hint="correct the path, or do something first: the log is made with its first line",
         )
-    return found
+    return present
 
 
 def in_order(logs: Sequence[AuditLog]) -> list[AuditLog]:

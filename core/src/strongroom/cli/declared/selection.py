@@ -105,18 +105,18 @@ def how_to_store(plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: C
         resolutions: Secrets as `resolve_all` returned them.
         elsewhere: Names whose value is at another key, which their problem says.
     """
-    found = [
+    absent = [
         one
         for name, one in resolutions.items()
         if one.status == "missing" and one.plan.compose is None and not one.is_gone and name not in elsewhere
     ]
-    if not found:
+    if not absent:
         return None
     from strongroom.cli.command_lines import command_line
 
-    if _reason(found[0]):  # a new store may not be what is wanted
+    if _reason(absent[0]):  # a new store may not be what is wanted
         return f"{command_line(plan, 'doctor')} says what to do"
-    missing = [one.plan for one in found]
+    missing = [one.plan for one in absent]
     for secret in missing:
         if secret.generate is not None:
             return f"{command_line(plan, 'check', '--fix')} makes {secret.name}"
