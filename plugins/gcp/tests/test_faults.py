@@ -9,6 +9,7 @@ from itertools import cycle, islice
 
 import pytest
 from gcp_store import Refusal
+from google.oauth2.credentials import Credentials
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 from spoiled_answers import Spoiler, spoiled_operations
@@ -325,3 +326,15 @@ def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(bench):
     provider._connection._timeout = 60
     assert provider.get_secret("k0") == "v"
     assert bench.proxy.connections > before
+
+
+@pytest.mark.parametrize("transport", ["rest"])
+def test_a_netrc_does_not_take_the_place_of_the_token(bench, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("default login somebody password something")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    bench.server.can(200, json.dumps({"access_token": "loopback-token", "expires_in": 3600}).encode())
+    where = f"{bench.server.url}/token"
+    login = Credentials(None, refresh_token="r", token_uri=where, client_id="c", client_secret="s")
+    assert bench.provider(credentials=login).list_secrets() == []
+    sent = [headers.get("authorization") for headers in bench.store.metadata]
+    assert sent == [None, "Bearer loopback-token"]

@@ -79,6 +79,7 @@ def make_client(
             client_options=dict(client_options),
         )
         _keep_connections(client.transport)
+        _keep_token(client.transport)
         _check_bodies(client.transport)
         return client
     if str(transport.kind) == "grpc_asyncio":
@@ -96,6 +97,18 @@ def _keep_connections(transport: Any) -> None:
     if isinstance(session, requests.Session):
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+
+
+def _keep_token(transport: Any) -> None:
+    """Let REST send its token, and get one without a login: requests would take one from a `.netrc`."""
+    session = getattr(transport, "_session", None)
+    for one in (session, getattr(session, "_auth_request_session", None)):
+        if isinstance(one, requests.Session):
+            one.auth = _unchanged
+
+
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _check_bodies(transport: Any) -> None:
