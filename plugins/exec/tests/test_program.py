@@ -373,6 +373,17 @@ def test_pauses_grow_until_it_answers(program):
         provider.get_secret("a")
 
 
+def test_a_program_that_has_failed_all_night_is_still_unavailable(program):
+    """A pause that was doubled a thousand times would be no number."""
+    pauses = []
+    provider = program("sys.exit(1)\n", pause=pauses.append, timeout=60)
+    provider._failures = 2000
+    for _ in range(2):
+        with pytest.raises(BackendUnavailableError, match="exit code 1"):
+            provider.get_secret("a")
+    assert 29 < pauses[0] <= 30
+
+
 @pytest.mark.parametrize(
     ("method", "result"),
     [

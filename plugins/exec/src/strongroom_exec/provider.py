@@ -55,6 +55,7 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 _OPTIONAL: Final = frozenset(method for methods in _METHODS.values() for method in methods)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
+_MOST_DOUBLINGS: Final = 9
 _PARALLEL: Final = 32
 """Simultaneous requests of a batch, if the program does not have batches."""
 
@@ -329,7 +330,7 @@ class ExecSecretProvider(BaseProvider):
 
     def _fail(self) -> None:
         """Delay the next start, longer each time until a request is answered again."""
-        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2 ** min(self._failures, _MOST_DOUBLINGS), _LONGEST_PAUSE)
         self._failures += 1
         self._not_before = time.monotonic() + pause
 
