@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import logging
+import math
 import os
 import signal
 from pathlib import Path
@@ -213,6 +214,18 @@ def test_a_change_does_not_restart_a_child_that_a_signal_may_be_ending(monkeypat
     child._heed_control({})
     assert child.stopping == (number != signal.SIGTERM)
     assert sent == ([] if number == signal.SIGTERM else [signal.SIGTERM])
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e12])
+def test_a_child_may_have_any_time_to_end(seconds):
+    """As by `--stop-timeout inf`: a wait of so long ends all the same as soon as something comes."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"x")
+        assert supervisor._ready({reading: supervisor.READABLE}, seconds) == {reading: supervisor.READABLE}
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_signal_in_the_very_moment_of_a_restart_is_not_lost(monkeypatch):

@@ -27,7 +27,7 @@ from strongroom_postgresql.errors import (
     connect_error,
 )
 
-__all__ = ["BYTEA", "INT8", "Connection", "LostError", "Pool", "Statement", "array", "int8"]
+__all__ = ["BYTEA", "INT8", "LONGEST_POLL", "Connection", "LostError", "Pool", "Statement", "array", "int8"]
 
 T = TypeVar("T")
 BYTEA, INT8, BYTEA_ARRAY, INT8_ARRAY, TEXT, FLOAT8 = 17, 20, 1001, 1016, 25, 701
@@ -35,10 +35,11 @@ _INT8 = Struct(">q")
 _LENGTH = Struct(">i")
 _ARRAY_HEAD = Struct(">iiIii")
 _BINARY: Final = pq.Format.BINARY
-_BUSY: Final = pq.TransactionStatus.ACTIVE
 _FATAL: Final = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.NONFATAL_ERROR)
 _STALE_SECONDS: Final = 30.0
 _RETRIES: Final = 5
+LONGEST_POLL: Final = 1e6
+"""Seconds: the timeout of `poll` is an int of C, in milliseconds."""
 
 Rows = list[tuple[bytes | None, ...]]
 
@@ -154,7 +155,7 @@ class Connection:
             self._poll.modify(self.pg.socket, events)
         try:
             left = deadline.end - time.monotonic()
-            if left <= 0 or not self._poll.poll(None if left == float("inf") else left * 1000):
+            if left <= 0 or not self._poll.poll(min(left, LONGEST_POLL) * 1000):
                 raise DeadlineExceededError
         finally:
             if events != select.POLLIN:
@@ -197,6 +198,7 @@ class Pool:
         most: Connections of this process.
         shown: The address, for messages.
         hidden: Texts that no message may hold.
+        pooler: Whether a pooler is in front of the server; None to find out by the first connection.
     """
 
     def __init__(
@@ -279,8 +281,6 @@ class Pool:
         """Open a connection outside the pool."""
         try:
             return self.runner.run(lambda: self._opened(deadline), deadline, Connection.close)
-        except DeadlineExceededError:
-            raise
         except (psycopg.Error, LostError, ServerError) as error:
             reason, wrong = str(error), isinstance(error, psycopg.ProgrammingError)
         if wrong:  # its words may hold a part of the URL, and so of a password

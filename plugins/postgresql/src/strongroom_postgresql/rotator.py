@@ -28,6 +28,7 @@ from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, current_step, redact
 
+from strongroom_postgresql.connection import LONGEST_POLL
 from strongroom_postgresql.errors import check_url
 from strongroom_postgresql.userlist import check_password, remove_user, write_user
 
@@ -323,7 +324,7 @@ class PostgreSQLRotator(UserRotator):
         while True:
             raw.flush()
             left = until - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
+            if left <= 0 or not poll.poll(min(left, LONGEST_POLL) * 1000):
                 raise psycopg.OperationalError(f"no answer within {self._timeout:g} s")
             raw.consume_input()
             while not raw.is_busy():

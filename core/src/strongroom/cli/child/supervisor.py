@@ -35,6 +35,8 @@ __all__ = ["READABLE", "STDERR", "STDIN", "STDOUT", "WRITABLE", "Control", "Job"
 STDIN, STDOUT, STDERR = 0, 1, 2
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 _POLL_SECONDS = 0.05
+_LONGEST_POLL = 1e6
+"""Seconds; `poll` takes an int of C, in milliseconds, and `--stop-timeout` may be `inf`."""
 _QUIET_SECONDS = 0.1
 """After so long without output there is time to make the masker; many programs have ended by then."""
 _ORPHAN_SECONDS = 2.0
@@ -415,7 +417,7 @@ def _ready(wanted: Mapping[int, int], seconds: float | None) -> dict[int, int]:
     waiting = select.poll()
     for descriptor, events in wanted.items():
         waiting.register(descriptor, events)
-    found = waiting.poll(None if seconds is None else math.ceil(seconds * 1e3))
+    found = waiting.poll(None if seconds is None else math.ceil(min(seconds, _LONGEST_POLL) * 1e3))
     return {
         descriptor: (events & WRITABLE) | (READABLE if events & ~WRITABLE else 0)
         for descriptor, events in found
