@@ -97,7 +97,7 @@ def test_nobody_there_is_told_without_the_password():
         ) as caught:
             rotation.rotate(KEY)
     assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
-    assert rotation.rollback is not None
+    assert rotation.status_of(KEY).state == "pending"
     assert memory.get_secret(KEY) == "the first"
 
 
