@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ from typing import Any
 from strongroom.errors import ConflictError, RotationError, StrongroomError
 from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, StagedWriter, VersionReader
 from strongroom.rotation import SecretRotation
+from strongroom.testing.deaths import Death, was_killed
 
 __all__ = ["begin_at_once", "kill_at_every_step"]
 
@@ -102,25 +102,13 @@ def _steps() -> Iterator[tuple[int, bool]]:
 
 def _dies(make: Callable[[], Any], target: Path, value: str, step: int, *, after: bool, lock: Any) -> bool:
     """Rotate in a process of its own; return whether it was killed, and not already done."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            provider = _mortal(make(), _Death(step, after=after))
-            SecretRotation(provider, apply=lambda _key, _old, new: target.write_text(new), lock=lock).rotate(
-                KEY, value
-            )
-            code = 0
-        except Exception:  # noqa: BLE001  # as in `_try_once`
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the rotation itself failed; its error is on standard error"
-    return False
+
+    def rotate() -> None:
+        provider = _mortal(make(), Death(step, after=after))
+        rotation = SecretRotation(provider, apply=lambda _key, _old, new: target.write_text(new), lock=lock)
+        rotation.rotate(KEY, value)
+
+    return was_killed(rotate)
 
 
 def _check(provider: Any, target: Path, values: set[str], lock: Any) -> None:
@@ -142,32 +130,15 @@ def _check(provider: Any, target: Path, values: set[str], lock: Any) -> None:
         assert not isinstance(provider, StagedWriter) or "pending" not in states, "a pending one"
 
 
-class _Death:
-    """Kills this process at one of the requests to the backend."""
-
-    def __init__(self, step: int, *, after: bool) -> None:
-        self._left = step
-        self._after = after
-
-    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _mortal(provider: Any, death: _Death) -> Any:
+def _mortal(provider: Any, death: Death) -> Any:
     names = ["get_secret", "set_secret", "delete_secret", "list_secrets"]
     for protocol, methods in CAPABILITIES.items():
         if isinstance(provider, protocol) and protocol is not Closeable:
             names += methods
 
     def passed_on(name: str) -> Callable[..., Any]:
-        return lambda _self, *args, **kwargs: death.call(getattr(provider, name), *args, **kwargs)
+        method = death.counted(getattr(provider, name))
+        return lambda _self, *args, **kwargs: method(*args, **kwargs)
 
     return type("Mortal", (BaseProvider,), {name: passed_on(name) for name in names})()
 

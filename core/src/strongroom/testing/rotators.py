@@ -34,10 +34,7 @@ import itertools
 import json
 import os
 import pickle
-import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -57,6 +54,7 @@ from strongroom.providers import BaseProvider, SecretMetadata
 from strongroom.rotation import Rehearser, Retirer, Rotator, SecretRotation, ValueComposer
 from strongroom.testing.conformance.base import assert_harmless
 from strongroom.testing.conformance.forks import Children
+from strongroom.testing.deaths import Death, was_killed
 
 __all__ = ["RotatorConformance"]
 
@@ -123,37 +121,6 @@ class _Clock:
 
     def __call__(self) -> datetime:
         return self.now
-
-
-class _Death:
-    """Kills this process before or after one of the calls to store and rotator."""
-
-    def __init__(self, step: int, *, after: bool) -> None:
-        self._left = step
-        self._after = after
-
-    def around(self, target: Any, *names: str) -> None:
-        """Let the methods `names` of `target` go through this, for the rest of this process.
-
-        By a class of its own, as `target` may be frozen, or have slots.
-        """
-        kind = type(target)
-        methods = {name: self._counted(getattr(kind, name)) for name in names if hasattr(kind, name)}
-        object.__setattr__(target, "__class__", type(kind.__name__, (kind,), {"__slots__": (), **methods}))
-
-    def _counted(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            last = self._left == 0  # a call inside of this one counts too
-            if last and not self._after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                if last:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        return call
 
 
 class RotatorConformance:
@@ -409,7 +376,7 @@ class RotatorConformance:
             for step in itertools.count(1 + turn % self.deaths_every, self.deaths_every):
                 before = store.get_secret(KEY)
                 new = _made(rotator, before)
-                if not _dies(rotator, store, new, _Death(step, after=after), grace):
+                if not _dies(rotator, store, new, Death(step, after=after), grace):
                     _finish(rotator, store, grace, "resume")
                     break
                 killed += 1
@@ -459,25 +426,22 @@ def _made(rotator: object, old: str) -> str:
     return rotator.compose(KEY, old, password) if isinstance(rotator, ValueComposer) else password
 
 
-def _dies(rotator: Rotator, store: _FileStore, new: str, death: _Death, grace: int) -> bool:
+def _dies(rotator: Rotator, store: _FileStore, new: str, death: Death, grace: int) -> bool:
     """Rotate in a process of its own; return whether it was killed, and not already done."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            death.around(
-                store, "get_secret", "set_secret", "delete_secret", "describe_secret", "set_secret_if"
-            )
-            death.around(rotator, "apply", "verify", "retire")
-            SecretRotation(store, rotator=rotator, grace_seconds=grace).rotate(KEY, new)
-            code = 0
-        except Exception:  # noqa: BLE001  # whatever it is, the author has to read it
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the rotation itself failed; its error is on standard error"
-    return False
+
+    def rotate() -> None:
+        _count(death, store, *_CALLS_TO_THE_STORE)
+        _count(death, rotator, "apply", "verify", "retire")
+        SecretRotation(store, rotator=rotator, grace_seconds=grace).rotate(KEY, new)
+
+    return was_killed(rotate)
+
+
+def _count(death: Death, target: Any, *names: str) -> None:
+    """Count the calls of the methods `names` of `target`, for the rest of this process.
+
+    By a class of its own, as `target` may be frozen, or have slots.
+    """
+    kind = type(target)
+    methods = {name: death.counted(getattr(kind, name)) for name in names if hasattr(kind, name)}
+    object.__setattr__(target, "__class__", type(kind.__name__, (kind,), {"__slots__": (), **methods}))
