@@ -132,7 +132,7 @@ def last_entries(path: str, count: int) -> list[Entry]:
                 end = file.read(before - start) + end
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    lines = end.rstrip(b" ").splitlines(keepends=True)[-count:]  # blanks: see `follow`
+    lines = end.rstrip(b" ").splitlines(keepends=True)[-count:]  # blanks: see `_added`
     return [entry for entry in map(_parsed, lines) if entry is not None]
 
 
@@ -161,18 +161,7 @@ def follow(
         with file:
             seen, gone = 0, False
             while True:
-                # From the end of the last whole line on: what is behind it may be a line that is being
-                # written or is taken away, or blanks, by which writers of older versions test the disk.
-                # Seeking the end drops what was read ahead.
-                file.seek(0, os.SEEK_END)
-                file.seek(seen)
-                added: deque[Entry] = deque(maxlen=wanted)
-                for line in file:
-                    if line.endswith(b"\n"):
-                        seen += len(line)
-                        entry = _parsed(line)
-                        if entry is not None and chosen(entry):
-                            added.append(entry)
+                seen, added = _added(file, seen, wanted, chosen)
                 wanted = None  # from now on all of them
                 yield from added
                 if gone:
@@ -180,6 +169,26 @@ def follow(
                 gone = _is_gone(path, file, seen)  # if so, read once more: it may have been written to before
                 if not gone:
                     sleep(_PAUSE_SECONDS)
+
+
+def _added(
+    file: BinaryIO, seen: int, wanted: int | None, chosen: Callable[[Entry], bool]
+) -> tuple[int, deque[Entry]]:
+    """Return the end of the last whole line, and the last `wanted` entries from the place `seen` on.
+
+    What is behind that end may be a line that is being written or is taken away, or blanks, by which writers
+    of older versions test the disk.
+    """
+    file.seek(0, os.SEEK_END)  # which drops what was read ahead
+    file.seek(seen)
+    added: deque[Entry] = deque(maxlen=wanted)
+    for line in file:
+        if line.endswith(b"\n"):
+            seen += len(line)
+            entry = _parsed(line)
+            if entry is not None and chosen(entry):
+                added.append(entry)
+    return seen, added
 
 
 def _is_gone(path: str, file: BinaryIO, seen: int) -> bool:

@@ -36,7 +36,7 @@ def fill_closed() -> None:
     if _STDIN in _CLOSED:
         sys.stdin = open(_STDIN, closefd=False)  # noqa: SIM115  # as Python makes it
     if _STDOUT in _CLOSED:
-        sys.stdout = open(_STDOUT, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = open(_STDOUT, "w", closefd=False)  # noqa: SIM115  # as above
     if _STDERR in _CLOSED:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # errors cannot be shown
 

@@ -53,7 +53,7 @@ def system_user() -> str:
 
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
+    except KeyError:  # a user of a container often has no name
         return str(os.geteuid())
 
 

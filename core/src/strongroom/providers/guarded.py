@@ -38,7 +38,7 @@ _KEYED = frozenset(
 class GuardedProvider(BaseProvider):
     """Any object with the four methods, its errors translated to `strongroom.errors`.
 
-    `capability_class` gives instances the capability methods that the wrapped object has.
+    `guarded_provider` gives instances the capability methods that the wrapped object has.
     """
 
     def __init__(self, wrapped: Any) -> None:

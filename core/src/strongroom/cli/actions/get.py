@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
-__all__ = ["get", "one", "several"]
+__all__ = ["get", "get_several"]
 
 
-def get(settings: GlobalOptions, *, key: str, field: str | None = None, version: str | None = None) -> None:
-    """Print the value of `key`, or of one member of it, in its current or an older version."""
-    one(settings, key, field=field, version=version)
-
-
-def one(
-    settings: GlobalOptions, key: str, *, field: str | None, version: str | None, as_key: bool = False
+def get(
+    settings: GlobalOptions,
+    *,
+    key: str,
+    field: str | None = None,
+    version: str | None = None,
+    as_key: bool = False,
 ) -> None:
+    """Print the value of `key`, or of one member of it, in its current or an older version.
+
+    With `as_key` it is a key, and never a declared name.
+    """
     result = _from_spec_cache(settings, key, as_key=as_key) if version is None else None
     if result is None:
         from strongroom.cli.spec_cache import without_caches
@@ -97,7 +101,7 @@ def _from_registry(
     raise missing
 
 
-def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
+def get_several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
     """Print the values of all `texts`, or nothing if one is missing."""
     from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
     from strongroom.cli.formats.export import as_env, variables

@@ -333,17 +333,10 @@ def _diagnosis(provider: Any) -> Mapping[str, str]:
     if callable(diagnose):
         found: dict[str, str] = diagnose()
         return found
+    from strongroom.hooks.identity import system_user
+
     count = len(provider.list_secrets())
-    return {"reachable": "yes", "can_list": f"yes, {count} keys", "as user": _user()}
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a user of a container often has no name
-        return str(os.geteuid())
+    return {"reachable": "yes", "can_list": f"yes, {count} keys", "as user": system_user()}
 
 
 def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from strongroom.cli import completions, errors
-from strongroom.cli.actions.get import one, several
+from strongroom.cli.actions.get import get, get_several
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
 
@@ -30,8 +30,8 @@ def get_command(
     Example: strongroom get database/password
     """
     if len(keys) == 1:
-        one(settings, keys[0], field=field, version=version, as_key=as_key)
+        get(settings, key=keys[0], field=field, version=version, as_key=as_key)
     elif field is not None or version is not None:
         raise errors.UsageError("--field and --version are for one KEY")
     else:
-        several(settings, keys, as_key=as_key)
+        get_several(settings, keys, as_key=as_key)

@@ -235,7 +235,7 @@ def _git_lists(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # words of our own
             ["git", *words],  # noqa: S607  # the user's own git
             check=False,
             capture_output=True,

@@ -98,7 +98,7 @@ def read_assignments(
     for line, name, value, problem in _bindings(text):
         if problem is None and variables and not _VARIABLE.fullmatch(name):
             # The name is not shown: it may be a line of a private key.
-            problem = "the text before = is not a valid name of a variable"  # noqa: PLW2901
+            problem = "the text before = is not a valid name of a variable"  # noqa: PLW2901  # of the same line
         if problem is not None:
             problems.append((line, problem))
             continue

@@ -176,7 +176,7 @@ def _git(*words: str, folder: Path | None = None) -> tuple[bytes, bytes]:
 def _ran(*words: str, folder: Path | None) -> subprocess.CompletedProcess[bytes]:
     refuse_lost_codes("git")
     try:
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(  # noqa: S603  # words of our own
             ["git", *words],  # noqa: S607  # the user's own git
             check=False,
             capture_output=True,
