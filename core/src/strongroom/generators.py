@@ -150,7 +150,7 @@ def generator_of(kind: str = "password", **options: Any) -> Generator:
     make = GENERATORS.get(kind)
     if make is None:
         raise ConfigurationError(f"no generator {kind!r}", hint=f"there are: {', '.join(sorted(GENERATORS))}")
-    if options.get("bits", _LEAST_RSA_BITS) < _LEAST_RSA_BITS or options.get("count", 16) < 16:  # noqa: PLR2004
+    if options.get("bits", _LEAST_RSA_BITS) < _LEAST_RSA_BITS or options.get("count", 16) < 16:  # noqa: PLR2004  # said below
         raise ConfigurationError("a key has at least 2048 bits, and a token at least 16 bytes")
     known = inspect.signature(make).parameters
     unknown = sorted(options.keys() - known)

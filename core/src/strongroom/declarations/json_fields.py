@@ -109,7 +109,7 @@ def _as_json(data: Any) -> str:
         return f"{{{', '.join(parts)}}}"
     if isinstance(data, list):
         for item in data:
-            parts.append(_as_json(item))  # noqa: PERF401
+            parts.append(_as_json(item))  # noqa: PERF401  # as for the members above
         return f"[{', '.join(parts)}]"
     return _text_as_json(data)
 

@@ -29,7 +29,7 @@ def extend_left(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]
     while place and at:
         same = _same_before(data, at, raw, place)
         at, place = at - same, place - same
-        while same and place < len(raw) and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004
+        while same and place < len(raw) and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
             at, place = at + 1, place + 1
         if not place or not at:
             break

@@ -467,7 +467,7 @@ def _extent(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, i
 
 
 def _holds_enough_of_only(value: _Value, first: int, last: int) -> bool:
-    assert value.only is not None  # noqa: S101
+    assert value.only is not None  # noqa: S101  # the caller asked
     return any(
         min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
         for match in value.only.finditer(value.raw)

@@ -249,12 +249,12 @@ def _decimals(text: bytes, start: int) -> Iterator[View]:
     yield from _as_bytes(numbers, spans, "numbers")
     if max(numbers) >= _HIGH:
         yield of_points(numbers, spans)
-    if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004
+    if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004  # octal digits
         yield from _as_bytes([_octal(match[0]) for match in matches], spans, "numbers")
 
 
 def _as_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
-    data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004
+    data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004  # a byte
     yield View(data, lambda start, stop: (spans[start][0], spans[stop - 1][1]), name)
 
 
@@ -271,7 +271,7 @@ def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) 
     except ValueError:
         return
     data = b"".join((number & 0xFFFF).to_bytes(2, "little") for number in numbers)
-    name = "hex" if base == 16 else "numbers"  # noqa: PLR2004
+    name = "hex" if base == 16 else "numbers"  # noqa: PLR2004  # digits of `hex`
     yield View(data, lambda start, stop: (spans[start // 2][0], spans[(stop - 1) // 2][1]), name)
 
 

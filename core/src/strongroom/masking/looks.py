@@ -88,7 +88,7 @@ def _percent(char: str) -> Iterator[bytes]:
     # Backslashes of the encoder before may come first, encoded too.
     slashes = rb"(?:" + _TWICE + rb"5[cC]){0,16}"
     yield slashes + b"".join(_TWICE + rb"(?i:%02x)" % byte for byte in _bytes_of(char))
-    if len(char.encode("utf-16-be", errors="surrogatepass")) == 2:  # noqa: PLR2004
+    if len(char.encode("utf-16-be", errors="surrogatepass")) == 2:  # noqa: PLR2004  # one unit
         yield rb"%%u(?i:%04x)" % ord(char)
     if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004  # as `escape` of JavaScript, and forms in Latin-1
         yield _TWICE + rb"(?i:%02x)" % ord(char)
@@ -104,7 +104,7 @@ def _hexadecimal(char: str) -> Iterator[bytes]:
     if char >= "\x80":  # its bytes, each taken for a character, as OpenSSL writes names
         again = _bytes_of(char).decode("latin-1").encode()
         yield b"".join(rb"\\(?i:%02x)" % byte for byte in again)
-    if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004
+    if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004  # as above
         yield _SLASHES + rb"(?:x(?i:%02x)|%03o)" % (ord(char), ord(char))
 
 
@@ -469,7 +469,7 @@ def shown(data: bytes, at: int, char: bytes) -> int | None:
 def width(data: bytes, at: int) -> int:
     """Return how many bytes the character of UTF-8 has that begins at `at`."""
     first = data[at]
-    return 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else _WIDEST  # noqa: PLR2004
+    return 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else _WIDEST  # noqa: PLR2004  # RFC 3629
 
 
 @lru_cache(maxsize=4096)

@@ -217,7 +217,7 @@ def is_text(data: bytes) -> bool:
     try:
         inner.decode()
     except UnicodeDecodeError as error:
-        return error.start < 3 and error.end - error.start < 3 and len(data) > 64  # noqa: PLR2004
+        return error.start < 3 and error.end - error.start < 3 and len(data) > 64  # noqa: PLR2004  # cut characters
     return True
 
 

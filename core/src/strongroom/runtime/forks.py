@@ -142,7 +142,7 @@ def _before() -> None:
 
     if threading.active_count() > 1:
         # `never_collect` needs it; where another thread is in an import, the child could not import it.
-        import ctypes  # noqa: F401
+        import ctypes  # noqa: F401  # so that it is loaded
 
     # First the builds under way; then once more with the gate closed: otherwise a thread that builds again
     # and again would always begin the next one before the fork had its turn.

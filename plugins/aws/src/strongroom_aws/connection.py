@@ -319,9 +319,9 @@ class AwsClient:
 def _load() -> None:
     """Import what the first call needs."""
     with forks_wait():
-        import boto3  # noqa: F401
+        import boto3  # noqa: F401  # so that it is loaded
 
-        from strongroom_aws import errors  # noqa: F401
+        from strongroom_aws import errors  # noqa: F401  # as above
 
 
 def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:

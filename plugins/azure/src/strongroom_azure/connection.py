@@ -34,10 +34,10 @@ class AzureConnection(SharedClient["KeyVault"]):
 
     def load(self) -> None:
         """Import the SDK."""
-        import strongroom_azure.service  # noqa: F401
+        import strongroom_azure.service  # noqa: F401  # so that it is loaded
 
         if not _is_ready(self._options.credential):
-            import azure.identity  # noqa: F401
+            import azure.identity  # noqa: F401  # as above
 
     def translate(self, error: Exception) -> StrongroomError:
         """Return strongroom's error for a client that could not be made."""

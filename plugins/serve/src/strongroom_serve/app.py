@@ -292,7 +292,7 @@ class App:
 
     async def _done(
         self, request: Request, asker: Asker, target: Target, body: Any, *, kv: KeyValue, repeats: Repeats
-    ) -> Answer:  # a table
+    ) -> Answer:
         key = target.key
         match target.operation:
             case "get":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -320,7 +320,9 @@ class SopsSecretProvider(BaseProvider):
 
     # --- writing ---
 
-    def _change(self, expect: Any, values: Mapping[str, str], removed: Sequence[str]) -> _State:
+    def _change(
+        self, expect: Callable[[_State], object], values: Mapping[str, str], removed: Sequence[str]
+    ) -> _State:
         """Write `values`, delete `removed`, and return the new state.
 
         What another program writes meanwhile is not overwritten: the change begins again on its file.
