@@ -31,7 +31,7 @@ COUNTS = {"azure": "max_workers", "gcp": "max_workers"}
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "10", True])
 @pytest.mark.parametrize("which", MAKERS)
-def test_seconds(which, wrong):
+def test_seconds_that_are_no_finite_time_are_refused(which, wrong):
     names = {"redis": ["timeout_seconds"], "vault.transit": ["timeout"]}.get(which, ["timeout", "deadline"])
     for name in names:
         with pytest.raises(ConfigurationError, match=f"{name} must be more than 0 seconds"):
@@ -40,7 +40,7 @@ def test_seconds(which, wrong):
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "8"])
 @pytest.mark.parametrize("which", [name for name in MAKERS if name != "redis"])
-def test_counts(which, wrong):
+def test_counts_below_one_are_refused(which, wrong):
     name = COUNTS.get(which, "max_connections")
     with pytest.raises(ConfigurationError, match=f"{name} must be 1 or more"):
         MAKERS[which](**{name: wrong})

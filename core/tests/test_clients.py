@@ -136,7 +136,7 @@ def test_what_no_repetition_helps(said, lasting):
         ("9" * 400, None),
     ],
 )
-def test_retry_after(text, seconds):
+def test_retry_after_is_read_as_seconds_or_not_at_all(text, seconds):
     assert parse_retry_after(text) == seconds
 
 

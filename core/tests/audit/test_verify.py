@@ -226,7 +226,7 @@ def test_an_anchor_that_anchors_nothing_is_none(make_trail, nothing):
 # --- keys and files ---
 
 
-def test_another_key(written):
+def test_a_log_does_not_verify_under_another_key(written):
     report = written.verify(key="another")
     assert (report.ok, report.first_bad_line) == (False, 1)
     assert "key" in report.reason

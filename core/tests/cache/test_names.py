@@ -694,7 +694,7 @@ class TestInvalidate:
         assert as_tenant("a", lambda: one.get_secret("db")) == "new"
         assert as_tenant("b", lambda: one.get_secret("db")) == "old"
 
-    def test_from_asyncio(self, hosts):
+    def test_an_invalidation_from_asyncio_reaches_the_next_read(self, hosts):
         hosts.backend.set_secret("db", "old")
 
         async def main():

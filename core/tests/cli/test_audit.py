@@ -286,7 +286,7 @@ ENTRY = {
         ({"until": datetime(2026, 1, 31, 11, tzinfo=UTC)}, False),
     ],
 )
-def test_a_filter(wanted, fits):
+def test_a_filter_chooses_lines_by_each_of_its_members(wanted, fits):
     assert Filter(**wanted)(ENTRY) is fits
     assert Filter(since=datetime(2026, 1, 1, tzinfo=UTC))({**ENTRY, "started_at": "rubbish"}) is False
 

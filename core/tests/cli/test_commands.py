@@ -601,7 +601,7 @@ def test_plugins_that_are_shut_out_are_not_called_absent(monkeypatch, capsys):
     assert {"name": "file", "kind": "provider", "distribution": "strongroom-file"} in report["shut_out"]
 
 
-def test_plugins_new(strongroom):
+def test_a_new_plugin_is_written_once_and_wants_a_name(strongroom):
     strongroom("plugins", "new", "acme")
     assert Path("strongroom-acme/pyproject.toml").is_file()
     strongroom("plugins", "new", "acme", expected=2)
@@ -609,7 +609,7 @@ def test_plugins_new(strongroom):
 
 
 @pytest.mark.parametrize("shell", ["bash"])
-def test_completion_completes(strongroom, shell):
+def test_a_shell_completes_names_of_commands(strongroom, shell):
     output = strongroom(
         _STRONGROOM_COMPLETE=f"{shell}_complete", COMP_WORDS="strongroom ex", COMP_CWORD="1"
     ).stdout

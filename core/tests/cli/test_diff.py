@@ -38,7 +38,7 @@ def cli(in_process):
     return run
 
 
-def test_two_pipelines(cli):
+def test_what_differs_between_two_pipelines_is_shown_without_values(cli):
     code, out, err = cli("diff", "app", "other")
     assert code == 7
     assert out.split() == [
@@ -56,7 +56,7 @@ def test_two_pipelines(cli):
     assert cli("diff", "app", "app", "--prefix", "none")[1] == "neither has a secret\n"
 
 
-def test_two_profiles(cli):
+def test_what_differs_between_two_profiles_is_shown(cli):
     code, out, _ = cli("diff", "production", "staging", "--json")
     assert (code, json.loads(out)) == (
         7,

@@ -104,7 +104,7 @@ def test_a_tilde_in_a_spec_is_told(homeless, spec, said):
     assert errors.count("\n") == 1
 
 
-def test_expanded(monkeypatch):
+def test_a_path_is_expanded_or_says_whose_home_is_missing(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert expanded("~/a") == Path("/home/me/a")
     assert expanded("a/~") == Path("a/~")

@@ -57,7 +57,7 @@ def wycheproof(name):
     ("name", "primitive", "key_bits", "expected"),
     [("aes_gcm_test.json", AESGCM, 256, 66), ("chacha20_poly1305_test.json", ChaCha20Poly1305, 256, 316)],
 )
-def test_wycheproof(name, primitive, key_bits, expected):
+def test_aead_ciphers_agree_with_wycheproof(name, primitive, key_bits, expected):
     ran = 0
     for group, test in wycheproof(name):
         # strongroom's nonces have 96 bits and its keys 256; other sizes are not written and not read.
@@ -89,7 +89,7 @@ def blocks(text):
             case = {}
 
 
-def test_nist_gcm():
+def test_aes_gcm_agrees_with_nist():
     ran = 0
     for name in ("gcmDecrypt256.rsp", "gcmEncryptExtIV256.rsp"):
         for case in blocks((GCM / name).read_text()):
@@ -106,7 +106,7 @@ def test_nist_gcm():
     assert ran == 750
 
 
-def test_argon2id():
+def test_argon2id_agrees_with_the_vectors_of_cryptography():
     ran = ours = 0
     for case in blocks((PYCA / "KDF" / "argon2id.txt").read_text()):
         if "output" not in case:

@@ -194,7 +194,7 @@ def test_a_function_finds_the_tenant(tenant_of):
         TenantMiddleware(app, header="X-Other", tenant_of=tenant_of)
 
 
-def test_another_header():
+def test_the_tenant_is_read_from_the_header_that_was_named():
     with filled() as registry:
         app = TenantMiddleware(starlette(registry), header="X-Org")
         headers = {"X-Tenant-ID": "tenant-01", "x-org": "tenant-02"}

@@ -114,7 +114,7 @@ def logged(masker):
         logging.handlers.TimedRotatingFileHandler,
     ],
 )
-def test_files(logged, make, tmp_path):
+def test_a_file_handler_writes_masked_text(logged, make, tmp_path):
     path = tmp_path / "log"
     logged(make(path))
     check(path.read_bytes())
@@ -133,7 +133,7 @@ def test_files(logged, make, tmp_path):
         lambda logger, text: logging.LoggerAdapter(logger, {"user": text}).error("m"),
     ],
 )
-def test_streams(logged, log):
+def test_a_stream_handler_writes_masked_text_however_it_is_logged(logged, log):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s %(user)s", defaults={"user": ""}))
@@ -141,7 +141,7 @@ def test_streams(logged, log):
     check(stream.getvalue().encode())
 
 
-def test_a_buffer(logged, tmp_path):
+def test_a_buffer_of_records_is_masked(logged, tmp_path):
     target = logging.FileHandler(tmp_path / "log")
     logged(logging.handlers.MemoryHandler(7, target=target))
     target.close()
@@ -160,7 +160,7 @@ def test_a_formatter_that_shows_all_a_record_has(logged):
     check(stream.getvalue().encode())
 
 
-def test_a_queue(logged):
+def test_records_in_a_queue_are_masked(logged):
     waiting = queue.SimpleQueue()
     logged(logging.handlers.QueueHandler(waiting))
     shown = []
@@ -169,7 +169,7 @@ def test_a_queue(logged):
     check("\n".join(shown).encode())
 
 
-def test_a_socket(logged):
+def test_records_sent_by_a_socket_are_masked(logged):
     with socket.create_server(("127.0.0.1", 0)) as server:
         received = []
 
@@ -189,7 +189,7 @@ def test_a_socket(logged):
 @pytest.mark.parametrize(
     "make", [logging.handlers.DatagramHandler, lambda *at: logging.handlers.SysLogHandler(at)]
 )
-def test_datagrams(logged, make):
+def test_datagrams_are_masked(logged, make):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

@@ -248,7 +248,7 @@ def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path):
         (errno.ESTALE, BackendUnavailableError),
     ],
 )
-def test_errors(number, expected):
+def test_each_error_of_the_system_is_one_of_ours(number, expected):
     found = file_error(OSError(number, os.strerror(number)), "read /x", provider="t", key="k")
     assert type(found) is expected
     assert (found.key, found.provider) == ("k", "t")

@@ -1188,29 +1188,29 @@ class TestACacheOverAFallback:
             assert registry.get_secret("k") == "old"
             yield registry
 
-    def test_a_write(self, registry):
+    def test_a_write_to_a_member_is_seen(self, registry):
         registry.pipeline("a").set_secret(f"{self.prefix}k", "new")
         assert registry.get_secret("k") == "new"
 
-    def test_a_batch(self, registry):
+    def test_a_batch_written_to_a_member_is_seen(self, registry):
         registry.pipeline("a").set_secrets({f"{self.prefix}k": "new"})
         assert registry.get_secret("k") == "new"
 
-    def test_a_conditional_write(self, registry):
+    def test_a_conditional_write_to_a_member_is_seen(self, registry):
         member = registry.pipeline("a")
         member.set_secret_if(f"{self.prefix}k", "new", member.describe_secret(f"{self.prefix}k").version)
         assert registry.get_secret("k") == "new"
 
-    def test_a_deletion(self, registry):
+    def test_a_deletion_from_a_member_is_seen(self, registry):
         registry.pipeline("a").delete_secret(f"{self.prefix}k")
         with pytest.raises(SecretNotFoundError):
             registry.get_secret("k")
 
-    def test_a_rotation(self, registry):
+    def test_a_rotation_of_a_member_is_seen(self, registry):
         strongroom.SecretRotation(registry.pipeline("a")).rotate(f"{self.prefix}k", "new")
         assert registry.get_secret("k") == "new"
 
-    def test_what_the_second_member_gave(self, registry):
+    def test_a_write_to_the_second_member_is_seen(self, registry):
         registry.pipeline("b").set_secret(f"{self.prefix}other", "old")
         assert registry.get_secret("other") == "old"
         registry.pipeline("b").set_secret(f"{self.prefix}other", "new")

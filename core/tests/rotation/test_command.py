@@ -202,7 +202,7 @@ def test_what_is_no_command_is_refused(options):
         CommandRotator(**options)
 
 
-def test_it_rotates(tmp_path):
+def test_two_programs_apply_and_verify_a_rotation(tmp_path):
     memory = memory_with()
     apply = CommandRotator(
         program(tmp_path, "open('set', 'w').write(json.load(sys.stdin)['new'])"), folder=tmp_path

@@ -605,7 +605,7 @@ def test_every_command_asks(folder, words, capfd):
     assert sorted(os.listdir()) == before
 
 
-def test_doctor_tells(folder, capfd):
+def test_doctor_names_the_command_that_trusts_a_spec(folder, capfd):
     write(OPEN)
     assert main(["doctor"]) == 7
     assert "strongroom trust" in capfd.readouterr().out

@@ -53,7 +53,7 @@ def ask(client, text=b"hello"):
     return client.recv(1024)
 
 
-def test_pass(proxy):
+def test_a_proxy_passes_everything_on_by_itself(proxy):
     with connected(proxy) as client:
         assert ask(client) == b"HELLO"
         assert ask(client, b"again") == b"AGAIN"
@@ -78,7 +78,7 @@ def test_reset_of_an_open_connection(proxy):
         proxy.wait_for_reset(before)
 
 
-def test_black_hole(proxy):
+def test_a_black_hole_accepts_and_answers_nothing(proxy):
     proxy.mode = "black_hole"
     with connected(proxy) as client:
         client.settimeout(0.05)
@@ -97,7 +97,7 @@ def test_silence_is_for_what_is_open(proxy):
             ask(before)
 
 
-def test_half(proxy):
+def test_half_of_an_answer_comes_and_then_its_end(proxy):
     with connected(proxy) as client:
         assert ask(client) == b"HELLO"
         proxy.mode = "half"
@@ -105,7 +105,7 @@ def test_half(proxy):
         assert client.recv(1024) == b""
 
 
-def test_drip(proxy):
+def test_an_answer_drips_byte_by_byte(proxy):
     with connected(proxy) as client:
         assert ask(client) == b"HELLO"
         proxy.mode = "drip"
@@ -113,7 +113,7 @@ def test_drip(proxy):
         assert client.recv(1024) == b"B"
 
 
-def test_refuse(proxy):
+def test_a_refused_connection_ends_at_once(proxy):
     proxy.mode = "refuse"
     with connected(proxy) as client:
         assert client.recv(1024) == b""

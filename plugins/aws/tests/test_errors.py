@@ -200,5 +200,5 @@ def test_what_will_last():
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("soon", None), ("-1", 0.0), ("", None)])
-def test_retry_after(text, expected):
+def test_retry_after_is_read_as_seconds_or_not_at_all(text, expected):
     assert retry_after(_answered("ThrottlingException", headers={"retry-after": text})) == expected

@@ -199,7 +199,7 @@ def test_a_parameter_is_written_after_throttling(fronted):
     assert front.operations == ["PutParameter"] * 3
 
 
-def test_nobody_listens(make, proxy):
+def test_an_address_where_nobody_listens_is_unavailable_in_time(make, proxy):
     proxy.close()
     provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=SHORT)
     for operation in _operations(provider):

@@ -119,7 +119,7 @@ def test_setting_what_waits_for_its_deletion_restores_it(provider, key):
     assert key in provider.list_secrets("app/")
 
 
-def test_conditional_writes(provider, key):
+def test_a_conditional_write_needs_the_current_version(provider, key):
     first = provider.set_secret_if(key, "one", None)
     with pytest.raises(ConflictError):
         provider.set_secret_if(key, "two", None)

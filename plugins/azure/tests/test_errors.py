@@ -109,7 +109,7 @@ def _answer(status, code=None, message="words", inner=None, headers=None, cls=co
     ],
     ids=str,
 )
-def test_kinds(error, expected):
+def test_each_answer_is_one_of_our_errors(error, expected):
     assert kind_of(error) is expected
     ours = translate(error, doing="reading", key="k")
     assert type(ours) is expected
@@ -158,7 +158,7 @@ def test_network_rules_have_a_hint_of_their_own():
 @pytest.mark.parametrize(
     ("text", "expected"), [("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), (None, None)]
 )
-def test_retry_after(text, expected):
+def test_retry_after_is_read_as_seconds_or_not_at_all(text, expected):
     headers = {} if text is None else {"Retry-After": text}
     assert retry_after(_answer(429, "Throttled", headers=headers)) == expected
 

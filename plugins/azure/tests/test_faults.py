@@ -86,7 +86,7 @@ def test_a_reset_that_passes_is_not_noticed_by_a_read(wire):
     assert provider.get_secret("k") == "x"
 
 
-def test_nobody_listens(wire):
+def test_an_address_where_nobody_listens_is_unavailable_in_time(wire):
     provider = wire.provider(proxied=True, timeout=SHORT)
     wire.proxy.close()
     for operation in _operations(provider):

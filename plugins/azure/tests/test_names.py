@@ -69,7 +69,7 @@ def test_a_listed_name_is_left_out_or_leads_back_to_itself(name):
         ("é", "-0xc3-0xa9"),
     ],
 )
-def test_documented_examples(key, name):
+def test_names_are_those_of_the_documented_examples(key, name):
     assert name_of(key).text == name
 
 

@@ -42,7 +42,7 @@ def test_an_address_with_a_credential_in_it_is_not_shown(rest):
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/", "https://127.0.0.1:8443", "https://[::1]:8443"])
-def test_right_addresses(url):
+def test_an_address_is_taken_with_and_without_its_slash(url):
     assert repr(AzureSecretProvider(url)) == f"<AzureSecretProvider {url.rstrip('/')}>"
 
 

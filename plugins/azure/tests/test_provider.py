@@ -62,7 +62,7 @@ VALUES = ["s3cret", "", "strongroom.empty:", "a\nb\x00✓", "x" * 25_600]
         for place, key in enumerate(KEYS)
     ],
 )
-def test_round_trip(provider, key, value):
+def test_a_value_comes_back_until_it_is_deleted(provider, key, value):
     provider.set_secret(key, value)
     assert provider.get_secret(key) == value
     assert provider.list_secrets() == [key]
@@ -520,7 +520,7 @@ def test_an_error_that_repeats_the_value_is_not_passed_on(provider, bench):
     assert error.__context__ is None
 
 
-def test_batches(bench):
+def test_a_batch_reads_as_many_at_once_as_it_may(bench):
     provider = bench.provider(max_workers=4)
     wanted = {f"app/{number}": str(number) for number in range(20)}
     for key, value in wanted.items():
@@ -556,7 +556,7 @@ def _token(**claims):
     return ".".join([*parts, "c2ln"])
 
 
-def test_diagnose(bench, login):
+def test_a_diagnosis_tells_identity_rights_and_clock(bench, login):
     token = _token(appid="11111111-2222", oid="3333")
     provider = bench.provider(credential=login(token=token))
     started = time.monotonic()

@@ -214,7 +214,7 @@ def test_a_folder_that_is_not_there(tmp_path):
     assert (absent / "a").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_ending(tmp_path):
+def test_only_files_with_the_suffix_are_secrets(tmp_path):
     provider = DirectorySecretProvider(tmp_path, writable=True, suffix=".txt")
     provider.set_secret("a/b", "1")
     (tmp_path / "README.md").write_text("no secret")
@@ -224,7 +224,7 @@ def test_an_ending(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["/x", "a\0", "\n", 7, "x" * 65])
-def test_no_ending(suffix):
+def test_what_cannot_end_a_name_is_no_suffix(suffix):
     with pytest.raises(ConfigurationError, match="suffix"):
         DirectorySecretProvider("x", suffix=suffix)
 

@@ -284,7 +284,7 @@ class TestManyHosts(SharedStoreTests):
     """What several hosts do with one store."""
 
 
-def test_a_rotation(make):
+def test_a_rotated_value_is_what_another_host_reads(make):
     provider = make()
     provider.set_secret("key", "old")
     SecretRotation(provider, 30).rotate("key")

@@ -115,7 +115,7 @@ def test_a_program_without_batches_is_asked_for_each_key(program):
         {"capabilities": True, "methods": ["describe_secret", 5, None]},
     ],
 )
-def test_capabilities(program, capabilities):
+def test_a_program_has_the_capabilities_that_it_says_and_no_others(program, capabilities):
     provider = program(
         f"capabilities = {capabilities!r}\ndef reply(request, params): tell(request, {{'version': '7'}})\n"
     )
@@ -202,7 +202,7 @@ def test_the_classes_are_those_that_a_backend_can_say():
         (None, BackendUnavailableError),
     ],
 )
-def test_other_errors(parrot, error, expected):
+def test_an_error_of_an_unknown_form_is_one_of_ours(parrot, error, expected):
     provider = parrot(f"{{'error': {error!r}}}")
     with pytest.raises(expected) as caught:
         provider.get_secret("a")

@@ -132,7 +132,7 @@ def _project_error(reason):
     ],
     ids=str,
 )
-def test_kinds(error, expected):
+def test_each_answer_is_one_of_our_errors(error, expected):
     assert kind_of(error) is expected
     ours = translate(error, doing="reading", key="k")
     assert type(ours) is expected

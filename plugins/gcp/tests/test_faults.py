@@ -72,7 +72,7 @@ def test_a_wire_that_fails_and_heals(bench, mode):
     assert bench.provider(proxied=True, timeout=5).get_secret("k") == "x" * 2000
 
 
-def test_nobody_listens(bench):
+def test_an_address_where_nobody_listens_is_unavailable_in_time(bench):
     provider = bench.provider(proxied=True, timeout=SHORT)
     bench.proxy.close()
     _ends_in_time(lambda: provider.get_secret("k"))
@@ -206,7 +206,7 @@ class TestStrangersAnswers:
             (502, b"<html>bad gateway</html>", BackendUnavailableError),
         ],
     )
-    def test_answers(self, bench, status, body, expected):
+    def test_a_strangers_answer_is_an_error_that_shows_nothing_of_it(self, bench, status, body, expected):
         bench.server.can(status, body)
         provider = bench.provider(timeout=PAUSES)
         error = _ends_in_time(lambda: provider.get_secret("k"), expected)

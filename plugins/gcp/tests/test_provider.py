@@ -54,7 +54,7 @@ VALUES = ["s3cret", "", "strongroom.empty:", "a\nb\x00✓", "x" * 65_536]
         for key in KEYS
     ],
 )
-def test_round_trip(provider, key, value):
+def test_a_value_comes_back_until_it_is_deleted(provider, key, value):
     provider.set_secret(key, value)
     assert provider.get_secret(key) == value
     assert provider.list_secrets() == [key]
@@ -485,7 +485,7 @@ def test_an_error_that_repeats_the_value_is_not_passed_on(provider, bench):
     assert error.__context__ is None
 
 
-def test_batches(bench):
+def test_a_batch_reads_as_many_at_once_as_it_may(bench):
     provider = bench.provider(max_workers=4)
     wanted = {f"app/{number}": str(number) for number in range(20)}
     for key, value in wanted.items():
@@ -505,7 +505,7 @@ def test_one_failure_fails_the_batch(bench):
         provider.get_secrets(["a", "b", "c"])
 
 
-def test_diagnose(provider, bench):
+def test_a_diagnosis_tells_identity_rights_and_transport(provider, bench):
     report = provider.diagnose()
     assert all(isinstance(text, str) for text in report.values())
     assert report["reachable"] == "yes"

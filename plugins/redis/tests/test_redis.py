@@ -705,7 +705,7 @@ class TestTls:
             assert store.get("a:b") == b"data"
 
     @pytest.mark.parametrize("lacks", ["the authority", "the certificate"])
-    def test_not_without(self, lacks, secure, files):
+    def test_neither_side_is_trusted_without_its_certificate(self, lacks, secure, files):
         options = {} if lacks == "the authority" else {"ca_file": files / "ca.pem"}
         store = RedisCacheStore(secure, timeout_seconds=10, **options)
         within(10, lambda: store.get("a:b"))
