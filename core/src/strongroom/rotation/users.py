@@ -128,7 +128,6 @@ class UserRotator(ABC):
             )
         if len({*users}) != len(users):
             raise ConfigurationError(f"rotator {system}: {option} and {option}_b are the same user")
-        self._system = system
         self._option = option
         self.users = tuple(users)
         """The user; or the two that take turns."""
