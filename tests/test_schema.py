@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from strongroom.spec import json_schema
+from strongroom.spec import json_schema, load_plan
 
 FILE = Path(__file__).parent.parent / "schemas" / "strongroom.schema.json"
 SCHEMA = json.loads(FILE.read_text())
@@ -40,6 +40,9 @@ def test_it_is_a_schema():
         ("{type: vault, url: 'https://vault.example.com', timeout: 3}", True),
         ("{type: vault, url: 'https://vault.example.com', timeout: '${env:T}'}", True),
         ("{type: vault, url: 'https://vault.example.com', timeout: 'soon'}", False),
+        ("{type: vault, url: '${env:VAULT}/v', mount_point: 'team-${env:TEAM}'}", True),
+        ("{type: vault, url: '$${VAULT}/v'}", False),
+        ("{type: vault, url: 'https://vault.example.com', timeout: '1${env:T}'}", False),
         ("{}", False),
     ],
 )
@@ -63,3 +66,30 @@ def test_every_description_is_there_for_an_editor_to_show():
         if "description" not in schema
     ]
     assert untold == []
+
+
+@pytest.mark.parametrize(
+    ("middleware", "expected"),
+    [
+        ("{type: caching, l2: {type: redis, url: '${env:REDIS}/0'}}", True),
+        ("{type: caching, l2: {type: redis, url: 5}}", False),
+        ("{type: caching, l2: null, encryption: null}", True),
+        ("{type: encryption, cipher: null}", True),
+        ("{type: prefix, prefix: 'team/${env:TEAM}'}", True),
+    ],
+)
+def test_what_the_loader_takes_is_valid(middleware, expected):
+    """References in longer text, and parts that are left out with null."""
+    text = f"version: 1\npipelines: {{app: {{provider: {{type: memory}}, middleware: [{middleware}]}}}}"
+    assert valid(text) is expected
+    if expected:
+        assert load_plan(yaml.safe_load(text), look_up=False).default == "app"
+
+
+def test_items_and_an_empty_section_are_as_the_loader_takes_them():
+    client = "{name: w, token: '${env:TOKEN}', allow: [a], operations: [get, '${env:OPERATION}']}"
+    frame = "version: 1\npipelines: {app: {provider: {type: memory}}}\nserve: "
+    for text in (f"{frame}{{clients: [{client}]}}", frame):
+        assert valid(text)
+        load_plan(yaml.safe_load(text), look_up=False)
+    assert not valid(f"{frame}{{clients: [{client.replace('get', 'got')}]}}")

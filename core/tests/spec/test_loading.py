@@ -688,6 +688,13 @@ def test_a_reference_inside_another_one_is_refused(tmp_path, inner):
     assert said.startswith("4:37: pipelines.b.provider.prefix: a reference inside another one")
 
 
+@pytest.mark.parametrize("shape", ["[5]", "[-1]", "[[5]]", "[{}]", "5", "x", "true", ""])
+def test_a_declaration_that_is_no_mapping_is_told_as_such(tmp_path, shape):
+    """A list of a number was an `IndexError`."""
+    (said,) = problems(tmp_path, f"{MEMORY}secrets: {{A: {shape}}}\n")
+    assert said.startswith("4:14: secrets.A: expected a mapping, such as {key: a/key}")
+
+
 def test_untrusted_files_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "s.yaml"
     path.write_text(MEMORY)

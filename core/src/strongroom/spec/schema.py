@@ -16,6 +16,12 @@ _REFERENCE = {
     "pattern": r"^\$\{(env|file|secret):[^}]+\}$",
     "description": "A reference: ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}.",
 }
+_IN_TEXT = {
+    "type": "string",
+    "pattern": r"\$\{(env|file|secret):[^}]+\}",
+    "description": "Text with references: ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}.",
+}
+_CONSTRAINTS = frozenset({"pattern", "maxLength", "minLength", "format", "enum", "const"})
 _TYPE = "The type name of the component; its other options depend on it."
 _PARTIAL = frozenset({"Pipeline", "Secret", "Fallback", "Serve", "Serve.Tls"})
 """Definitions of which a profile may change a part."""
@@ -41,7 +47,7 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
             definitions[f"{name}.{row.name}"] = _component(row, definitions)
         definitions[name] = _choice(name, of_kind)
     definitions |= _serve()
-    schema["properties"]["serve"] = {"$ref": "#/$defs/Serve"}
+    schema["properties"]["serve"] = {"anyOf": [{"$ref": "#/$defs/Serve"}, {"type": "null"}]}
     _point(definitions["Pipeline"]["properties"])
     _point(definitions["Rotate"]["properties"])
     _point(schema["properties"])
@@ -87,23 +93,22 @@ def _serve() -> dict[str, Any]:
 
 
 def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
-    """Allow a reference instead of an option of any type."""
-    if "component" in option:
-        name = _DEFINITIONS[option["component"]]
-        return {"description": option["description"], "$ref": f"#/$defs/{name}"}
-    if option.get("type") == "string" and not {
-        "pattern",
-        "maxLength",
-        "minLength",
-        "format",
-        "enum",
-        "const",
-    } & set(option):
-        return option
+    """Allow a reference instead of an option of any type, and in longer text where the option is text."""
     about = ("description", "title", "default")
-    rest = {key: value for key, value in option.items() if key not in about}
     described: dict[str, Any] = {key: option[key] for key in about if key in option}
-    return described | {"anyOf": [rest, _REFERENCE]}
+    if "component" in option:
+        component = {"$ref": f"#/$defs/{_DEFINITIONS[option['component']]}"}
+        described = {"description": option["description"]}
+        optional = "default" in option and option["default"] is None
+        return described | ({"anyOf": [component, {"type": "null"}]} if optional else component)
+    if option.get("type") == "string" and _CONSTRAINTS.isdisjoint(option):
+        return option
+    rest = {key: value for key, value in option.items() if key not in about}
+    for inside in ("items", "additionalProperties"):
+        if isinstance(rest.get(inside), dict) and "$ref" not in rest[inside]:
+            rest[inside] = _or_reference(rest[inside])
+    is_text = any(one.get("type") == "string" for one in (rest, *rest.get("anyOf", ())))
+    return described | {"anyOf": [rest, _IN_TEXT if is_text else _REFERENCE]}
 
 
 def _choice(name: str, rows: list[ComponentInfo]) -> dict[str, Any]:

@@ -73,13 +73,15 @@ def _without_wrong_members(node: Node) -> models.Secret | None:
     The other members are checked all the same, so that every problem is reported.
     """
     data: Any = node.data()
+    if not isinstance(data, dict):
+        return None
     try:
         return models.Secret.model_validate(data)
     except ValidationError as error:
         wrong = {one["loc"][0] for one in error.errors(include_url=False, include_input=False) if one["loc"]}
     try:
         return models.Secret.model_validate({name: data[name] for name in data if name not in wrong})
-    except (ValidationError, TypeError):
+    except ValidationError:
         return None
 
 
