@@ -31,8 +31,8 @@ from strongroom.errors import (
 
 __all__ = [
     "DENIED",
-    "UNCHECKED",
     "Answer",
+    "UncheckedError",
     "as_fields",
     "as_json",
     "bad_request",
@@ -86,8 +86,12 @@ BAD_TOKEN = errors(403, "permission denied")
 ABSENT = errors(404)
 
 
-UNCHECKED = errors(400, CAS_MISMATCH, headers=((b"x-strongroom-cas", b"unchecked"),))
+_UNCHECKED = errors(400, CAS_MISMATCH, headers=((b"x-strongroom-cas", b"unchecked"),))
 """The same answer as to another version; the header says that the pipeline compares none."""
+
+
+class UncheckedError(ConflictError):
+    """A write with `cas` to a pipeline that has no versions to compare."""
 
 
 def bad_request(message: str) -> Answer:
@@ -174,6 +178,8 @@ def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of c
         return errors(413, error.message)
     if isinstance(error, InvalidKeyError | ValidationError):
         return errors(400, error.message)
+    if isinstance(error, UncheckedError):
+        return _UNCHECKED
     if isinstance(error, ConflictError):
         return errors(400, CAS_MISMATCH)
     if isinstance(error, UnsupportedOperationError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from strongroom.errors import (
     ConfigurationError,
@@ -28,8 +28,8 @@ from strongroom.providers import (
 from strongroom_serve.answers import (
     ABSENT,
     CAS_MISMATCH,
-    UNCHECKED,
     Answer,
+    UncheckedError,
     bad_request,
     data_answer,
     secret_answer,
@@ -121,10 +121,6 @@ class KeyValue:
             text = text_of(body["data"])
         except ValueError as error:
             return bad_request(str(error))
-        if cas is not None and not await self._compares(key, cas):
-            with suppress(ConflictError):
-                await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
-            return UNCHECKED
         place = (asker.tenant, key)
         turns = self._writes.setdefault(place, _Turns())
         turns.writers += 1
@@ -356,22 +352,39 @@ class KeyValue:
         await self._of(key).set_secret(key, text)
         return await self._found_number(asker, key, text)
 
-    async def _compares(self, key: str, cas: int) -> bool:
-        """Return whether the pipeline can compare `cas` with what is there; without versions, only 0."""
-        inner = await self._backend.past_caches(key)
-        return isinstance(inner, ConditionalWriter) and (cas == 0 or isinstance(inner, VersionReader))
+    async def _refuse_cas(self, key: str, inner: Any) -> NoReturn:
+        """Raise a conflict that hooks see; `UncheckedError` if there are no versions to compare."""
+        kind = ConflictError if await self._has_versions(key, inner) else UncheckedError
+        with suppress(ConflictError):
+            await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+        raise kind(CAS_MISMATCH, key=key)
+
+    async def _has_versions(self, key: str, inner: Any) -> bool:
+        """Return whether writes can be compared with versions; nothing is numbered, as it is by a read."""
+        if not (isinstance(inner, ConditionalWriter) and isinstance(inner, VersionReader)):
+            return False
+        try:
+            await self._asked(key, lambda: inner.list_versions(key))
+        except UnsupportedOperationError:
+            return False
+        except StrongroomError:
+            pass  # there is none, or it cannot be said now
+        return True
 
     async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
+        inner = await self._backend.past_caches(key)
         known = self._history((asker.tenant, key))
         expected: str | None = None
         if cas != 0 and not (known.gone == cas and not known.current):
             expected = known.id_of(cas)
             if expected is None:
-                await self._backend.fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+                await self._refuse_cas(key, inner)
+        if not isinstance(inner, ConditionalWriter):
+            await self._refuse_cas(key, inner)
         try:
             version = await self._of(key).set_secret_if(key, text, expected)
         except UnsupportedOperationError:
-            raise ConflictError(CAS_MISMATCH, key=key) from None
+            raise UncheckedError(CAS_MISMATCH, key=key) from None
         except ConflictError:
             # What this client was given may be of a cache: the next read is of the backend.
             known.value = None
