@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -51,6 +52,18 @@ def test_a_provider_that_nobody_closes_ends_its_session(url, schema, encryption_
     del provider
     gc.collect()
     assert kept.closed
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system calls it otherwise")
+@pytest.mark.parametrize(("option", "idle"), [("", 30), ("&keepalives_idle=77", 77)])
+def test_an_idle_connection_is_kept_alive(make, url, option, idle):
+    """Else a balancer forgets it within minutes, and the next call waits in vain for an answer."""
+    provider = make(url + option)
+    assert provider.list_secrets() == []
+    (kept,) = provider._backend._pool._idle
+    with socket.socket(fileno=os.dup(kept.pg.socket)) as opened:
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
 
 
 def test_after_a_call_that_got_no_answer_the_next_one_connects_again(make, url, server):

@@ -361,6 +361,15 @@ class TestOutages:
             soon(lambda: listener._client is not first and listener.alive)
             store.close()
 
+    @pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system calls it otherwise")
+    def test_an_idle_connection_is_kept_alive(self, server):
+        """Else a balancer forgets it within minutes, and the next call waits in vain for an answer."""
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            store.get("a:b")
+            (kept,) = store._client.connection_pool._available_connections
+            assert kept._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert kept._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 10
+
     def test_a_kept_connection_that_the_server_closed_is_no_failure(self, server):
         store = RedisCacheStore(server.url, timeout_seconds=10)
         store.set("a:b", b"data", 60)

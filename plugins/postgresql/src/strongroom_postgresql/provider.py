@@ -28,6 +28,9 @@ __all__ = ["MAX_VALUE_BYTES", "PostgreSQLSecretProvider"]
 MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
 """The longest value, in bytes of UTF-8."""
 _URL: Final = re.compile(r"postgres(?:ql)?://(?:(?P<user>[^@/?]*)@)?(?P<rest>.*)", re.DOTALL)
+_KEEPALIVES: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Seconds of silence, seconds between questions, and questions. The server closes no idle connection, but
+balancers and firewalls forget it within minutes, and the system would only ask after two hours."""
 _SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -170,8 +173,8 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         url, username, password = login
         given = {"user": username, "password": password}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if "connect_timeout=" not in url:
-            options["connect_timeout"] = max(2, ceil(seconds))
+        defaults = {"connect_timeout": max(2, ceil(seconds)), **_KEEPALIVES}
+        options |= {name: one for name, one in defaults.items() if f"{name}=" not in url}
         return psycopg.Connection.connect(
             url,
             autocommit=True,

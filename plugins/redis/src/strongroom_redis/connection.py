@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ _SCHEMES: Final = (
     "rediss+cluster",
 )
 _PORTS: Final = {"sentinel": 26379, "cluster": 6379}
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence, seconds between questions, and questions; each system has its own of the first two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,8 @@ def _common(options: Options) -> dict[str, Any]:
         # Once: a kept connection may have been closed meanwhile. All scripts may run twice.
         "retry": Retry(NoBackoff(), options.retries),
     }
+    if scheme != "unix":
+        arguments |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
     given = {"username": options.username or unquote(name), "password": options.password or unquote(secret)}
     arguments |= {name: one for name, one in given.items() if one}
     if scheme.startswith("rediss"):
@@ -185,6 +190,12 @@ def _common(options: Options) -> dict[str, Any]:
             arguments["ssl"] = True
         arguments |= _tls(options)
     return arguments
+
+
+def _keepalive() -> dict[int, int]:
+    """Return the numbers of the system's options; before redis-py 8 a firewall could forget a connection."""
+    names = {getattr(socket, name, None): number for name, number in _KEEPALIVE.items()}
+    return {name: number for name, number in names.items() if name is not None}
 
 
 def _tls(options: Options) -> Mapping[str, Any]:
