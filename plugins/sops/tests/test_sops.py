@@ -589,6 +589,20 @@ def test_a_child_reads(make):
 # --- the tree ---
 
 
+def test_no_key_is_taken_for_what_sops_writes_about_a_json_file(make):
+    """There it takes `Sops` for that as well, and then cannot read what it has encrypted."""
+    keys = ["SOPS/mac", "Sops", "a/Sops", "\u017fops"]
+    make("other.json").set_secret("Sops", "one")
+    assert make("other.json").get_secret("Sops") == "one"
+    provider = make("secrets.json")
+    provider.set_secrets(dict.fromkeys(keys, "one"))
+    provider.set_secret("Sops", "two")
+    assert make("secrets.json").get_secrets(keys) == {**dict.fromkeys(keys, "one"), "Sops": "two"}
+    provider.delete_secret("Sops")
+    assert make("secrets.json").list_secrets() == ["SOPS/mac", "a/Sops", "\u017fops"]
+    assert Tree({}, is_flat=False).path_for("Sops") == ("Sops",)  # YAML's names are told apart by case
+
+
 def _is_key(text):
     try:
         check_key(text)

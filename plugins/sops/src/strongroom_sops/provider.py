@@ -203,7 +203,7 @@ class SopsSecretProvider(BaseProvider):
 
     def _try_rules(self) -> None:
         """Encrypt and decrypt a test value by the rules of the first write, without writing a file."""
-        trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
+        trial = self._encrypted_anew(self._tree({}), {"trial": "trial"})
         self._sops.run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
 
     def _unencrypted(self) -> dict[str, str]:
@@ -263,7 +263,7 @@ class SopsSecretProvider(BaseProvider):
         for _ in range(_ATTEMPTS):
             version = self._seen()
             if version is None:
-                return _State(None, b"", Tree({}, is_flat=self._format == "dotenv"))
+                return _State(None, b"", self._tree({}))
             try:
                 data = self._path.read_bytes()
             except OSError as error:
@@ -287,7 +287,10 @@ class SopsSecretProvider(BaseProvider):
             root = None  # its error holds the text: raised below
         if not isinstance(root, Mapping):
             raise self._not_one_mapping()
-        return Tree(root, is_flat=self._format == "dotenv")
+        return self._tree(root)
+
+    def _tree(self, root: Mapping[str, Any]) -> Tree:
+        return Tree(root, is_flat=self._format == "dotenv", is_json=self._format == "json")
 
     def _not_one_mapping(self) -> ConfigurationError:
         return ConfigurationError(
@@ -395,7 +398,7 @@ class SopsSecretProvider(BaseProvider):
         grown = before
         for key, value in values.items():
             _put(root, grown.path_for(key), value)
-            grown = Tree(root, is_flat=before.is_flat)
+            grown = Tree(root, is_flat=before.is_flat, is_json=before.is_json)
         kind = ["--input-type", "json", "--output-type", self._format]
         words = ["encrypt", "--filename-override", str(self._path), *kind]
         given = json.dumps(root, ensure_ascii=False).encode()
@@ -465,7 +468,7 @@ def _steps(before: Tree, values: Mapping[str, str]) -> list[tuple[tree.Path, Any
         else:
             steps.append((path, value, key))
         if is_new:
-            grown = Tree(root, is_flat=before.is_flat)
+            grown = Tree(root, is_flat=before.is_flat, is_json=before.is_json)
     return steps
 
 

@@ -46,11 +46,13 @@ class Tree:
     Args:
         root: Its members.
         is_flat: Whether its format has no members of members (.env).
+        is_json: Whether its format is JSON, in which sops takes `Sops` for its own metadata as well.
     """
 
-    def __init__(self, root: Mapping[str, Any], *, is_flat: bool) -> None:
+    def __init__(self, root: Mapping[str, Any], *, is_flat: bool, is_json: bool = False) -> None:
         self.root = root
         self.is_flat = is_flat
+        self.is_json = is_json
         self._marker = _FLAT_MARKER if is_flat else _MARKER
         self.paths: dict[str, list[Path]] = {}
         """The paths of each key; only other programs make more than one."""
@@ -133,7 +135,7 @@ class Tree:
             is_its = name == _METADATA or name.startswith(f"{_METADATA}_")
             return (escape(_FLAT_MARKER, "s") + name[1:] if is_its else name,)
         names = [_not_in_clear(_escape(segment), _MARKER) for segment in key.split("/")]
-        if names[0] == _METADATA:
+        if (names[0].casefold() if self.is_json else names[0]) == _METADATA:
             names[0] = escape(_MARKER, names[0][0]) + names[0][1:]
         return tuple(names)
 
