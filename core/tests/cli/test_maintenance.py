@@ -13,9 +13,10 @@ from strongroom import SecretProviderRegistry, TenantContext, generate_key, veri
 from strongroom.audit.verify import verify_pieces
 from strongroom.cli.app import run_app
 from strongroom.encryption import keyfiles
-from strongroom.errors import DecryptionError, RotationError, StrongroomError
+from strongroom.errors import ConfigurationError, DecryptionError, RotationError, StrongroomError
 from strongroom.registry import rekey
 from strongroom.rotation import SecretRotation
+from strongroom.spec import key_uses
 
 SHARED = """\
 version: 1
@@ -132,6 +133,44 @@ def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
     assert Path("app.key").read_bytes() == before
     assert all_read() == EXPECTED
     assert not list(shared.glob("app.key.*"))
+
+
+FALLBACK = """\
+version: 1
+pipelines:
+  app: {provider: {type: file, file_path: app.enc, key_file: app.key}}
+  second: {provider: {type: file, file_path: second.enc, key_file: app.key}}
+  inner: {fallback: {pipelines: [app, second]}}
+  outer: {fallback: {pipelines: [inner, second]}}
+"""
+
+
+@pytest.mark.parametrize("pipeline", ["inner", "outer"])
+def test_rekey_of_a_fallback_refuses_as_that_of_its_first_member(folder, run, pipeline):
+    spec(f"{FALLBACK}default: {pipeline}\n")
+    stored = [(None, "app", "of app"), (None, "second", "of second")]
+    for profile, name, value in stored:
+        written(profile, name, "key", value)
+    assert "also used by pipelines.second.provider.key_file" in run("rekey", expected=2)
+    assert "pipelines.second.provider.key_file" in run("rekey", "--all")
+    with SecretProviderRegistry("strongroom.yaml") as registry:
+        assert [registry.pipeline(name).get_secret("key") for _, name, _ in stored] == ["of app", "of second"]
+
+
+def test_the_key_file_of_a_store_on_a_server_has_other_uses_too(folder):
+    """Two pipelines and a profile that name the same server, whatever is around it, are one store."""
+    server = '{type: postgresql, url: "postgresql://db/app", key_file: app.key'
+    spec(
+        f"version: 1\npipelines:\n  app: {{provider: {server}}}}}\n"
+        f"  again: {{provider: {server}, older_keys: [old-passphrase]}}, middleware: [{{type: read-only}}]}}\n"
+        "profiles: {ci: {pipelines: {app: {middleware: [{type: retry}]}}}}\n"
+    )
+    own = key_uses.own_store("strongroom.yaml", None, "app")
+    rekey.refuse_other_uses(own, key_uses.key_uses("strongroom.yaml", own.key_file))
+    with Path("strongroom.yaml").open("a") as file:
+        file.write("hooks: [{type: audit, path: audit.jsonl, key_file: app.key}]\n")
+    with pytest.raises(ConfigurationError, match=r"also used by hooks\[0\]\.key_file"):
+        rekey.refuse_other_uses(own, key_uses.key_uses("strongroom.yaml", own.key_file))
 
 
 def test_rekey_all_does_them_all(shared, run):

@@ -30,7 +30,7 @@ from strongroom.pipeline.maintenance import (
 )
 from strongroom.providers.base import innermost, layers
 from strongroom.registry.registry import SecretProviderRegistry
-from strongroom.spec.key_uses import KeyUse
+from strongroom.spec.key_uses import KeyUse, OwnStore
 from strongroom.spec.references import instead
 
 __all__ = ["Rekeyed", "refuse_other_uses", "rekey_all"]
@@ -44,17 +44,17 @@ class Rekeyed(NamedTuple):
     logs: list[Path]
 
 
-def refuse_other_uses(key_file: Path, uses: Sequence[KeyUse], own: str) -> None:
-    """Raise if the spec uses the key file of the store at `own` for something else as well.
+def refuse_other_uses(own: OwnStore, uses: Sequence[KeyUse]) -> None:
+    """Raise if the spec uses the key file of the store `own` for something else as well.
 
     Raises:
         ConfigurationError: It does; the message names the places.
     """
-    others = [use.place for use in uses if use.of != ("store", own)]
+    others = [use.place for use in uses if use.of != own.of]
     if others:
         raise ConfigurationError(
-            f"the key in {key_file} is also used by {', '.join(others)}: what is encrypted there could not "
-            "be read any more",
+            f"the key in {own.key_file} is also used by {', '.join(others)}: what is encrypted there could "
+            "not be read any more",
             hint="give --all to put all of them under the new key, or give them their own key file first",
         )
 

@@ -96,11 +96,14 @@ def literal_keys(spec: str | FoundSpec, profile: str | None) -> Iterator[Literal
 
 
 def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> FilePath | None:
-    """Return the file that holds a pipeline's key: of its store, else of its outermost encryption."""
+    """Return the file that holds a pipeline's key: of its store, else of its outermost encryption.
+
+    Those of a fallback are those of its first member.
+    """
     source, root = _merged(spec, profile)
     if root is None:
         return None
-    node = root.at(("pipelines", pipeline))
+    node = root.at(("pipelines", _with_store(root, pipeline)))
     for path, scalar in sorted(node.scalars(), key=lambda one: one[0][0] != "provider"):
         if path[-1] in {"key_file", "key", "encryption_key"} and path[0] in {"provider", "middleware"}:
             for named, _ in _files(source, path, scalar):
@@ -109,21 +112,38 @@ def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> F
 
 
 class OwnStore(NamedTuple):
-    """A store whose key is in a key file."""
+    """A store whose key is in a key file.
 
-    path: str
+    Attributes:
+        of: What tells it from other stores, as in `KeyUse`.
+        key_file: The file.
+    """
+
+    of: tuple[str, ...]
     key_file: FilePath
 
 
 def own_store(spec: str | FoundSpec, profile: str | None, pipeline: str) -> OwnStore | None:
-    """Return the store of a pipeline if its key is in a key file that a rekey replaces, else None."""
+    """Return the store of a pipeline if its key is in a key file that a rekey replaces, else None.
+
+    That of a fallback is that of its first member.
+    """
     source, root = _merged(spec, profile)
-    node = root.at(("pipelines", pipeline, "provider")).mapping if root is not None else {}
-    path, key_file = node.get("file_path"), node.get("key_file")
-    if path is None or key_file is None:
+    if root is None:
         return None
-    paths, keys = list(_named(source, path)), list(_named(source, key_file))
-    return OwnStore(paths[0], FilePath(keys[0])) if paths and keys else None
+    path: Path = ("pipelines", _with_store(root, pipeline), "provider", "key_file")
+    key_file = root.at(path[:3]).mapping.get("key_file")
+    named = [] if key_file is None else list(_named(source, key_file))
+    return OwnStore(_of(source, root, path), FilePath(named[0])) if named else None
+
+
+def _with_store(root: Node, pipeline: str) -> str:
+    """Return the pipeline that has the store: of a fallback its first member, which gets all writes."""
+    node = root.at(("pipelines", pipeline))
+    while "fallback" in node.mapping:  # the spec was loaded, so there is no circle
+        pipeline = str(node.at(("fallback", "pipelines", 0)).value)
+        node = root.at(("pipelines", pipeline))
+    return pipeline
 
 
 def _merged(spec: str | FoundSpec, profile: str | None) -> tuple[Source, Node | None]:
@@ -188,6 +208,13 @@ def _of(source: Source, root: Node, path: Path) -> tuple[str, ...]:
         store = node.mapping.get("file_path")
         for named in _named(source, store) if store is not None else ():
             return "store", named
+        # One on a server is told from others by all its options but the keys.
+        keys = {*_KEY_OPTIONS, "key_file"}
+        options = sorted((name, one.data()) for name, one in node.mapping.items() if name not in keys)
+        return "store", _hash(repr(options))
     # The same text may be about something else under another profile: the cipher of another store.
-    about = repr(root.at(path[:2]).data()) if path[0] == "pipelines" else ""
-    return show_path(path), hashlib.sha256(about.encode(errors="surrogatepass")).hexdigest()
+    return show_path(path), _hash(repr(root.at(path[:2]).data()) if path[0] == "pipelines" else "")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -120,7 +120,7 @@ def _refuse_other_uses(plan: Plan, pipeline: str) -> None:
 
     own = own_store(plan.again(), plan.profile, pipeline)
     if own is not None:
-        refuse_other_uses(own.key_file, key_uses(plan.again(), own.key_file), own.path)
+        refuse_other_uses(own, key_uses(plan.again(), own.key_file))
 
 
 def _rekey_all(
