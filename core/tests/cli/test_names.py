@@ -320,3 +320,24 @@ def test_an_empty_value_takes_the_place_of_none_by_accident(filled):
     assert filled("set", "new/key", "")[0] == 0
     assert filled("set", "PASSWORD", "", "--allow-empty")[0] == 0
     assert filled("get", "PASSWORD")[:2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words", [["delete", "two"], ["history", "two"], ["mv", "two", "x"], ["rotate", "two"]]
+)
+def test_what_only_another_member_of_a_fallback_has_is_not_called_absent(in_process, words):
+    """`get` shows it, so a hint to look at the list would lead nowhere."""
+    cli = in_process(
+        "version: 1\ndefault: both\npipelines:\n"
+        "  own: {provider: {type: file, file_path: own.enc, key_file: app.key}}\n"
+        "  theirs: {provider: {type: file, file_path: theirs.enc, key_file: app.key}}\n"
+        "  both: {fallback: {pipelines: [own, theirs]}}\n"
+    )
+    cli("--pipeline", "own", "set", "one", "value")
+    cli("--pipeline", "theirs", "set", "two", "value")
+    code, _, err = cli(*words)
+    assert (code, "both changes only the secrets of own; for others give `--pipeline theirs`" in err) == (
+        3,
+        True,
+    )
+    assert "`strongroom list` shows" in cli("get", "three")[2]

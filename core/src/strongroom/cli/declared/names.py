@@ -150,13 +150,8 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     # The hint that a fresh clone has no store does not fit the user's own store.
     if error.hint is not None and (registry.plan.origin != "own" or not registry.absent_store(error.key)):
         return error
-    declared = declared_by_other_key(registry.plan, error.key)
-    if declared is not None:  # a command for keys alone, or nothing is stored at its key
-        parts = ", ".join(declared.parts) or "fixed text"
-        leads = (
-            f"composed of {parts}" if declared.compose is not None else f"at the key {show_key(declared.key)}"
-        )
-        error.hint = f"the secret that the spec declares by this name is {leads}"
+    error.hint = _where_declared(registry.plan, error.key)
+    if error.hint is not None:
         return error
     # Not a name that leads to this very key: there is nothing.
     others = {name: one.key for name, one in registry.plan.secrets.items() if one.key != error.key}
@@ -178,8 +173,39 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
         place = registry.explain(error.key).source
         error.hint = f"a fresh clone has none: copy it there, or correct the path in the spec ({place})"
     else:
-        error.hint = "`strongroom list` shows what is stored"
+        error.hint = _only_the_first_asked(registry, error) or "`strongroom list` shows what is stored"
     return error
+
+
+def _where_declared(plan: Declarations, name: str) -> str | None:
+    """Return what the spec says of a declared name, for a command for keys alone; None if it is not one."""
+    declared = declared_by_other_key(plan, name)
+    if declared is None:
+        return None
+    from strongroom.errors import show_key
+
+    parts = ", ".join(declared.parts) or "fixed text"
+    leads = f"composed of {parts}" if declared.compose is not None else f"at the key {show_key(declared.key)}"
+    return f"the secret that the spec declares by this name is {leads}"
+
+
+def _only_the_first_asked(registry: SecretProviderRegistry, error: SecretNotFoundError) -> str | None:
+    """Return where a secret may be that the first member of a fallback does not have; None if nowhere else.
+
+    `get` and `list` ask all members, so they may show it; everything else is for the first alone.
+    """
+    from strongroom.errors import StrongroomError
+
+    try:
+        how = registry.explain(error.key or "")
+    except StrongroomError:
+        return None
+    members = [member.pipeline for member in how.fallback]
+    first, others = members[:1], members[1:]
+    if not others or error.pipeline not in {None, *first, how.pipeline}:
+        return None
+    named = " or ".join(f"`--pipeline {name}`" for name in others)
+    return f"{how.pipeline} changes only the secrets of {first[0]}; for others give {named}"
 
 
 def own_store_asked() -> str:
