@@ -159,6 +159,13 @@ def test_after_a_rotation_the_pieces_are_shown_before_the_next_line_is_written(a
     assert "database/password" in audited("audit", "stats").stdout
 
 
+def test_a_span_of_time_that_is_empty_is_refused(audited):
+    for command in ("show", "stats", "tail"):
+        said = audited("audit", command, "--since", "1h", "--until", "2h", expected=2).stderr
+        assert "--since is later than --until" in said
+    audited("audit", "show", "--since", "2h", "--until", "1h")
+
+
 def test_show_filters_and_shows_no_control_character(audited):
     shown = audited("audit", "show").stdout
     assert "\x1b" not in shown

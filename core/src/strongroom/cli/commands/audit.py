@@ -182,6 +182,11 @@ def _filter(**given: str | None) -> Filter:
                     f"--{name}: {text!r} is not a time",
                     hint="write 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
                 ) from error
+    since, until = times["since"], times["until"]
+    if since is not None and until is not None and since > until:
+        raise errors.UsageError(
+            "--since is later than --until, and nothing is between", hint="exchange their times"
+        )
     return Filter(
         key=given["key"],
         tenant=given["of_tenant"],
