@@ -5,12 +5,8 @@ A password goes to the server as its SCRAM verifier alone, so that no log of the
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import logging
 import os
-import secrets
 import select
 import socket
 import threading
@@ -31,6 +27,7 @@ from strongroom.rotation import UserRotator, current_step, redact
 from strongroom_postgresql.connection import LONGEST_POLL
 from strongroom_postgresql.errors import check_url
 from strongroom_postgresql.userlist import check_password, remove_user, write_user
+from strongroom_postgresql.verifiers import encrypted, fits
 
 __all__ = ["PostgreSQLRotator"]
 
@@ -39,7 +36,6 @@ _THROWAWAY_LIFE: Final = timedelta(hours=1)
 _SHOWN: Final = 300
 _MARGIN: Final = 1.0
 """Seconds that an answer may take beyond the time in which the server itself ends a statement."""
-_SCRAM_ITERATIONS: Final = 4096
 _ROLE: Final = """
     SELECT rolcanlogin, rolvaliduntil <= now(), rolvaliduntil::text, {} FROM pg_catalog.{} WHERE rolname = %s
 """
@@ -116,8 +112,8 @@ class PostgreSQLRotator(UserRotator):
             verifier = self._verifier_of(connection, role)
             step = current_step()
             first = step is not None and not step.repeated
-            if first or verifier is None or not _fits(verifier, password):
-                verifier = _encrypted(connection, role, password)
+            if first or verifier is None or not fits(verifier, password):
+                verifier = encrypted(connection, role, password)
                 self._alter(connection, role, verifier)
         if self._userlist is not None:
             write_user(self._userlist, role, password=password, verifier=verifier, seconds=self._timeout)
@@ -144,7 +140,7 @@ class PostgreSQLRotator(UserRotator):
             self._sweep(connection)
             for role in self.users:
                 self._verifier_of(connection, role)
-                self._alter(connection, role, _encrypted(connection, role, generate_password()), undo=True)
+                self._alter(connection, role, encrypted(connection, role, generate_password()), undo=True)
 
     def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
         """Make roles that may log in for an hour and have no rights.
@@ -154,7 +150,7 @@ class PostgreSQLRotator(UserRotator):
         """
         with self._administrator(key, old) as connection:
             for name in names:
-                self._make(connection, name, _encrypted(connection, name, password))
+                self._make(connection, name, encrypted(connection, name, password))
 
     def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
         """Drop those roles, also from a pooler's file.
@@ -311,7 +307,7 @@ class PostgreSQLRotator(UserRotator):
                 _shown(address),
                 role,
             )
-        elif not _fits(verifier, password):
+        elif not fits(verifier, password):
             raise RotationError(f"postgresql: the password of {role!r} is not the new one")
 
     def _ask(self, connection: psycopg.Connection[Any], statement: bytes) -> None:
@@ -389,38 +385,3 @@ def _shown(settings: dict[str, Any]) -> str:
     host = settings.get("host") or settings.get("hostaddr") or "the local socket"
     port = settings.get("port")
     return f"{host}:{port}" if port else str(host)
-
-
-def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) -> str:
-    """Return a new SCRAM verifier of a password. Source: RFC 5802, in the form that PostgreSQL keeps."""
-    if not password.isascii():  # libpq normalises it first, and has the same answer more slowly
-        # In UTF-8, as clients send it, whatever the encoding of this session is.
-        return connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode(
-            "ascii"
-        )
-    count = int(connection.info.parameter_status("scram_iterations") or _SCRAM_ITERATIONS)
-    salt = secrets.token_bytes(16)
-    client, server = _scram_keys(password, salt, count)
-    salt_text, stored, other = (base64.b64encode(one).decode() for one in (salt, client, server))
-    return f"SCRAM-SHA-256${count}:{salt_text}${stored}:{other}"
-
-
-def _fits(verifier: str, password: str) -> bool:
-    """Return whether a SCRAM verifier is of this password; False if that is unknown."""
-    try:
-        kind, salted, keys = verifier.split("$")
-        count, salt = salted.split(":")
-        stored = base64.b64decode(keys.split(":")[0])
-        if kind != "SCRAM-SHA-256" or not password.isascii():
-            return False
-        client, _ = _scram_keys(password, base64.b64decode(salt), int(count))
-    except ValueError:
-        return False
-    return hmac.compare_digest(client, stored)
-
-
-def _scram_keys(password: str, salt: bytes, count: int) -> tuple[bytes, bytes]:
-    """Return the two keys that a server stores for an ASCII password."""
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, count)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    return hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
