@@ -36,6 +36,9 @@ def environment(line_end: Literal["\n", "\r\n"] = "\n") -> ImmutableSandboxedEnv
 
     Args:
         line_end: What ends the lines of a rendered template.
+
+    Raises:
+        ConfigurationError: Jinja2 is not installed.
     """
     try:
         from jinja2 import StrictUndefined

@@ -105,8 +105,8 @@ def verify_pieces(
 ) -> list[tuple[str, AuditReport]]:
     """Verify a log and the pieces before it; return the path of each with a report on it.
 
-    The arguments are those of `verify_audit_log`. With `look`, pieces that are missing are looked for beside
-    the log.
+    The arguments and errors are those of `verify_audit_log`. With `look`, pieces that are missing are looked
+    for beside the log.
     """
     whole = os.path.abspath(os.fspath(path))  # noqa: PTH100  # stays text
     if not any(map(os.path.lexists, (whole, f"{whole}.head"))):

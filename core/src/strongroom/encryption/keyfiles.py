@@ -212,7 +212,11 @@ def _matches(line: str, path: Path, folder: Path) -> bool:
 
 
 def place(path: Path, data: bytes) -> bool:
-    """Make a file, 0600, whole or not at all; return whether it was made: an existing file stays."""
+    """Make a file, 0600, whole or not at all; return whether it was made: an existing file stays.
+
+    Raises:
+        PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         try:
@@ -229,7 +233,11 @@ def place(path: Path, data: bytes) -> bool:
 
 
 def replace(waiting: Path, path: Path) -> None:
-    """Replace a key file by the next key, at once."""
+    """Replace a key file by the next key, at once.
+
+    Raises:
+        PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+    """
     try:
         _sync(waiting)
         waiting.replace(path)

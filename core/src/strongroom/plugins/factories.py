@@ -47,7 +47,11 @@ def check_made(made: Any, kind: str) -> Any:
 
 
 def load_factory(path: str, type_name: str) -> Callable[..., Any]:
-    """Import `"module:name"`, the factory of `type_name`."""
+    """Import `"module:name"`, the factory of `type_name`.
+
+    Raises:
+        PluginError: It cannot be imported, whatever its import raises.
+    """
     module, _, name = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module), name)

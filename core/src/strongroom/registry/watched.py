@@ -200,7 +200,11 @@ class HeldLeases(Middleware):
 
 
 def as_prefix(key: str) -> str | None:
-    """Return the prefix that `key` stands for; None if it is a key."""
+    """Return the prefix that `key` stands for; None if it is a key.
+
+    Raises:
+        InvalidKeyError: It is not text, or no key begins with it.
+    """
     if not isinstance(key, str):
         raise not_text(key)
     if not key.endswith("/"):
@@ -212,6 +216,7 @@ def as_prefix(key: str) -> str | None:
 
 
 def group_of(pipeline: Pipeline, owned: Callable[[str], bool]) -> WatchedGroup:
+    """Return what a watch keeps of a pipeline, of whose keys it watches those for which `owned` is true."""
     chain = _past_caches(pipeline.inner)
     ways = list(_ways(chain, []))
     fallback = len(ways) > 1  # another member may hide what changes at one
@@ -278,6 +283,7 @@ def _with_own_names(node: Any, names: Names) -> Names:
 
 
 def own_name(names: Names, stored: str) -> str | None:
+    """Return the caller's key for a stored one, through the layers of `names`; None if it has none."""
     key: str | None = stored
     for own_name in reversed(list(names)):
         key = own_name(key) if key is not None else None

@@ -50,6 +50,7 @@ def _now() -> datetime:
 
 
 def time_of(stored: int) -> datetime:
+    """Return the time that is stored as microseconds since 1970."""
     return _EPOCH + stored * _MICROSECOND
 
 
@@ -535,4 +536,5 @@ _RESTORED: Final = (
 
 
 def new_epoch() -> int:
+    """Return the random number of an epoch: ids of versions in different epochs differ."""
     return int.from_bytes(os.urandom(4), "big")

@@ -122,7 +122,11 @@ def _user_folders() -> tuple[str, str]:
 
 
 def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Plan:
-    """Return the plan of the user's own embedded store, which is made on the first write."""
+    """Return the plan of the user's own embedded store, which is made on the first write.
+
+    Raises:
+        ConfigurationError: A profile or another pipeline was asked for.
+    """
     from pathlib import Path
 
     from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position

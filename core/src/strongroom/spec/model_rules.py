@@ -41,7 +41,11 @@ class UnwritableError(Exception):
 
 
 def values_without_references(config: type[BaseModel], node: Node, inner: set[str]) -> dict[str, Any] | None:
-    """Return the options without references as the model makes them; None if that is not known."""
+    """Return the options without references as the model makes them; None if that is not known.
+
+    Raises:
+        UnwritableError: No record can hold it exactly.
+    """
     options = {name: one for name, one in node.mapping.items() if name != "type" and name not in inner}
     open_ones = {
         name
@@ -115,7 +119,11 @@ def _unclear_validators(config: type[BaseModel]) -> bool:
 
 
 def rule_of(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
-    """Return the rule for the text of an option, for `strongroom.spec.rules`."""
+    """Return the rule for the text of an option, for `strongroom.spec.rules`.
+
+    Raises:
+        UnwritableError: No record can hold it exactly.
+    """
     decorators = config.__pydantic_decorators__
     fields = {one for validator in decorators.field_validators.values() for one in validator.info.fields}
     if fields & {name, "*"} or _unclear_validators(config):
@@ -160,7 +168,11 @@ def section_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def rule_inside(rule: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return the rule for the items of a list or mapping."""
+    """Return the rule for the items of a list or mapping.
+
+    Raises:
+        UnwritableError: No record can hold it exactly.
+    """
     if "any" in rule["kinds"]:
         return {"kinds": ["any"]}
     found = [one[1] for one in rule["kinds"] if isinstance(one, list) and one[0] == kind]

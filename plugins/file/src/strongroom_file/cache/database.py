@@ -88,6 +88,7 @@ def damage_of(error: Exception) -> str | None:
 
 
 def unavailable(what: str, hint: str | None = None) -> BackendUnavailableError:
+    """Return the error of a cache that cannot be used now, and why."""
     return BackendUnavailableError(f"file.cache: {what}", provider=TYPE_NAME, hint=hint)
 
 

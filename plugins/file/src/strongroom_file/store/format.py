@@ -112,10 +112,12 @@ class StoredVersion(NamedTuple):
 
 
 def pack_history(versions: list[StoredVersion]) -> bytes:
+    """Return versions as they are stored, one behind the other."""
     return b"".join(VERSION.pack(*version) for version in versions)
 
 
 def unpack_history(data: bytes) -> list[StoredVersion]:
+    """Return the versions that `pack_history` stored."""
     return list(map(StoredVersion._make, VERSION.iter_unpack(data)))
 
 

@@ -50,14 +50,21 @@ def _time(stored: int) -> datetime:
 
 
 def not_found(key: str) -> SecretNotFoundError:
+    """Return the error for a key that the store does not have."""
     return SecretNotFoundError(key, provider=TYPE_NAME)
 
 
 def no_such_version(key: str) -> SecretNotFoundError:
+    """Return the error for a version that a secret does not have."""
     return SecretNotFoundError(key, f"secret {show_key(key)} has no such version", provider=TYPE_NAME)
 
 
 def get(view: Snapshot, key: str) -> str:
+    """Return the value of `key`.
+
+    Raises:
+        SecretNotFoundError: There is none.
+    """
     value = _find(view, key)
     if value is None:
         raise not_found(key)
@@ -65,6 +72,7 @@ def get(view: Snapshot, key: str) -> str:
 
 
 def get_many(view: Snapshot, keys: Iterable[str]) -> dict[str, str]:
+    """Return the values of those of `keys` that are there."""
     values: dict[str, str] = {}
     for key in keys:
         try:
@@ -96,6 +104,7 @@ def _known(view: Snapshot, name: bytes) -> tuple[Entry | None, bytes]:
 
 
 def list_keys(view: Snapshot, prefix: str) -> list[str]:
+    """Return the keys that begin with `prefix`, sorted, without reserved ones."""
     keys: list[str] = []
     for leaf in view.leaves(prefix.encode()):  # in the order of UTF-8, which is that of Python's text
         keys += [
@@ -121,6 +130,11 @@ def _with_recent(keys: list[str], view: Snapshot, prefix: str) -> list[str]:
 
 
 def describe(view: Snapshot, key: str) -> SecretMetadata:
+    """Return the version and the times of `key`.
+
+    Raises:
+        SecretNotFoundError: There is no such secret.
+    """
     name = key.encode()
     entry, *_ = replayed(view.entry(name), b"", view.root.recent.writes.get(name, ()))
     if entry is None or not entry.value:
@@ -133,6 +147,7 @@ def describe(view: Snapshot, key: str) -> SecretMetadata:
 
 
 def describe_many(view: Snapshot, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+    """Return what `describe` does, for those of `keys` that are there."""
     described: dict[str, SecretMetadata] = {}
     for key in keys:
         with suppress(SecretNotFoundError):
@@ -141,6 +156,11 @@ def describe_many(view: Snapshot, keys: Iterable[str]) -> dict[str, SecretMetada
 
 
 def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:
+    """Return the versions of `key`, the newest first, also after its deletion.
+
+    Raises:
+        SecretNotFoundError: Nothing is known of such a secret.
+    """
     name = key.encode()
     entry, packed = _known(view, name)
     if entry is None:
@@ -159,6 +179,11 @@ def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:
 
 
 def get_version(view: Snapshot, key: str, version: str) -> str:
+    """Return the value of a version of `key`.
+
+    Raises:
+        SecretNotFoundError: There is no such secret, or it has no such version.
+    """
     name = key.encode()
     entry, packed = _known(view, name)
     if entry is None:
