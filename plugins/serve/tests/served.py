@@ -66,7 +66,8 @@ class Served:
     Without `recorded` no hook watches, so that what a cache has is answered at once.
     """
 
-    def __init__(self, spec, *, unix=None, app=App, recorded=True, **options):
+    def __init__(self, spec, *, unix=None, app=App, recorded=True, tls=None, **options):
+        self.tls = tls
         self.registry = spec if isinstance(spec, SecretProviderRegistry) else SecretProviderRegistry(spec)
         self.recorder = Recorder()
         if recorded:
@@ -91,9 +92,7 @@ class Served:
         self.loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         self.connections = Connections(self.app, self.loop)
         servers = [
-            await self.loop.create_server(
-                lambda tcp=one.is_tcp: self.connections.protocol(is_tcp=tcp), sock=one.socket
-            )
+            await self.connections.listen(one, self.tls if one.is_tcp else None)
             for one in filter(None, (self.listener, self.unix))
         ]
         self._ready.set()

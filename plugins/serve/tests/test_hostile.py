@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import re
+import resource
 import socket
 
 import pytest
 from served import ADMIN, WEB, spec_of
 from strongroom_serve import http as serving
+from strongroom_serve.sockets import allow_open_files
 
 HIDDEN = "value-that-nobody-may-see"
 RULES = {"name": "web", "token": WEB, "allow": ["app/*"], "deny": ["app/root"], "operations": ["get", "list"]}
@@ -249,14 +252,45 @@ def test_who_is_slow_with_the_headers_is_let_go(server, monkeypatch):
         assert answer.startswith(b"HTTP/1.1 408") or not answer
 
 
-def test_too_many_connections_are_refused_and_the_others_go_on(server, monkeypatch):
-    monkeypatch.setattr(serving, "_MOST_CONNECTIONS", 2)
+def test_too_many_connections_are_refused_and_the_others_go_on(server):
+    server.connections.most = 2
     server.get("app/x", token=WEB)  # one that is kept
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as second:
         second.sendall(GOOD)
         assert second.recv(100).startswith(b"HTTP/1.1 200")
         assert server.raw(b"").startswith(b"HTTP/1.1 503")
         assert server.get("app/x", token=WEB).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", head("/v1/secret/data/app/x", token="guess-of-a-token-0123456789")])
+def test_who_has_shown_no_token_keeps_no_client_out(server, sent):
+    """Its connection ends for a new one; those of clients go on."""
+    server.connections.most = 2
+    assert server.get("app/x", token=WEB).status == 200
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as stranger,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
+    ):
+        with contextlib.suppress(ConnectionError):
+            stranger.sendall(sent)
+        client.sendall(GOOD)
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            while stranger.recv(1000):
+                pass
+        assert server.get("app/x", token=WEB).status == 200
+        assert len(server.connections.open) == 2
+
+
+def test_as_many_files_may_be_open_as_connections_need():
+    """By default 1,024 may: strangers could take them all, and no secret could be read any more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        assert [allow_open_files(500), resource.getrlimit(resource.RLIMIT_NOFILE)[0]] == [500, 512]
+        assert [allow_open_files(600), resource.getrlimit(resource.RLIMIT_NOFILE)[0]] == [600, 600]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_methods_that_nobody_offers_are_405(server):

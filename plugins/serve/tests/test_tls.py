@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from served import ADMIN, EVERYTHING, Reply, spec_of
 from served_process import write
+from strongroom_serve import handshakes
 
 PEM = serialization.Encoding.PEM
 
@@ -106,3 +109,43 @@ def test_tls_that_begins_with_a_reload_needs_a_restart_and_says_so(process, tmp_
     write(tmp_path, {**spec, "serve": {**spec["serve"], "tls": tls}})
     running.reload()
     assert "for another serve.tls restart the server" in running.end()[2]
+
+
+def ended(opened):
+    """Wait until the server has ended a connection."""
+    with contextlib.suppress(ConnectionError):
+        while opened.recv(1000):
+            pass
+    return True
+
+
+def test_who_does_not_finish_a_handshake_keeps_no_client_out(served, tmp_path, monkeypatch):
+    """Before, such connections were not counted, and could take all descriptors for a minute."""
+    authority = Authority(tmp_path)
+    authority.issue()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = served(tls=context)
+    server.connections.most = 2
+    address = ("127.0.0.1", server.port)
+    with contextlib.ExitStack() as stack:
+
+        def client():
+            made = http.client.HTTPSConnection(*address, context=authority.context, timeout=30)
+            return stack.enter_context(contextlib.closing(made))
+
+        def status_of(client):
+            client.request("GET", "/v1/auth/token/lookup-self", headers={"X-Vault-Token": ADMIN})
+            with client.getresponse() as reply:
+                reply.read()
+                return reply.status
+
+        kept = client()
+        assert status_of(kept) == 200
+        strangers = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(3)]
+        assert status_of(client()) == 200
+        assert all(map(ended, strangers))
+        assert status_of(kept) == 200
+        server.connections.most = 9
+        monkeypatch.setattr(handshakes, "_SECONDS", 0.01)
+        assert ended(stack.enter_context(socket.create_connection(address, timeout=30)))

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["App"]
 
 _log = logging.getLogger("strongroom.serve")
+_NO_CLIENT: Final = "-"
 _OK: Final = 200
 _THROTTLED: Final = 429
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -125,12 +126,14 @@ class App:
         started = time.perf_counter()
         backend = self.backend
         backend.requests += 1
-        labels = ["-", "other"]  # the client and the operation, for the counts
+        labels = [_NO_CLIENT, "other"]  # the client and the operation, for the counts
         body = Body(scope, receive)
         try:
             answer = await self._answer(scope, body, labels)
         finally:
             self.done(backend)
+        if labels[0] != _NO_CLIENT:
+            scope["strongroom.known"]()
         self.metrics.requests.add(*labels, str(answer.status))
         self.metrics.duration.observe(time.perf_counter() - started)
         if _CLOSE in answer.headers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -15,15 +16,16 @@ from typing import Any, Final
 from gunicorn.asgi.protocol import ASGIProtocol
 
 from strongroom_serve.answers import as_json
-from strongroom_serve.sockets import peer_uid
+from strongroom_serve.handshakes import Handshakes
+from strongroom_serve.sockets import Listener, peer_uid
 
-__all__ = ["Connections", "http_date"]
+__all__ = ["MOST_CONNECTIONS", "Connections", "http_date"]
 
 _HEAD_SECONDS: Final = 15.0
 """How long the headers of a request may take."""
 _BODY_SECONDS: Final = 60
 _IDLE_SECONDS: Final = 75
-_MOST_CONNECTIONS: Final = 4096
+MOST_CONNECTIONS: Final = 4096
 _OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 _SERVER: Final = b"gunicorn/asgi"
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -59,9 +61,12 @@ class Connections:
     Args:
         app: The application (ASGI).
         loop: The loop that they run in.
+        most: How many there may be.
     """
 
-    def __init__(self, app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app: Callable[..., Any], loop: asyncio.AbstractEventLoop, *, most: int = MOST_CONNECTIONS
+    ) -> None:
         # Asked of the class itself: gunicorn notes what it finds on the class that asks.
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001  # as above
         self.asgi = app
@@ -72,11 +77,40 @@ class Connections:
         self.nr = 0
         self.nr_conns = 0
         self.max_requests = sys.maxsize
-        self.open: set[Connection] = set()
+        self.most = most
+        self.open: dict[Connection, None] = {}
+        """In the order in which they came."""
+        self._handshakes: list[Handshakes] = []
 
-    def protocol(self, *, is_tcp: bool) -> Connection:
-        """Return the protocol for a new connection."""
-        return Connection(self, is_tcp=is_tcp)
+    async def listen(self, at: Listener, tls: ssl.SSLContext | None = None) -> Any:
+        """Accept connections at a listener, with TLS if `tls` is given, until the result is closed."""
+        if tls is None:
+            return await self.loop.create_server(lambda: self.protocol(is_tcp=at.is_tcp), sock=at.socket)
+        accepting = Handshakes(
+            at.socket, tls, lambda: self.protocol(is_tcp=at.is_tcp, has_room=True), self.make_room
+        )
+        self._handshakes.append(accepting)
+        return accepting
+
+    def protocol(self, *, is_tcp: bool, has_room: bool = False) -> Connection:
+        """Return the protocol for a new connection, for which there may be room already."""
+        return Connection(self, is_tcp=is_tcp, has_room=has_room)
+
+    def make_room(self) -> bool:
+        """Return whether there may be one more connection; the oldest without a known client ends for it.
+
+        Who has not shown yet that it is a client keeps no client out.
+        """
+        if len(self.open) + sum(map(len, self._handshakes)) < self.most:
+            return True
+        if any(one.end_oldest() for one in self._handshakes):
+            return True
+        unknown = next((one for one in self.open if not one.is_known), None)
+        if unknown is None:
+            return False
+        del self.open[unknown]
+        unknown.abort()
+        return True
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, and wait until the others have their answer, or the time is over."""
@@ -129,9 +163,12 @@ class _Settings:
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     """One connection, with its peer and its time limits."""
 
-    def __init__(self, connections: Connections, *, is_tcp: bool) -> None:
+    def __init__(self, connections: Connections, *, is_tcp: bool, has_room: bool = False) -> None:
         super().__init__(connections)
+        self.is_known = False
+        """Whether a request of a client has come."""
         self._is_tcp = is_tcp
+        self._has_room = has_room
         self._peer: tuple[bool, int | None, str] = (is_tcp, None, "-")
         self._sent: tuple[bool, int | None, bytes] | None = None
         """All bytes of the request under way, and from whom, where they came at once, alone."""
@@ -146,9 +183,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
 
     def connection_made(self, transport: Any) -> None:
         self._peer = (self._is_tcp, *_who(transport, is_tcp=self._is_tcp))
-        self.worker.open.add(self)
-        if len(self.worker.open) > _MOST_CONNECTIONS:
-            self._refused = True
+        self._refused = not (self._has_room or self.worker.make_room())
+        self.worker.open[self] = None
         super().connection_made(transport)
         if self._refused:
             self._send_error_response(503, "")
@@ -157,7 +193,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self._arm_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.worker.open.discard(self)
+        self.worker.open.pop(self, None)
         self._cancel_head_timer()
         super().connection_lost(exc)
 
@@ -197,6 +233,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         fields, body = answer
         more = b"Server: %b\r\nDate: %b\r\n\r\n" % (_SERVER, http_date(int(time.time())))
         self._safe_write(b"".join((_OK_LINE, fields, more, body)))
+        self.is_known = True
         self._answered_at = self.worker.loop.time()
         if self._head_timer is not None:  # that of the first request of the connection
             self._cancel_head_timer()
@@ -235,6 +272,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         scope: dict[str, Any] = super()._build_http_scope(*given)
         scope["strongroom.peer"] = self._peer
         scope["strongroom.close"] = self._close_after_answer
+        scope["strongroom.known"] = self._note_client
         scope["strongroom.sent"] = self._sent if self._is_plain(given[0]) else None
         return scope
 
@@ -248,6 +286,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
 
     def _close_after_answer(self) -> None:
         self._is_last = True
+
+    def _note_client(self) -> None:
+        self.is_known = True
 
     def _will_close(self, *given: Any) -> bool:
         # gunicorn passes an application's `Connection: close` on, and keeps the connection all the same.

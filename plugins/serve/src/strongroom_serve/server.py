@@ -19,8 +19,8 @@ from strongroom_serve import systemd
 from strongroom_serve.app import App
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import ALL_TENANTS, ServeConfig, address_of, config_of
-from strongroom_serve.http import Connections
-from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
+from strongroom_serve.http import MOST_CONNECTIONS, Connections
+from strongroom_serve.sockets import Listener, allow_open_files, bound_tcp, bound_unix, taken_over
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,8 @@ _log = logging.getLogger("strongroom.serve")
 _ROTATIONS_SECONDS: Final = 30.0
 _PLACES: Final = ("socket", "socket_mode", "socket_group", "listen")
 """The options of the section that count only at a start."""
+_OTHER_FILES: Final = 512
+"""Descriptors for what is not a connection of a client."""
 _DRAIN_SECONDS: Final = 25.0
 _END_SECONDS: Final = 28.0
 """From the signal on, and less than the 30 s after which Kubernetes kills a pod."""
@@ -176,14 +178,10 @@ class _Server:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
-        connections = Connections(self._app, loop)
-        servers = []
-        for one in self._listeners:
-            tls = self._tls if one.is_tcp else None
-            server = await loop.create_server(
-                lambda is_tcp=one.is_tcp: connections.protocol(is_tcp=is_tcp), sock=one.socket, ssl=tls
-            )
-            servers.append(server)
+        connections = Connections(self._app, loop, most=_most_connections())
+        servers = [
+            await connections.listen(one, self._tls if one.is_tcp else None) for one in self._listeners
+        ]
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, ending.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
@@ -282,6 +280,12 @@ class _Server:
             problems.append(f"the rest of the spec is in force; for another {names} restart the server")
         for problem in problems:
             _log.warning("%s", problem)
+
+
+def _most_connections() -> int:
+    """Return how many connections there may be: secrets, backends and logs need descriptors, too."""
+    files = allow_open_files(MOST_CONNECTIONS + _OTHER_FILES)
+    return min(MOST_CONNECTIONS, max(files - _OTHER_FILES, files // 4))
 
 
 async def see_to_rotations(backend: Backend, overview: Any) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import stat
 import struct
@@ -16,7 +17,15 @@ from strongroom.errors import ConfigurationError, ConflictError
 if TYPE_CHECKING:
     from pathlib import Path  # what has a path imports it itself
 
-__all__ = ["HIDDEN_BYTES", "Listener", "bound_tcp", "bound_unix", "peer_uid", "taken_over"]
+__all__ = [
+    "HIDDEN_BYTES",
+    "Listener",
+    "allow_open_files",
+    "bound_tcp",
+    "bound_unix",
+    "peer_uid",
+    "taken_over",
+]
 
 HIDDEN_BYTES = 5
 """Of the name under which a socket is first made: few, for its whole path has 107 at most."""
@@ -145,6 +154,22 @@ def taken_over() -> list[Listener]:
         address = f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else _tcp_name(sock)
         listeners.append(Listener(sock, address))
     return listeners
+
+
+def allow_open_files(wanted: int) -> int:
+    """Let this process have `wanted` files open, if the system allows it, and return how many it may have.
+
+    By default it may have 1,024, and more if it asks for them.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (OSError, ValueError):
+        return soft
+    return more
 
 
 def peer_uid(descriptor: int) -> int | None:
