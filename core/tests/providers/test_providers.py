@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import threading
 from collections import UserDict, deque
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from types import MappingProxyType, SimpleNamespace
+from urllib.parse import quote, quote_plus
 
 import pytest
 from interrupts import interrupted
@@ -371,6 +373,37 @@ def test_an_error_whose_class_writes_a_text_about_its_members_is_the_cause():
     with pytest.raises(StrongroomError) as caught:
         provider.get_secret("a")
     assert str(caught.value.__cause__) == "the answer was 'NO CONTENT' at 'Web.Example'"
+
+
+ENCODERS = {
+    "base64": lambda value: base64.b64encode(value).decode(),
+    "base64 for URLs, in a path": lambda value: f"/v1/{base64.urlsafe_b64encode(value).decode()}",
+    "basic authentication": lambda value: f"Basic {base64.b64encode(b'user:' + value).decode()}",
+    "hexadecimal": bytes.hex,
+    "a URL": lambda value: f"https://host/?q={quote(value, safe='')}",
+    "a form": lambda value: f"q={quote_plus(value)}",
+    "HTML": lambda value: f"<p>{html.escape(value.decode())}</p>",
+}
+
+
+@pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)
+@pytest.mark.parametrize("value", ["hunter2-is-secret", "p w'<ü>&%2"])
+def test_an_error_shows_no_value_that_is_encoded(encode, value):
+    """Neither one that was read, nor one that was to be written."""
+
+    class Client(Stranger):
+        def get_secret(self, key):
+            held = [value]
+            raise ValueError("refused: " + encode(held[0].encode()))
+
+        def set_secret(self, key, value):
+            raise ValueError("refused: " + encode(value.encode()))
+
+    provider = guard(Client())
+    for call in (lambda: provider.get_secret("a"), lambda: provider.set_secret("a", value)):
+        with pytest.raises(StrongroomError, match="Client failed") as caught:
+            call()
+        assert_harmless(caught.value, encode(value.encode()))
 
 
 def test_an_error_is_kept_back_where_what_the_provider_holds_cannot_be_looked_at():

@@ -30,6 +30,8 @@ _ALLOWED: Final = "\0"
 _DEEPEST: Final = 4
 _MOST: Final = 100_000
 _QUOTED: Final = re.compile(r"""(['"])(.{4,}?)\1""", re.DOTALL)
+_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{6,}")
+"""What may be base64, in either alphabet, or hexadecimal."""
 _SECRET: Final = re.compile(r"token|secret|pass|credential|auth|private|_?key$", re.IGNORECASE)
 _CODE: Final = (type, ModuleType, FunctionType, MethodType)
 
@@ -77,13 +79,29 @@ def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], p
         if _ALLOWED not in quoted
     ):
         return True
-    whole = "\n".join(shown)
+    whole = "\n".join(reading for text in shown for reading in _readings(text))
     for seen, text in enumerate(_at_hand(frames)):
         rest = _without(text, known)
         made_of_it = _ALLOWED in rest and all(one in known_text for one in rest.split(_ALLOWED))
         if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
     return False
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield what an error shows, and what that is decoded: of a URL, HTML, base64 or hexadecimal."""
+    import html
+    from base64 import urlsafe_b64decode
+    from urllib.parse import unquote, unquote_plus
+
+    yield from {text, unquote(text), unquote_plus(text), html.unescape(text)}
+    for run in _RUN.findall(text):
+        for start in range(4):  # what comes before it may be of the same characters
+            digits = run[start:].replace("+", "-").replace("/", "_")
+            digits = digits[:-1] if len(digits) % 4 == 1 else digits  # that one would be of no byte
+            yield urlsafe_b64decode(digits + "=" * (-len(digits) % 4)).decode(errors="replace")
+        with suppress(ValueError):
+            yield bytes.fromhex(run).decode(errors="replace")
 
 
 def _texts(error: BaseException, known: Iterable[str]) -> Iterator[str]:
