@@ -157,6 +157,7 @@ def test_after_a_rotation_the_pieces_are_shown_before_the_next_line_is_written(a
     Path(LOG).rename(f"{LOG}.1")
     assert audited("audit", "show").stdout == before
     assert "database/password" in audited("audit", "stats").stdout
+    assert audited("audit", "tail", "-n", "1").stdout.split()[2] == before.splitlines()[-1].split()[2]
 
 
 def test_a_span_of_time_that_is_empty_is_refused(audited):

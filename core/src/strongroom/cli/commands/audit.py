@@ -244,7 +244,8 @@ def tail_command(
     if following:
         selected = follow(logs[0].path, last, chosen)
     else:
-        trail = _lines(settings, there(logs[0], [logs[0].path]))
+        newest = there(logs[0], [path] if path is not None else logs[0].pieces())[-1:]
+        trail = _lines(settings, newest)
         selected = iter(deque(filter(chosen, trail), maxlen=last))
     for entry in selected:
         output.lines([json.dumps(entry) if settings.json else "  ".join(_row(entry)).rstrip()])
