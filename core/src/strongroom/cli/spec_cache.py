@@ -38,7 +38,7 @@ class CachedSpec:
     Attributes:
         provider: It answers every key; leaving the context closes it.
         pipeline: The name of its pipeline.
-        origin: As of a plan.
+        origin: See `Plan`.
         source: The path of the spec.
         profile: Its profile, if any.
         secrets: The declared secrets, by name.

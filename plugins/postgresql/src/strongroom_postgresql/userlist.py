@@ -65,7 +65,7 @@ def remove_user(path: Path, user: str, *, seconds: float = _WAIT_SECONDS) -> Non
     """Take the lines of `user` out.
 
     Raises:
-        RotationError: As `write_user`.
+        RotationError: See `write_user`.
     """
 
     def kept(lines: list[str]) -> list[str]:

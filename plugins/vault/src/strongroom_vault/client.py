@@ -145,6 +145,11 @@ class VaultClient:
             key: The secret's key, for errors.
             counts: Whether the server takes the request for a use of the token.
             **kwargs: `json` (the body), `params`, `headers`; or `call`, a deadline that is shared.
+
+        Raises:
+            PermissionDeniedError, AuthenticationError: The server refuses the request, or the login.
+            BackendUnavailableError: It does not answer.
+            StrongroomError: It answers with another error.
         """
         call = kwargs.pop("call", None) or Call(self.timeout)
         send = _Sender(self, call)

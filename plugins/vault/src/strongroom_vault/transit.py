@@ -102,7 +102,8 @@ class VaultTransitEncryption(HoldsKey):
         Raises:
             TypeError, ValidationError: It is not text, or not Unicode text.
             ConfigurationError: There is no such key or engine, or its type cannot be bound to a context.
-            PermissionDeniedError, AuthenticationError, BackendUnavailableError: As of every request.
+            PermissionDeniedError, AuthenticationError: The server refuses the request, or the login.
+            BackendUnavailableError: It does not answer.
         """
         return self.encrypt_many([(plaintext, context)])[0]
 
