@@ -40,6 +40,8 @@ from strongroom_vault.versions import LONGEST_NUMBER, made_at, metadata_in, serv
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from strongroom.errors import NotFoundReason
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -161,7 +163,7 @@ class VaultSecretProvider(BaseProvider):
         _again_after_others(lambda: self._delete(key, call))
 
     def _delete(self, key: str, call: Any) -> None:
-        old, version, reason = self._state(key, call)
+        old, version, _, reason = self._state(key, call)
         if old is None:
             raise SecretNotFoundError(key, reason=reason, provider="vault")
         if self._field is not None:
@@ -206,7 +208,7 @@ class VaultSecretProvider(BaseProvider):
         check_value(value, check_key(key))
         call = self._client.new_call()
         self._need_v2("conditional writes", call)
-        old, version, _ = self._state(key, call)
+        old, version, *_ = self._state(key, call)
         self._need_v2("conditional writes", call)  # as the read may have found out
         is_there = old is not None and (self._field is None or self._field in old)
         now = str(version) if is_there else None
@@ -347,36 +349,41 @@ class VaultSecretProvider(BaseProvider):
         return self._client.call(method, path, what, key, call=call, **kwargs)
 
     def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int, Any]:
-        """Return the fields, and the number and time of their version; 0 and None if there is none."""
+        """Return the fields, and the number and time of their version; 0 and None if there is none.
+
+        Raises:
+            SecretNotFoundError: There are none; `reason` tells why.
+        """
+        fields, version, created, reason = self._state(key, call, params)
+        if fields is None:
+            raise SecretNotFoundError(key, reason=reason, provider="vault")
+        return fields, version, created
+
+    def _state(
+        self, key: str, call: Any, params: Any = None
+    ) -> tuple[dict[str, Any] | None, int, Any, NotFoundReason]:
+        """Return what `_read` does; without fields None, the newest version of all, None, and the reason."""
         try:
             reply = self._ask("get", "data", key, "read", call, params=params)
         except SecretNotFoundError as error:
             raw = getattr(error, "raw", None)
         else:
             if self._mount.version(call) == 1:
-                return part(reply, "data"), 0, None
+                return part(reply, "data"), 0, None, "absent"
             metadata = part(reply, "data", "metadata")
             version, created = part(metadata, "version", kind=int), metadata.get("created_time")
             # A tool may have written a secret without fields by `data: null`.
             if part(reply, "data").get("data", "") is None:
-                return {}, version, created
-            return part(reply, "data", "data"), version, created
+                return {}, version, created, "absent"
+            return part(reply, "data", "data"), version, created, "absent"
         found = body_of(raw).get("data")
         given = found.get("metadata") if isinstance(found, dict) else None
         gone = given if isinstance(given, dict) else {}
-        reason = (
-            "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
-        )
-        missing = SecretNotFoundError(key, reason=reason, provider="vault")  # type: ignore[arg-type]  # one of three
         number = gone.get("version")
-        missing.version = number if isinstance(number, int) else 0  # type: ignore[attr-defined]  # for `_state`
-        raise missing
-
-    def _state(self, key: str, call: Any) -> tuple[dict[str, Any] | None, int, Any]:
-        try:
-            return (*self._read(key, call)[:2], "absent")
-        except SecretNotFoundError as gone:
-            return None, getattr(gone, "version", 0), gone.reason
+        newest = number if isinstance(number, int) else 0
+        if gone.get("destroyed"):
+            return None, newest, None, "destroyed"
+        return None, newest, None, "deleted" if gone.get("deletion_time") else "absent"
 
     def _write(
         self, key: str, fields: dict[str, Any], version: int, call: Any, *, conditional: bool = False
