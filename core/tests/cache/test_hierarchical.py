@@ -269,6 +269,15 @@ class TestSecrecy:
             assert cache.get_or_fetch("key", backend) == "value"
         assert len(backend.calls) == 1
 
+    def test_a_cipher_that_counts_as_false_is_one(self, monkeypatch, backend):
+        class Countable(AESGCMEncryption):
+            def __len__(self):
+                return 0
+
+        monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
+        cache = HierarchicalSecretCache(l2=OnlyTheContract(), encryption=Countable(KEY))
+        assert cache.get_or_fetch("key", backend) == "value"
+
 
 class TestInvalidation:
     def test_what_one_process_drops_the_others_drop(self, host, backend):

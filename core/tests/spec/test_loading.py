@@ -6,6 +6,8 @@ import collections
 import copy
 import os
 import pickle
+from collections import UserDict
+from types import MappingProxyType
 
 import pytest
 import yaml
@@ -814,6 +816,39 @@ def test_no_part_of_a_spec_shows_the_options_of_a_component():
     assert repr(app.provider) == "Component(type='vault')"
     for part in (spec, app, app.provider, app.middleware, app.hooks, spec.rotation_lock):
         assert "hunter2" not in f"{part!r}{part}"
+
+
+def test_a_spec_of_mappings_of_any_type_loads():
+    provider = MappingProxyType({"type": "memory"})
+    pipelines = UserDict(app=MappingProxyType({"provider": provider, "middleware": ({"type": "retry"},)}))
+    (part,) = load_plan(MappingProxyType({"version": 1, "pipelines": pipelines})).pipelines["app"].middleware
+    assert part.type == "retry"
+
+
+def test_each_thing_of_python_that_cannot_be_in_a_spec_is_told_with_its_path():
+    """Beside all else that is wrong; before, the first alone, without its path."""
+    provider = {"type": "memory", "secrets": {"a": b"hunter2"}}
+    mapping = {
+        "version": 2,
+        "pipelines": {"app": {"provider": provider, "middleware": [{"type": "caching", 5: 1}]}},
+        "hooks": {"hunter2"},
+    }
+    with pytest.raises(SpecError) as caught:
+        load_plan(mapping)
+    assert {
+        "spec: version: expected 1",
+        "spec: pipelines.app.provider.secrets.a: expected a mapping, list or scalar, got bytes",
+        "spec: pipelines.app.middleware[0]: a key of a mapping must be text, got int",
+        "spec: hooks: expected a mapping, list or scalar, got set",
+    } <= set(caught.value.problems)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_mapping_that_holds_itself_is_refused_at_once():
+    mapping = {"version": 1}
+    mapping |= {"pipelines": mapping, "hooks": [mapping, mapping]}
+    with pytest.raises(SpecError, match="nested deeper than 40 levels"):
+        load_plan(mapping)
 
 
 def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):

@@ -7,7 +7,7 @@ Scalars are typed by one short rule instead of YAML's: `null`, `~` and nothing a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
@@ -153,31 +153,43 @@ class Document(NamedTuple):
     problems: list[Problem]
 
 
-def node_of(data: Any, depth: int = 0) -> Node:
+def node_of(data: Any, path: Path = (), problems: list[Problem] | None = None) -> Node:
     """Return plain Python data as nodes without positions.
 
+    Args:
+        data: Mappings, lists, tuples, paths and scalars.
+        path: Where it is in the whole.
+        problems: Gets what cannot be in a spec, in whose place the node of None is.
+
     Raises:
-        TypeError: Something in it is not a mapping, list, text, number, boolean or None.
+        TypeError: It is nested too deeply; or, without `problems`, something in it cannot be in a spec.
     """
-    if depth > MAX_DEPTH:
+    if len(path) > MAX_DEPTH:
         message = f"nested deeper than {MAX_DEPTH} levels"
         raise TypeError(message)
-    if isinstance(data, dict):
-        for key in data:
-            if not isinstance(key, str):
-                message = f"a key of a mapping must be text, got {type(key).__name__}"
-                raise TypeError(message)
-        children = {key: node_of(value, depth + 1) for key, value in data.items()}
+    if isinstance(data, Mapping):
+        children = {}
+        for key, value in data.items():
+            if isinstance(key, str):
+                children[key] = node_of(value, (*path, key), problems)
+            else:
+                _refuse(f"a key of a mapping must be text, got {type(key).__name__}", path, problems)
         return Node(children, size=1 + sum(child.size for child in children.values()))
     if isinstance(data, list | tuple):
-        entries = [node_of(value, depth + 1) for value in data]
+        entries = [node_of(value, (*path, at), problems) for at, value in enumerate(data)]
         return Node(entries, size=1 + sum(entry.size for entry in entries))
     if data is None or isinstance(data, str | int | float | bool):
         return Node(data)
     if hasattr(data, "__fspath__"):
         return Node(str(data))
-    message = f"expected a mapping, list or scalar, got {type(data).__name__}"
-    raise TypeError(message)
+    _refuse(f"expected a mapping, list or scalar, got {type(data).__name__}", path, problems)
+    return Node(None)
+
+
+def _refuse(message: str, path: Path, problems: list[Problem] | None) -> None:
+    if problems is None:
+        raise TypeError(message)
+    problems.append(Problem(0, 0, show_path(path), message))
 
 
 def show_path(path: Path) -> str:

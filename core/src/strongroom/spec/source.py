@@ -128,7 +128,8 @@ def folder_of(path: Path) -> Path:
 
 
 def _document_of(spec: Mapping[str, Any]) -> Document:
+    problems: list[Problem] = []
     try:
-        return Document(node_of(dict(spec)), [])
+        return Document(node_of(spec, problems=problems), problems)
     except TypeError as error:
-        return Document(None, [Problem(0, 0, "", str(error))])
+        return Document(None, [*problems, Problem(0, 0, "", str(error))])
