@@ -15,6 +15,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom_memory import MemorySecretProvider
 from test_deaths import World, rotate
 
 ERRORS = [
@@ -156,3 +157,37 @@ def test_so_does_one_at_the_last_step_of_a_rollback(abilities, after):
             assert raised.message.startswith(f"the rollback of {KEY!r} took effect")
             assert (world.memory.get_secret(KEY), world.target.password) == (OLD, OLD)
     assert took in {1, 2}  # without conditional writes it is read first
+
+
+class Unreplacing(MemorySecretProvider):
+    """Refuses to replace the record of a rotation after it has done so some times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.left = times
+
+    def set_secret_if(self, key, value, expected_version):
+        if expected_version is not None and ".rotation" in key:
+            self.left -= 1
+            if self.left < 0:
+                raise ConflictError("no, for a test", key=key)
+        return super().set_secret_if(key, value, expected_version)
+
+
+@pytest.mark.parametrize("times", range(3))
+def test_a_backend_that_does_not_replace_our_own_record_is_not_asked_for_ever(times):
+    """Nobody else has written; once it takes writes again, the rotation can be taken up."""
+    provider = Unreplacing(times)
+    provider.set_secret(KEY, OLD)
+    system = {KEY: OLD}
+    rotation = SecretRotation(
+        provider,
+        apply=lambda key, old, new: system.update({key: new}),
+        verify=lambda key, new: system[key] == new,
+    )
+    with pytest.raises(BackendUnavailableError, match="nobody else has written"):
+        rotation.rotate(KEY, NEW)
+    assert -20 < provider.left < 0
+    provider.left = 1000
+    assert rotation.resume(KEY).state == "current"
+    assert system[KEY] == provider.get_secret(KEY) == NEW

@@ -30,6 +30,8 @@ _log = logging.getLogger("strongroom.rotation")
 _SECOND_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
+_MOST_REFUSALS: Final = 8
+"""How often a backend may refuse to replace what this attempt has written: it may lag behind for a moment."""
 
 
 class DisturbedError(Exception):
@@ -70,6 +72,8 @@ class HeldRecord:
         self._overtaken = overtaken
         self.ledger = Ledger(secret.record_store, secret.key, settings.lock)
         self._last: Record | None = None  # the last record in flight that this attempt wrote
+        self._refused_over: Record | None = None
+        self._refusals = 0
         self.in_flight = False
         self.touched: str | None = None
 
@@ -131,6 +135,7 @@ class HeldRecord:
 
         Raises:
             ConflictError: Another process has gone on with, or undone, this rotation.
+            BackendUnavailableError: Nobody else has written, and the backend refuses it again and again.
         """
         changed = replace(record, **{**self.holder(), **changes})
         try:
@@ -145,6 +150,7 @@ class HeldRecord:
         # Outside of the `except` block, since all that follows may raise other errors.
         stored = self.read()
         if stored is not None and stored.in_flight and stored.attempt == self._attempt.id:
+            self._count_refusal(stored)
             raise DisturbedError(stored)
         self.in_flight = False
         touched, self.touched = self.touched, None
@@ -152,6 +158,18 @@ class HeldRecord:
             # The rotation was ended without us: on purpose, or by a delete of the record that came in late.
             touched = self._secret.new(self._last) if self._last.begun else None
         raise self.ledger.in_flight() if touched is None else self._overtaken(touched)
+
+    def _count_refusal(self, stored: Record) -> None:
+        """Raise if writes over the same record of this attempt are refused for more than a moment."""
+        self._refusals = self._refusals + 1 if stored == self._refused_over else 0
+        self._refused_over = stored
+        if self._refusals > _MOST_REFUSALS:
+            raise BackendUnavailableError(
+                f"the state of the rotation of {show_key(self._key)} cannot be written: each write is a "
+                "conflict, and nobody else has written",
+                key=self._key,
+                hint="see whether the backend's conditional writes work",
+            )
 
     def note(self, record: Record, message: str) -> None:
         """Record what went wrong, and that this attempt is over."""
