@@ -582,6 +582,25 @@ def test_a_locked_key_is_an_error_and_asks_nobody(files):
         provider.get_secret("k")
 
 
+def test_a_certificate_without_its_key_yet_leaves_the_former_pair(files, tmp_path):
+    """An agent that renews them writes two files, one after the other."""
+
+    def write(pair, *names):
+        for name in names:
+            made = {"cert": pair.cert_chain_pems[0], "key": pair.private_key_pem}[name]
+            made.write_to_path(tmp_path / name)
+
+    first, second = (trustme.CA().issue_cert("client.test") for _ in range(2))
+    write(first, "cert", "key")
+    options = {"verify": str(files / "ca.pem"), "cert": (str(tmp_path / "cert"), str(tmp_path / "key"))}
+    made = Transport("https://127.0.0.1:1", namespace=None, connections=1, proxies=None, **options)
+    former = made._context()
+    write(second, "cert")
+    assert made._context() is former
+    write(second, "key")
+    assert made._context() is not former
+
+
 def test_a_certificate_of_another_host_is_refused(files):
     with Script([answer()], serving(files)) as server:
         url = f"https://localhost:{server.port}"

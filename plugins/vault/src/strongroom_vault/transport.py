@@ -268,7 +268,11 @@ class Transport:
         raise TimeoutError
 
     def _context(self) -> Any:
-        """Return the TLS context, which is made again if one of its files has changed."""
+        """Return the TLS context, which is made again if one of its files has changed.
+
+        While the new files do not fit together, as between the writes of certificate and key, the former
+        context serves.
+        """
         files = [name for name in (self._verify, *_files_of(self._cert)) if isinstance(name, str)]
         failed: str
         try:
@@ -279,6 +283,9 @@ class Transport:
                 return self._contexts[1]
         except OSError as error:  # that of ssl is one
             failed = type(error).__name__
+        former = self._contexts[1]
+        if former is not None:
+            return former
         raise ConfigurationError(f"vault: {failed}: certificate files", provider="vault")
 
 
