@@ -233,6 +233,22 @@ def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_bu
     assert "OWN_OTHER" in names("--keep-env", "OWN_OTHER")
 
 
+def test_nor_are_those_of_a_pipeline_that_was_not_chosen(tmp_path, warm_strongroom):
+    """Neither at the first call, nor at the second, which remembers the spec."""
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        "version: 1\npipelines:\n  a: {provider: {type: env, prefix: OWN_}}\n"
+        "  m: {provider: {type: memory, secrets: {given: one}}}\nsecrets: {GIVEN: {key: given}}\ndefault: a\n"
+    )
+    spec.chmod(0o644)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OWN_OTHER": "two"}
+    words = [warm_strongroom, "--spec", str(spec), "--pipeline", "m", "run", "--no-mask", "--", "env"]
+    for _ in range(2):
+        lines = warm_command.run(words, check=True, env=environment).stdout.splitlines()
+        assert "GIVEN=one" in lines
+        assert "OWN_OTHER=two" not in lines
+
+
 def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path, warm_strongroom):
     """The first call takes the whole way; the second is to differ in nothing."""
     spec = tmp_path / "strongroom.yaml"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from properties import holds_for
 from sampling import sample
+from strongroom import SecretProviderRegistry
 from strongroom.cli.app import run_app
 from strongroom.errors import (
     AuthenticationError,
@@ -355,6 +356,17 @@ def test_doctor_counts_values_that_are_not_encrypted(make, age, sops, tmp_path, 
     sops("decrypt", "--in-place", name)
     sops("encrypt", "--in-place", name)
     assert "unencrypted" not in make(name).diagnose()
+
+
+def test_the_private_key_is_no_variable_of_a_program_that_is_run(tmp_path):
+    """It opens every secret of the file, and the program gets the declared ones alone."""
+    spec = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "sops", "path": str(tmp_path / "a.yaml")}}},
+    }
+    with SecretProviderRegistry(spec) as registry:
+        registry.pipeline("app")
+        assert registry.environment() == {"SOPS_AGE_KEY"}
 
 
 def test_no_recipients(make, tmp_path):

@@ -64,6 +64,11 @@ class CachedSpec:
 
         return recalled_secrets(self._recalled)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the spec has no other pipelines, which may keep secrets in variables."""
+        return self._recalled is None or len(self._recalled.data["pipelines"]) == 1
+
     def get_secret(self, key: str) -> str:
         value: str = self.provider.get_secret(key)
         return value

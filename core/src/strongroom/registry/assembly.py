@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -188,9 +189,20 @@ class Assembly:
         return self._own_hooks[name]
 
     def variables(self) -> frozenset[str]:
-        """Return the environment variables that hold secrets, as providers with `variables` report them."""
-        methods = [getattr(made, "variables", None) for made in self._made]
+        """Return the environment variables that hold secrets, as providers with `variables` report them.
+
+        Those of pipelines that this assembly does not use are among them.
+        """
+        methods = [getattr(made, "variables", None) for made in (*self._made, *self._others_with_variables())]
         return frozenset(name for variables in methods if callable(variables) for name in variables())
+
+    def _others_with_variables(self) -> Iterator[Any]:
+        for name, plan in self.plan.pipelines.items():
+            if name in self._used or plan.provider is None or self._reads_secrets(name):
+                continue
+            with suppress(StrongroomError):  # what is not used need not be right
+                if hasattr(self._factory(plan.provider), "variables"):
+                    yield self._built(plan.provider)
 
     def rotation_lock(self) -> Any:
         """Return the store whose lock is for rotations, made at the first call; None if there is none."""

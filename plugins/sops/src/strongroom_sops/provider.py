@@ -42,6 +42,7 @@ from strongroom_sops.tree import Tree, argument_of
 __all__ = ["SopsSecretProvider"]
 
 _FORMATS: Final = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
+_KEY_VARIABLE: Final = "SOPS_AGE_KEY"
 _ATTEMPTS: Final = 5
 """How often a write is tried again after another program has written."""
 
@@ -106,6 +107,10 @@ class SopsSecretProvider(BaseProvider):
     def address(self) -> dict[str, str]:
         """Return what decides which secret is meant."""
         return {"path": str(self._path)}
+
+    def variables(self) -> list[str]:
+        """Return the names of variables that hold a private key; `run` hands none of them over."""
+        return [_KEY_VARIABLE]
 
     def absent(self) -> str | None:
         """Return, in words, that there is no file yet; None where there is one."""

@@ -115,7 +115,7 @@ def _from_spec_cache(settings: GlobalOptions, group: str | None, only: str | Non
 
     try:
         remembered = recall(settings)
-        if remembered is None or remembered.origin == "own":
+        if remembered is None or remembered.origin == "own" or not remembered.is_whole:
             return None
         settings.tell_spec(remembered.origin, remembered.source)
         with remembered as registry:
