@@ -64,10 +64,11 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         whole, version = _current(registry, key)
         old = _shown(whole, key, declared)
         editor = _Editor(registry.environment())
-        try:
-            with handled(editor.handlers()), SecretFiles() as files:
-                name = f"value{_suffix(old)}"
-                path = Path(files.put({name: old})[name])
+        changed = None
+        with suppress(_Ended), handled(editor.handlers()), SecretFiles() as files:
+            name = f"value{_suffix(old)}"
+            path = Path(files.put({name: old})[name])
+            with editor.may_be_ended():
                 changed = _edited(editor, path, old, key, allow_empty=allow_empty)
                 while changed is not None:
                     try:
@@ -80,8 +81,8 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
                             settings.warn("what you save next replaces what was stored meanwhile")
                             whole, version = _current(registry, key)
                     changed = _edited(editor, path, old, key, allow_empty=allow_empty)
-        except _Ended as ended:
-            return 128 + ended.number
+    if editor.signal is not None:
+        return 128 + editor.signal
     if settings.json:
         output.as_json({"key": key, "pipeline": pipeline, "changed": changed is not None})
     elif changed is None:
@@ -94,10 +95,6 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
 class _Ended(KeyboardInterrupt):
     """A signal asked the command to end; as after Ctrl-C, the file with the value is removed on the way."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
 
 class _Editor:
     """Runs the user's editor, and ends with it when a signal asks for that."""
@@ -105,7 +102,9 @@ class _Editor:
     def __init__(self, credentials: Collection[str]) -> None:
         self._credentials = credentials
         self._process: subprocess.Popen[bytes] | None = None
-        self._signal: int | None = None
+        self._raises = False
+        self.signal: int | None = None
+        """The signal that asked for the end."""
 
     def handlers(self) -> dict[int, Handler]:
         """Return the handlers for the time in which the file exists; an ignored signal stays ignored."""
@@ -113,11 +112,25 @@ class _Editor:
         return {one: self._end for one in ending if signal.getsignal(one) is not signal.SIG_IGN}
 
     def _end(self, number: int, _: object) -> None:
+        self.signal = number
         if self._process is None:
-            raise _Ended(number)
-        self._signal = number
-        if number == signal.SIGTERM:  # a terminal that hangs up tells the editor, too
+            self._check()
+        elif number == signal.SIGTERM:  # a terminal that hangs up tells the editor, too
             self._process.terminate()
+
+    def _check(self) -> None:
+        if self._raises and self.signal is not None:
+            raise _Ended
+
+    @contextmanager
+    def may_be_ended(self) -> Iterator[None]:
+        """Let a signal end the block; one that comes while the file is made or removed waits for that."""
+        self._raises = True
+        try:
+            self._check()
+            yield
+        finally:
+            self._raises = False
 
     def run(self, path: Path) -> None:
         """Let the user edit the file at `path`.
@@ -138,8 +151,7 @@ class _Editor:
                 reason = None if code == 0 else f"it ended with {code}"
             finally:
                 self._process = None
-        if self._signal is not None:
-            raise _Ended(self._signal)
+        self._check()
         if reason is not None:
             raise errors.UsageError(
                 f"the editor {words[0]} failed: {reason}; nothing was stored", hint="set VISUAL or EDITOR"
