@@ -1014,6 +1014,7 @@ def test_close_closes_everything_once_and_the_registry_is_a_context_manager(plai
         lambda _, kept: kept.get_secret("p/k"),
         lambda _, kept: kept.set_secret("p/k", "v"),
         lambda _, kept: kept.list_secrets(),
+        lambda registry, kept: (registry.observe_values(lambda _: None), kept.get_secret("p/k")),
     ],
 )
 def test_what_is_used_after_close_is_closed_again(use, monkeypatch, plain):

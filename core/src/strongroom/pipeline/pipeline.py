@@ -80,6 +80,7 @@ class Pipeline(Middleware):
 
     def observe_values(self, seen: Callable[[str], object]) -> None:
         """Call `seen` with every value that is read or written from now on, before it is passed on."""
+        self._used()  # what waits for the next read would no longer be called
         read = self.inner.get_secret
         self._value_observer = seen
         self._get = lambda key: self.observed(read(key))
