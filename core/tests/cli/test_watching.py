@@ -245,6 +245,23 @@ def test_a_signal_in_the_very_moment_of_a_restart_is_not_lost(monkeypatch):
     assert (child.stopping, child.kill_at, sent) == (False, None, [signal.SIGTERM])
 
 
+@pytest.mark.parametrize(("mode", "is_used"), [(0o700, True), (0o777, False)])
+def test_files_are_in_no_folder_that_others_may_write(tmp_path, monkeypatch, mode, is_used):
+    """As the variable may name after `su`: they could exchange the files."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with SecretFiles() as files:
+        path = Path(files.put({"A": "one"})["A"])
+        assert path.read_text() == "one"
+        assert path.is_relative_to(folder) == is_used
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "run")  # not a whole path
+    monkeypatch.chdir(tmp_path)
+    with SecretFiles() as files:
+        assert Path(files.put({"A": "one"})["A"]).is_absolute()
+
+
 def test_files_change_together(tmp_path):
     """A key never stands beside the certificate of another one, and what is open stays readable."""
     with SecretFiles(tmp_path) as files:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
+from strongroom.paths.ownership import others_may_write
+
 __all__ = ["SecretFiles"]
 
 _PREFIX = "strongroom-files-"
@@ -127,7 +129,19 @@ def _abandoned(folder: Path) -> Iterator[bool]:
 
 
 def _memory_folder() -> Path:
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):  # noqa: S108  # memory; the folder made in it is private
-        if place and Path(place).is_absolute() and os.access(place, os.W_OK | os.X_OK):
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    for place in (own if own is not None and _is_own(own) else None, "/dev/shm"):  # noqa: S108  # memory; the folder made in it is private
+        if place and os.access(place, os.W_OK | os.X_OK):
             return Path(place)
     return Path(tempfile.gettempdir())
+
+
+def _is_own(place: str) -> bool:
+    """Return whether only this user and root may write a folder: others could exchange what is made in it.
+
+    With `su` and `sudo -E`, the variable may name the folder of the user from before.
+    """
+    try:
+        return os.path.isabs(place) and not others_may_write(os.stat(place))  # noqa: PTH116, PTH117  # stays text
+    except OSError:
+        return False
