@@ -6,12 +6,17 @@ docs/reference/environment.md has them all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from strongroom.errors import ConfigurationError
 
-__all__ = ["Settings", "required_encryption_key"]
+__all__ = ["Settings", "cipher_of_settings", "required_encryption_key"]
+
+C = TypeVar("C")
 
 
 class Settings(BaseSettings):
@@ -40,3 +45,23 @@ def required_encryption_key(message: str, option: str | None) -> str:
             message, hint=f"{other}set STRONGROOM_ENCRYPTION_KEY to what `strongroom keygen` prints"
         )
     return key.get_secret_value()
+
+
+def cipher_of_settings(cipher: Callable[[str], C], message: str, option: str | None) -> C:
+    """Return the cipher that `cipher` makes of the key that `STRONGROOM_ENCRYPTION_KEY` holds.
+
+    Args:
+        cipher: The class of the cipher.
+        message: See `required_encryption_key`.
+        option: See there.
+
+    Raises:
+        ConfigurationError: There is no key, or what the variable holds is not one.
+    """
+    key = required_encryption_key(message, option)
+    try:
+        return cipher(key)
+    except ConfigurationError as error:
+        error.message = f"STRONGROOM_ENCRYPTION_KEY: {error.message}"
+        error.args = (error.message,)
+        raise

@@ -156,9 +156,9 @@ def own_codec(store: object, namespace: str) -> EntryCodec:
 
 
 def _cipher_of_settings(message: str, option: str | None) -> AESGCMEncryption:
-    from strongroom.settings import required_encryption_key  # at first use: it is heavy
+    from strongroom.settings import cipher_of_settings  # at first use: it is heavy
 
-    return AESGCMEncryption(required_encryption_key(message, option))
+    return cipher_of_settings(AESGCMEncryption, message, option)
 
 
 def _hash(key: bytes, *parts: bytes | str) -> str:

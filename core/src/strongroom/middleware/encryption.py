@@ -67,7 +67,7 @@ class EncryptionMiddleware(Middleware):
                 "encryption: the values of leases are issued by a server, and nobody encrypted them",
                 hint="remove the encryption from this pipeline",
             )
-        given = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
+        given = encryption if encryption is not None else _cipher_of_settings(AESGCMEncryption)
         self._cipher: Encryption = guard_cipher(given)
         self._migrate = migrate
         if migrate:
@@ -279,7 +279,7 @@ def make_encryption_middleware(
     if cipher is not None:
         return EncryptionMiddleware(inner, cipher.make("encryption"), migrate=migrate)
     cipher_class = CIPHERS[algorithm]
-    primary = cipher_class(key if key is not None else _key_of_settings())
+    primary = cipher_class(key) if key is not None else _cipher_of_settings(cipher_class)
     older = [cipher_class(one, older=True) for one in older_keys]
     return EncryptionMiddleware(inner, KeyRing(primary, *older) if older else primary, migrate=migrate)
 
@@ -288,10 +288,10 @@ def _context(key: str) -> bytes:
     return encoded([b"strongroom secret 1", key.encode(errors="surrogatepass")])
 
 
-def _key_of_settings() -> str:
-    from strongroom.settings import required_encryption_key
+def _cipher_of_settings(kind: type[TokenEncryption]) -> TokenEncryption:
+    from strongroom.settings import cipher_of_settings
 
-    return required_encryption_key("encryption: there is no key", "key")
+    return cipher_of_settings(kind, "encryption: there is no key", "key")
 
 
 def _warn_if_rules_see_ciphertext(inner: Any) -> None:
