@@ -51,6 +51,13 @@ def test_values_of_any_text_arrive(tmp_path):
     rotator.verify(KEY, value)
 
 
+def test_what_is_shown_of_its_output_has_no_login(tmp_path):
+    body = "sys.exit('cannot connect to postgresql://admin:hunter2@db/app')"
+    with pytest.raises(RotationError, match="cannot connect to postgresql://…@db/app") as caught:
+        CommandRotator(program(tmp_path, body), folder=tmp_path).apply(KEY, OLD, NEW)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
 KILLED = """
 import sys
 from strongroom import SecretRotation

@@ -558,6 +558,16 @@ def test_no_number_of_a_request_is_used_again_by_the_next_program(program):
     assert int(provider.get_secret("a")) > before
 
 
+def test_no_login_and_no_private_key_is_logged_or_told(caplog):
+    caplog.set_level(logging.INFO, "strongroom.exec")
+    words = Words("program")
+    said = "https://me:hunter2@host/ is down -----BEGIN PRIVATE KEY-----hunter2"
+    words.hear(said.encode())
+    shown = "https://…@host/ is down -----BEGIN PRIVATE KEY-----…"
+    assert words.clean(said) == shown
+    assert caplog.messages == [f"program: {shown}"]
+
+
 def test_a_line_waits_for_the_requests_it_came_in(caplog):
     caplog.set_level(logging.INFO, "strongroom.exec")
     words = Words("p", clock=lambda: 0.0)

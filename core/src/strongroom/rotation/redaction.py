@@ -1,10 +1,11 @@
-"""What a program or a service says when it fails, without the values of secrets."""
+"""What a program or a service says when it fails, without the values of secrets and without credentials."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from strongroom.clients import redact_credentials
 from strongroom.errors import RotationError, SecretNotFoundError, StrongroomError, show_key
 from strongroom.masking import Masker
 from strongroom.masking.parts import parts
@@ -20,12 +21,13 @@ _SHOWN_OF_ERROR: Final = 400
 def redact(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     """Return `text` in one line of `shown` characters at most, without `values` in any encoding.
 
+    Credentials that it shows, such as the login of a URL, are left out, too.
     A longer text loses its beginning: the last words say why. Nothing is left if it may hold a value that is
     too short to be masked.
     """
     looked_for = [part for value in values for part in (value, *parts(value))]
     # Masked before lines are joined or cut off: a part of a value would not be found.
-    masked = " ".join(Masker(looked_for).mask_text(text).split())
+    masked = " ".join(redact_credentials(Masker(looked_for).mask_text(text)).split())
     if any(value and value in masked for value in looked_for):
         return ""
     return masked if len(masked) <= shown else f"…{masked[1 - shown :]}"

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+from strongroom.clients import redact_credentials
 from strongroom.masking import Masker
 from strongroom.parallel import SingleEntryLock
 
@@ -37,7 +38,7 @@ class _Line(NamedTuple):
 
 
 class Words:
-    """Masks values in the output of a program.
+    """Masks values and credentials in the output of a program.
 
     A line of its standard error may show a value that its answer has yet to bring: it waits for the requests
     that were under way as it came. At most 100 lines a second are logged, and the others are counted.
@@ -151,6 +152,6 @@ class Words:
         if self._masker is None:
             self._masker = Masker(self._values)
         # Before anything is joined or cut off: what is left of a value would not be found.
-        masked = self._masker.mask_text(text)
+        masked = redact_credentials(self._masker.mask_text(text))
         line = " ".join("".join(one if one.isprintable() else " " for one in masked).split())
         return line if len(line) <= longest else line[: longest - 1] + "…"
