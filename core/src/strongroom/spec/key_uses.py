@@ -115,7 +115,7 @@ class OwnStore(NamedTuple):
     """A store whose key is in a key file.
 
     Attributes:
-        of: What tells it from other stores, as in `KeyUse`.
+        of: What identifies it, as in `KeyUse`.
         key_file: The file.
     """
 
@@ -208,7 +208,7 @@ def _of(source: Source, root: Node, path: Path) -> tuple[str, ...]:
         store = node.mapping.get("file_path")
         for named in _named(source, store) if store is not None else ():
             return "store", named
-        # One on a server has no path: all its options but the keys distinguish it.
+        # What identifies one on a server is all its options except the keys.
         keys = {*_KEY_OPTIONS, "key_file"}
         options = sorted((name, one.data()) for name, one in node.mapping.items() if name not in keys)
         return "store", _hash(repr(options))
