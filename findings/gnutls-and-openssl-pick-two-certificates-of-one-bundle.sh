@@ -14,7 +14,7 @@ chmod 755 "$work"
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check cryptography==50.0.2
-for package in gnutls-bin libgnutls-dane0 libunbound8 libgnutls30; do apt-get download -q "$package" >/dev/null 2>&1; done
+for package in {gnutls-bin,libgnutls-dane0,libgnutls30}=3.7.9-2+deb12u7 libunbound8; do apt-get download -q "$package" >/dev/null 2>&1; done
 for file in *.deb; do dpkg -x "$file" root; done
 cat >see.js <<'END'
 const tls = require("node:tls");
