@@ -174,12 +174,16 @@ class HttpRotator:
         try:
             context = ssl.create_default_context(cafile=authority)
             if certificate is not None:
-                context.load_cert_chain(certificate, private)
+                # With an empty password OpenSSL asks for none at the terminal, where nobody may be.
+                context.load_cert_chain(certificate, private, password="")
         except OSError as error:
             failure = error.strerror or type(error).__name__
         else:
             return context
-        raise ConfigurationError(f"rotator http: the certificate files cannot be used: {failure}")
+        raise ConfigurationError(
+            f"rotator http: the certificate files cannot be used: {failure}",
+            hint="they must be PEM, the key without a password",
+        )
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

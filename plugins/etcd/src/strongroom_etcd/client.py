@@ -286,7 +286,8 @@ class Client:
                 return context_before
             context = ssl.create_default_context(cafile=ca)
             if cert is not None:
-                context.load_cert_chain(cert, key)
+                # With an empty password OpenSSL asks for none at the terminal, where nobody may be.
+                context.load_cert_chain(cert, key, password="")
         except OSError as error:  # that of ssl is one
             failed = str(error.strerror or error)
         else:
@@ -297,7 +298,7 @@ class Client:
         raise ConfigurationError(
             f"{TYPE_NAME}: the files for TLS cannot be read: {failed}",
             provider=TYPE_NAME,
-            hint="check ca_file, client_cert and client_key",
+            hint="check ca_file, client_cert and client_key, which must have no password",
         )
 
     def _logged_in(self, deadline: Deadline) -> str | None:

@@ -90,6 +90,8 @@ class MariaDBRotator(UserRotator):
         ]
         tls = {"ssl_ca": ca_file, "ssl_cert": cert_file, "ssl_key": key_file}
         self._tls: dict[str, Any] = {name: os.fspath(path) for name, path in tls.items() if path is not None}
+        if cert_file is not None:
+            self._tls["ssl_key_password"] = ""  # else OpenSSL asks for it at the terminal
         if ca_file is not None:
             self._tls |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         self._timeout = timeout_seconds

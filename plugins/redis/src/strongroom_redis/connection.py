@@ -204,10 +204,14 @@ def _tls(options: Options) -> Mapping[str, Any]:
         "ssl_certfile": options.cert_file,
         "ssl_keyfile": options.key_file,
     }
-    found: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
+    arguments: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
+    if options.cert_file is not None:
+        arguments["ssl_password"] = (
+            ""  # else OpenSSL asks for that of a key at the terminal, where nobody may be
+        )
     if not options.verify:
-        found |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    return found
+        arguments |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    return arguments
 
 
 def _userinfo(url: str) -> str:
