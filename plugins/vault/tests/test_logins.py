@@ -63,6 +63,7 @@ def refused(server, mount, auth):
         text = f"{caught.value} {caught.value!r} {caught.value.__context__!r} {provider!r}"
         for name, secret in auth.items():
             assert name == "mount_point" or len(secret) < 9 or secret not in text
+    return caught.value
 
 
 def test_userpass(server, mount, policy, enabled):
@@ -124,7 +125,12 @@ def test_jwt(server, mount, policy, enabled, signing, tmp_path):
     good = token_of(key, sub="ci", aud="vault")
     auth = {"method": "jwt", "role": "app", "jwt": good, "mount_point": path}
     works(server, mount, auth)
-    refused(server, mount, {**auth, "jwt": token_of(key, sub="ci", aud="others")})
+    other = refused(server, mount, {**auth, "jwt": token_of(key, sub="ci", aud="others")})
+    assert "locks" in other.hint
+    without = jwt.encode(
+        {"sub": "ci", "aud": "vault", "exp": int(time.time()) + 3600}, key, algorithm="RS256"
+    )
+    assert "not_before_leeway" in refused(server, mount, {**auth, "jwt": without}).hint
     file = tmp_path / "jwt"
     file.write_text(good + "\n")
     works(server, mount, {"method": "jwt", "role": "app", "jwt_path": str(file), "mount_point": path})

@@ -22,6 +22,15 @@ most 3 times in any 15 minutes."""
 _OTHER_PAUSES: Final = (5.0, 15.0, 60.0)
 """For methods that lock nobody; the server may have failed to look up a JWT for a moment."""
 
+_REFUSED: Final = (
+    "check auth: method, mount and credentials; after some refused logins (5) the server locks the "
+    "role or user for everybody for a while (15 minutes), and then refuses good credentials too"
+)
+_TOO_EARLY: Final = (
+    "compare the clocks; if the JWT has neither iat nor nbf, the server takes it only shortly before its "
+    "end: write iat into it, or set not_before_leeway of the role to the whole life of its tokens"
+)
+
 _KEY = os.urandom(16)
 _remembered: dict[bytes, Refusals] = {}
 
@@ -75,8 +84,7 @@ def refusal(said: str, note: str = "") -> AuthenticationError:
     return AuthenticationError(
         f"{said} ({note})" if note else said,
         provider="vault",
-        hint="check auth: method, mount and credentials; after some refused logins (5) the server locks the "
-        "role or user for everybody for a while (15 minutes), and then refuses good credentials too",
+        hint=_TOO_EARLY if "token not yet valid" in said else _REFUSED,
     )
 
 
