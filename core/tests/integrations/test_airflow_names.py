@@ -9,7 +9,7 @@ import types
 import pytest
 from strongroom import SecretHook, SecretProviderRegistry
 from strongroom.backends import MemorySecretProvider
-from strongroom.errors import SecretNotFoundError
+from strongroom.errors import BackendUnavailableError, ConfigurationError, SecretNotFoundError
 
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
 
@@ -78,3 +78,25 @@ def test_a_prefix_may_be_written_as_for_other_backends(backend, prefix):
     key = f"{prefix.strip('/')}/prod".removeprefix("/")
     store.set_secret(key, "found")
     assert type(asked)(registry=store, connections_prefix=prefix).get_conn_value("prod") == "found"
+
+
+@pytest.mark.parametrize("goes_on", ["true", "True", "false", True, False])
+def test_a_flag_may_come_from_the_environment(backend, failing, goes_on):
+    """Airflow passes `AIRFLOW__SECRETS__BACKEND_KWARG__GO_ON_WHEN_UNAVAILABLE` as text."""
+    down = failing(BackendUnavailableError("no route to host"))
+    made = type(backend[0])(registry=down, go_on_when_unavailable=goes_on)
+
+    with pytest.raises(Exception, match="no route") as caught:
+        made.get_variable("greeting")
+
+    assert isinstance(caught.value, BackendUnavailableError) == (str(goes_on).lower() == "true")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"go_on_when_unavailable": "no"}, ConfigurationError), ({"sepc": "strongroom.yaml"}, TypeError)],
+)
+def test_a_mistake_in_the_options_is_not_passed_over(backend, options, error):
+    """Airflow would take its next backend's values instead of those of the spec that was meant."""
+    with pytest.raises(error, match=next(iter(options))):
+        type(backend[0])(**options)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     InvalidKeyError,
     SecretNotFoundError,
     StrongroomError,
@@ -63,8 +64,12 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         variables_prefix: The same for variables.
         config_prefix: The same for configuration (`sql_alchemy_conn_secret = NAME`).
         go_on_when_unavailable: Let Airflow ask its next backend if this one is unavailable, but never if it
-            denies.
+            denies. May be the text `true` or `false`, which is how Airflow passes an environment variable.
         registry: Any provider, instead of the spec's (in Python only).
+
+    Raises:
+        ConfigurationError: `go_on_when_unavailable` is something else.
+        TypeError: There is no option of that name.
     """
 
     def __init__(
@@ -75,14 +80,13 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         connections_prefix: str | None = "airflow/connections",
         variables_prefix: str | None = "airflow/variables",
         config_prefix: str | None = "airflow/config",
-        go_on_when_unavailable: bool = False,
+        go_on_when_unavailable: bool | str = False,
         registry: Any = None,
-        **_others: Any,
     ) -> None:
         super().__init__()
         self._spec, self._profile = spec, profile
         self._connections, self._variables, self._config = connections_prefix, variables_prefix, config_prefix
-        self._go_on = go_on_when_unavailable
+        self._go_on = _flag(go_on_when_unavailable)
         self._registry = None if registry is None else guard(registry)
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
@@ -128,6 +132,13 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         registry = self._registry if self._registry is not None else _shared(self._spec, self._profile)
         value: str = registry.get_secret(key)
         return value
+
+
+def _flag(value: bool | str) -> bool:
+    text = str(value).lower()
+    if text not in {"true", "false"}:
+        raise ConfigurationError("go_on_when_unavailable of Airflow's secrets backend: neither true nor false")
+    return text == "true"
 
 
 def _segment(name: str) -> str:
