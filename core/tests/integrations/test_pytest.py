@@ -169,11 +169,76 @@ def test_a_marker_allows_it(pytester):
     pytester.runpytest_subprocess(*words).assert_outcomes(passed=1)
 
 
-def test_a_spec_and_a_registry_of_ones_own(outcome):
+def test_markers_of_a_test_its_class_and_its_module_are_joined(outcome):
+    """The closest one counts, and what it does not give is taken from the others."""
     outcome(
         f"""
         import pytest
+
+        pytestmark = pytest.mark.strongroom(values={{"a": "{VALUE}", "b": "of-the-module"}})
+
+        @pytest.mark.strongroom(values={{"b": "of-the-class"}})
+        class TestOne:
+            @pytest.mark.strongroom(values={{"c": "of-the-test"}})
+            def test_values(self, strongroom_registry):
+                found = strongroom_registry.get_secrets(["a", "b", "c"])
+                assert found == {{"a": "{VALUE}", "b": "of-the-class", "c": "of-the-test"}}
+
+        @pytest.mark.strongroom(allow_output=True)
+        def test_output(strongroom_registry):
+            print(strongroom_registry.get_secret("b"))
+        """,
+        passed=2,
+    )
+
+
+def test_a_wrong_marker_is_an_error(outcome):
+    report = outcome(
+        """
+        import pytest
+
+        @pytest.mark.strongroom(value={"a": "b"})
+        def test_misspelt(strongroom_registry): ...
+
+        @pytest.mark.strongroom({"a": "b"})
+        def test_without_a_name(strongroom_registry): ...
+
+        @pytest.mark.strongroom(values={"a": 5})
+        def test_no_text(strongroom_registry): ...
+        """,
+        errors=3,
+    )
+    assert "takes spec, values, allow_output, by name; not value" in report
+    assert "takes spec, values, allow_output, by name; not something" in report
+    assert "TypeError: the value for 'a' must be str" in report
+
+
+def test_a_warning_shows_no_value(outcome):
+    """It is not captured output: the summary at the end has it."""
+    report = outcome(
+        """
+        import warnings
+        import pytest
+
+        @pytest.mark.strongroom(values={"a": "correct-horse-" + "battery"})
+        def test_warns(strongroom_registry):
+            warnings.warn("it is " + strongroom_registry.get_secret("a"))
+        """,
+        "-W",
+        "default",
+        passed=1,
+        warnings=1,
+    )
+    assert "UserWarning: it is ********" in report
+
+
+def test_a_spec_and_a_registry_of_ones_own(outcome):
+    outcome(
+        f"""
+        import asyncio
+        import pytest
         from strongroom import SecretProviderRegistry
+        from strongroom.aio import AsyncSecretRegistry
 
         SPEC = {{"version": 1, "pipelines": {{"mine": {{"provider": {{"type": "memory"}}}}}}}}
 
@@ -186,9 +251,18 @@ def test_a_spec_and_a_registry_of_ones_own(outcome):
                 strongroom_watch(registry)
                 registry.set_secret("a", "{VALUE}")
                 print(registry.get_secret("a"))
+
+        def test_asynchronous(strongroom_watch):
+            async def main():
+                async with AsyncSecretRegistry(SPEC) as registry:
+                    strongroom_watch(registry)
+                    await registry.set_secret("a", "{VALUE}")
+                    print(await registry.get_secret("a"))
+
+            asyncio.run(main())
         """,
         passed=1,
-        failed=1,
+        failed=2,
     )
 
 

@@ -137,7 +137,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
 def _flag(value: bool | str) -> bool:
     text = str(value).lower()
     if text not in {"true", "false"}:
-        raise ConfigurationError("go_on_when_unavailable of Airflow's secrets backend: neither true nor false")
+        raise ConfigurationError("Airflow's secrets backend: go_on_when_unavailable is not true or false")
     return text == "true"
 
 

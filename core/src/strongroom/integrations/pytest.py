@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    import warnings
+
     from strongroom.masking import Masker
     from strongroom.registry import SecretProviderRegistry
 
@@ -29,6 +31,7 @@ __all__ = ["strongroom_registry", "strongroom_watch"]
 
 MARKER = "strongroom(spec=…, values=…, allow_output=False): what the fixture strongroom_registry is made with"
 IN_MEMORY: Mapping[str, Any] = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+_OPTIONS = ("spec", "values", "allow_output")
 _masker: pytest.StashKey[Masker] = pytest.StashKey()
 _reported: pytest.StashKey[int] = pytest.StashKey()
 _of_running_tests: dict[str, Masker] = {}
@@ -62,6 +65,7 @@ def strongroom_watch(request: pytest.FixtureRequest) -> Generator[Callable[[Any]
     with ExitStack() as watched:
 
         def watch(registry: Any) -> None:
+            registry = getattr(registry, "registry", registry)  # of `strongroom.aio`
             registry.observe_values(add)
             # It may outlive the test, and would keep this masker, and tell it of the values of later tests.
             watched.callback(registry.stop_observing_values, add)
@@ -94,6 +98,17 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: str) -> None:
+    """Mask what a test warned of, which the summary at the end shows."""
+    masker = _of_running_tests.get(nodeid)
+    if masker:
+        text = str(warning_message.message)
+        clean = masker.mask_text(text)
+        if clean != text:
+            warning_message.message = clean
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None, None, None]:
     """Look at the reports of subtests, to which pytest adds captured output after it has made them."""
@@ -105,8 +120,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None, None,
     return (yield)
 
 
-def pytest_runtest_logfinish(nodeid: str) -> None:
-    _of_running_tests.pop(nodeid, None)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Forget the masker of a test after its warnings, which come last."""
+    try:
+        return (yield)
+    finally:
+        _of_running_tests.pop(item.nodeid, None)
 
 
 def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
@@ -159,16 +179,27 @@ def _masked_reason(reason: Any, masker: Masker) -> Any:
 
 
 def _options(item: Any) -> Mapping[str, Any]:
-    marker = item.get_closest_marker("strongroom")
-    return marker.kwargs if marker is not None else {}
+    """Return the options of all markers of a test: the closest counts, and `values` are joined."""
+    options: dict[str, Any] = {}
+    for marker in reversed([*item.iter_markers("strongroom")]):
+        unknown = sorted(marker.kwargs.keys() - _OPTIONS)
+        if unknown or marker.args:
+            raise pytest.UsageError(
+                f"the marker strongroom takes {', '.join(_OPTIONS)}, by name; "
+                f"not {', '.join(unknown) or 'something without a name'}"
+            )
+        values = {**options.get("values", {}), **marker.kwargs.get("values", {})}
+        options |= {**marker.kwargs, "values": values}
+    return options
 
 
 def _adder(masker: Masker) -> Callable[[str], None]:
     from strongroom.masking.parts import parts
 
     def add(value: str) -> None:
-        for text in (value, *parts(value)):
-            masker.add(text)
+        if isinstance(value, str):  # the registry refuses anything else
+            for text in (value, *parts(value)):
+                masker.add(text)
 
     return add
 
