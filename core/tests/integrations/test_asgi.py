@@ -10,13 +10,14 @@ from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from strongroom import SecretProviderRegistry, TenantContext, current_tenant
 from strongroom.errors import (
@@ -24,6 +25,7 @@ from strongroom.errors import (
     ConfigurationError,
     InvalidTenantError,
     PermissionDeniedError,
+    TenantContextError,
     ValidationError,
 )
 from strongroom.integrations.asgi import TenantMiddleware
@@ -321,6 +323,57 @@ def test_fastapi_answers_to_failures_name_nothing(error, status, failing):
     assert answer.status_code == status
     assert "database" not in answer.text
     assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (PermissionDeniedError("database/x"), 500, 1011),
+        (BackendUnavailableError("host x"), 503, 1013),
+        (TenantContextError("none"), 400, 1008),
+    ],
+)
+def test_a_websocket_is_denied_or_closed(error, status, code, failing):
+    """An accepted one has no answer any more, and a server would fail to send it."""
+    app = FastAPI()
+    add_error_handlers(app)
+    registry = failing(error)
+
+    @app.websocket("/before")
+    async def before(websocket: WebSocket):
+        registry.get_secret("a")
+
+    @app.websocket("/after")
+    async def after(websocket: WebSocket):
+        await websocket.accept()
+        registry.get_secret("a")
+
+    with TestClient(app) as client:
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/before"):
+            pass
+        with client.websocket_connect("/after") as socket, pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+    assert denied.value.status_code == status
+    assert closed.value.code == code
+    assert "database" not in closed.value.reason
+
+
+def test_a_websocket_is_closed_if_its_server_cannot_deny_it():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.websocket("/")
+    async def fails(websocket: WebSocket):
+        raise TenantContextError("none")
+
+    scope = {"type": "websocket", "path": "/", "headers": [], "query_string": b"", "subprotocols": []}
+    asyncio.run(app(scope, None, send))
+    assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", 1008)]
 
 
 def test_fastapi_without_a_registry_says_what_to_do():

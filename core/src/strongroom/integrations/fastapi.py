@@ -31,9 +31,10 @@ from strongroom.registry.async_registry import AsyncSecretRegistry
 from strongroom.tenancy import current_tenant
 
 try:
-    from fastapi import Depends, FastAPI, Request
+    from fastapi import Depends, FastAPI
     from fastapi.requests import HTTPConnection
     from fastapi.responses import JSONResponse
+    from fastapi.websockets import WebSocket, WebSocketState
     from pydantic import SecretStr
 except ModuleNotFoundError as _error:
     raise MissingHostError("fastapi", "fastapi") from _error
@@ -45,6 +46,8 @@ __all__ = ["Registry", "add_error_handlers", "lifespan", "registry", "resolved",
 
 _log = logging.getLogger("strongroom.integrations")
 _RETRY_SECONDS = 5
+_BAD_REQUEST, _SERVER_ERROR, _UNAVAILABLE = 400, 500, 503
+_CLOSE_CODES = {_BAD_REQUEST: 1008, _SERVER_ERROR: 1011, _UNAVAILABLE: 1013}
 
 
 def registry(connection: HTTPConnection) -> AsyncSecretRegistry:
@@ -112,18 +115,38 @@ def add_error_handlers(app: FastAPI) -> None:
     400 if the request names no tenant or an invalid one; 503 with `Retry-After` if the backend is
     unavailable; otherwise 500, since a secret that is missing, or refused to this server, is not the caller's
     fault. Errors that are not the caller's fault are logged to `strongroom.integrations`, with the key.
+    A websocket that was accepted is closed instead, with 1008, 1013 or 1011.
     """
     app.add_exception_handler(StrongroomError, _answer)
 
 
-async def _answer(_request: Request, error: Exception) -> JSONResponse:
+async def _answer(connection: HTTPConnection, error: Exception) -> Any:  # a websocket may have no answer
+    status, detail = _described(error)
+    if status != _BAD_REQUEST:
+        pipeline = getattr(error, "pipeline", None)
+        where = f" in pipeline {pipeline}" if pipeline else ""
+        _log.error("a request failed%s: %s: %s", where, type(error).__name__, error)
+    if isinstance(connection, WebSocket) and not _may_be_denied(connection):
+        if WebSocketState.DISCONNECTED not in {connection.application_state, connection.client_state}:
+            await connection.close(_CLOSE_CODES[status], detail)
+        return None
+    retry = {"Retry-After": str(_RETRY_SECONDS)} if status == _UNAVAILABLE else None
+    return JSONResponse({"detail": detail}, status, headers=retry)
+
+
+def _may_be_denied(websocket: WebSocket) -> bool:
+    """Return whether a websocket can still be answered as a request is."""
+    extensions = websocket.scope.get("extensions") or {}
+    return (
+        websocket.application_state is WebSocketState.CONNECTING and "websocket.http.response" in extensions
+    )
+
+
+def _described(error: Exception) -> tuple[int, str]:
+    """Return the status and the words for an error."""
     if isinstance(error, InvalidTenantError | TenantContextError):
-        return JSONResponse({"detail": "no valid tenant"}, 400)
-    where = f" in pipeline {error.pipeline}" if isinstance(error, StrongroomError) and error.pipeline else ""
-    _log.error("a request failed%s: %s: %s", where, type(error).__name__, error)
+        return _BAD_REQUEST, "no valid tenant"
     if isinstance(error, BackendUnavailableError):
-        return JSONResponse(
-            {"detail": "secrets are unavailable"}, 503, headers={"Retry-After": str(_RETRY_SECONDS)}
-        )
+        return _UNAVAILABLE, "secrets are unavailable"
     denied = isinstance(error, PermissionDeniedError | AuthenticationError)
-    return JSONResponse({"detail": "secrets are refused" if denied else "secrets are missing"}, 500)
+    return _SERVER_ERROR, "secrets are refused" if denied else "secrets are missing"
