@@ -8,6 +8,8 @@ import pickle
 import subprocess
 import sys
 import traceback
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr
@@ -103,6 +105,50 @@ def test_nested_models():
     assert made.db.password.get_secret_value() == "new-password"
 
 
+class Tls(BaseModel):
+    key: str = Field("none", validation_alias="PRIVATE")
+    other: Tls | None = None
+
+
+class Server(BaseModel):
+    host: str = "localhost"
+    tls: Tls = Tls()
+
+
+@pytest.mark.parametrize("declares", [True, False])
+@pytest.mark.parametrize(
+    ("values", "config"),
+    [
+        ({"SERVER__HOST": "x"}, {}),
+        ({"APP_SERVER__HOST": "x", "APP_SERVER__TLS__PRIVATE": "y"}, {"env_prefix": "APP_"}),
+        ({"SERVER__TLS__OTHER": '{"PRIVATE": "z"}'}, {}),
+        ({"SERVER": '{"host": "a"}', "SERVER__HOST": "b"}, {}),
+        ({"SERVER": "null", "TEXT": "null"}, {"env_parse_none_str": "null"}),
+        ({"SERVER__HOST": "null"}, {"env_parse_none_str": "null"}),
+        ({"SERVER_HOST": "x"}, {"env_nested_delimiter": "_", "env_nested_max_split": 1}),
+    ],
+)
+def test_it_finds_what_variables_of_these_names_would_give(monkeypatch, values, config, declares):
+    """Members of nested models and the word for None, declared or as keys."""
+    config = {"env_nested_delimiter": "__", **config}
+    fields = {"server": (Server | None, Server()), "text": (str | None, "default")}
+    registry = declared(**{name: {} for name in values}) if declares else MemorySecretProvider()
+    registry.set_secrets(values)
+
+    made = outcome_of(settings(fields, registry, config=config))
+
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert made == outcome_of(settings(fields, MemorySecretProvider(), config=config))
+
+
+def outcome_of(settings_class):
+    try:
+        return settings_class().model_dump()
+    except PydanticError as error:
+        return [(one["type"], one["loc"]) for one in error.errors()]
+
+
 def test_without_declarations_names_are_keys():
     """Of any provider; `keys` names others."""
     provider = Counting({"token": "a", "API_KEY": "b", "database/password": "c"})
@@ -176,6 +222,22 @@ def test_no_value_in_any_error():
         while error is not None:
             assert "canary" not in repr(error.__dict__)
             error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("number", [48213377, 4821.3377, -1, 1e100])
+def test_a_number_of_a_json_secret_is_masked_and_stays_a_number(number):
+    """Such as a PIN: pydantic shows the input of a field that takes text alone."""
+    provider = MemorySecretProvider()
+    provider.set_secret("db", json.dumps({"pin": number}))
+    with pytest.raises(PydanticError, match="valid string") as caught:
+        settings({"db": dict[str, str]}, provider)()
+    assert str(number) not in str(caught.value)
+
+    config = {"coerce_numbers_to_str": True}
+    kinds = (type(number), Decimal, str, Any)
+    found = [settings({"db": dict[str, kind]}, provider, config=config)().db["pin"] for kind in kinds]
+    assert found == [number, Decimal(str(number)), str(number), number]
+    assert json.dumps(pickle.loads(pickle.dumps(found[-1]))) == json.dumps(number)
 
 
 def test_reload_changes_the_object_in_place():

@@ -8,7 +8,7 @@ such secret is declared, that name is the key.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
@@ -24,6 +24,7 @@ try:
     from pydantic.fields import FieldInfo
     from pydantic_core import core_schema
     from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
+    from pydantic_settings.sources.types import EnvNoneType
 except ModuleNotFoundError as _error:
     raise MissingHostError("pydantic_settings", "pydantic-settings") from _error
 
@@ -192,13 +193,27 @@ class StrongroomSettingsSource(EnvSettingsSource):
         declared = self._declared()
         asked = [name for name in (*self._keys, *declared) if name in names or name.startswith(prefixes)]
         if not declared:
-            asked += sorted(names - set(asked))
+            asked += sorted((names | self._member_names(names)) - set(asked))
         found = self._read(dict.fromkeys(asked), declared)
         return {
-            name: _Masked.read_by(text, partial(self._read_one, name))
-            for name, text in found.items()
-            if text or not self.env_ignore_empty
+            name: self._text(name, text) for name, text in found.items() if text or not self.env_ignore_empty
         }
+
+    def _text(self, name: str, text: str) -> str:
+        if self.env_parse_none_str is not None and text == self.env_parse_none_str:
+            return EnvNoneType(text)
+        return _Masked.read_by(text, partial(self._read_one, name))
+
+    def _member_names(self, names: set[str]) -> set[str]:
+        """Return the names of the members of nested models: keys that nothing declares cannot be searched."""
+        delimiter = self.env_nested_delimiter
+        found: set[str] = set()
+        for field_name, field in self.settings_cls.model_fields.items() if delimiter else ():
+            members = {*_members(field.annotation, str(delimiter))}
+            for _, name, _ in self._extract_field_info(field, field_name):
+                if name in names:
+                    found.update(f"{name}{delimiter}{self._folded(member)}" for member in members)
+        return found
 
     def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
         """Return the texts of those of `names` that exist."""
@@ -283,18 +298,36 @@ def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
     return {chosen[name]: one.text for name, one in resolutions.items() if one.text is not None}
 
 
+def _members(annotation: Any, delimiter: str, above: tuple[Any, ...] = ()) -> Iterator[str]:
+    """Yield the names of all members of the models in a type, however deep, such as `host` and `tls__key`."""
+    for model in _alternatives(annotation):
+        fields = {} if model in above else getattr(model, "__pydantic_fields__", {})
+        for field_name, field in fields.items():
+            inner = list(_members(field.annotation, delimiter, (*above, model)))
+            for name in {field_name, *_aliases(field)}:
+                yield name
+                yield from (f"{name}{delimiter}{member}" for member in inner)
+
+
+def _aliases(field: FieldInfo) -> list[str]:
+    choices = getattr(field.validation_alias, "choices", [field.validation_alias])
+    return [one for one in choices if isinstance(one, str)]
+
+
 def _is_lazy(field: FieldInfo) -> bool:
-    return _may_be_lazy(field.annotation)
+    return any(one is LazySecret for one in _alternatives(field.annotation))
 
 
-def _may_be_lazy(annotation: Any) -> bool:
-    """Return whether a value of this type may be a lazy secret itself, and not only hold some, as a list."""
-    if annotation is LazySecret:
-        return True
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value of this type may have itself, and not only hold, as a list does."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _may_be_lazy(inside[0])
-    return origin in {Union, UnionType} and any(map(_may_be_lazy, inside))
+        yield from _alternatives(inside[0])
+    elif origin in {Union, UnionType}:
+        for one in inside:
+            yield from _alternatives(one)
+    else:
+        yield annotation
 
 
 class _Masked(str):
@@ -327,6 +360,24 @@ class _Masked(str):
         return repr(_MASK)
 
 
+class _MaskedInt(int):
+    """A number of a JSON secret, such as a PIN, that pydantic does not show either."""
+
+    __str__ = int.__repr__  # with this, fields of text and decimals are filled
+
+    def __repr__(self) -> str:
+        return repr(_MASK)
+
+
+class _MaskedFloat(float):
+    """The same for a number that is not whole."""
+
+    __str__ = float.__repr__
+
+    def __repr__(self) -> str:
+        return repr(_MASK)
+
+
 def _live(value: Any) -> Any:
     read = value.read if isinstance(value, _Masked) else None
     return value if read is None else LazySecret(read)
@@ -335,6 +386,10 @@ def _live(value: Any) -> Any:
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
         return value if isinstance(value, _Masked) else _Masked(value)
+    if type(value) is int:
+        return _MaskedInt(value)
+    if type(value) is float:
+        return _MaskedFloat(value)
     if isinstance(value, dict):
         return {name: _masked(one) for name, one in value.items()}
     return [_masked(one) for one in value] if isinstance(value, list) else value
