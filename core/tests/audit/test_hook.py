@@ -368,6 +368,16 @@ def test_a_logger_whose_lines_no_handler_writes_is_told_of(handler, caplog, monk
     assert caplog.text.count("go nowhere") == 1
 
 
+def test_a_later_configuration_of_logging_does_not_end_the_trail(caplog):
+    """One whose `disable_existing_loggers` is true, as it is unless it is said: lines would go nowhere."""
+    caplog.set_level(logging.INFO, logger="disabled.audit")
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(AuditLoggingHook(logger="disabled.audit"))
+        logging.getLogger("disabled.audit").disabled = True  # what such a configuration does
+        registry.set_secret("a", "1")
+    assert [record.name for record in caplog.records] == ["disabled.audit"]
+
+
 def test_with_both_the_logger_gets_the_chained_line(make_trail, caplog):
     caplog.set_level(logging.INFO, logger="copies")
     trail = make_trail(logger="copies")

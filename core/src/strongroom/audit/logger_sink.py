@@ -35,6 +35,8 @@ class LoggerSink:
         Raises:
             AuditError: A handler could not write one of them.
         """
+        # A configuration of logging that comes later disables the loggers that exist, as Django's may.
+        self._logger.disabled = False
         handlers = list(_handlers(self._logger)) if self._logger.isEnabledFor(logging.INFO) else []
         if not any(map(_writes, handlers)):
             self._warn_once()
