@@ -68,7 +68,8 @@ _BY_CODE: dict[str, type[StrongroomError]] = {
 """The first word of a plain `ResponseError` by which the server refuses, also from scripts."""
 
 _REPLACED: frozenset[str] = frozenset({"ReadOnlyError", "MasterDownError"})
-_ISOLATED = "NOREPLICAS"
+_SAYS_REPLACED = ("READONLY", "MASTERDOWN", "NOREPLICAS")
+"""Words of a plain `ResponseError` for the same: before Redis 7 an error in a script begins otherwise."""
 
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "check user and password of the URL or of the options",
@@ -100,4 +101,5 @@ def says_replaced(error: Exception) -> bool:
     After a failover its address may lead to another server, while an open connection leads to this one.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
-    return not names.isdisjoint(_REPLACED) or str(error).startswith(_ISOLATED)
+    message = str(error)
+    return not names.isdisjoint(_REPLACED) or any(code in message for code in _SAYS_REPLACED)
