@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import ipaddress
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from served import ADMIN, EVERYTHING, Reply, spec_of
 from served_process import write
 from strongroom_serve import handshakes
+from strongroom_serve.sockets import bound_tcp
 
 PEM = serialization.Encoding.PEM
 
@@ -149,3 +151,20 @@ def test_who_does_not_finish_a_handshake_keeps_no_client_out(served, tmp_path, m
         server.connections.most = 9
         monkeypatch.setattr(handshakes, "_SECONDS", 0.01)
         assert ended(stack.enter_context(socket.create_connection(address, timeout=30)))
+
+
+def test_nobody_waits_at_a_server_that_accepts_nothing_more():
+    """While it answers its last requests, who comes is refused at once, as without TLS."""
+    listener = bound_tcp("127.0.0.1", 0)
+
+    async def close():
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        accepting = handshakes.Handshakes(listener.socket, tls, asyncio.Protocol, lambda: True)
+        await asyncio.sleep(0)
+        accepting.close()
+        await asyncio.gather(accepting._accepting, return_exceptions=True)
+
+    address = listener.socket.getsockname()
+    asyncio.run(close())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=30)

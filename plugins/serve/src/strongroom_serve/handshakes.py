@@ -45,12 +45,13 @@ class Handshakes:
         self._loop = asyncio.get_running_loop()
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._accepting = self._loop.create_task(self._accept())
+        self._accepting.add_done_callback(lambda _: listening.close())  # the loop asks it for nothing more
 
     def __len__(self) -> int:
         return len(self._under_way)
 
     def close(self) -> None:
-        """Accept nothing more, and end the handshakes."""
+        """Accept nothing more, also into the system's queue, and end the handshakes."""
         self._accepting.cancel()
         while self.end_oldest():
             pass
