@@ -37,6 +37,7 @@ from strongroom.providers import (
     SecretVersion,
     capabilities,
     capability_methods,
+    disclosure,
     guard,
     unsupported,
 )
@@ -404,6 +405,32 @@ def test_an_error_shows_no_value_that_is_encoded(encode, value):
         with pytest.raises(StrongroomError, match="Client failed") as caught:
             call()
         assert_harmless(caught.value, encode(value.encode()))
+
+
+def test_an_error_is_shown_beside_bytes_that_are_too_short_to_be_a_value():
+    class Client(Stranger):
+        def get_secret(self, key):
+            body = b""
+            raise OSError(f"status {500 + len(body)}")
+
+    provider = guard(Client())
+    with pytest.raises(StrongroomError) as caught:
+        provider.get_secret("a")
+    assert str(caught.value.__cause__) == "status 500"
+
+
+@pytest.mark.parametrize("size", [200_000, 2_000])
+def test_an_error_is_kept_back_if_it_takes_long_to_look_through(monkeypatch, size):
+    monkeypatch.setattr(disclosure, "_MOST_COMPARED", 1_000_000)
+
+    class Client(Stranger):
+        def get_secret(self, key):
+            rows = [f"row {number}" for number in range(1_000)]
+            raise OSError("z" * size * bool(rows))
+
+    provider = guard(Client())
+    with pytest.raises(StrongroomError, match="is not shown"):
+        provider.get_secret("a")
 
 
 def test_an_error_is_kept_back_where_what_the_provider_holds_cannot_be_looked_at():

@@ -29,6 +29,9 @@ _ALLOWED: Final = "\0"
 """Stands for a text that may be shown."""
 _DEEPEST: Final = 4
 _MOST: Final = 100_000
+"""Characters of errors, and texts that could be in them; with more of either an error is kept back."""
+_MOST_COMPARED: Final = 1_000_000_000
+"""Characters that are looked through for those texts, in less than a second."""
 _QUOTED: Final = re.compile(r"""(['"])(.{4,}?)\1""", re.DOTALL)
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 """What may be base64, in either alphabet, or hexadecimal."""
@@ -70,6 +73,8 @@ def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], p
     shown = [text for one in errors for text in _texts(one, known)]
     if not shown:
         return False
+    if sum(map(len, shown)) > _MOST:
+        return True
     frames = [frame for one in errors for frame in _frames(one)]
     known_text = "\n".join((*known, *_literals(frames)))
     if any(
@@ -80,10 +85,11 @@ def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], p
     ):
         return True
     whole = "\n".join(reading for text in shown for reading in _readings(text))
+    most = min(_MOST, _MOST_COMPARED // len(whole))
     for seen, text in enumerate(_at_hand(frames)):
         rest = _without(text, known)
         made_of_it = _ALLOWED in rest and all(one in known_text for one in rest.split(_ALLOWED))
-        if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
+        if seen > most or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
     return False
 
@@ -166,7 +172,8 @@ def _at_hand(frames: Iterable[FrameType]) -> Iterator[str]:
             if len(thing) >= _LEAST:
                 yield thing
         elif isinstance(thing, bytes | bytearray | memoryview):
-            yield bytes(thing).decode(errors="replace")
+            if len(text := bytes(thing).decode(errors="replace")) >= _LEAST:
+                yield text
         elif depth < _DEEPEST and id(thing) not in met:
             met.add(id(thing))
             waiting += ((one, depth + 1) for one in _parts(thing))
