@@ -51,6 +51,20 @@ def ask(port, path, token=ADMIN):
     return answer
 
 
+def test_a_client_whose_first_request_takes_long_is_not_ended_for_a_stranger(served):
+    """It has shown its token; until the answer it was taken for a stranger, too, and for the oldest."""
+    slow = Slow(**{"own/k": "v"})
+    server = served(registered(slow))
+    server.connections.most = 2
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, server.port, "/v1/secret/data/own/k")
+        assert slow.entered.wait(300)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=300):
+            assert ask(server.port, "/v1/secret/data/none")[0] == 404
+        slow.go.set()
+        assert asked.result()[0] == 200
+
+
 def test_many_clients_that_ask_for_one_cold_key_make_one_read_and_are_all_answered(served):
     slow = Slow(**{"own/k": "v"})
     server = served(registered(CachingMiddleware(slow)))

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["App"]
 
 _log = logging.getLogger("strongroom.serve")
-_NO_CLIENT: Final = "-"
 _OK: Final = 200
 _THROTTLED: Final = 429
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -126,14 +125,12 @@ class App:
         started = time.perf_counter()
         backend = self.backend
         backend.requests += 1
-        labels = [_NO_CLIENT, "other"]  # the client and the operation, for the counts
+        labels = ["-", "other"]  # the client and the operation, for the counts
         body = Body(scope, receive)
         try:
             answer = await self._answer(scope, body, labels)
         finally:
             self.done(backend)
-        if labels[0] != _NO_CLIENT:
-            scope["strongroom.known"]()
         self.metrics.requests.add(*labels, str(answer.status))
         self.metrics.duration.observe(time.perf_counter() - started)
         if _CLOSE in answer.headers:
@@ -212,6 +209,7 @@ class App:
         clients = self.backend.clients
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
         if client is not None:
+            request.note_client()
             return client
         is_recorded = True
         if token is not None:
@@ -349,6 +347,7 @@ class App:
         client = await self._client(request, None) if by_token else pages.by_cookie(request, backend)
         if client is None:
             return pages.refused()
+        request.note_client()
         labels[0] = client.name
         allowed, tenant = client.tenant_for(namespace_of(request) or request.query().get("tenant"))
         if not client.admin or not allowed:

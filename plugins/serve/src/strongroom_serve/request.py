@@ -71,6 +71,7 @@ class Request:
         secure: Whether it came through TLS.
         sent: All its bytes, if they may identify it when it comes again; else None.
         problem: Why its path cannot be read, which is then empty; empty if it can.
+        note_client: Called once it is known to be of a client: its connection does not end for another one.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Request:
         "_receive",
         "is_tcp",
         "method",
+        "note_client",
         "path",
         "peer",
         "problem",
@@ -96,6 +98,7 @@ class Request:
         self.is_tcp, self.uid, self.peer = scope["strongroom.peer"]
         self.sent: tuple[bool, int | None, bytes] | None = scope["strongroom.sent"]
         self.path, self.problem = _decoded(scope["raw_path"])
+        self.note_client: Callable[[], object] = scope["strongroom.known"]
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value; None if it was not sent.
