@@ -208,6 +208,10 @@ def test_a_word_after_bearer_is_not_a_token():
             "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----, more",
             "-----BEGIN RSA PRIVATE KEY-----…-----END RSA PRIVATE KEY-----, more",
         ),
+        (
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nhunter2\n-----END PGP PRIVATE KEY BLOCK-----",
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----…-----END PGP PRIVATE KEY BLOCK-----",
+        ),
         ("bad: -----BEGIN PRIVATE KEY-----\nhunter2", "bad: -----BEGIN PRIVATE KEY-----…"),
         ("-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
     ],

@@ -58,7 +58,10 @@ _CREDENTIALS: Final = (
     # The login of a URL, which may be a token alone, as programs quote it from their set-up.
     (re.compile(r'(://)[^\s/?#"<>]+@'), r"\1…@"),
     (re.compile(r"\b(AGE-SECRET-KEY-)[0-9A-Z-]+", re.IGNORECASE | re.ASCII), r"\1…"),
-    (re.compile(r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL), r"\1…"),
+    (
+        re.compile(r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----).*?(?=-----END|\Z)", re.DOTALL),
+        r"\1…",
+    ),
 )
 """What no message may show of tokens, logins and private keys, and what stays of each."""
 _END_OF_PLACE: Final = re.compile("[/?]")

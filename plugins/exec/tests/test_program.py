@@ -568,6 +568,21 @@ def test_no_login_and_no_private_key_is_logged_or_told(caplog):
     assert caplog.messages == [f"program: {shown}"]
 
 
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        (["-----END PRIVATE KEY-----", "done"], ["-----END PRIVATE KEY-----", "done"]),
+        (["it is not a key", "done"], ["it is not a key", "done"]),  # no END came
+    ],
+)
+def test_no_private_key_is_logged_that_has_lines_of_its_own(caplog, more, shown):
+    caplog.set_level(logging.INFO, "strongroom.exec")
+    words = Words("p")
+    for line in ("bad: -----BEGIN PRIVATE KEY-----", "Comment: mine", "hunter2+/", "hunter2==\r", *more):
+        words.hear(line.encode())
+    assert caplog.messages == [f"p: {one}" for one in ("bad: -----BEGIN PRIVATE KEY-----…", *shown)]
+
+
 def test_a_line_waits_for_the_requests_it_came_in(caplog):
     caplog.set_level(logging.INFO, "strongroom.exec")
     words = Words("p", clock=lambda: 0.0)

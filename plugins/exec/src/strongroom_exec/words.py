@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +25,9 @@ _SHOWN: Final = 300
 """Characters of a text in an error."""
 _LINES_PER_SECOND: Final = 100
 _LATE_SECONDS: Final = 60.0
+_OPEN_KEY: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?!.*-----END)")
+_OF_A_KEY: Final = re.compile(r"\s*(?:[A-Za-z0-9+/=]*|(?:Proc-Type|DEK-Info|Version|Comment): .*)\s*")
+"""A line between the first and the last one of a private key."""
 
 
 def texts_of(result: Any) -> list[str]:
@@ -62,6 +66,8 @@ class Words:
         """Until when lines wait for the answers of requests that nobody waits for any more."""
         self._newest = 0
         self._left_out = 0
+        self._in_key = False
+        """Whether the lines of a private key follow."""
         self._second, self._logged = clock(), 0
 
     def know(self, values: Iterable[str]) -> None:
@@ -97,11 +103,15 @@ class Words:
 
     def hear(self, line: bytes) -> None:
         """Accept a line of the program's standard error."""
+        text = line.decode(errors="replace")
         with self._lock:
+            if self._in_key and _OF_A_KEY.fullmatch(text):
+                return
+            self._in_key = _OPEN_KEY.search(text) is not None
             if len(self._waiting) >= _WAITING_LINES:
                 self._left_out += 1
                 return
-            self._waiting.append(_Line(line.decode(errors="replace"), self._newest))
+            self._waiting.append(_Line(text, self._newest))
             self._report()
 
     def end(self) -> None:
