@@ -207,13 +207,13 @@ class StrongroomSettingsSource(EnvSettingsSource):
     def _member_names(self, names: set[str]) -> set[str]:
         """Return the names of the members of nested models: keys that nothing declares cannot be searched."""
         delimiter = self.env_nested_delimiter
-        found: set[str] = set()
+        members: set[str] = set()
         for field_name, field in self.settings_cls.model_fields.items() if delimiter else ():
-            members = {*_members(field.annotation, str(delimiter))}
+            inner = {*_members(field.annotation, str(delimiter))}
             for _, name, _ in self._extract_field_info(field, field_name):
                 if name in names:
-                    found.update(f"{name}{delimiter}{self._folded(member)}" for member in members)
-        return found
+                    members.update(f"{name}{delimiter}{self._folded(member)}" for member in inner)
+        return members
 
     def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
         """Return the texts of those of `names` that exist."""
