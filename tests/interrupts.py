@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, TypeVar
 
-__all__ = ["interrupted"]
+__all__ = ["interrupted", "interrupted_at_each_moment"]
 
+T = TypeVar("T")
 
 _LONG_SECONDS = 2
 """After so long the signal has come, and Python has dropped what the handler raised: it was in a destructor."""
@@ -59,3 +62,68 @@ def interrupted(call: Callable[[], object], times: int, *, handled: bool = False
         signal.signal(signal.SIGALRM, before)
         sys.unraisablehook = hook
         gc.enable()
+
+
+_THEN_HANDLERS_RUN = frozenset(
+    dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD") if name in dis.opmap
+)
+"""After these instructions Python looks for signals; a call of a Python function does so as that begins."""
+
+
+class _Tracer:
+    """Raises at one moment, counted from 0, at which a signal handler could run in our code."""
+
+    def __init__(self, moment: int) -> None:
+        self.left = moment
+        self.before: dict[FrameType, int] = {}
+        self.called: set[FrameType] = set()
+
+    def begin(self, frame: FrameType, _event: str, _arg: object) -> Any:
+        if frame.f_back is not None:
+            self.called.add(frame.f_back)
+        if "strongroom" not in frame.f_globals.get("__name__", ""):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self.go_on
+
+    def go_on(self, frame: FrameType, event: str, _arg: object) -> Any:
+        if event == "opcode":
+            before, self.before[frame] = self.before.get(frame, -1), frame.f_lasti
+            called = frame in self.called
+            self.called.discard(frame)
+            if not called and before >= 0 and _may_run(frame.f_code, before, frame.f_lasti):
+                self.left -= 1
+                if self.left < 0:
+                    sys.settrace(None)
+                    raise InterruptInTest
+        return self.go_on
+
+
+def _may_run(code: CodeType, before: int, now: int) -> bool:
+    """Return whether a handler may run after an instruction, under the same `try` as the one to come."""
+    if code.co_code[before] not in _THEN_HANDLERS_RUN:
+        return False
+    guards = dis._parse_exception_table(code)  # type: ignore[attr-defined]  # no other way
+    around = [[one.target for one in guards if one.start <= at < one.end] for at in (before, now)]
+    return around[0] == around[1]
+
+
+def interrupted_at_each_moment(prepare: Callable[[], T], call: Callable[[T], object]) -> Iterator[T]:
+    """Make `call` on what `prepare` returns, interrupted at its first moment, its second, and so on.
+
+    It yields what was prepared, after each interrupt, while the handler's exception is being handled.
+    """
+    moment, tracing, was_raised = 0, sys.gettrace(), True
+    while was_raised:
+        thing, tracer, was_raised = prepare(), _Tracer(moment), False
+        try:
+            sys.settrace(tracer.begin)
+            try:
+                call(thing)
+            finally:
+                sys.settrace(tracing)
+        except InterruptInTest:
+            was_raised = True
+            yield thing
+        moment += 1
+    assert moment > 1, "there was no moment to interrupt"

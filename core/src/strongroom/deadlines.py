@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from strongroom.errors import ConfigurationError, StrongroomError, of_thread, show_key
-from strongroom.runtime.forks import Lock, forks_wait, never_collect, renew_after_fork
+from strongroom.runtime.forks import Lock, forks_wait, never_collect, note_acquired, renew_after_fork
 
 __all__ = [
     "Deadline",
@@ -37,11 +37,12 @@ class DeadlineExceededError(Exception):
 @contextmanager
 def held_within(lock: Lock, seconds: float) -> Iterator[bool]:
     """Hold `lock` during the block if it becomes free within `seconds`; the block gets whether it is held."""
-    held = lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+    held: list[bool] = []
     try:
-        yield held
+        note_acquired(held, lock, seconds)
+        yield True in held
     finally:
-        if held:
+        if True in held:
             lock.release()
 
 
@@ -109,10 +110,17 @@ class Slots:
 
     def take(self, deadline: Deadline) -> None:
         """Take a slot, or raise `DeadlineExceededError`."""
+        taken: list[None] = []
         try:
-            self._free.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
+            # One call of C takes it and notes it; see `note_acquired`.
+            patience = min(deadline.remaining(), threading.TIMEOUT_MAX)
+            taken.extend(map(self._free.get, (True,), (patience,)))
         except queue.Empty:
             raise DeadlineExceededError from None
+        except BaseException:
+            if taken:
+                self.give_back()
+            raise
 
     def give_back(self) -> None:
         """Let the next call have the slot."""
@@ -120,7 +128,9 @@ class Slots:
 
 
 class _Job:
-    __slots__ = ("call", "discard", "done", "error", "result", "settled", "slots")
+    __slots__ = (
+        "begun", "call", "discard", "done", "error", "launched", "result", "settled", "slots",
+    )  # fmt: skip
 
     def __init__(
         self, call: Callable[[], Any], slots: Slots, discard: Callable[[Any], object] | None
@@ -128,6 +138,10 @@ class _Job:
         self.call = call
         self.slots = slots
         self.discard = discard
+        self.launched = False
+        """Whether a thread has it for sure."""
+        self.begun = threading.Lock()
+        """Taken by the first of `run` and an `abandon` before the launch: the call is then not made."""
         self.settled = threading.Lock()
         """Taken by the first of `end` and `abandon`: the second of them discards the result."""
         self.done = threading.Lock()
@@ -135,12 +149,15 @@ class _Job:
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def run(self) -> None:
-        """Make the call, and keep what comes of it."""
+    def run(self) -> bool:
+        """Make the call and keep what comes of it; return whether it was still to be made."""
+        if not self.begun.acquire(blocking=False):
+            return False
         try:
             self.result = self.call()
         except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that asked
             self.error = of_thread(error)
+        return True
 
     def end(self) -> None:
         """Free the slot for the next call, and wake the thread that waits for this one."""
@@ -150,7 +167,10 @@ class _Job:
 
     def abandon(self) -> None:
         """Say that nobody takes the result: it is discarded, now or as soon as there is one."""
-        self._settle()
+        if not self.launched and self.begun.acquire(blocking=False):
+            self.slots.give_back()
+        else:
+            self._settle()
 
     def _settle(self) -> None:
         if self.settled.acquire(blocking=False) or self.discard is None or self.error is not None:
@@ -189,10 +209,9 @@ class DeadlineExecutor:
             discard: Called with what an abandoned call returns in the end, such as a connection to be closed;
                 what it raises is ignored.
         """
-        slots = self._slots
-        slots.take(deadline)
-        job = _Job(call, slots, discard)
+        job = _Job(call, self._slots, discard)
         in_time = False
+        job.slots.take(deadline)
         try:
             self._hand_over(job)
             in_time = job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
@@ -212,27 +231,38 @@ class DeadlineExecutor:
                 self._idle.pop().put(None)
 
     def _hand_over(self, job: _Job) -> None:
+        idle: list[queue.SimpleQueue[_Job | None]] = []
         try:
-            inbox = self._idle.pop()
+            idle.extend(map(deque.pop, (self._idle,)))  # in one call, as in `note_acquired`
+            job.launched = True
+            idle[0].put(job)
         except IndexError:
-            inbox = queue.SimpleQueue()
-            # Before the start, which waits: after an interrupt of that, no job would ever come.
-            inbox.put(job)
-            worker = threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True)
-            try:
-                worker.start()
-            except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
-                job.run()
+            self._launch(job)
+        except BaseException:
+            if not job.launched:
+                self._idle.extend(idle)
+            raise
+
+    def _launch(self, job: _Job) -> None:
+        inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Before the start, which waits: after an interrupt of that, no job would ever come.
+        inbox.put(job)
+        worker = threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
+            if job.run():
                 job.end()
-        else:
-            inbox.put(job)
+        finally:
+            job.launched = worker.ident is not None
 
     def _work(self, inbox: queue.SimpleQueue[_Job | None]) -> None:
         idle = self._idle
         while (job := self._next(inbox, idle)) is not None:
-            job.run()
+            made = job.run()
             idle.append(inbox)
-            job.end()
+            if made:
+                job.end()
             del job  # an idle thread must not keep a value alive
 
     @staticmethod

@@ -97,10 +97,16 @@ class SingleEntryLock:
 
     def locked(self) -> bool:
         """Return whether any thread is at work under it."""
-        if self.is_mine() or not self._lock.acquire(blocking=False):
+        if self.is_mine():
             return True
-        self._lock.release()
-        return False
+        try:
+            free = self._lock.acquire(blocking=False)
+        except BaseException:
+            self._give_back()
+            raise
+        if free:
+            self._lock.release()
+        return not free
 
     def is_mine(self) -> bool:
         """Return whether this thread has it."""

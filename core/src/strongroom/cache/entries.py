@@ -87,9 +87,10 @@ class Entries:
         space = self.by_tenant.get(tenant)  # only now: a space that becomes empty goes
         if space is None:
             space = self.by_tenant[tenant] = TenantEntries(tenant)
-        entry = space[key] = Entry(space, key)
+        entry = Entry(space, key)
         self._queue.append(entry)
-        self._count += 1
+        space[key] = entry
+        self._count += 1  # without a call in between, in which a signal handler could raise
         return entry
 
     def drop(self, tenant: str | None, key: str) -> None:
@@ -108,12 +109,16 @@ class Entries:
     def drop_all(self) -> None:
         """Forget everything, even if a change was cut short."""
         # The dictionaries themselves stay: readers hold on to `by_tenant`.
-        for space in self.by_tenant.values():
-            for entry in space.values():
-                entry.leave()
-            space.clear()
-        self._queue.clear()
-        self._count = 0
+        try:
+            for space in self.by_tenant.values():
+                for entry in space.values():
+                    entry.leave()
+                space.clear()
+            self._queue.clear()
+            self._count = 0
+        except BaseException:  # of a signal handler
+            self._count = sum(map(len, self.by_tenant.values()))
+            raise
 
     def expire_by(self, end: float) -> None:
         """Let nothing be fresh after `end`."""
@@ -126,9 +131,9 @@ class Entries:
         return (entry for entry in self._queue if entry.space.get(entry.key) is entry)
 
     def _remove(self, entry: Entry) -> None:
-        del entry.space[entry.key]
         entry.leave()
-        self._count -= 1
+        del entry.space[entry.key]
+        self._count -= 1  # as in `put`
         if not entry.space:
             self.by_tenant.pop(entry.space.tenant, None)
         if len(self._queue) > 2 * self._count + 64:

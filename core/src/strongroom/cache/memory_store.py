@@ -100,16 +100,18 @@ class MemoryCacheStore:
         Raises:
             ConflictError: Another holder did not leave within `wait_seconds`.
         """
-        token = self._acquire(name, ttl_seconds, wait_seconds)
+        token = _Token()
         try:
-            yield token
-        finally:
+            self._acquire(name, token, ttl_seconds, wait_seconds)
+            yield token.number
+        finally:  # also after an interrupt just as it was acquired
             with self._changed:
-                if self._fences.get(name) == token:
-                    del self._fences[name]
-                if self._held.get(name, (0, 0.0))[0] == token:
+                # Without a call before it is given back, in which another interrupt could come.
+                if name in self._held and self._held[name][0] == token.number:
                     del self._held[name]
-                    self._changed.notify_all()
+                if self._fences.get(name) == token.number:
+                    del self._fences[name]
+                self._changed.notify_all()
 
     def subscribe(self, callback: Callable[[str | None], object]) -> Subscription:
         """Call `callback` with each name that is dropped, from the thread that drops it."""
@@ -129,17 +131,17 @@ class MemoryCacheStore:
                 del self._data[old]
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._data))
 
-    def _acquire(self, name: str, ttl_seconds: float, wait_seconds: float) -> int:
+    def _acquire(self, name: str, token: _Token, ttl_seconds: float, wait_seconds: float) -> None:
         end = time.monotonic() + wait_seconds
         with self._changed:
             while True:
                 now = self._clock()
                 holder = self._held.get(name)
                 if holder is None or now >= holder[1]:
-                    self._last_fence += 1
-                    self._fences[name] = self._last_fence
-                    self._held[name] = (self._last_fence, now + ttl_seconds)
-                    return self._last_fence
+                    self._last_fence = token.number = self._last_fence + 1
+                    self._fences[name] = token.number
+                    self._held[name] = (token.number, now + ttl_seconds)
+                    return
                 left = end - time.monotonic()
                 if left <= 0:
                     raise ConflictError("the lock is held by another")
@@ -148,6 +150,12 @@ class MemoryCacheStore:
     def _notify(self, name: str | None) -> None:
         for subscriber in list(self._subscribers):
             subscriber.callback(name)
+
+
+class _Token:
+    """A fencing token; 0 until the lock is acquired."""
+
+    number = 0
 
 
 class _Subscriber:

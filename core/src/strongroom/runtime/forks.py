@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-__all__ = ["Lock", "Take", "forks_wait", "never_collect", "renew_after_fork"]
+__all__ = ["Lock", "Take", "forks_wait", "never_collect", "note_acquired", "renew_after_fork"]
 
 T = TypeVar("T")
 _LONGEST_WAIT: Final = 10.0
@@ -51,11 +51,12 @@ _gate: Lock = threading.RLock()
 
 
 class _Build:
-    __slots__ = ("ended", "thread")
+    __slots__ = ("running", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
-        self.ended = threading.Event()
+        self.running = threading.Lock()
+        self.running.acquire()
 
 
 def renew_after_fork(
@@ -101,15 +102,28 @@ def forks_wait() -> Iterator[None]:
     # A fork holds the gate while it waits for builds and while it is made. A build within a build of this
     # thread passes it by: the fork waits for this thread.
     nested = any(one.thread == me for one in list(_builds.values()))
-    entered = not nested and gate.acquire(timeout=_LONGEST_GATE)
-    _builds[number] = build
-    if entered:
-        gate.release()
+    entered: list[bool] = []
     try:
+        try:
+            if not nested:
+                note_acquired(entered, gate, _LONGEST_GATE)
+            _builds[number] = build
+        finally:
+            if True in entered:
+                gate.release()
         yield
     finally:
         _builds.pop(number, None)
-        build.ended.set()
+        build.running.release()
+
+
+def note_acquired(taken: list[bool], lock: Lock, seconds: float) -> None:
+    """Append to `taken` whether `lock` became free within `seconds`, and was acquired.
+
+    A signal handler runs when a call of C has ended, so that what it raises could get in between the lock and
+    a variable. Here one call acquires the lock and notes it, for the caller to give it back.
+    """
+    taken.extend(map(lock.acquire, (True,), (min(seconds, threading.TIMEOUT_MAX),)))
 
 
 def never_collect(*things: object) -> None:
@@ -162,7 +176,15 @@ def _others_build() -> list[_Build]:
 
 def _wait_for_builds(end: float) -> bool:
     """Return whether all builds of other threads ended in time."""
-    return all(build.ended.wait(max(end - time.monotonic(), 0.0)) for build in _others_build())
+    return all(_has_ended(build, max(end - time.monotonic(), 0.0)) for build in _others_build())
+
+
+def _has_ended(build: _Build, seconds: float) -> bool:
+    """Return whether `build` ends within `seconds`."""
+    ended = build.running.acquire(timeout=seconds)
+    if ended:
+        build.running.release()  # for other forks that wait for it
+    return ended
 
 
 def _let_go() -> None:

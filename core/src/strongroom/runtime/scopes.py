@@ -76,8 +76,12 @@ class OpenBlocks(Generic[T]):
     def enter(self, value: T) -> Block[T | None]:
         """Begin a block in this context and return it; `leave` ends it."""
         block: Block[T | None] = Block(value, self._home.set(None))
-        while not self._replaced(seen := self.open.get(), (block, *seen)):
-            pass
+        try:
+            while not self._replaced(seen := self.open.get(), (block, *seen)):
+                pass
+        except BaseException:  # of a signal handler: nobody else could end the block
+            self.leave(block)
+            raise
         return block
 
     def hold(self, value: T | None) -> None:
@@ -88,9 +92,16 @@ class OpenBlocks(Generic[T]):
 
     def leave(self, block: Block[T | None]) -> None:
         """End `block`, wherever it began."""
-        if not self._took_home(block):
-            del block.value
-        block.home = None
+        try:
+            if not self._took_home(block):
+                del block.value
+            block.home = None
+            self._drop(block)
+        except BaseException:  # of a signal handler: the block is over all the same
+            self._drop(block)
+            raise
+
+    def _drop(self, block: Block[T | None]) -> None:
         while not self._replaced(seen := self.open.get(), tuple([one for one in seen if one is not block])):
             pass
 

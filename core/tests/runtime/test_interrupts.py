@@ -1,0 +1,114 @@
+"""What a signal handler that raises leaves behind, at whatever moment it comes: nothing held, nothing lost."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import Context
+
+from interrupts import interrupted_at_each_moment
+from strongroom import TenantContext
+from strongroom.cache.entries import Entries
+from strongroom.cache.memory_store import MemoryCacheStore
+from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
+from strongroom.hooks.identity import acting_as, actor
+from strongroom.parallel import SingleEntryLock, forks_wait
+from strongroom.runtime import forks
+from strongroom.runtime.scopes import OpenBlocks
+from strongroom.tenancy import current_tenant
+
+
+def is_free(lock):
+    """Return whether another thread can acquire `lock`."""
+    acquired = []
+
+    def acquire():
+        acquired.append(lock.acquire(blocking=False))
+        if acquired[0]:
+            lock.release()
+
+    other = threading.Thread(target=acquire)
+    other.start()
+    other.join()
+    return acquired[0]
+
+
+def test_locks_are_free():
+    def use(locks):
+        with locks[0]:
+            pass
+        locks[0].locked()
+        with held_within(locks[1], 60) as held:
+            assert held
+
+    for locks in interrupted_at_each_moment(lambda: (SingleEntryLock("it"), threading.Lock()), use):
+        assert all(map(is_free, locks))
+
+
+def test_no_fork_waits_for_a_build_that_was_interrupted():
+    def build(_):
+        with forks_wait(), forks_wait():
+            pass
+
+    for _ in interrupted_at_each_moment(lambda: None, build):
+        assert not forks._builds
+        assert is_free(forks._gate)
+
+
+def test_a_runner_has_its_slot():
+    def prepare():
+        runner = DeadlineExecutor(1)
+        runner.run(lambda: None, Deadline(60))  # its thread is idle, or is about to be
+        return runner
+
+    for runner in interrupted_at_each_moment(prepare, lambda runner: runner.run(lambda: None, Deadline(60))):
+        assert runner.run(lambda: "the next", Deadline(60)) == "the next"
+    for runner in interrupted_at_each_moment(
+        lambda: DeadlineExecutor(1), lambda runner: runner.run(lambda: None, Deadline(60))
+    ):
+        assert runner.run(lambda: "the next", Deadline(60)) == "the next"
+
+
+def filled(entries, keys):
+    for key in keys:
+        entries.put(None, key, 0).expires = 60
+    return entries
+
+
+def test_a_cache_counts_its_entries():
+    def drop(entries):
+        entries.drop(None, "a")
+        entries.drop_all()
+
+    for entries in interrupted_at_each_moment(lambda: filled(Entries(3, 0), "abc"), drop):
+        assert len(entries) == sum(map(len, entries.by_tenant.values()))
+        assert len(filled(entries, "defg")) == 3
+
+
+def test_the_lock_of_a_store_is_given_back():
+    def hold(store):
+        with store.lock("name", ttl_seconds=60, wait_seconds=0):
+            pass
+
+    for store in interrupted_at_each_moment(MemoryCacheStore, hold):
+        with store.lock("name", ttl_seconds=60, wait_seconds=0) as token:
+            assert token > 0
+
+
+def test_no_tenant_and_no_actor_stay():
+    def begin():
+        blocks.leave(blocks.enter("acme"))
+        with acting_as("client"):
+            pass
+
+    before, blocks = actor(), OpenBlocks("test_of_interrupts")
+    for context in interrupted_at_each_moment(Context, lambda context: context.run(begin)):
+        assert context.run(actor) == before
+        assert context.run(blocks.innermost) is None
+
+
+def test_no_tenant_stays_after_an_interrupt_as_its_block_begins():
+    def begin(context):
+        context.run(TenantContext("acme").__enter__)
+
+    for context in interrupted_at_each_moment(Context, begin):
+        assert context.run(current_tenant) is None
