@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from strongroom.runtime.forks import Take, renew_after_fork
@@ -86,6 +87,10 @@ class Subscribers:
                         subscription.tell(batch)
                     except BaseException as raised:  # noqa: BLE001  # the others must hear of it all the same
                         interrupt = raised
+                        _tell_of_gap([subscription])
+        except BaseException:  # of a signal handler, in between: nobody knows who has heard what
+            _tell_of_gap(self._subscriptions)
+            raise
         finally:
             with self._lock:
                 if self._teller == me:
@@ -109,6 +114,13 @@ class Subscribers:
                 self.present = bool(self._subscriptions)
                 if not self.present and self._last is not None:
                     self._last()
+
+
+def _tell_of_gap(subscriptions: Sequence[_Subscription]) -> None:
+    """Say that some changes were missed, so that subscribers look for themselves."""
+    for subscription in tuple(subscriptions):
+        with suppress(BaseException):  # the first interrupt is the one that is raised
+            subscription.tell([])
 
 
 class _Subscription:

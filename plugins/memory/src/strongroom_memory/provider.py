@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
@@ -12,7 +13,6 @@ from strongroom.keys import check_key, check_keys, check_prefix, check_value, is
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import (
     BaseProvider,
-    ChangeKind,
     Closeable,
     SecretChange,
     SecretMetadata,
@@ -27,6 +27,15 @@ __all__ = ["MemorySecretProvider"]
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _finish(change: Callable[[], None]) -> None:
+    """Make a change, and make it once more if a signal handler raises in the middle: never half of it."""
+    try:
+        change()
+    except BaseException:
+        change()
+        raise
 
 
 class MemorySecretProvider(BaseProvider):
@@ -84,21 +93,21 @@ class MemorySecretProvider(BaseProvider):
 
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))
-        with self._lock:
-            self._write(key, value)
-            if self._subscribers.present:
-                self._changed(key)
-        if self._subscribers.present:
-            self._subscribers.tell()
+        with self._transaction():
+            self._make_current({key: self._new_version(value)})
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
-        with self._lock:
+        with self._transaction():
             self._current(key)
-            del self._values[key]
-            del self._records[key]
-            self._changed(key, kind="deleted")
-        self._subscribers.tell()
+            deleted = SecretChange(key, "deleted", None, self._now())
+
+            def delete() -> None:
+                self._values.pop(key, None)
+                self._records.pop(key, None)
+                self._report([deleted])
+
+            _finish(delete)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
@@ -113,11 +122,8 @@ class MemorySecretProvider(BaseProvider):
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         checked = {check_key(key): check_value(value, key) for key, value in values.items()}
-        with self._lock:
-            for key, value in checked.items():
-                self._write(key, value)
-            self._changed(*checked)
-        self._subscribers.tell()
+        with self._transaction():
+            self._make_current({key: self._new_version(value) for key, value in checked.items()})
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
@@ -146,12 +152,11 @@ class MemorySecretProvider(BaseProvider):
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         check_value(value, check_key(key))
-        with self._lock:
+        with self._transaction():
             self._expect(key, expected_version)
-            version = self._write(key, value)
-            self._changed(key)
-        self._subscribers.tell()
-        return version
+            version = self._new_version(value)
+            self._make_current({key: version})
+        return version.id
 
     def stage_secret(self, key: str, value: str) -> str:
         check_value(value, check_key(key))
@@ -162,12 +167,10 @@ class MemorySecretProvider(BaseProvider):
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         check_key(key)
-        with self._lock:
+        with self._transaction():
             found = self._pending(key, version)
             self._expect(key, expected_version)
-            self._make_current(key, found)
-            self._changed(key)
-        self._subscribers.tell()
+            self._make_current({key: found})
 
     def discard_version(self, key: str, version: str) -> None:
         check_key(key)
@@ -184,32 +187,42 @@ class MemorySecretProvider(BaseProvider):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._values)} secrets>"
 
-    def _write(self, key: str, value: str) -> str:
-        version = self._new_version(value)
-        self._make_current(key, version)
-        return version.id
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Hold the lock for a change, and report it afterwards, even if a signal handler raised."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._subscribers.tell()
 
-    def _changed(self, *keys: str, kind: ChangeKind = "set") -> None:
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC)
+
+    def _report(self, changes: list[SecretChange]) -> None:
         """Note the changes of one transaction, in order; they are reported later, without the lock."""
-        if not self._subscribers.present:
-            return
-        now = self._clock().astimezone(UTC)
-        self._subscribers.queue(
-            [
-                SecretChange(key, kind, self._current(key).id if kind == "set" else None, now)
-                for key in keys
-                if not is_reserved(key)
-            ]
-        )
+        own = [change for change in changes if not is_reserved(change.key)]
+        if own:
+            self._subscribers.queue(own)
 
     def _new_version(self, value: str) -> Version:
-        return Version(str(next(self._ids)), value, self._clock().astimezone(UTC), "pending")
+        return Version(str(next(self._ids)), value, self._now(), "pending")
 
-    def _make_current(self, key: str, version: Version) -> None:
-        record = self._records.setdefault(key, Record())
-        record.make_current(version, self._clock().astimezone(UTC))
-        record.trim(self._max_versions)
-        self._values[key] = (record.current or version).value  # a signal handler may have written meanwhile
+    def _make_current(self, versions: Mapping[str, Version]) -> None:
+        """Make the versions the current ones of their keys, all of them."""
+        now = self._now()
+
+        def make_current() -> None:
+            for key, version in versions.items():
+                record = self._records.setdefault(key, Record())
+                record.make_current(version, now)
+                record.trim(self._max_versions)
+                # A signal handler may have written meanwhile.
+                self._values[key] = (record.current or version).value
+            if self._subscribers.present:
+                self._report([SecretChange(key, "set", one.id, now) for key, one in versions.items()])
+
+        _finish(make_current)
 
     def _current(self, key: str) -> Version:
         record = self._records.get(key)

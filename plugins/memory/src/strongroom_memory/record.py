@@ -38,7 +38,7 @@ class Record:
         self.versions[version.id] = version
         # In one step: a signal handler that interrupts this may write too.
         before, self.current = self.current, version
-        if before is not None:
+        if before is not None and before is not version:
             before.state = "previous"
         self.created_at = self.created_at or now
         # A clock that was set back must not make a secret older than its creation.
