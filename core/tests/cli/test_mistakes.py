@@ -425,7 +425,7 @@ def test_without_a_spec_nothing_is_called_right_or_empty_without_a_word(
         (".", 2, ". is a folder; name a file in it"),
         ("folder", 2, "folder is a folder; name a file in it"),
         ("none/out", 2, "{0}/none: No such file or directory; make it, or correct the path"),
-        ("plain.j2/out", 1, "{0}/plain.j2: Not a directory; correct the path"),
+        ("plain.j2/out", 2, "{0}/plain.j2: Not a directory; correct the path"),
         ("/dev/full", 1, "/dev/full: No space left on device"),
     ],
 )
@@ -648,6 +648,9 @@ def test_a_spec_above_that_is_passed_over_is_named(tmp_path, monkeypatch, capfd,
         (errno.EACCES, 4, "Permission denied; let this user have the right, or run as one who has it"),
         (errno.ENOENT, 2, "No such file or directory; make it, or correct the path"),
         (errno.EISDIR, 2, "Is a directory; name a file in it"),
+        (errno.ENOTDIR, 2, "Not a directory; correct the path"),
+        (errno.ELOOP, 2, "Too many levels of symbolic links; correct the path"),
+        (errno.ENAMETOOLONG, 2, "File name too long; correct the path"),
         (errno.EIO, 1, "Input/output error"),
     ],
 )

@@ -37,6 +37,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.UnsupportedOperationError, USAGE),
     (FileNotFoundError, USAGE),
     (IsADirectoryError, USAGE),
+    (NotADirectoryError, USAGE),
     (FileExistsError, CONFLICT),
     (PermissionError, DENIED),
 )
@@ -48,9 +49,12 @@ _NEXT_STEPS = {
     errno.ENOENT: "make it, or correct the path",
     errno.ENOTDIR: "correct the path",
     errno.EISDIR: "name a file in it",
+    errno.ELOOP: "correct the path",
+    errno.ENAMETOOLONG: "correct the path",
     errno.EACCES: "let this user have the right, or run as one who has it",
 }
 """What a user can do about the system's refusals."""
+_WRONG_PATHS = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class UsageError(errors.StrongroomError):
@@ -77,6 +81,8 @@ def exit_code(error: BaseException) -> int:
     """Return the exit code that `error` stands for."""
     if isinstance(error, UsageError):
         return error.code
+    if isinstance(error, OSError) and error.errno in _WRONG_PATHS:  # they have no class of their own
+        return USAGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
 
 
