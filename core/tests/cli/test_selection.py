@@ -136,3 +136,23 @@ def test_a_missing_secret_is_told_with_the_command_that_stores_it(spec):
         assert "; `strongroom set TOKEN` stores TOKEN\n" in spec(*words, expected=3).stderr
     spec("set", "TOKEN", stdin="value")
     spec("run", "--", "true")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "hint"),
+    [
+        ("{provider: {type: env, prefix: OF_APP_}}", "`strongroom get TOKEN` says which variable to set"),
+        ("{provider: {type: memory}}", "`strongroom check` shows all of them"),
+        (
+            "{provider: {type: memory}, middleware: [{type: read-only}]}",
+            "`strongroom check` shows all of them",
+        ),
+        ("{provider: {type: directory, path: .}}", "`strongroom check` shows all of them"),
+        ("{provider: {type: directory, path: ., writable: true}}", "`strongroom set TOKEN` stores TOKEN"),
+    ],
+)
+def test_no_command_is_named_that_would_not_store_it(spec, pipeline, hint):
+    Path("strongroom.yaml").write_text(
+        f"version: 1\npipelines: {{app: {pipeline}}}\nsecrets: {{TOKEN: {{key: token}}}}\n"
+    )
+    assert spec("run", "--", "true", expected=3).stderr.endswith(f"; {hint}\n")

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
-__all__ = ["warn_of_loss"]
+__all__ = ["OF_THE_PROCESS", "warn_of_loss"]
 
-_OF_THE_PROCESS = frozenset({"env", "memory"})
+OF_THE_PROCESS = frozenset({"env", "memory"})
+"""The type names of their providers."""
 
 
 def warn_of_loss(settings: GlobalOptions, registry: SecretProviderRegistry, keys: Iterable[str]) -> None:
     """Warn if the values that were stored under `keys` are lost when this command ends."""
     how = [registry.explain(key) for key in keys]
-    lost = sorted({one.pipeline for one in how if one.provider in _OF_THE_PROCESS})
+    lost = sorted({one.pipeline for one in how if one.provider in OF_THE_PROCESS})
     if lost:
         settings.warn(
             f"{', '.join(lost)} lives in this process only: what was stored there ends with this command"

@@ -91,7 +91,7 @@ def _at_backends(
         note_resolved(registry, resolutions.values())
         for problem in (*_of_serve(registry), *weak_audit_keys(registry.plan)):
             settings.warn(problem)
-        next_step = None if fix else how_to_store(registry.plan, resolutions, elsewhere)
+        next_step = None if fix else how_to_store(registry, resolutions, elsewhere)
     return resolutions, next_step
 
 

@@ -13,7 +13,8 @@ from strongroom.spec.found import passed_over
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
-    from strongroom.spec.plan import Plan
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.plan import ComponentPlan
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
 __all__ = [
@@ -84,7 +85,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
 
         if isinstance(registry, SecretProviderRegistry):  # else a full load comes here again
             elsewhere = moved(registry, resolutions)
-            hint = how_to_store(registry.plan, resolutions, elsewhere) or hint
+            hint = how_to_store(registry, resolutions, elsewhere) or hint
             resolutions |= elsewhere
     wrong = [one for one in resolutions.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
@@ -97,11 +98,13 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     return resolutions
 
 
-def how_to_store(plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]) -> str | None:
+def how_to_store(
+    registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
+) -> str | None:
     """Return the command that stores a missing secret; None if none is, or another step comes first.
 
     Args:
-        plan: The plan of this command.
+        registry: The registry of this command.
         resolutions: Secrets as `resolve_all` returned them.
         elsewhere: Names whose value is at another key, which their problem says.
     """
@@ -114,13 +117,42 @@ def how_to_store(plan: Plan, resolutions: Mapping[str, Resolution], elsewhere: C
         return None
     from strongroom.cli.command_lines import command_line
 
+    plan = registry.plan
     if _reason(absent[0]):  # a new store may not be what is wanted
         return f"{command_line(plan, 'doctor')} says what to do"
-    missing = [one.plan for one in absent]
+    missing = [one.plan for one in absent if _is_kept(registry, one.plan.key)]
     for secret in missing:
         if secret.generate is not None:
             return f"{command_line(plan, 'check', '--fix')} makes {secret.name}"
-    return f"{command_line(plan, 'set', missing[0].name)} stores {missing[0].name}"
+    if missing:
+        return f"{command_line(plan, 'set', missing[0].name)} stores {missing[0].name}"
+    first = absent[0].plan
+    if registry.explain(first.key).provider == "env":
+        return f"{command_line(plan, 'get', first.name)} says which variable to set"
+    return None
+
+
+def _is_kept(registry: SecretProviderRegistry, key: str) -> bool:
+    """Return whether a later command finds what `set` or `check --fix` stores under `key`."""
+    from strongroom.cache.addresses import issues_leases
+    from strongroom.cli.volatile_stores import OF_THE_PROCESS
+
+    how = registry.explain(key)
+    middleware = {*how.middleware}
+    while how.fallback:  # its first member gets all writes
+        how = how.fallback[0]
+        middleware.update(how.middleware)
+    component = registry.plan.pipelines[how.pipeline].provider
+    return not (
+        "read-only" in middleware
+        or how.provider in OF_THE_PROCESS
+        or (component is not None and component.type == "directory" and not _is_writable(component))
+        or issues_leases(registry.pipeline_for(key), written=True)
+    )
+
+
+def _is_writable(directory: ComponentPlan) -> bool:
+    return bool(directory.resolved(lambda _: "").get("writable"))
 
 
 def _line_to_add(source: SecretSource, name: str) -> str | None:
