@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import traceback
 from contextlib import nullcontext
@@ -1040,6 +1041,16 @@ def test_what_is_used_after_close_is_closed_again(use, monkeypatch, plain):
         assert closed == ["of the spec", "registered"]
         closed.clear()
         use(registry, kept)
+
+
+def test_a_registry_may_be_closed_after_each_of_many_uses():
+    """What waits for the next read is not put around what waits already, until a read is too deep."""
+    registry = SecretProviderRegistry(spec())
+    for _ in range(sys.getrecursionlimit() + 100):
+        with registry:
+            registry.list_secrets()
+    registry.set_secret("k", "v")
+    assert registry.get_secret("k") == "v"
 
 
 def test_a_registry_that_was_closed_knows_what_was_registered(plain):

@@ -61,6 +61,7 @@ class Pipeline(Middleware):
         self._value_observer: Callable[[str], object] | None = None
         self._changed: Callable[[Any, Sequence[str]], object] | None = None
         self._first_use: Callable[[], object] | None = None
+        self._first_get: Callable[[str], str] | None = None
         self.set_hooks(hooks)
 
     def set_hooks(self, hooks: Sequence[SecretHook]) -> None:
@@ -91,17 +92,18 @@ class Pipeline(Middleware):
 
     def tell_first_use(self, call: Callable[[], object]) -> None:
         """Call `call` once, before the next read or list; a write calls the observer of changes."""
-        if self._first_use is None:
-            read = self._get
-
-            def first(key: str) -> str:
-                if self._get is first:
-                    self._get = read
-                self._used()
-                return read(key)
-
-            self._get = first
         self._first_use = call
+        if self._get is self._first_get:  # as after a list, which does not take it away
+            return
+        read = self._get
+
+        def first(key: str) -> str:
+            if self._get is first:
+                self._get = read
+            self._used()
+            return read(key)
+
+        self._get = self._first_get = first
 
     def _used(self) -> None:
         call, self._first_use = self._first_use, None
