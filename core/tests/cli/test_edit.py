@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -215,6 +216,21 @@ def test_a_signal_that_ends_the_command_leaves_no_file(edit, capfd, name, do):
     assert not Path(seen()["path"]).parent.exists()
     assert stored("a", capfd) == "old value"
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_while_the_editor_is_started_leaves_none_running(edit, monkeypatch):
+    main(["set", "a", "old value"])
+    start, started = subprocess.Popen, []
+
+    def interrupted(*args, **options):
+        started.append(start(*args, **options))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    code, _, _ = edit("a", do="import signal; signal.pause()")
+    left = [one.kill() for one in started if one.poll() is None]
+    assert (code, left) == (128 + signal.SIGTERM, [])
 
 
 def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, monkeypatch, warm_strongroom):

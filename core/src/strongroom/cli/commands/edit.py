@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,8 +143,7 @@ class _Editor:
         environment = child_environment(os.environ, {}, credentials=self._credentials)
         with _signals_left_to_editor():
             try:
-                self._process = subprocess.Popen([*words, str(path)], env=environment)  # noqa: S603  # the user's own editor
-                code = self._process.wait()
+                code = self._started([*words, str(path)], environment).wait()
             except OSError as error:
                 reason = error.strerror
             else:
@@ -156,6 +155,17 @@ class _Editor:
             raise errors.UsageError(
                 f"the editor {words[0]} failed: {reason}; nothing was stored", hint="set VISUAL or EDITOR"
             )
+
+    def _started(self, words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the editor. A signal meanwhile ends it afterwards, as it would be left running otherwise."""
+        self._raises = False
+        try:
+            self._process = process = subprocess.Popen(words, env=environment)  # noqa: S603  # the user's own editor
+        finally:
+            self._raises = True
+        if self.signal is not None:
+            process.terminate()
+        return process
 
 
 def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | None]:
