@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pymysql
@@ -191,6 +192,24 @@ def test_an_answer_that_trickles_in_ends_at_the_time_out(after):
         finally:
             ended.set()
             slow.join()
+
+
+def test_an_answer_that_comes_just_too_late_is_a_time_out_as_well():
+    """Its connection is closed by its owner alone: a second time is an error for PyMySQL."""
+    rotator = MariaDBRotator("mariadb://a@127.0.0.1:9/", "app", timeout_seconds=0.05)
+    connection, released, dropped = pymysql.connect(defer_connect=True), threading.Event(), threading.Event()
+
+    def late():
+        assert released.wait(60)
+        answer = {"late"}
+        weakref.finalize(answer, dropped.set)
+        return answer
+
+    with pytest.raises(pymysql.OperationalError, match="timed out"):
+        rotator._within(connection, late)
+    released.set()
+    assert dropped.wait(60)
+    connection.close()
 
 
 def test_a_secret_that_is_not_of_these_users_is_refused_before_anything_happens():

@@ -272,7 +272,7 @@ class MariaDBRotator(UserRotator):
             write_timeout=self._timeout,
             defer_connect=True,
         )
-        self._within(connection, connection.connect)
+        self._within(connection, connection.connect, lambda _: connection.close())
         if "MariaDB" not in str(connection.get_server_info()):
             connection.close()
             raise pymysql.OperationalError(0, "it is not a MariaDB server")
@@ -286,13 +286,16 @@ class MariaDBRotator(UserRotator):
 
         return self._within(connection, ask)
 
-    def _within(self, connection: Any, call: Callable[[], T]) -> T:
+    def _within(
+        self, connection: Any, call: Callable[[], T], discard: Callable[[T], object] | None = None
+    ) -> T:
         """Return what `call` returns; raise PyMySQL's error if that takes too long.
 
-        PyMySQL has timeouts for each read of the socket: an answer that trickles in could take for ever.
+        What comes too late is given to `discard`. PyMySQL has timeouts for each read of the socket: an answer
+        that trickles in could take for ever.
         """
         try:
-            return self._runner.run(call, Deadline(self._timeout), lambda _: connection.close())
+            return self._runner.run(call, Deadline(self._timeout), discard)
         except DeadlineExceededError:
             opened = connection._sock  # noqa: SLF001  # nothing else ends a call of another thread
         if opened is not None:
