@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
+from strongroom.deadlines import held_within
 from strongroom.encryption.keyfiles import next_key_file
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
@@ -220,6 +221,35 @@ def test_while_another_thread_opens_the_store_a_call_ends_at_its_own_deadline(se
             provider._backend.released.set()
         assert first.result() == "value"
     assert provider.get_secret(NAME) == "value"
+
+
+def test_while_another_thread_derives_the_key_a_call_waits_beyond_its_deadline(server, monkeypatch):
+    """That takes this machine's time, and no call counts it."""
+    key = generate_key()
+    Provider(server, encryption_key=key).set_secret(NAME, "value")
+    provider = Provider(server, encryption_key=key, timeout=0.05)
+    deriving, late = threading.Event(), threading.Event()
+
+    def derive(*given):
+        deriving.set()
+        assert late.wait(60)
+        provider._derived += 60  # so that no machine is too slow
+        return open_header(*given)
+
+    @contextmanager
+    def held(*given):
+        with held_within(*given) as is_held:
+            if not is_held:
+                late.set()
+            yield is_held
+
+    monkeypatch.setattr("strongroom.sealed.engine.open_header", derive)
+    monkeypatch.setattr("strongroom.sealed.engine.held_within", held)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(provider.get_secret, NAME)
+        assert deriving.wait(60)
+        assert provider.get_secret(NAME) == "value"
+        assert first.result() == "value"
 
 
 def test_an_older_state_is_found_after_a_rekey_too(server, tmp_path):
