@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr
+from pydantic import AliasChoices, AliasPath, BaseModel, Field, PrivateAttr, SecretStr
 from pydantic import ValidationError as PydanticError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from strongroom import SecretProviderRegistry
@@ -257,6 +257,12 @@ def test_reload_changes_the_object_in_place():
     assert (holder.token.get_secret_value(), holder.port) == ("two", 1)
 
 
+def test_reload_names_changed_values_beside_the_fields():
+    made = settings({"token": (str, "")}, MemorySecretProvider(), config={"extra": "allow"})(more="one")
+    assert reload(made, more="one") == frozenset()
+    assert reload(made, more="two") == {"more"}
+
+
 def test_a_lazy_field_reads_when_it_is_asked():
     """Not before, and again each time."""
     provider = Counting({"token": "one"})
@@ -270,6 +276,28 @@ def test_a_lazy_field_reads_when_it_is_asked():
     provider.delete_secret("token")
     with pytest.raises(ValidationError, match="'token' is missing"):
         made.token.get_secret_value()
+
+
+@pytest.mark.parametrize("declares", [True, False])
+@pytest.mark.parametrize(
+    ("alias", "values", "config"),
+    [
+        (AliasChoices("FIRST", "SECOND"), {"SECOND": "x"}, {}),
+        (AliasChoices("FIRST", "SECOND"), {"FIRST": "x", "SECOND": "y"}, {}),
+        ("FIRST", {"TOKEN": "x"}, {"populate_by_name": True}),
+        (AliasPath("FIRST", "part"), {"FIRST": '{"part": "x"}'}, {}),
+        (AliasChoices("SECOND", AliasPath("FIRST", 0)), {"FIRST": '["x"]'}, {}),
+    ],
+)
+def test_a_lazy_field_has_each_of_its_names(alias, values, config, declares):
+    """Which of them exists is known only when it is read."""
+    optional = {"required": False}
+    registry = (
+        declared(FIRST=optional, SECOND=optional, TOKEN=optional) if declares else MemorySecretProvider()
+    )
+    registry.set_secrets(values)
+    fields = {"token": (LazySecret, Field(validation_alias=alias))}
+    assert settings(fields, registry, config=config)().token.get_secret_value() == "x"
 
 
 def test_a_collection_of_lazy_secrets_is_read_as_the_json_that_it_is():

@@ -20,7 +20,7 @@ from strongroom.pipeline import read_many
 from strongroom.runtime.pickling import ProcessBound
 
 try:
-    from pydantic import BaseModel, GetCoreSchemaHandler
+    from pydantic import AliasPath, BaseModel, GetCoreSchemaHandler
     from pydantic.fields import FieldInfo
     from pydantic_core import core_schema
     from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
@@ -139,11 +139,11 @@ class StrongroomSettingsSource(EnvSettingsSource):
         if not _is_lazy(field):
             return super().get_field_value(field, field_name)
         # It is not read yet, so it is not known whether it exists: if it may, this source provides it.
-        names = self._extract_field_info(field, field_name)
-        for key, name, _ in names:
-            if self._may_have(name):
-                return LazySecret(partial(self._read_one, name)), key, False
-        return None, names[0][0], False
+        fields = self._extract_field_info(field, field_name)
+        possible = {name: key for key, name, _ in fields if self._may_have(name)}
+        if not possible:
+            return None, fields[0][0], False
+        return LazySecret(partial(self._read_one, *possible)), next(iter(possible.values())), False
 
     def prepare_field_value(
         self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
@@ -231,11 +231,13 @@ class StrongroomSettingsSource(EnvSettingsSource):
             values |= _resolved(registry, chosen)
         return values
 
-    def _read_one(self, name: str) -> str:
-        found = self._read([name], self._declared())
-        if name in found:
-            return found[name]
-        raise ValidationError(f"the secret of the setting {name!r} is missing")
+    def _read_one(self, *names: str) -> str:
+        """Return the text of the first of `names` that exists."""
+        found = self._read(names, self._declared())
+        for name in names:
+            if name in found:
+                return found[name]
+        raise ValidationError(f"the secret of the setting {' or '.join(map(repr, names))} is missing")
 
     def _candidates(self, name: str) -> list[str]:
         if name in self._keys:
@@ -264,11 +266,8 @@ def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
         given: The arguments that it was made with, such as `_env_file` or values of fields.
     """
     fresh = type(settings)(**given)
-    changed = {
-        name
-        for name, value in fresh.__dict__.items()
-        if _revealed(value) != _revealed(settings.__dict__.get(name))
-    }
+    newer, older = ({**one.__dict__, **(one.__pydantic_extra__ or {})} for one in (fresh, settings))
+    changed = {name for name, value in newer.items() if _revealed(value) != _revealed(older.get(name))}
     for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
         object.__setattr__(settings, slot, getattr(fresh, slot))  # frozen models too
     return frozenset(changed)
@@ -304,17 +303,19 @@ def _members(annotation: Any, delimiter: str, above: tuple[Any, ...] = ()) -> It
         fields = {} if model in above else getattr(model, "__pydantic_fields__", {})
         for field_name, field in fields.items():
             inner = list(_members(field.annotation, delimiter, (*above, model)))
-            for name in {field_name, *_aliases(field)}:
+            for name in {field_name, *(one for one in _aliases(field) if isinstance(one, str))}:
                 yield name
                 yield from (f"{name}{delimiter}{member}" for member in inner)
 
 
-def _aliases(field: FieldInfo) -> list[str]:
-    choices = getattr(field.validation_alias, "choices", [field.validation_alias])
-    return [one for one in choices if isinstance(one, str)]
+def _aliases(field: FieldInfo) -> list[Any]:
+    return list(getattr(field.validation_alias, "choices", [field.validation_alias]))
 
 
 def _is_lazy(field: FieldInfo) -> bool:
+    """Return whether a field is read when its value is asked for; a part of a JSON secret is not."""
+    if any(isinstance(one, AliasPath) for one in _aliases(field)):
+        return False
     return any(one is LazySecret for one in _alternatives(field.annotation))
 
 
