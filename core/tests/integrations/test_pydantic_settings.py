@@ -157,6 +157,17 @@ def test_without_declarations_names_are_keys():
     assert (made.token, made.api_key, made.password, made.extra) == ("a", "b", "c", "default")
 
 
+def test_a_key_is_given_by_the_name_of_a_field_or_of_its_variable():
+    """A name that is both counts as that of the variable."""
+    provider = MemorySecretProvider()
+    provider.set_secrets({"database/password": "a", "mail/token": "b", "other": "c", "THIRD": "d"})
+    aliases = {"first": (str, Field(alias="SECOND")), "second": (str, Field(alias="THIRD"))}
+    keys = {"password": "database/password", "APP_TOKEN": "mail/token", "second": "other"}
+    fields = {"password": str, "token": str, **aliases}
+    made = settings(fields, provider, config={"env_prefix": "APP_"}, keys=keys)()
+    assert (made.password, made.token, made.first, made.second) == ("a", "b", "c", "d")
+
+
 def test_only_what_is_asked_for_and_not_given_is_read():
     provider = Counting({"token": "a", "other": "b", "more": "c"})
     settings({"token": str, "other": str}, provider)(other="given")

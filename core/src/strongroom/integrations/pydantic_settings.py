@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
@@ -99,7 +100,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         registry: Any provider; without one, the registry of `spec`.
         spec: See `SecretProviderRegistry`.
         profile: See `SecretProviderRegistry`.
-        keys: Keys by the name of a field's variable, for fields without a declared secret.
+        keys: Keys by the name of a field or of its variable, for fields without a declared secret.
         options: The options of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`,
             `env_nested_delimiter`.
 
@@ -121,7 +122,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         super().__init__(settings_cls, **options)
         self._registry = registry
         self._spec, self._profile = spec, profile
-        self._keys = {self._folded(name): key for name, key in (keys or {}).items()}
+        self._keys = self._keys_by_variable(keys or {})
         self._opening = BuildLock()
 
     def __call__(self) -> dict[str, Any]:
@@ -162,6 +163,18 @@ class StrongroomSettingsSource(EnvSettingsSource):
 
     def _folded(self, name: str) -> str:
         return name if self.case_sensitive else name.lower()
+
+    def _keys_by_variable(self, keys: Mapping[str, str]) -> dict[str, str]:
+        by_name = {self._folded(name): key for name, key in keys.items()}
+        variables = {
+            self._folded(field_name): [name for _, name, _ in self._extract_field_info(field, field_name)]
+            for field_name, field in self.settings_cls.model_fields.items()
+        }
+        of_fields = variables.keys() - {*chain(*variables.values())}  # a name that is both is a variable's
+        by_field = {
+            variable: by_name[name] for name in of_fields & by_name.keys() for variable in variables[name]
+        }
+        return {**by_field, **by_name}
 
     def _names(self) -> tuple[set[str], tuple[str, ...]]:
         """Return the names of the fields to read now, and the prefixes of the names of their members."""
