@@ -387,6 +387,33 @@ def test_fastapi_without_a_registry_says_what_to_do():
         client.get("/secret")
 
 
+def test_a_mounted_application_takes_the_registry_of_the_other():
+    """As the page says; its own lifespan is never run, so the error says what to do instead."""
+    inner = FastAPI()
+
+    @inner.get("/length")
+    async def length(password: Annotated[SecretStr, Depends(secret("a"))]):
+        return len(password)
+
+    @asynccontextmanager
+    async def opened(app):
+        async with lifespan(registry)(app):
+            if shares:
+                inner.state.strongroom = app.state.strongroom
+            yield
+
+    app = FastAPI(lifespan=opened)
+    app.mount("/inner", inner)
+    with SecretProviderRegistry({**SPEC, "pipelines": {"app": {"provider": {"type": "memory"}}}}) as registry:
+        registry.set_secrets({"a": "sesame", "database/password": "x"})
+        shares = False
+        with TestClient(app) as client, pytest.raises(ConfigurationError, match="is mounted in another"):
+            client.get("/inner/length")
+        shares = True
+        with TestClient(app) as client:
+            assert client.get("/inner/length").json() == 6
+
+
 def test_starlette_has_the_same_lifespan():
     """The registry is in the application's state while it runs."""
     from strongroom.integrations import asgi

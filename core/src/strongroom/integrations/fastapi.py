@@ -60,7 +60,8 @@ def registry(connection: HTTPConnection) -> AsyncSecretRegistry:
     if attached is None:
         raise ConfigurationError(
             "this application has no registry",
-            hint="FastAPI(lifespan=strongroom.integrations.fastapi.lifespan(…)), or set app.state.strongroom",
+            hint="FastAPI(lifespan=strongroom.integrations.fastapi.lifespan(…)); an application that is "
+            "mounted in another runs no lifespan: set its state.strongroom to that of the other",
         )
     return attached
 
