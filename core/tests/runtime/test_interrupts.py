@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 
 from interrupts import interrupted_at_each_moment
-from strongroom import TenantContext
+from strongroom import Lease, TenantContext
 from strongroom.cache.entries import Entries
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
 from strongroom.hooks.identity import acting_as, actor
+from strongroom.leases import LiveLeases
 from strongroom.parallel import SingleEntryLock, forks_wait
 from strongroom.runtime import forks
 from strongroom.runtime.scopes import OpenBlocks
@@ -112,3 +114,38 @@ def test_no_tenant_stays_after_an_interrupt_as_its_block_begins():
 
     for context in interrupted_at_each_moment(Context, begin):
         assert context.run(current_tenant) is None
+
+
+class Issuer:
+    def __init__(self):
+        self.living = []
+
+    def issue_lease(self, key):
+        lease = Lease(str(len(self.living)), key, {"username": "u"}, *times, renewable=True)
+        self.living.append(lease.id)
+        return lease
+
+    def renew_lease(self, lease):
+        return lease
+
+    def revoke_lease(self, lease):
+        self.living.remove(lease.id)
+
+
+times = datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)
+
+
+def test_one_lease_is_alive_and_others_need_not_wait():
+    def prepare():
+        issuer = Issuer()
+        return issuer, LiveLeases(issuer)
+
+    for issuer, leases in interrupted_at_each_moment(prepare, lambda one: one[1].text("key")):
+        heard = []
+        other = threading.Thread(target=lambda: heard.append(leases.text("key")), daemon=True)  # noqa: B023
+        other.start()
+        other.join(30)
+        assert heard == ['{"username": "u"}']
+        assert len(issuer.living) == 1
+        leases.revoke_all()
+        assert not issuer.living

@@ -9,9 +9,9 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -277,16 +277,20 @@ class LiveLeases:
 
     def _fetched(self, name: LeaseName) -> _Held:
         """Return the live lease; if there is none, issue it, or wait for the thread that does."""
-        with self._changed:
-            held = self._held.get(name)
-            if held is not None and self._clock() < held.ends:
-                return held
-            until, error = self._lapsed.get(name, (0.0, None))
-            if error is not None and self._clock() < until:
-                raise self._lapse(name, error)
-            flight, mine = self._flight(name)
-        if mine:
-            self._run_fetch(name, flight)
+        held = self._held.get(name)
+        if held is not None and self._clock() < held.ends:
+            return held
+        with self._taking_off(name) as made:
+            with self._changed:
+                held = self._held.get(name)
+                if held is not None and self._clock() < held.ends:
+                    return held
+                until, error = self._lapsed.get(name, (0.0, None))
+                if error is not None and self._clock() < until:
+                    raise self._lapse(name, error)
+                flight = self._flight(name, made)
+            if flight is made:
+                self._run_fetch(name, flight)
         try:
             return flight.result(_PATIENCE_SECONDS)
         except TimeoutError:
@@ -312,15 +316,30 @@ class LiveLeases:
         failed.__cause__ = error
         return failed
 
-    def _flight(self, name: LeaseName) -> tuple[_Flight, bool]:
-        under_way = self._flights.get(name)
-        if under_way is not None:
-            if under_way.thread == threading.get_ident():
-                raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
-            return under_way, False
+    @contextmanager
+    def _taking_off(self, name: LeaseName) -> Iterator[_Flight]:
+        """Give a flight, for `_flight`; it is called off if a signal handler raises before it has begun."""
         made = _Flight(self._generation)
-        self._flights[name] = made
-        return made, True
+        try:
+            yield made
+        except BaseException:
+            with self._changed:
+                mine = self._flights.get(name) is made
+                if mine:
+                    del self._flights[name]
+            if mine:
+                made.set_exception(_FetchInterruptedError())
+            raise
+
+    def _flight(self, name: LeaseName, made: _Flight) -> _Flight:
+        """Return the flight under way, else `made`, which begins; the caller has the lock."""
+        under_way = self._flights.get(name)
+        if under_way is None:
+            self._flights[name] = made
+            return made
+        if under_way.thread == threading.get_ident():
+            raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
+        return under_way
 
     def _run_fetch(self, name: LeaseName, flight: _Flight) -> bool:
         """Issue a lease for all callers that wait for `flight`, and return whether that succeeded."""
@@ -342,17 +361,7 @@ class LiveLeases:
                     self._lapsed[name] = (self._clock() + _LAPSED_SECONDS, error)
             flight.set_exception(error)
             return False
-        with self._changed:
-            late = flight.generation != self._generation
-            if not late:
-                before = self._held.get(name)
-                if before is not None:  # even one that has ended: the ledger does not know that yet
-                    self._retired.append(before)
-                self._held[name] = held
-                self._lapsed.pop(name, None)
-                subscribers = self._note_text(name, held.text)
-                self._schedule(held)
-            self._flights.pop(name, None)
+        late, subscribers = self._keep(name, flight, held)
         if late:  # it was closed meanwhile
             self._calls.revoke(name, held.lease)
             flight.set_exception(BackendUnavailableError("the registry was closed"))
@@ -362,14 +371,46 @@ class LiveLeases:
         self._call_all(subscribers, held.lease)
         return True
 
+    def _keep(
+        self, name: LeaseName, flight: _Flight, held: _Held
+    ) -> tuple[bool, list[Callable[[Lease], object]]]:
+        """Hold a new lease; return whether it is too late for that, and the subscribers to call."""
+        try:
+            with self._changed:
+                late, subscribers = flight.generation != self._generation, []
+                if not late:
+                    before = self._held.get(name)
+                    if before is not None:  # even one that has ended: the ledger does not know that yet
+                        self._retired.append(before)
+                    self._held[name] = held
+                    self._lapsed.pop(name, None)
+                    subscribers = self._note_text(name, held.text)
+                    self._schedule(held)
+                self._flights.pop(name, None)
+        except BaseException:  # of a signal handler
+            if self._held.get(name) is held:
+                with self._changed:
+                    self._schedule(held)
+            else:
+                self._calls.revoke(name, held.lease)
+            raise
+        return late, subscribers
+
     def _issued(self, name: LeaseName) -> _Held:
-        key = name[1]
+        """Issue a lease; one that cannot be held, as after an interrupt, is revoked at once."""
         started = self._clock()
         lease = self._calls.issue(name)
+        try:
+            return self._made(name, lease, started)
+        except BaseException:
+            self._calls.revoke(name, lease)
+            raise
+
+    def _made(self, name: LeaseName, lease: Lease, started: float) -> _Held:
+        key = name[1]
         life = (lease.expires_at - lease.issued_at).total_seconds()
         left, took = (lease.expires_at - self._now()).total_seconds(), self._clock() - started
         if not (life > 0 and left + took > 0):  # else one would be issued after the other, without a pause
-            self._calls.revoke(name, lease)
             raise BackendUnavailableError(
                 f"the lease of {show_key(key)} had ended as it was issued",
                 key=key,
@@ -499,15 +540,17 @@ class LiveLeases:
             self._calls.revoke(held.name, renewed)
 
     def _replace(self, held: _Held) -> None:
-        with self._changed:
-            if self._held.get(held.name) is not held:
-                return
-            flight, mine = self._flight(held.name)
-            if not mine:  # a reader asks for one; if it gets none, nobody else would try again
-                held.act_at = self._clock() + _LAPSED_SECONDS
-                self._schedule(held)
-                return
-        if not self._run_fetch(held.name, flight):
+        with self._taking_off(held.name) as made:
+            with self._changed:
+                if self._held.get(held.name) is not held:
+                    return
+                flight = self._flight(held.name, made)
+                if flight is not made:  # a reader asks for one; if it gets none, nobody else would try again
+                    held.act_at = self._clock() + _LAPSED_SECONDS
+                    self._schedule(held)
+                    return
+            replaced = self._run_fetch(held.name, flight)
+        if not replaced:
             error = flight.exception()
             if not held.pause:
                 _log.warning(
