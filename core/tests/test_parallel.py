@@ -13,6 +13,7 @@ import weakref
 
 import pytest
 from interrupts import interrupted
+from strongroom import SecretProviderRegistry
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.parallel import (
@@ -242,6 +243,31 @@ def test_a_runner_works_in_a_child_though_its_slots_were_taken():
         runner.run(lambda: "no slot is free", Deadline(0.01))
     assert Children(2, lambda number: runner.run(lambda: number, Deadline(60))).results() == [1, 2]
     end.set()
+
+
+def test_a_closed_pool_has_no_idle_threads_and_can_be_used_again():
+    pool, threads = BackgroundPool(2), queue.SimpleQueue()
+    for _ in range(2):
+        pool.start(lambda: threads.put(threading.current_thread()))
+        worker = threads.get(timeout=60)
+        pool.close()
+        worker.join(timeout=20)  # less than an idle thread has
+        assert not worker.is_alive()
+
+
+def test_a_closed_registry_leaves_no_threads():
+    cached = {
+        "provider": {"type": "memory", "secrets": {"key": "value"}},
+        "middleware": [{"type": "caching"}],
+    }
+    before = set(threading.enumerate())
+    with SecretProviderRegistry({"version": 1, "pipelines": {"app": cached}}) as registry:
+        registry.get_secret("key")
+        begun = set(threading.enumerate()) - before
+    for thread in begun:
+        thread.join(timeout=20)
+    assert begun
+    assert not any(thread.is_alive() for thread in begun)
 
 
 def test_idle_threads_of_a_runner_are_not_counted_on_in_a_child():

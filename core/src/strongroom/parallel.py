@@ -238,10 +238,10 @@ class BackgroundPool:
     """Runs calls in the background, on as few threads as possible, at most `most`; further calls queue.
 
     The threads are daemons, so that a call which never returns does not keep the process from ending. Idle
-    threads end by themselves. A call must not raise; one that does is logged. A forked child has a pool
-    without threads, and without its parent's queued calls. A signal handler that interrupts `start`, of
-    whatever pool, makes its own call itself: a thread might wait for a lock that is free only after the
-    handler.
+    threads end by themselves, and at once after `close`. A call must not raise; one that does is logged. A
+    forked child has a pool without threads, and without its parent's queued calls. A signal handler that
+    interrupts `start`, of whatever pool, makes its own call itself: a thread might wait for a lock that is
+    free only after the handler.
     """
 
     _starting: ClassVar[set[int]] = set()
@@ -264,6 +264,16 @@ class BackgroundPool:
         self._asleep: deque[threading.Lock] = deque()
         """What wakes each idle thread. A condition's `notify` that is interrupted may later wake nobody."""
         self._threads = 0
+        self._patience = _IDLE_SECONDS
+
+    def close(self) -> None:
+        """Let idle threads end at once, and others as soon as no call is left; `start` goes on as before."""
+        with self._lock:
+            self._patience = 0.0
+            while self._asleep:
+                wake = self._asleep.pop()
+                if wake.locked():
+                    wake.release()
 
     def start(self, call: Callable[[], object]) -> None:
         """Run `call` as soon as a thread is free, and wait for nothing.
@@ -274,6 +284,7 @@ class BackgroundPool:
         if me in self._starting:
             call()
             return
+        self._patience = _IDLE_SECONDS
         try:
             self._starting.add(me)
             self._queue(call)
@@ -334,6 +345,6 @@ class BackgroundPool:
                     self._threads -= 1
                     return None
                 self._asleep.append(wake)
-            called = wake.acquire(timeout=_IDLE_SECONDS)
+            called = wake.acquire(timeout=self._patience)
             with self._lock, contextlib.suppress(ValueError):
                 self._asleep.remove(wake)

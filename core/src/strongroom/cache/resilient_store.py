@@ -237,13 +237,15 @@ class ResilientStore:
             self._is_prepared = True
 
     def close(self) -> None:
-        """Try no more."""
+        """Try no more, and let the threads end that asked the store."""
         if self.owes():
             _log.warning(
                 "the second level of the cache does not answer: what was to be dropped from it may still be "
                 "read there until it expires"
             )
         self._ended.set()
+        for pool in (self._pool, self._holders, self._droppers):
+            pool.close()
 
     def _settle_or_replay(self) -> None:
         if self.is_open() and self._settle():

@@ -280,8 +280,9 @@ class SecretCache(ProcessBound):
             flight.future.set_exception(UnansweredError(InterruptedError(), named=True))
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything, and let threads that fetched end."""
         self.forget_all()
+        self._pool.close()
 
     def _peek_many(self, tenant: str | None, keys: list[str]) -> tuple[dict[str, str], list[str]]:
         """Return the fresh values among `keys`, and the keys to ask for; the known absent are in neither."""

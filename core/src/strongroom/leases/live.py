@@ -641,7 +641,12 @@ class LiveLeases:
                 "later", len(left),
             )  # fmt: skip
 
-    close = revoke_all
+    def close(self) -> None:
+        """Revoke all leases, and let the threads that renewed them end."""
+        try:
+            self.revoke_all()
+        finally:
+            self._pool.close()
 
 
 _holding: weakref.WeakSet[LiveLeases] = weakref.WeakSet()

@@ -236,8 +236,11 @@ class AsyncSecretRegistry(ProcessBound):
 
     async def close(self) -> None:
         """Close the registry, unless it is shared; a second call is harmless."""
-        if not self._shared:
-            await self._call(self._registry.close)
+        try:
+            if not self._shared:
+                await self._call(self._registry.close)
+        finally:
+            self._pool.close()
 
     async def __aenter__(self) -> Self:
         return self
