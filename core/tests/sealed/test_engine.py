@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 from strongroom.deadlines import held_within
@@ -197,6 +198,28 @@ def test_all_requests_of_a_call_have_one_deadline(server, call, requests):
     names, deadlines = zip(*provider._backend.noted, strict=True)
     assert list(names) == requests
     assert len(set(deadlines)) == 1
+
+
+def test_what_is_tampered_with_is_told_after_a_list_that_took_long(server, monkeypatch):
+    """The header is then read again: within a timeout of its own, as each page of the list is."""
+    now = [0.0]
+    monkeypatch.setattr("strongroom.deadlines.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(Backend):
+        def header(self, deadline):
+            deadline.remaining()
+            return super().header(deadline)
+
+        def scan(self, start, part, after=None):
+            part()
+            now[0] += 60
+            yield [(name, Found(b"x", [])) for name in self.server.heads_of]
+
+    monkeypatch.setattr(Provider, "_connect_backend", lambda provider: Slow(provider._server))
+    provider = Provider(server, encryption_key=generate_key())
+    provider.set_secret(NAME, "value")
+    with pytest.raises(TamperedError):
+        provider.list_secrets()
 
 
 def test_the_first_write_has_one_deadline(server):

@@ -157,11 +157,14 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         absent: Callable[[], T],
         deadline: Deadline,
         doing: str = "read",
+        *,
+        whole: Deadline | None = None,
     ) -> T:
         """Return what `work` returns for the open store, or `absent` if there is none.
 
         If stored data does not fit, the header is read again: another host may have made another store. The
-        store is opened before `deadline`, to which `work` keeps as well.
+        store is opened before `deadline`, to which `work` keeps as well; or to `whole`, if it makes many
+        requests.
         """
         try:
             store = self._opened or self._open(deadline)
@@ -170,7 +173,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             try:
                 return work(store)
             except (TamperedError, StoreGoneError) as error:
-                again = self._reopened(store, error, deadline)
+                again = self._reopened(store, error, deadline if whole is None else self._part(whole))
             return work(again)
         except StoreGoneError:
             pass

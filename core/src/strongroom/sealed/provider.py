@@ -123,7 +123,7 @@ class SealedSecretProvider(SealedEngine[B]):
                     raise self._removed(seen.record.key)
             return sorted(keys)
 
-        return self._with_store(read, None, list, self._part(whole))
+        return self._with_store(read, None, list, self._part(whole), whole=whole)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         record = self._record(check_key(key))
@@ -418,7 +418,7 @@ class SealedSecretProvider(SealedEngine[B]):
             problems += [self._removed(seen.record.key).message for seen in known.values()]
             return problems
 
-        return self._with_store(read, None, list, self._part(whole))
+        return self._with_store(read, None, list, self._part(whole), whole=whole)
 
     def _verify_one(
         self, store: Store, name: bytes, stored: Found, floor: Seen | None, whole: Deadline, *, versions: bool
