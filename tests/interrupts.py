@@ -70,6 +70,10 @@ _THEN_HANDLERS_RUN = frozenset(
 """After these instructions Python looks for signals; a call of a Python function does so as that begins."""
 
 
+_CALLBACKS = frozenset({"_forget"})
+"""Those of weak references: Python drops what they raise."""
+
+
 class _Tracer:
     """Raises at one moment, counted from 0, at which a signal handler could run in our code."""
 
@@ -81,7 +85,8 @@ class _Tracer:
     def begin(self, frame: FrameType, _event: str, _arg: object) -> Any:
         if frame.f_back is not None:
             self.called.add(frame.f_back)
-        if "strongroom" not in frame.f_globals.get("__name__", ""):
+        code = frame.f_code
+        if "strongroom" not in frame.f_globals.get("__name__", "") or code.co_qualname in _CALLBACKS:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self.go_on

@@ -6,14 +6,16 @@ import threading
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from interrupts import interrupted_at_each_moment
-from strongroom import Lease, TenantContext
+from strongroom import Lease, SecretProviderRegistry, TenantContext
 from strongroom.cache.entries import Entries
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
 from strongroom.hooks.identity import acting_as, actor
 from strongroom.leases import LiveLeases
 from strongroom.parallel import SingleEntryLock, forks_wait
+from strongroom.registry.watch import Watch
 from strongroom.runtime import forks
 from strongroom.runtime.scopes import OpenBlocks
 from strongroom.tenancy import current_tenant
@@ -149,3 +151,43 @@ def test_one_lease_is_alive_and_others_need_not_wait():
         assert len(issuer.living) == 1
         leases.revoke_all()
         assert not issuer.living
+
+
+CACHED = {"provider": {"type": "memory", "secrets": {"key": "old"}}, "middleware": [{"type": "caching"}]}
+
+
+def opened():
+    return SecretProviderRegistry({"version": 1, "pipelines": {"app": CACHED}})
+
+
+def test_a_cache_forgets_what_was_written():
+    def prepare():
+        registry = opened()
+        registry.get_secret("key")
+        return registry
+
+    for registry in interrupted_at_each_moment(prepare, lambda one: one.set_secret("key", "new")):
+        assert registry.get_secret("key") == registry.pipeline("app").inner.inner.get_secret("key")
+        registry.close()
+
+
+def test_a_watch_that_nobody_has_is_closed(monkeypatch):
+    def wake(watch):
+        begin(watch)
+        raise KeyboardInterrupt
+
+    begin, registry = Watch.wake, opened()
+    monkeypatch.setattr(Watch, "wake", wake)
+    with pytest.raises(KeyboardInterrupt):
+        registry.watch("key", lambda _: None)
+    assert not registry._watches
+    registry.close()
+
+
+def test_a_watch_that_is_being_closed_is_closed():
+    registry = opened()
+    provider = registry.pipeline("app").inner.inner
+    for _ in interrupted_at_each_moment(lambda: registry.watch("key", lambda _: None), Watch.close):
+        assert not registry._watches
+        assert not provider._subscribers.present
+    registry.close()

@@ -165,8 +165,11 @@ class CachingMiddleware(WriteObserver):
             with self.cache.working():
                 yield
         finally:
-            for key in keys:
-                self._forget(key)
+            try:
+                self._forget_all(keys)
+            except BaseException:  # of a signal handler: an older value must not stay
+                self._forget_all(keys)
+                raise
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         with self._asking():
@@ -297,6 +300,10 @@ class CachingMiddleware(WriteObserver):
         due = self._due_at(key) if self._due_at is not None else None
         left = (due - datetime.now(UTC)).total_seconds() if due is not None else 0
         return left if left > 0 else None
+
+    def _forget_all(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._forget(key)
 
     def _forget(self, key: str) -> None:
         if not isinstance(key, str):

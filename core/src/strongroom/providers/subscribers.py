@@ -109,10 +109,10 @@ class Subscribers:
     def drop(self, subscription: _Subscription) -> None:
         """Take a subscription out."""
         with self._lock:
-            if subscription in self._subscriptions:
-                self._subscriptions.remove(subscription)
-                self.present = bool(self._subscriptions)
-                if not self.present and self._last is not None:
+            self._subscriptions = [one for one in self._subscriptions if one is not subscription]
+            if self.present and not self._subscriptions:  # also in a call after an interrupt
+                self.present = False
+                if self._last is not None:
                     self._last()
 
 

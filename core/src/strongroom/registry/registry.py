@@ -320,9 +320,13 @@ class SecretProviderRegistry(RoutedPipelines):
 
         self._resume()
         watch = Watch(self, keys, callback, poll_seconds=poll_seconds)
-        with self._lock:
-            self._watches = (*self._watches, watch)
-        watch.start()
+        try:
+            with self._lock:
+                self._watches = (*self._watches, watch)
+            watch.start()
+        except BaseException:  # perhaps of a signal handler
+            watch.close()
+            raise
         return watch
 
     # --- what the spec says ---

@@ -133,20 +133,16 @@ class Watch(ProcessBound):
     # --- the life of a watch ---
 
     def start(self) -> None:
-        """Read the state to compare with, and begin.
+        """Read the state to compare with, and begin; if this raises, `close` has to follow.
 
         Raises:
             StrongroomError: What reading the state raised, except an outage.
         """
         renew_after_fork(self, Watch._begin_again, rest=Watch._rest)
         self._starting = True
-        try:
-            for group in self._groups:
-                group.due = self._clock() + self._poll_seconds
-                group.pipeline.run_batch_with_hooks("watch", group.names(), partial(self._begin, group))
-        except BaseException:
-            self.close()
-            raise
+        for group in self._groups:
+            group.due = self._clock() + self._poll_seconds
+            group.pipeline.run_batch_with_hooks("watch", group.names(), partial(self._begin, group))
         self._starting = False
         self.wake()
 
@@ -183,18 +179,27 @@ class Watch(ProcessBound):
 
     def close(self) -> None:
         """End it, after a call of the callback that is under way; a second call is harmless."""
+        try:
+            self._stop()
+        except BaseException:  # of a signal handler: sources would go on to report to it
+            self._stop()
+            raise
+        thread = self._thread
+        try:
+            if thread is not None and thread is not threading.current_thread():
+                with suppress(RuntimeError):  # a signal handler raised before it was started
+                    thread.join(_JOIN_SECONDS)
+        finally:
+            while self._ended:
+                self._ended.pop(0)()
+
+    def _stop(self) -> None:
         with self._changed:
-            ended, self._closed = self._closed, True
+            self._closed = True
             self._changed.notify_all()
         self._registry.drop_watch(self)
         for group in self._groups:
             self._unsubscribe(group)
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_SECONDS)
-        if not ended:
-            for call in self._ended:
-                call()
 
     def when_closed(self, call: Callable[[], object]) -> None:
         """Call `call` when the watch is closed, or at once if it is."""
@@ -251,8 +256,9 @@ class Watch(ProcessBound):
 
     def _pushed(self, group: WatchedGroup, changes: list[SecretChange]) -> None:
         with self._changed:
-            self._queue.append((group, changes))
-            self._arrived()
+            if not self._closed:  # else an interrupt has kept the subscription from being closed
+                self._queue.append((group, changes))
+                self._arrived()
 
     def _arrived(self) -> None:
         self._arrivals += 1
@@ -438,12 +444,12 @@ class Watch(ProcessBound):
 
     @staticmethod
     def _unsubscribe(group: WatchedGroup) -> None:
-        subscriptions, group.subscriptions = group.subscriptions, []
-        for one in subscriptions:
+        while group.subscriptions:
             try:
-                one.close()
+                group.subscriptions[-1].close()
             except Exception as error:  # noqa: BLE001  # of a third party's; the others must be closed too
                 _log.warning("watch: a subscription could not be closed: %s", type(error).__name__)
+            group.subscriptions = group.subscriptions[:-1]  # only now, for a call after an interrupt
 
     def _deliver(self) -> None:
         while True:
