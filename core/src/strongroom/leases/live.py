@@ -280,7 +280,7 @@ class LiveLeases:
         held = self._held.get(name)
         if held is not None and self._clock() < held.ends:
             return held
-        with self._taking_off(name) as made:
+        with self._taking_off(name) as own:
             with self._changed:
                 held = self._held.get(name)
                 if held is not None and self._clock() < held.ends:
@@ -288,8 +288,8 @@ class LiveLeases:
                 until, error = self._lapsed.get(name, (0.0, None))
                 if error is not None and self._clock() < until:
                     raise self._lapse(name, error)
-                flight = self._flight(name, made)
-            if flight is made:
+                flight = self._flight(name, own)
+            if flight is own:
                 self._run_fetch(name, flight)
         try:
             return flight.result(_PATIENCE_SECONDS)
@@ -319,24 +319,25 @@ class LiveLeases:
     @contextmanager
     def _taking_off(self, name: LeaseName) -> Iterator[_Flight]:
         """Give a flight, for `_flight`; it is called off if a signal handler raises before it has begun."""
-        made = _Flight(self._generation)
+        own = _Flight(self._generation)
         try:
-            yield made
+            yield own
         except BaseException:
             with self._changed:
-                mine = self._flights.get(name) is made
+                mine = self._flights.get(name) is own
                 if mine:
                     del self._flights[name]
             if mine:
-                made.set_exception(_FetchInterruptedError())
+                own.set_exception(_FetchInterruptedError())
             raise
 
-    def _flight(self, name: LeaseName, made: _Flight) -> _Flight:
-        """Return the flight under way, else `made`, which begins; the caller has the lock."""
+    def _flight(self, name: LeaseName, own: _Flight) -> _Flight:
+        """Return the flight under way, else `own`, which begins; the caller has the lock."""
         under_way = self._flights.get(name)
         if under_way is None:
-            self._flights[name] = made
-            return made
+            own.generation = self._generation
+            self._flights[name] = own
+            return own
         if under_way.thread == threading.get_ident():
             raise SingleEntryLock(f"the lease of {show_key(name[1])}").refusal()
         return under_way
@@ -540,12 +541,12 @@ class LiveLeases:
             self._calls.revoke(held.name, renewed)
 
     def _replace(self, held: _Held) -> None:
-        with self._taking_off(held.name) as made:
+        with self._taking_off(held.name) as own:
             with self._changed:
                 if self._held.get(held.name) is not held:
                     return
-                flight = self._flight(held.name, made)
-                if flight is not made:  # a reader asks for one; if it gets none, nobody else would try again
+                flight = self._flight(held.name, own)
+                if flight is not own:  # a reader asks for one; if it gets none, nobody else would try again
                     held.act_at = self._clock() + _LAPSED_SECONDS
                     self._schedule(held)
                     return

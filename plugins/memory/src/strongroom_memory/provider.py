@@ -93,8 +93,11 @@ class MemorySecretProvider(BaseProvider):
 
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))
-        with self._transaction():
-            self._make_current({key: self._new_version(value)})
+        try:  # `_transaction`, written out
+            with self._lock:
+                self._make_current({key: self._new_version(value)})
+        finally:
+            self._subscribers.tell()
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
