@@ -160,6 +160,21 @@ def test_after_a_rotation_the_pieces_are_shown_before_the_next_line_is_written(a
     assert audited("audit", "tail", "-n", "1").stdout.split()[2] == before.splitlines()[-1].split()[2]
 
 
+def test_a_log_that_is_not_there_yet_does_not_hide_another(strongroom):
+    Path("strongroom.yaml").write_text(
+        "version: 1\ndefault: a\npipelines:\n"
+        "  a: {provider: {type: memory}, hooks: [{type: audit, path: a.log}]}\n"
+        "  b: {provider: {type: memory}, hooks: [{type: audit, path: b.log}]}\n"
+    )
+    strongroom("list", "in-a")
+    for command in ("show", "stats"):
+        shown = strongroom("audit", command)
+        assert "in-a" in shown.stdout
+        assert "there is no audit log" in shown.stderr
+        assert "b.log yet" in shown.stderr
+        strongroom("audit", command, "a.log", "b.log", expected=2)
+
+
 def test_a_span_of_time_that_is_empty_is_refused(audited):
     for command in ("show", "stats", "tail"):
         said = audited("audit", command, "--since", "1h", "--until", "2h", expected=2).stderr

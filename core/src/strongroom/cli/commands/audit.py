@@ -303,8 +303,15 @@ def _never_read(settings: GlobalOptions, paths: Sequence[str], days: int) -> Non
 
 
 def _all(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
-    for log in chosen_logs(settings, paths, None):
-        yield from _lines(settings, there(log, [log.path] if paths else log.pieces()))
+    """Yield the lines of all logs; one of the spec that is not there yet does not hide the others."""
+    logs = chosen_logs(settings, paths, None)
+    pieces = {log: [log.path] if paths else log.pieces() for log in logs}
+    known = [log for log in logs if any(map(os.path.lexists, pieces[log]))]
+    for log in logs:
+        if paths or not known or log in known:
+            yield from _lines(settings, there(log, pieces[log]))
+        else:
+            settings.warn(f"there is no audit log {safe(log.path)} yet")
 
 
 def _lines(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
