@@ -11,10 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from sampling import sample
 from strongroom.cli import main
-from strongroom.errors import PermissionDeniedError, UnsupportedOperationError
+from strongroom.errors import ConflictError, PermissionDeniedError, UnsupportedOperationError
 from strongroom_file import FileSecretProvider
 
 SPEC = """\
@@ -255,6 +256,21 @@ def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, mo
     monkeypatch.undo()
     assert "Edit the text again?" in said
     assert "mine" not in said
+
+
+def test_a_signal_while_the_user_is_asked_ends_it_as_elsewhere(edit, monkeypatch):
+    main(["set", "a", "old value"])
+
+    def asked(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def refuse(*_):
+        raise ConflictError("it was changed")
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", asked)
+    monkeypatch.setattr("strongroom.cli.commands.edit._store", refuse)
+    monkeypatch.setattr("strongroom.cli.commands.edit._again", lambda *_: click.confirm("again?"))
+    assert edit("a", do="path.write_text('new')")[0] == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,9 @@ class _Editor:
         try:
             self._check()
             yield
+        except click.Abort:  # the question whether to go on takes the signal for a Ctrl-C
+            self._check()
+            raise
         finally:
             self._raises = False
 
