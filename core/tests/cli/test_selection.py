@@ -156,3 +156,18 @@ def test_no_command_is_named_that_would_not_store_it(spec, pipeline, hint):
         f"version: 1\npipelines: {{app: {pipeline}}}\nsecrets: {{TOKEN: {{key: token}}}}\n"
     )
     assert spec("run", "--", "true", expected=3).stderr.endswith(f"; {hint}\n")
+
+
+@pytest.mark.parametrize(("pipeline", "named"), [("a", "a"), ("b", "b"), (None, None)])
+def test_the_command_is_about_the_pipeline_that_was_asked(spec, pipeline, named):
+    """Without `--pipeline`, `set` would store it in another one: the default, or that of a route."""
+    Path("strongroom.yaml").write_text(
+        "version: 1\ndefault: a\nroutes: [{prefix: b/, pipeline: b}]\npipelines:\n"
+        "  a: {provider: {type: directory, path: ., writable: true}}\n"
+        "  b: {provider: {type: directory, path: ., writable: true}}\n"
+        "secrets: {TOKEN: {key: b/token}}\n"
+    )
+    options = [] if pipeline is None else ["--pipeline", pipeline]
+    option = "" if named is None else f"--pipeline {named} "
+    said = spec(*options, "run", "--", "true", expected=3).stderr
+    assert said.endswith(f"; `strongroom {option}set TOKEN` stores TOKEN\n")
