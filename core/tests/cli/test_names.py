@@ -341,3 +341,18 @@ def test_what_only_another_member_of_a_fallback_has_is_not_called_absent(in_proc
         True,
     )
     assert "`strongroom list` shows" in cli("get", "three")[2]
+
+
+def test_a_next_step_is_about_the_pipeline_that_was_chosen(in_process):
+    """Without it, the command would delete or store in another one."""
+    cli = in_process(
+        "version: 1\ndefault: own\npipelines:\n"
+        "  own: {provider: {type: file, file_path: own.enc, key_file: app.key}}\n"
+        "  theirs: {provider: {type: file, file_path: theirs.enc, key_file: app.key}}\n"
+    )
+    for key in ("one", "two"):
+        cli("--pipeline", "theirs", "set", key, "value")
+    chosen = "`strongroom --pipeline theirs"
+    assert f"{chosen} delete two` removes it" in cli("--pipeline", "theirs", "mv", "one", "two")[2]
+    assert f"{chosen} set none` stores a first value" in cli("--pipeline", "theirs", "edit", "none")[2]
+    assert "`strongroom set none` stores a first value" in cli("edit", "none")[2]

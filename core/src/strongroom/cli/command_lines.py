@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan
 
-__all__ = ["command_line"]
+__all__ = ["command_line", "line_about"]
 
 
 def command_line(plan: Plan, *words: str, pipeline: str | None = None) -> str:
@@ -32,3 +33,12 @@ def command_line(plan: Plan, *words: str, pipeline: str | None = None) -> str:
         values["--profile"] = plan.profile
     options = [word for name, value in values.items() if value is not None for word in (name, value)]
     return f"`{join(['strongroom', *options, *words])}`"
+
+
+def line_about(registry: SecretProviderRegistry, key: str, *words: str) -> str:
+    """Return the line to type for the command `words`, which is to ask the same pipeline for `key`."""
+    plan, how = registry.plan, registry.explain(key)
+    chosen = how.route is None and (
+        how.pipeline != plan.default or any(key.startswith(one.prefix) for one in plan.routes)
+    )
+    return command_line(plan, *words, pipeline=how.pipeline if chosen else None)

@@ -19,7 +19,7 @@ from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.child.signals import Handler, handled
-from strongroom.cli.command_lines import command_line
+from strongroom.cli.command_lines import line_about
 from strongroom.cli.declared import names
 from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.errors import (
@@ -185,7 +185,7 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
     except SecretNotFoundError as error:
         absent = names.with_nearest(registry, error)
         if absent.reason == "absent":
-            first = f"{command_line(registry.plan, 'set', key)} stores a first value"
+            first = f"{line_about(registry, key, 'set', key)} stores a first value"
             before = f"{absent.hint}{' ' if absent.hint.endswith('?') else '; '}" if absent.hint else ""
             absent.hint = before + first
     raise absent

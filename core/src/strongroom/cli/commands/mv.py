@@ -9,7 +9,7 @@ import click
 from strongroom.cli import completions, errors, output
 from strongroom.cli.actions.transfer import unwrapped, value_now
 from strongroom.cli.app import command
-from strongroom.cli.command_lines import command_line
+from strongroom.cli.command_lines import line_about
 from strongroom.cli.declared import names
 from strongroom.cli.declared.rotations import unfinished, ways_on
 from strongroom.cli.declared.sightings import note_sightings
@@ -94,7 +94,7 @@ def _store(
         raise errors.UsageError(
             f"{show_key(key)} is there already, and nothing was changed",
             code=errors.CONFLICT,
-            hint=f"look at it; {command_line(registry.plan, 'delete', key)} removes it",
+            hint=f"look at it; {line_about(registry, key, 'delete', key)} removes it",
         )
     if not (isinstance(destination, ConditionalWriter) and _created(destination, key, value)):
         destination.set_secret(key, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.cli.command_lines import command_line
+from strongroom.cli.command_lines import line_about
 from strongroom.cli.declared.names import stored
 from strongroom.cli.declared.sightings import where_it_was_seen
 from strongroom.declarations.json_fields import member_of
@@ -42,7 +42,7 @@ def _marked(registry: SecretProviderRegistry, one: Resolution) -> Resolution | N
     if still is None:
         return None
     if plan.generate is not None and plan.field is None:
-        still += f", {command_line(registry.plan, 'set', '--key', plan.key, '--generate')} makes a new one"
+        still += f", {line_about(registry, plan.key, 'set', '--key', plan.key, '--generate')} makes a new one"
     return one._replace(
         status="missing",
         problem=f"missing: nothing is stored at {show_key(plan.key)}; the value that {plan.name} had {still}",
@@ -57,7 +57,7 @@ def _at_another_key(registry: SecretProviderRegistry, plan: SecretPlan) -> str |
     where = show_key(before.key)
     if before.field is not None:
         return f"is still the member {before.field!r} of {where}: store it here as well"
-    return f"is still at {where}: {command_line(registry.plan, 'mv', before.key, plan.key)} moves it"
+    return f"is still at {where}: {line_about(registry, plan.key, 'mv', before.key, plan.key)} moves it"
 
 
 def _before(registry: SecretProviderRegistry, plan: SecretPlan) -> Place | None:

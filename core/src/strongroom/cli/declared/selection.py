@@ -115,29 +115,21 @@ def how_to_store(
     ]
     if not absent:
         return None
+    from strongroom.cli.command_lines import line_about
+
     first = absent[0].plan
     if _reason(absent[0]):  # a new store may not be what is wanted
-        return f"{_command(registry, first, 'doctor')} says what to do"
+        return f"{line_about(registry, first.key, 'doctor')} says what to do"
     missing = [one.plan for one in absent if _is_kept(registry, one.plan.key)]
     for secret in missing:
         if secret.generate is not None:
-            return f"{_command(registry, secret, 'check', '--fix')} makes {secret.name}"
+            return f"{line_about(registry, secret.key, 'check', '--fix')} makes {secret.name}"
     if missing:
-        return f"{_command(registry, missing[0], 'set', missing[0].name)} stores {missing[0].name}"
+        secret = missing[0]
+        return f"{line_about(registry, secret.key, 'set', secret.name)} stores {secret.name}"
     if registry.explain(first.key).provider == "env":
-        return f"{_command(registry, first, 'get', first.name)} says which variable to set"
+        return f"{line_about(registry, first.key, 'get', first.name)} says which variable to set"
     return None
-
-
-def _command(registry: SecretProviderRegistry, secret: SecretPlan, *words: str) -> str:
-    """Return the line to type for a command that asks the same pipeline for a secret as this one."""
-    from strongroom.cli.command_lines import command_line
-
-    plan, how = registry.plan, registry.explain(secret.key)
-    chosen = how.route is None and (
-        how.pipeline != plan.default or any(secret.key.startswith(one.prefix) for one in plan.routes)
-    )
-    return command_line(plan, *words, pipeline=how.pipeline if chosen else None)
 
 
 def _is_kept(registry: SecretProviderRegistry, key: str) -> bool:
