@@ -122,11 +122,13 @@ def interrupted_at_each_moment(prepare: Callable[[], T], call: Callable[[T], obj
     while was_raised:
         thing, tracer, was_raised = prepare(), _Tracer(moment), False
         try:
+            gc.disable()  # Python drops what is raised while garbage is collected
             sys.settrace(tracer.begin)
             try:
                 call(thing)
             finally:
                 sys.settrace(tracing)
+                gc.enable()
         except InterruptInTest:
             was_raised = True
             yield thing
