@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 
 class SkippedTime:
     """The clock of deadlines: the real one, and each pause that was asked for is over already."""
@@ -20,3 +22,9 @@ class SkippedTime:
         if self.ended:
             time.sleep(seconds)
         self.passed += seconds
+
+    def skip_pauses_of(self, client: type, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the pauses of objects of `client`, which takes a function `sleep`, be over at once."""
+        defaults = vars(client)["__init__"].__kwdefaults__
+        assert "sleep" in defaults, "its tests would wait"
+        monkeypatch.setitem(defaults, "sleep", self.pause)

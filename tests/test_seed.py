@@ -158,8 +158,8 @@ def azure_offline(request: pytest.FixtureRequest) -> Names:
     """Offline, and without the pauses before each other try."""
     from strongroom_azure.service import KeyVault
 
-    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    patch.setitem(KeyVault.__init__.__kwdefaults__, "sleep", request.getfixturevalue("skipped_time").pause)
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    request.getfixturevalue("skipped_time").skip_pauses_of(KeyVault, monkeypatch)
     return offline(request)
 
 

@@ -103,7 +103,7 @@ def bench(azure_authority):
 @pytest.fixture
 def skips_pauses(skipped_time, monkeypatch):
     """Have providers that are made from here on try again without waiting, as if the time had passed."""
-    monkeypatch.setitem(KeyVault.__init__.__kwdefaults__, "sleep", skipped_time.pause)
+    skipped_time.skip_pauses_of(KeyVault, monkeypatch)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def bench(transport):
 @pytest.fixture
 def skips_pauses(skipped_time, monkeypatch):
     """Have providers that are made from here on try again without waiting, as if the time had passed."""
-    monkeypatch.setitem(SecretManager.__init__.__kwdefaults__, "sleep", skipped_time.pause)
+    skipped_time.skip_pauses_of(SecretManager, monkeypatch)
 
 
 @pytest.fixture

@@ -154,11 +154,12 @@ class KeyVault:
         runner: DeadlineExecutor,
         *,
         drop_idle: Callable[[], object] = _leave,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.client = client
         self._drop_idle = drop_idle
         self._runner = runner
-        self.pause = time.sleep
+        self.pause = sleep
 
     def read(self, name: str, key: str, deadline: Deadline, version: str | None = None) -> Any:
         """Return a secret with its value and tags.

@@ -173,6 +173,7 @@ class SecretManager:
         guarded: bool = False,
         ready: bool = False,
         newer: Callable[[], Any] = lambda: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.client = client
         self._ready = ready
@@ -181,7 +182,7 @@ class SecretManager:
         self._runner = runner
         # A forked child has a service of its own; a signal handler may call in the middle.
         self._lock = threading.RLock()
-        self.pause = time.sleep
+        self.pause = sleep
         # gRPC keeps to its deadline by itself, name look-up, login and dripping servers included.
         self._send = self._send_grpc if self.transport == "grpc" and not guarded else self._send_guarded
 
