@@ -23,7 +23,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,19 +160,43 @@ def _one_value_row(output: Path, values: list[str]) -> dict[str, Any]:
 
 
 def _copied(command: list[str], environment: dict[str, str], times: int = 3) -> tuple[float, float]:
-    """Return the least processor seconds, and seconds by the clock, of a command that writes to a pipe."""
+    """Return the least processor seconds, and seconds by the clock, of a command that writes to a pipe.
+
+    All processes share one processor: on two, each page of a pipe goes from the memory near one to the other,
+    at a cost that depends on what else the machine does.
+    """
     processor, clock = [], []
-    for _ in range(times):
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            while process.stdout.read1(1 << 20):
-                pass
-        assert process.returncode == 0
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        clock.append(time.perf_counter() - started)
-        processor.append(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime)
+    with _one_processor():
+        for _ in range(times):
+            took = _copied_once(command, environment)
+            processor.append(took[0])
+            clock.append(took[1])
     return min(processor), min(clock)
+
+
+@contextlib.contextmanager
+def _one_processor() -> Iterator[None]:
+    if sys.platform != "linux":
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _copied_once(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while process.stdout.read1(1 << 20):
+            pass
+    assert process.returncode == 0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, time.perf_counter() - started
 
 
 def _long_rows() -> list[dict[str, Any]]:
