@@ -322,7 +322,8 @@ class Finder:
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
                     findings.append(Occurrence(start, stop, one.label, view.encoding))
-        findings.sort(key=_by_position)
+        if findings:
+            findings.sort(key=_by_position)
         return findings
 
     def _find_as_written(self, data: bytes, ended: bool = True) -> list[Occurrence]:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from strongroom.masking.compiled_later import compiled_later
@@ -128,8 +128,8 @@ _FEW_NULS = 5  # UTF-16 in a run of the least length has no fewer
 _EDGE_OF_TEXT = 3  # bytes: a character may be cut there
 
 
-def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iterator[View]:
-    """Yield every other reading of `data` that something in it gives a reason for.
+def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iterable[View]:
+    """Return every other reading of `data` that something in it gives a reason for.
 
     Args:
         data: What is read.
@@ -141,19 +141,29 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     unknown = data if known is NOTHING and len(data) < _SHORT else known.crossed_out(data)
     marked = unknown.translate(_MARKS)
     listed = unknown.translate(IS_LISTED)
+    has_runs = len(data) >= _SHORT or RUN in marked or RUN in listed
     special = b"\2" in marked
-    if len(data) >= _SHORT or RUN in marked or RUN in listed:
-        batch = _Batch()
-        of_base64 = Runs(marked.replace(b"\2", b"\0") if special else marked)
-        for view in (*_base64(data, of_base64, known, hits), *lists(data, Runs(listed), known, hits)):
-            if view.text:
-                yield view
-            else:
-                batch.add(view)
-        yield from batch.views()
     signs = _signs(data)
-    if signs or special or data.startswith(_FIRST_SIGNS):
-        yield from _by_signs(data, signs, special=special)
+    has_signs = signs or special or data.startswith(_FIRST_SIGNS)
+    if not has_runs and not has_signs:
+        return ()  # as of nearly each log record
+    if special:
+        marked = marked.replace(b"\2", b"\0")
+    return chain(
+        _by_runs(data, Runs(marked), Runs(listed), known, hits) if has_runs else (),
+        _by_signs(data, signs, special=special) if has_signs else (),
+    )
+
+
+def _by_runs(data: bytes, of_base64: Runs, of_lists: Runs, known: Known, hits: Hits | None) -> Iterator[View]:
+    """Yield the readings of base64 and of lists; those that are not text as one."""
+    batch = _Batch()
+    for view in (*_base64(data, of_base64, known, hits), *lists(data, of_lists, known, hits)):
+        if view.text:
+            yield view
+        else:
+            batch.add(view)
+    yield from batch.views()
 
 
 def _by_signs(data: bytes, signs: AbstractSet[bytes], *, special: bool) -> Iterator[View]:
