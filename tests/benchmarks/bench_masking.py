@@ -56,11 +56,13 @@ stream = Masker(json.loads(os.environ["VALUES"])).stream()
 stream.feed(b"2026-01-01 12:00:00 INFO request" * 4096)
 print(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())], text=True))
 """
+# As `strongroom.cli.script` starts and ends the command.
 _DRIVER = """
-import json, os, sys
+import gc, json, os, sys
 from strongroom.cli.child.masked import masker_of
 from strongroom.cli.child.running import run_child
-sys.exit(run_child(sys.argv[1:], os.environ, masker_of(json.loads(os.environ["VALUES"]))).code)
+gc.disable()
+os._exit(run_child(sys.argv[1:], os.environ, masker_of(json.loads(os.environ["VALUES"]))).code)
 """
 _LINE_BY_LINE = """
 import json, os, re, sys
