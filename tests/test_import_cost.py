@@ -190,6 +190,21 @@ def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, war
     assert all(map(operator.le, counted, most)), counted
 
 
+@pytest.mark.parametrize("words", ["['run', '--', 'echo', 'a line']", "['get', 'value']"], ids=["run", "get"])
+def test_a_remembered_spec_without_encryption_loads_nothing_for_type_checkers(spec, monkeypatch, words):
+    """`typing` takes 4 ms, a quarter of an empty Python; a cipher's module loads it all the same."""
+    spec.write_text(
+        "version: 1\npipelines: {a: {provider: {type: env, prefix: A_}}}\nsecrets: {V: {key: value}}\n"
+    )
+    spec.chmod(0o644)
+    monkeypatch.setenv("A_VALUE", "a value that is masked")
+    code = f"from strongroom.cli import main; assert main({words}) == 0"
+    for _ in range(2):
+        modules = work_of(code)[-1]
+    assert "strongroom.cli.actions.run" in modules or "strongroom.cli.actions.get" in modules
+    assert {"typing", "strongroom.registry", "strongroom.spec.loader"}.isdisjoint(modules)
+
+
 def test_a_first_load_compiles_only_patterns_of_ours_that_each_spec_needs():
     """Those for messages are compiled with the first message."""
     theirs = "import json, yaml; from pydantic import create_model; create_model('First')"

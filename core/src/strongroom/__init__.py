@@ -7,11 +7,13 @@ our own plugins can be imported from here, too; see `strongroom.backends`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from strongroom._lazy import lazy_exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from strongroom._version import __version__ as __version__
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache

@@ -29,7 +29,22 @@ No message, attribute or context of these ever holds a secret's value, a token o
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Literal, TypeVar
+
+    NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
+    E = TypeVar("E", bound=BaseException)
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name != "NotFoundReason":
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        from typing import Literal  # takes as long to import as ten modules of ours
+
+        return globals().setdefault(name, Literal["absent", "deleted", "destroyed", "disabled"])
+
 
 __all__ = [
     "AuditError",
@@ -59,9 +74,6 @@ __all__ = [
     "show_key",
 ]
 
-NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
-
-E = TypeVar("E", bound=BaseException)
 _SHOWN_KEY_CHARACTERS = 80
 
 

@@ -7,12 +7,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors
 from strongroom.cli.standard_streams import output_was_closed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan

@@ -7,9 +7,12 @@ table here with the options that click has.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from strongroom.cli.context import GlobalOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["COMMANDS", "FastCall", "parse_fast_call"]
 

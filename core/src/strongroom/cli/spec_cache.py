@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import importlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from strongroom.errors import ConfigurationError, SecretNotFoundError
 from strongroom.runtime.frozen import replaced
 from strongroom.spec.locate import applicable
 from strongroom.spec.records import recall as recall_spec
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any, NoReturn, Self
 
     from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import ComponentPlan, Plan

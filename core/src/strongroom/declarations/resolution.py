@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from strongroom.errors import (
     SecretNotFoundError,
@@ -11,9 +10,15 @@ from strongroom.errors import (
 )
 from strongroom.runtime.frozen import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Literal, Protocol
+
     from strongroom.providers import SecretMetadata
     from strongroom.spec.secret_plan import Declarations, SecretPlan
+
+    Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
+    Values = Mapping[str, Any]
 
     class SecretSource(Protocol):
         """What secrets are read from: a registry, or a part of its methods."""
@@ -34,11 +39,11 @@ if TYPE_CHECKING:
         def describe_secret(self, key: str) -> SecretMetadata:
             """Return what is known about a secret beside its value."""
 
+else:
+    Values = Mapping
 
-__all__ = ["Resolution", "ResolvedSecrets", "Status"]
 
-
-Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
+__all__ = ["Resolution", "ResolvedSecrets"]
 
 
 class Resolution(NamedTuple):
@@ -76,7 +81,7 @@ class Resolution(NamedTuple):
         return f"<Resolution {self.plan.name}: {self.status}>"
 
 
-class ResolvedSecrets(Mapping[str, Any]):
+class ResolvedSecrets(Values):
     """The declared secrets by name, each of its declared type; an absent optional one is None."""
 
     def __init__(self, found: Mapping[str, Resolution]) -> None:

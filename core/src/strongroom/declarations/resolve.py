@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
 
-from strongroom.declarations.resolution import Resolution, ResolvedSecrets, Status
+from strongroom.declarations.resolution import Resolution, ResolvedSecrets
 from strongroom.declarations.value_types import check_text, forbidden
 from strongroom.errors import (
     AuthenticationError,
@@ -18,10 +17,12 @@ from strongroom.errors import (
     ValidationError,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
-    from strongroom.declarations.resolution import DescribedSource, SecretSource
+    from strongroom.declarations.resolution import DescribedSource, SecretSource, Status
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
 __all__ = ["check_text", "keys_of", "mark_due", "require", "resolve", "resolve_all", "select_group"]

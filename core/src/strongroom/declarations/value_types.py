@@ -6,11 +6,13 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from strongroom.declarations.placeholders import is_placeholder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from strongroom.spec.secret_plan import SecretPlan
 
 __all__ = ["check_text", "forbidden"]

@@ -11,10 +11,9 @@ value is remembered, and reads cost no more than without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from strongroom._lazy import lazy_exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.masking.encodings import forms, json_texts
     from strongroom.masking.known_values import known, mask, remember

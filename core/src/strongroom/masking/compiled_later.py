@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, AnyStr, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, AnyStr
 
 __all__ = ["compiled_later"]
 
@@ -22,4 +25,4 @@ class _CompiledAtUse:
 
 def compiled_later(text: AnyStr) -> re.Pattern[AnyStr]:
     """Return an object that can be used like `re.compile(text)`, which is called when a method is used."""
-    return cast("re.Pattern[AnyStr]", _CompiledAtUse(text))
+    return _CompiledAtUse(text)  # type: ignore[return-value]  # has each of its methods

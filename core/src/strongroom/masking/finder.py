@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any
 
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.anchors import (
@@ -44,6 +43,10 @@ from strongroom.masking.partial import (
 )
 from strongroom.masking.views import views
 from strongroom.runtime.frozen import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Finder", "Occurrence"]
 

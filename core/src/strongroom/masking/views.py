@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache
 from itertools import accumulate, chain
-from typing import Any
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import ADDRESS_END, DUMP, characters
@@ -49,6 +48,12 @@ from strongroom.masking.readings import (
     unescaped,
     uuencoded,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Group = tuple[list[bytes], Any]
 
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
 
@@ -226,9 +231,6 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     short, longer, of_uu = _groups_of_signs()
     found = _signs_of(short, data) | _signs_of(longer, data)
     return found | _signs_of(of_uu, data) if _UU_LINES in found else found
-
-
-_Group = tuple[list[bytes], Any]
 
 
 def _signs_of(group: _Group, data: bytes) -> set[bytes]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from strongroom._lazy import lazy_exports
 from strongroom.runtime.frozen import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.plugins.allowed import is_shut_out
     from strongroom.plugins.commands import command_of

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Final
 
 from strongroom.errors import PluginError
 from strongroom.runtime.coroutines import is_async
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["check_made", "describe_error", "load_factory", "takes_text_paths"]
 

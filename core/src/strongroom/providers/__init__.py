@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from strongroom._lazy import lazy_exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.providers.base import (
         BaseProvider,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
 
 from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
 from strongroom.runtime.pickling import ProcessBound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Final, Self
 
 __all__ = [
     "CAPABILITY_METHODS",

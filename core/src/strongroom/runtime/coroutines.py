@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from types import FunctionType
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["is_async", "refuse_async", "refuse_class"]
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
 __all__ = ["NamedTuple", "frozen", "member", "replaced"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, dataclass_transform
+
+    T = TypeVar("T")
 else:
     from collections import _tuplegetter
 
@@ -92,10 +94,13 @@ else:
         def __mro_entries__(self, _: tuple[type, ...]) -> tuple[type, ...]:
             return (type.__new__(_NamedTuple, "NamedTuple", (), {}),)
 
+    def dataclass_transform(**_: Any) -> Any:
+        """Return what leaves a class as it is: the one of `typing` is for type checkers."""
+        return lambda decorator: decorator
+
     NamedTuple = _Entry()
     """That of `typing` compiles a text for each class, which takes as long as importing two modules."""
 
-T = TypeVar("T")
 _MISSING: Any = object()
 
 
@@ -212,7 +217,7 @@ def replaced(thing: T, **changes: Any) -> T:
     """Return a copy of `thing`, an object of a frozen class, with some members changed."""
     made: Any = type(thing)
     members = {name: getattr(thing, name) for name in made.__match_args__}
-    return cast("T", made(**(members | changes)))
+    return made(**(members | changes))  # type: ignore[no-any-return]  # of the type of `thing`
 
 
 # These methods are compiled for each class by itself, since they are on fast paths.

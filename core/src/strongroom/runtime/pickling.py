@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, NoReturn
+
 
 __all__ = ["ProcessBound", "refuse_pickling"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from strongroom._lazy import lazy_exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.spec.loader import load_plan, load_spec
     from strongroom.spec.models import Spec

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final
 
 from strongroom.paths.ownership import others_may_write
 from strongroom.runtime.frozen import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["SPEC_FILE", "FoundSpec", "find_spec", "passed_over"]
 

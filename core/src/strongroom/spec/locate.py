@@ -9,13 +9,15 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import ConfigurationError
 from strongroom.spec.found import FoundSpec, find_spec
 from strongroom.spec.records import Recalled, SpecBytes, recall
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from strongroom.spec.models import Spec
     from strongroom.spec.plan import Plan
 

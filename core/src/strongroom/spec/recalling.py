@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths import plain_path
 from strongroom.plugins.factories import takes_text_paths
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
+    from typing import Any
 
     from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
     from strongroom.spec.records import Recalled

@@ -12,15 +12,16 @@ import hashlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._version import __version__
 from strongroom.paths.ownership import distrust, own_bytes
 from strongroom.plugins.installed import installed
 from strongroom.spec import trust
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, Final
 
     from strongroom.spec.found import FoundSpec
 

@@ -12,12 +12,15 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
 
 from strongroom.paths.ownership import own_bytes
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.secret_plan import SecretPlan
 from strongroom.spec.trust import state_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = [
     "Place",

@@ -7,7 +7,6 @@ long to import.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom.runtime.frozen import NamedTuple
 
@@ -60,7 +59,9 @@ class SecretPlan(NamedTuple):
         return f"<SecretPlan {self.name}: {self.key}>"
 
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Protocol
 
     class Declarations(Protocol):
         """An object with declared secrets: a `Plan`."""

@@ -16,12 +16,12 @@ import os
 import stat
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.paths.ownership import others_may_write, roots_own
 from strongroom.runtime.frozen import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from strongroom.plugins import lazy_exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom_env.provider import EnvSecretProvider
 

@@ -15,12 +15,13 @@ from strongroom.cli.declared.literal_keys import weak_audit_keys, weak_literal_a
 from strongroom.cli.declared.moved import moved
 from strongroom.cli.declared.selection import deprecations, how_to_store, nothing_declared
 from strongroom.cli.declared.sightings import note_resolved
-from strongroom.declarations.resolution import Resolution, Status
+from strongroom.declarations.resolution import Resolution
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
 from strongroom.errors import AuditError, ConfigurationError, SpecError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.declarations.resolution import Status
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan
     from strongroom.spec.secret_plan import SecretPlan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NoReturn
 
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.launch import refuse_start, replace_by
@@ -15,8 +14,10 @@ from strongroom.cli.declared.selection import deprecations, newly_undeclared, re
 from strongroom.cli.errors import UsageError
 from strongroom.spec.found import passed_over
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import NoReturn
 
     from strongroom.cli.context import GlobalOptions
     from strongroom.declarations.resolution import Resolution

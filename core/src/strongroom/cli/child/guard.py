@@ -9,7 +9,10 @@ import struct
 import sys
 import time
 from collections.abc import Iterable
-from typing import NoReturn, Self
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, Self
 
 __all__ = ["Guard", "keep_only", "sweep_files"]
 

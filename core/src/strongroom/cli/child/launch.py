@@ -9,10 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
 
 from strongroom.cli.errors import UsageError
 from strongroom.errors import ValidationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["refuse_start", "refuse_too_large", "replace_by", "start"]
 

@@ -10,11 +10,11 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from strongroom.cli.child.guard import keep_only
 from strongroom.masking.limits import HELD_SECONDS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from strongroom.cli.child.supervisor import STDOUT, Job, Supervisor
 from strongroom.cli.errors import UNEXPECTED, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.cli.child.signals import Typed
     from strongroom.cli.child.supervisor import Control

@@ -8,7 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Self
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    Handler = Callable[[int, FrameType | None], Any]
 
 __all__ = [
     "FROM_THE_KEYBOARD",
@@ -40,8 +45,6 @@ _OF_JOBS = _known("SIGTSTP", "SIGCONT")
 
 _LAST = signal.SIGURG
 """Ends our own waiting thread. No terminal sends it, and without a waiting thread it does nothing."""
-
-Handler = Callable[[int, FrameType | None], Any]
 
 
 class Typed:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
@@ -27,10 +26,25 @@ from strongroom.cli.child.signals import (
 from strongroom.cli.standard_streams import closed_at_start, is_controlled
 from strongroom.runtime.frozen import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from strongroom.masking import Masker
 
-__all__ = ["READABLE", "STDERR", "STDIN", "STDOUT", "WRITABLE", "Control", "Job", "Supervisor"]
+    class Control(Protocol):
+        """Says when a child must get changed secrets; see `strongroom.cli.child.control.ChildControl`."""
+
+        reader: int
+        number: int | None
+        stop_timeout: float
+        met: list[int]
+
+        def take(self) -> bool: ...
+        def started(self) -> None: ...
+
+
+__all__ = ["READABLE", "STDERR", "STDIN", "STDOUT", "WRITABLE", "Job", "Supervisor"]
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
@@ -44,18 +58,6 @@ _ORPHAN_SECONDS = 2.0
 _BY_ITSELF = frozenset({signal.SIGSTOP, signal.SIGTSTP})
 """Signals by which a program stops itself."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
-
-
-class Control(Protocol):
-    """Says when a child must get changed secrets; see `strongroom.cli.child.control.ChildControl`."""
-
-    reader: int
-    number: int | None
-    stop_timeout: float
-    met: list[int]
-
-    def take(self) -> bool: ...
-    def started(self) -> None: ...
 
 
 class Job(NamedTuple):

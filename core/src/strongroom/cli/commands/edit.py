@@ -18,7 +18,7 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.child.signals import Handler, handled
+from strongroom.cli.child.signals import handled
 from strongroom.cli.command_lines import line_about
 from strongroom.cli.declared import names
 from strongroom.cli.scanning.leased import refuse_writes
@@ -35,6 +35,7 @@ from strongroom.providers import ConditionalWriter, Describer
 from strongroom.providers.programs import refuse_lost_codes
 
 if TYPE_CHECKING:
+    from strongroom.cli.child.signals import Handler
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import SecretPlan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolution import Resolution
@@ -11,6 +10,7 @@ from strongroom.declarations.resolve import resolve_all, select_group
 from strongroom.errors import SecretNotFoundError, ValidationError
 from strongroom.spec.found import passed_over
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
     from strongroom.registry import SecretProviderRegistry
