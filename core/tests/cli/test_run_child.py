@@ -531,6 +531,28 @@ def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_pa
     assert (tmp_path / "out").read_bytes() == b"x" * 50_000 + b"********"
 
 
+def test_the_first_line_is_held_no_longer_than_others_while_the_masker_is_made(tmp_path, monkeypatch):
+    """A prompt that ends as a value begins: it waited for the masker, and then as long as any other."""
+    now = [100.0]
+    monkeypatch.setattr("strongroom.cli.child.relay.time.monotonic", lambda: now[0])
+
+    def make():
+        now[0] += 0.025
+        return Masker(["hunter22"])
+
+    reader, writer = os.pipe()
+    with (tmp_path / "out").open("wb") as out:
+        relay = Relay(reader, out.fileno(), make)
+        os.write(writer, b"password: hun")
+        relay.forward()
+        assert relay.wait_seconds() == pytest.approx(0.005)
+        now[0] += 0.005
+        relay.release_due()
+        os.close(writer)
+        relay.abandon()
+    assert (tmp_path / "out").read_bytes() == b"password: hun"
+
+
 def test_a_value_that_is_half_printed_when_the_secrets_change_is_masked_whole(tmp_path):
     reader, writer = os.pipe()
     values = ["the-former-value"]

@@ -86,8 +86,9 @@ class Relay:
         if not data:
             self.close()
             return 0
+        came_at = time.monotonic()  # making the masker takes as long as a held line may wait
         self._write(self._stream.feed(data))
-        self._schedule(len(data))
+        self._schedule(len(data), came_at)
         return len(data)
 
     def wait_seconds(self) -> float | None:
@@ -137,11 +138,11 @@ class Relay:
             self._release_at = None
             os.close(self.source)
 
-    def _schedule(self, new: int) -> None:
+    def _schedule(self, new: int, came_at: float) -> None:
         if not self._stream.holds:
             self._release_at = None
         elif self._release_at is None or self._stream.pending <= new:
-            self._release_at = time.monotonic() + HELD_SECONDS
+            self._release_at = came_at + HELD_SECONDS
 
     def _write(self, data: bytes) -> None:
         try:
