@@ -217,6 +217,34 @@ def test_name_and_version_are_those_of_the_metadata(tmp_path, monkeypatch, file,
     assert (owner.metadata["Name"], owner.metadata["Version"].strip()) == ("acme", "1.0")
 
 
+@pytest.mark.parametrize("group", ["strongroom", "pydantic", "console_scripts"])
+def test_the_entry_points_are_those_that_the_library_names(group):
+    points, unreadable = entry_points(group)
+    theirs = importlib_metadata.entry_points(group=group)
+    assert {(one.name, one.module, one.distribution) for one in points} == {
+        (one.name, one.value, one.dist.name) for one in theirs
+    }
+    assert unreadable == []
+
+
+@pytest.mark.parametrize("first", ["Acme_Tool-2.0.dist-info", "acme.tool.egg-info"])
+def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(tmp_path, monkeypatch, first):
+    """A newer one without the entry point, or what `setup.py develop` has left in the folder."""
+    for name, points in (
+        (first, "[other]\na = b\n"),
+        ("acme_tool-1.0.dist-info", "[strongroom.names]\none = acme\n"),
+    ):
+        info = tmp_path / name.partition("_tool")[0] / name
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Name: acme-tool\nVersion: 1.0\n")
+        (info / "PKG-INFO").write_text("Name: acme-tool\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path / "acme")
+    assert len(entry_points("strongroom.names")[0]) == 1
+    monkeypatch.syspath_prepend(tmp_path / first.partition("_tool")[0])
+    assert entry_points("strongroom.names") == ([], [])
+
+
 def test_where_pydantic_does_not_go_on_the_folder_is_named(run_cold, tmp_path):
     """Should its search fail again and again, the error says because of what, and how to go without."""
     info = tmp_path / "stranger-1.0.dist-info"
