@@ -708,10 +708,10 @@ def test_between_two_leaders_everything_is_down_or_right(tmp_path):
 
 
 def _asked():
-    """Return each state with a third of the operations, which its number decides; with all of them it is torture."""
+    """Return each state with a fifth of the operations, which its number decides; with all of them it is torture."""
     for number, name in enumerate(ROWS):
         if name not in OF_A_CLUSTER:  # whose one store would be in use already
-            yield pytest.param(name, OPERATIONS[number % 3 :: 3], id=name)
+            yield pytest.param(name, OPERATIONS[number % 5 :: 5], id=name)
         yield pytest.param(name, OPERATIONS, marks=pytest.mark.torture, id=f"{name}-all")
 
 
