@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
-__all__ = ["STRANGER", "USER", "acting_as", "give"]
+__all__ = ["STRANGER", "USER", "acting_as", "give", "heeding_modes"]
 
 USER, STRANGER = 12345, 23456
 """The one who acts where root runs the tests, and another one."""
 _PR_SET_SECUREBITS = 28
 _KEEP_CAPABILITIES = 4
+_CAPABILITIES_VERSION = 0x20080522
+_PASSES_MODES = (1 << 1) | (1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
 @contextmanager
@@ -34,6 +36,26 @@ def acting_as(uid):
     finally:
         os.seteuid(0)
         prctl(_PR_SET_SECUREBITS, 0, 0, 0, 0)
+
+
+@contextmanager
+def heeding_modes():
+    """Let the modes of files count in the block, also where root runs it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    before = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice 32 bits of each
+    if not hasattr(libc, "capget") or libc.capget(header, before) != 0:
+        pytest.skip("root cannot put its rights aside here")
+    less = (ctypes.c_uint32 * 6)(*before)
+    less[0] &= ~_PASSES_MODES
+    assert libc.capset(header, less) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
 
 
 def give(path, uid) -> None:

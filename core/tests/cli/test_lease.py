@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import strongroom_memory.provider
@@ -16,6 +19,10 @@ from strongroom.cli.context import GlobalOptions
 from strongroom.leases import LeaseLedger, ProcessLedger
 from strongroom.leases import ledger as ledger_module
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from user_support import heeding_modes  # as in `tests/spec`
+
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
@@ -25,8 +32,8 @@ def command(tmp_path, monkeypatch, capsys):
     path.write_text("version: 1\npipelines: {app: {provider: {type: memory}}}\n")
     path.chmod(0o600)
 
-    def run(*words):
-        code = run_app(["--spec", str(path), "--json", "lease", *words])
+    def run(*words, of="lease"):
+        code = run_app(["--spec", str(path), "--json", *of.split(), *words])
         done = capsys.readouterr()
         return code, json.loads(done.out or "null"), done.err
 
@@ -93,6 +100,88 @@ def test_the_beginning_of_a_line_is_nobody_s_worry(command, left):
     assert not left.exists()
 
 
+@pytest.mark.parametrize("key", [b"", b"garbage\n", b"\xff\xfe\x00"])
+def test_a_damaged_key_of_the_ledger_is_named_and_leases_work_without_it(command, left, caplog, key):
+    """It was an error of `codecs` for each read of a lease, and commands did not say which key is meant."""
+    place = left.with_name("ledger.key")
+    place.write_bytes(key)
+    for words in (["list"], ["sweep"], ["revoke", "id"]):
+        code, _, told = command(*words)
+        assert code == 2
+        assert f"{place} is damaged" in told
+    now = datetime.now(UTC)
+    ProcessLedger("spec.yaml").issued(Lease("other", "k", {}, now, now, True), None, "app")
+    assert "the ledger of leases cannot be written (ConfigurationError)" in caplog.text
+
+
+@contextmanager
+def mode_of(path, mode):
+    """Let `path` have a mode in the block, and let it count."""
+    before = path.stat().st_mode
+    path.chmod(mode)
+    try:
+        with heeding_modes():
+            yield
+    finally:
+        if path.exists():
+            path.chmod(before)
+
+
+def test_what_a_dead_process_left_in_a_file_that_may_only_be_read_is_swept(command, left):
+    """A file that could not be locked counted as one of a living process, and a sweep said nothing of it."""
+    with mode_of(left, 0o400):
+        [file] = LeaseLedger().files()
+        assert not file.alive()
+        code, answer, _ = command("list")
+        assert (code, [one["alive"] for one in answer["leases"]]) == (0, [False])
+        code, answer, _ = command("sweep")
+        assert (code, [one["id"] for one in answer["left"]]) == (0, ["id"])
+
+
+def test_what_cannot_be_noted_is_revoked_all_the_same(command, left, monkeypatch):
+    monkeypatch.setattr(strongroom_memory.provider, "MemorySecretProvider", Issuing)
+    with mode_of(left, 0o400):
+        code, answer, told = command("revoke", "id")
+        assert (code, answer) == (0, {"revoked": ["id"]})
+        assert "id is revoked, which cannot be noted" in told
+        code, answer, told = command("sweep")
+        assert (code, answer) == (0, {"revoked": ["id"], "failed": [], "left": []})
+        assert "id is revoked, which cannot be noted" in told
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "a folder"])
+def test_a_file_that_cannot_be_read_hides_no_other_and_is_told(command, left, kind):
+    """`list` ended at it, and `sweep` took it for one of a process that lives."""
+    other = left.with_name("1-other.leases")
+    if kind == "a folder":
+        other.mkdir()
+    else:
+        other.write_bytes(left.read_bytes())
+    with mode_of(other, 0o700 if kind == "a folder" else 0):
+        code, answer, told = command("list")
+        assert (code, [one["id"] for one in answer["leases"]]) == (0, ["id"])
+        assert str(other) in told
+        code, answer, told = command("sweep")
+        assert (code, [one["id"] for one in answer["left"]]) == (5, ["id"])
+        assert str(other) in told
+    assert other.exists()
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "a file"])
+def test_a_folder_of_the_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one(command, left, kind):
+    folder = left.parent
+    if kind == "a file":
+        folder.rename(folder.with_name("away"))
+        assert command("list") == (0, {"leases": []}, "")
+        folder.write_text("no folder")
+    with mode_of(folder, 0o600 if kind == "a file" else 0):
+        for words in (["list"], ["sweep"], ["revoke", "id"]):
+            code, answer, told = command(*words)
+            assert (code != 0, answer) == (True, None)
+            assert str(folder) in told
+
+
 def test_a_child_that_is_forked_during_a_sweep_makes_no_dead_process_look_alive(left):
     file = ledger_module.LeaseFile(LeaseLedger(), left)
     ends, end = os.pipe()
@@ -110,6 +199,19 @@ def test_a_child_that_is_forked_during_a_sweep_makes_no_dead_process_look_alive(
         os.close(end)
         os.waitpid(child, 0)
         os.close(ends)
+
+
+@pytest.mark.parametrize("damaged", ["ledger.key", "a line", "the folder"])
+def test_doctor_names_a_ledger_that_cannot_be_read_and_goes_on(command, left, damaged):
+    """It ended there, or said nothing of what it could not read."""
+    place = {"ledger.key": left.with_name("ledger.key"), "a line": left, "the folder": left.parent}[damaged]
+    if damaged != "the folder":
+        place.write_bytes(b"rubbish\n"[:7] + b"\n" if damaged == "a line" else b"")
+    with mode_of(place, 0 if damaged == "the folder" else 0o600):
+        code, answer, _ = command(of="doctor")
+    found = [one for one in answer["findings"] if one["subject"] == "leases"]
+    assert (code, [one["ok"] for one in found]) == (7, [False])
+    assert str(place) in found[0]["told"]
 
 
 class Issuing(MemorySecretProvider):

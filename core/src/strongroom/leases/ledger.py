@@ -21,11 +21,11 @@ from contextvars import Context
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.encryption.keyfiles import place, read_bytes
-from strongroom.errors import DecryptionError, StrongroomError
+from strongroom.errors import ConfigurationError, DecryptionError, StrongroomError
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
 from strongroom.providers.base import innermost
@@ -139,7 +139,7 @@ class LeaseLedger:
             if key is None:
                 place(path, generate_key().encode())
                 key = read_bytes(path, "the ledger's key")
-            self._sealer = AESGCMEncryption((key or b"").decode().strip())
+            self._sealer = _cipher_of(key or b"", path)
         return self._sealer
 
     def sealed(self, text: str, bound_to: bytes) -> str:
@@ -159,12 +159,30 @@ class LeaseLedger:
             return self.sealer().decrypt(token, context=bound_to)
 
     def files(self) -> list[LeaseFile]:
-        """Return the file of each process, the oldest first."""
+        """Return the file of each process, the oldest first.
+
+        Raises:
+            OSError: The folder is there, and cannot be read: leases that live may be noted in it.
+        """
         try:
             paths = [path for path in self.folder.iterdir() if path.suffix == _SUFFIX]
-        except OSError:
+        except FileNotFoundError:
             return []
         return [LeaseFile(self, path) for path in sorted(paths, key=_age)]
+
+
+def _cipher_of(key: bytes, path: Path) -> AESGCMEncryption:
+    try:
+        return AESGCMEncryption(key.decode().strip())
+    except (
+        UnicodeDecodeError,
+        ConfigurationError,
+    ):  # without its path
+        pass
+    raise ConfigurationError(
+        f"the ledger's key {path} is damaged",
+        hint="put it back, or remove it: another one is made then, and leases noted under it stay unread",
+    )
 
 
 def _age(path: Path) -> float:
@@ -190,7 +208,7 @@ class LeaseFile:
     def taken(self) -> Iterator[bool]:
         """Take a dead process's file for the block, which gets whether it is the only one to have it."""
         try:
-            file = self.path.open("rb+")
+            file = self._opened_for_lock()
         except OSError:
             yield False
             return
@@ -205,12 +223,20 @@ class LeaseFile:
             finally:  # a child that was forked meanwhile has a copy of the descriptor
                 fcntl.flock(file, fcntl.LOCK_UN)
 
+    def _opened_for_lock(self) -> IO[bytes]:
+        try:
+            return self.path.open("rb+")  # a network's file system locks only what may be written
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+        return self.path.open("rb")
+
     def entries(self) -> list[LedgerEntry]:
-        """Return the leases that are not over; lines that the ledger's key does not decrypt are left out."""
+        """Return the leases that are not over; what cannot be read or decrypted is left out."""
         living: dict[str, LedgerEntry] = {}
         try:
             lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        except OSError:
             return []
         for line in lines:
             record = self._opened(line)
@@ -224,11 +250,13 @@ class LeaseFile:
         return list(living.values())
 
     def has_unread(self) -> bool:
-        """Return whether it has whole lines that cannot be read, which may be of leases that live."""
+        """Return whether it, or whole lines of it, cannot be read: these may be of leases that live."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
         return any(line and line[-1:] != _CUT[:1] and self._opened(line) is None for line in lines)
 
     def _opened(self, line: bytes) -> dict[str, Any] | None:
@@ -245,7 +273,11 @@ class LeaseFile:
         return self._ledger.sealed(json.dumps(record), _context(self.path)).encode() + b"\n"
 
     def over(self, lease_id: str) -> None:
-        """Note that a lease is over, also in the file of another process, unless that has removed it."""
+        """Note that a lease is over, also in the file of another process, unless that has removed it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         line = _CUT + self.sealed({"id": lease_id, "over": True})
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -176,11 +176,25 @@ def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Ite
 
 def _leases(plan: Plan) -> Iterator[Check]:
     """Look at the leases of the spec in the ledger of this user's processes; no backend is asked."""
+    try:
+        yield from _noted_leases(plan)
+    except StrongroomError as error:
+        yield Check("leases", False, error.message, error.hint)
+    except OSError as error:
+        problem = f"the ledger cannot be read: {error.filename}: {error.strerror}"
+        yield Check("leases", False, problem, "let this user read it, or run as its owner")
+
+
+def _noted_leases(plan: Plan) -> Iterator[Check]:
     from strongroom.leases import LeaseLedger
 
     now, count = datetime.now(UTC), 0
     for file in LeaseLedger().files():
         alive = file.alive()
+        if file.has_unread():
+            yield Check(
+                "leases", False, f"leases in {file.path} cannot be read", "see `strongroom lease list`"
+            )
         # A lease that was replaced stays in the ledger until it ends, beside the new one.
         newest = {
             (one.pipeline, one.tenant, one.key): one

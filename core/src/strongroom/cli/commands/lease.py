@@ -89,7 +89,7 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
                     hint=f"name the spec, and the profile, that it came from: --spec {entry.spec}",
                 )
             _revoke(registry, entry)
-            file.over(entry.id)
+            _note_over(file, entry, settings.warn)
     if settings.json:
         output.as_json({"revoked": [lease_id]})
     return 0
@@ -149,12 +149,23 @@ def _staying(
             warn(f"{entry.id} is not revoked: {error}")
             continue
         if revoked:
-            file.over(entry.id)
+            _note_over(file, entry, warn)
             swept.revoked.append(entry.id)
         else:
             staying += 1
             swept.left.append(entry)
     return staying
+
+
+def _note_over(file: LeaseFile, entry: LedgerEntry, warn: Callable[[str], None]) -> None:
+    """Note that a lease is revoked; warn if that cannot be written, as to a full disk."""
+    try:
+        file.over(entry.id)
+    except OSError as error:
+        warn(
+            f"{entry.id} is revoked, which cannot be noted in {file.path} ({error.strerror}); "
+            "`lease list` may show it until it would have ended"
+        )
 
 
 def _revoke_own(registry: SecretProviderRegistry, entry: LedgerEntry) -> bool:
@@ -182,9 +193,9 @@ def _warn_of_unread(settings: GlobalOptions) -> bool:
     unread = [file.path for file in LeaseLedger().files() if file.has_unread()]
     for path in unread:
         settings.warn(
-            f"leases in {path} cannot be read: they were noted under another ledger.key, which you can put "
-            "back, or by an earlier version for a tenant, which you can name by --tenant; or remove the file "
-            "after they have ended"
+            f"leases in {path} cannot be read: this user may not read it, or they were noted under another "
+            "ledger.key, which you can put back, or by an earlier version for a tenant, which you can name "
+            "by --tenant; or remove the file after they have ended"
         )
     return bool(unread)
 
