@@ -124,6 +124,8 @@ def test_what_a_rotation_is_not_done_with_stays(cli, words, good):
         assert target.takes == {"a value", "newer"}
         code, _, said = cli(*words)
         assert (code, "rotation" in said, keys(cli)[0]) == (8, True, "old/key")
+        if words[0] == "mv":  # what has ended cannot be resumed
+            assert ("--resume" in said, "--status" in said) == (not good, good)
         rotation.rollback("old/key")
         assert (cli("get", "old/key")[1], target.takes) == ("a value", {"a value"})
     assert cli(*words, *(["--overwrite"] if words[0] == "copy" else []))[0] == 0

@@ -105,8 +105,8 @@ def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) 
             # SRC is asked last, to keep the time between that look and the deletion short.
             if value_now(copy, key) != value:
                 removed.kept[key] = f"{destination.name} itself does not hold what was copied"
-            elif (reason := unfinished(origin, key)) is not None:
-                removed.kept[key] = reason
+            elif (left := unfinished(origin, key)) is not None:
+                removed.kept[key] = left.state
             elif (there := value_now(source, key)) is None:
                 removed.kept[key] = "it is not there any more, or in another pipeline that SRC falls back to"
             elif there != value:

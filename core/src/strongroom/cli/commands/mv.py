@@ -74,13 +74,13 @@ def _refuse_unfinished(
     settings: GlobalOptions, registry: SecretProviderRegistry, origin: Pipeline, key: str
 ) -> None:
     """Refuse what is in the middle of a rotation: the target system may have a value that is nowhere else."""
-    reason = unfinished(origin, key)
-    if reason is not None:
+    left = unfinished(origin, key)
+    if left is not None:
         finish, undo = ways_on(settings, registry, key)
         raise errors.UsageError(
-            f"{show_key(key)} is not moved: {reason}",
+            f"{show_key(key)} is not moved: {left.state}",
             code=errors.CONFLICT,
-            hint=f"{finish} finishes it, {undo} undoes it",
+            hint=left.hint or f"{finish} finishes it, {undo} undoes it",
         )
 
 

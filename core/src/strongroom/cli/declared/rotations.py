@@ -40,6 +40,7 @@ _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
 _ROTATORS_PATIENCE_SECONDS = 900
 """More than one step of a rotator takes: their timeouts go to 300 seconds, for each of its connections."""
+_LOOK = "look at it; `strongroom rotate KEY --forget` drops it"
 _AT_REST = frozenset({"current", "rolled_back"})
 
 
@@ -123,7 +124,7 @@ class InFlight(NamedTuple):
 
     Attributes:
         state: In words, with the error of the last attempt.
-        hint: What to do about a record that cannot be read; None if it can be finished or undone.
+        hint: What to do if it can be neither finished nor undone now; None if both can be done.
     """
 
     state: str
@@ -159,9 +160,7 @@ def in_flight(
         try:
             status = rotation_of(registry, key, looks=True).status_of(key)
         except (RotationError, DecryptionError) as error:
-            rotating[key] = InFlight(
-                error.message, error.hint or "look at it; `strongroom rotate KEY --forget` drops it"
-            )
+            rotating[key] = InFlight(error.message, error.hint or _LOOK)
         except StrongroomError:
             continue
         else:
@@ -171,7 +170,7 @@ def in_flight(
     return rotating
 
 
-def unfinished(pipeline: Pipeline, key: str) -> str | None:
+def unfinished(pipeline: Pipeline, key: str) -> InFlight | None:
     """Return why `key` must not be deleted now, though its value was copied; None where it may be.
 
     A rotation that has begun may have given the target system a value that nothing else holds, and one that
@@ -184,13 +183,14 @@ def unfinished(pipeline: Pipeline, key: str) -> str | None:
         state = SecretRotation(pipeline).status_of(key).state  # of a lease, it refuses to look for a record
         record = Ledger(without_value_middleware(pipeline), key, None).read()
     except (RotationError, DecryptionError) as error:
-        return error.message
+        return InFlight(error.message, error.hint or _LOOK)
     except NO_RECORD:  # as `delete` has it: who may not do that has kept nothing there
         return None
     if state not in _AT_REST:
-        return f"a rotation is in flight: {state}"
+        return InFlight(f"a rotation is in flight: {state}")
     if record is not None and record.stale:
-        return "a rotation has yet to remove the previous value from the target system"
+        reason = "a rotation has yet to remove the previous value from the target system"
+        return InFlight(reason, "`rotate --status` removes it, after the grace")
     return None
 
 
