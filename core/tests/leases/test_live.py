@@ -775,6 +775,43 @@ def test_a_lease_that_a_function_at_the_exit_reads_is_revoked(state, before):
     assert LeaseLedger().files() == []
 
 
+AFTER_MAIN = """
+import multiprocessing, threading
+from concurrent.futures import ThreadPoolExecutor
+
+def work():
+    ended.wait()
+    print("read", len(registry.get_secret("app/first")), flush=True)
+
+def begin():
+    registry.get_secret("app/first")
+    POOL.submit(work) if "pool" in sys.argv else threading.Thread(target=work).start()
+
+sys.stdout.reconfigure(line_buffering=True)
+POOL = ThreadPoolExecutor(1)
+ended = threading.Event()
+threading._register_atexit(ended.set)  # those that were registered later run earlier
+if "forked" in sys.argv:
+    child = multiprocessing.get_context("fork").Process(target=begin)
+    child.start()
+    child.join()
+else:
+    begin()
+"""
+
+
+@pytest.mark.parametrize("how", [["thread"], ["forked", "pool"]])
+def test_a_lease_lives_as_long_as_a_thread_that_outlives_the_main_one(state, how):
+    """A program may begin its threads and let the main one end: the process has not ended by then."""
+    program = AT_EXIT.partition("for key in")[0] + AFTER_MAIN
+    done = subprocess.run(
+        [sys.executable, "-c", program, *how], capture_output=True, text=True, check=False, timeout=300
+    )
+    expected = ["issued app/first", "read 22", "revoked app/first"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+    assert LeaseLedger().files() == []
+
+
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux counts the time of a sleep")
 def test_a_lease_that_ended_while_the_machine_slept_is_not_given(state, monkeypatch):
     """`time.monotonic` is still then, and the server's time is not."""

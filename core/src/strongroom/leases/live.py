@@ -664,7 +664,29 @@ def _at_exit(leases: LiveLeases) -> None:
         register: Any = getattr(threading, "_register_atexit", None)
         if register is not None:
             with suppress(RuntimeError):  # the threads have ended already
-                register(_revoke_at_exit)
+                register(_revoke_after_threads)
+
+
+def _revoke_after_threads() -> None:
+    """Revoke when no thread of the program is left: some go on after the main one has ended."""
+    if not _threads_at_work():
+        _revoke_at_exit()
+        return
+    # Not here: those of `concurrent.futures` end after this function. A process waits for this thread, too.
+    with suppress(RuntimeError):  # since Python 3.12 none can be started at the end; `atexit` revokes then
+        threading.Thread(target=_wait_and_revoke, name="strongroom-leases-end", daemon=False).start()
+
+
+def _wait_and_revoke() -> None:
+    while at_work := _threads_at_work():
+        at_work[0].join()
+    _revoke_at_exit()
+
+
+def _threads_at_work() -> list[threading.Thread]:
+    """Return the other threads for which the end of the process waits."""
+    not_these = {threading.main_thread(), threading.current_thread()}
+    return [one for one in threading.enumerate() if not one.daemon and one not in not_these]
 
 
 def _revoke_at_exit() -> None:
