@@ -957,3 +957,13 @@ def test_a_rehearsal_is_on_users_of_its_own_of_which_none_is_left(shape, refuses
     assert {*users} - {"strongroom_rehearsal_1577836800_0"} == {"app"}
     assert users["app"] == OLD
     assert (len(users) == 1) == (refuses != "prepare")
+
+
+def test_a_rehearsal_for_two_users_names_the_real_ones_if_the_secret_is_for_neither():
+    """It made throwaway users first, and its hint was to store the name of one of them."""
+    users = {"app": OLD, "app_b": OLD}
+    rotator = Accounts(users, "app", "app_b", alternating=True)
+    rotator.refuses = {"prepare", "make"}
+    with pytest.raises(ValidationError, match="two take turns, app and app_b") as caught:
+        rotator.rehearsal(KEY, "plain").__enter__()
+    assert '"username": "app"' in caught.value.hint

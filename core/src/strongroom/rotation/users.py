@@ -141,14 +141,19 @@ class UserRotator(ABC):
         if len(self.users) == 1:
             self.login_of(key, old)
             return with_password(key, old, new)
-        current = credentials(key, old).username
-        if current not in self.users:
+        current = self._current(key, old)
+        return with_password(key, old, new, username=self.users[1 - self.users.index(current)])
+
+    def _current(self, key: str, value: str) -> str:
+        """Return which of two users `value` is for."""
+        current = credentials(key, value).username
+        if current is None or current not in self.users:
             raise ValidationError(
                 f"{show_key(key)} does not name the user in use: two take turns, {self._named()}",
                 key=key,
                 hint='store a JSON object first: {"username": "' + self.users[0] + '", "password": "…"}',
             )
-        return with_password(key, old, new, username=self.users[1 - self.users.index(current)])
+        return current
 
     def login_of(self, key: str, value: str) -> tuple[str, str]:
         """Return user and password of `value`.
@@ -210,8 +215,11 @@ class UserRotator(ABC):
 
         Raises:
             StrongroomError: The administrator may not make users, or not change the real ones.
+            ValidationError: The secret is not for these users.
         """
         self.login_of(key, old)
+        if len(self.users) > 1:
+            self._current(key, old)
         self.prepare_rehearsal(key, old)
         stem = f"{_THROWAWAY}{int(time.time())}_{secrets.token_hex(5)}"
         names = tuple(f"{stem}{number}" for number, _ in enumerate(self.users))
