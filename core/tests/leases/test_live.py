@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -1182,6 +1183,31 @@ def test_the_ledger_keeps_one_file_a_process_short(state):
     ]
     assert len(file.path.read_bytes().split(b"\n")) < 1100
     ledger.ended(keep)
+    assert LeaseLedger().files() == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_that_somebody_removed_is_written_again(state, whole):
+    """Its process would write to no file: `lease sweep` would know of none of its leases."""
+    ledger = ProcessLedger("spec.yaml")
+    now = datetime.now(UTC)
+    first, second = (Lease(one, "k", {}, now, now + timedelta(hours=1), True) for one in ("1", "2"))
+    ledger.issued(first, None, "app")
+    [file] = LeaseLedger().files()
+    if whole:
+        shutil.rmtree(file.path.parent)
+    else:
+        file.path.unlink()
+    ledger.issued(second, None, "app")
+    [file] = LeaseLedger().files()
+    assert ([one.id for one in file.entries()], file.alive()) == (["1", "2"], True)
+    file.path.unlink()
+    ledger.renewed(first)
+    [file] = LeaseLedger().files()
+    assert [one.id for one in file.entries()] == ["1", "2"]
+    ledger.ended(first)
+    file.path.unlink()
+    ledger.ended(second)
     assert LeaseLedger().files() == []
 
 

@@ -332,6 +332,10 @@ class _OwnFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.lines += 1
 
+    def is_gone(self) -> bool:
+        """Return whether somebody has removed it, as a cleaner of old files does."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def close(self) -> None:
         self.file.remove()
         os.close(self.descriptor)
@@ -396,18 +400,22 @@ class ProcessLedger:
     def _put(self, own: _OwnFile, entry: LedgerEntry) -> None:
         own.held[entry.id] = entry
         if own.lines > _LINES and own.lines > 2 * len(own.held):
-            fresh = self._new_file()
-            fresh.held = own.held
-            try:
-                for one in fresh.held.values():
-                    fresh.append(fresh.file.sealed({"entry": one.to_json()}))
-            except BaseException:  # a full disk, or an interrupt
-                fresh.close()
-                raise
-            _files[fresh.path.parent] = fresh
-            own.close()
+            self._rewrite(own)
             return
         own.append(own.file.sealed({"entry": entry.to_json()}))
+
+    def _rewrite(self, own: _OwnFile) -> None:
+        """Replace `own` by another file with the same leases."""
+        fresh = self._new_file()
+        fresh.held = own.held
+        try:
+            for one in fresh.held.values():
+                fresh.append(fresh.file.sealed({"entry": one.to_json()}))
+        except BaseException:  # a full disk, or an interrupt
+            fresh.close()
+            raise
+        _files[fresh.path.parent] = fresh
+        own.close()
 
     def _drop(self, own: _OwnFile) -> None:
         _files.pop(own.path.parent, None)
@@ -425,6 +433,8 @@ class ProcessLedger:
                     own = _files[folder] = self._new_file()
                 if own is not None:
                     note(own)
+                    if _files.get(folder) is own and own.is_gone():
+                        self._rewrite(own)
         except (OSError, StrongroomError) as error:
             if not self._warned:
                 self._warned = True
