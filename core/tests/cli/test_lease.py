@@ -16,6 +16,7 @@ from strongroom.backends import MemorySecretProvider
 from strongroom.cli.actions.overview import Overview
 from strongroom.cli.app import run_app
 from strongroom.cli.context import GlobalOptions
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom.leases import LeaseLedger, ProcessLedger
 from strongroom.leases import ledger as ledger_module
 
@@ -148,6 +149,30 @@ def test_what_cannot_be_noted_is_revoked_all_the_same(command, left, monkeypatch
         assert (code, answer) == (0, {"revoked": ["id"], "failed": [], "left": []})
         assert "id is revoked, which cannot be noted" in told
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ValueError("s3cret"), 5), (BackendUnavailableError("down"), 5), (SecretNotFoundError("k"), 0)],
+)
+def test_no_error_about_one_lease_keeps_a_sweep_from_the_others(command, left, monkeypatch, error, code):
+    """A hook may veto with any error; and one that says that a lease has ended leaves nothing to be done."""
+
+    class Failing(Issuing):
+        def revoke_lease(self, lease):
+            if lease.id == "id":
+                raise error
+
+    monkeypatch.setattr(strongroom_memory.provider, "MemorySecretProvider", Failing)
+    file = ledger_module.LeaseFile(LeaseLedger(), left)
+    [entry] = file.entries()
+    with left.open("ab") as more:
+        more.write(file.sealed({"entry": entry.to_json() | {"id": "other"}}))
+    found, answer, told = command("sweep")
+    revoked, failed = (["other"], ["id"]) if code else (["id", "other"], [])
+    assert (found, answer) == (code, {"revoked": revoked, "failed": failed, "left": []})
+    assert left.exists() == bool(code)
+    assert "s3cret" not in told
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "a folder"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -134,7 +134,7 @@ def _staying(
     file: LeaseFile, registry: SecretProviderRegistry, swept: _Swept, warn: Callable[[str], None]
 ) -> int:
     """Sweep the leases of one dead process, and return how many of them stay in its file."""
-    from strongroom.errors import StrongroomError
+    from strongroom.errors import show_error
 
     staying = 0
     now = datetime.now(UTC)
@@ -143,10 +143,10 @@ def _staying(
             continue  # it has ended by itself
         try:
             revoked = _revoke_own(registry, entry)
-        except StrongroomError as error:
+        except Exception as error:  # noqa: BLE001  # a hook may veto with any; it must not keep the others
             staying += 1
             swept.failed.append(entry.id)
-            warn(f"{entry.id} is not revoked: {error}")
+            warn(f"{entry.id} is not revoked: {show_error(error)}")
             continue
         if revoked:
             _note_over(file, entry, warn)
@@ -216,14 +216,15 @@ def _issuer(registry: SecretProviderRegistry, entry: LedgerEntry) -> str:
 
 
 def _revoke(registry: SecretProviderRegistry, entry: LedgerEntry) -> None:
-    from strongroom.errors import UnsupportedOperationError
+    from strongroom.errors import SecretNotFoundError, UnsupportedOperationError
     from strongroom.providers import LeaseProvider
     from strongroom.tenancy import TenantContext
 
     pipeline = registry.pipeline(entry.pipeline)
     if not isinstance(pipeline, LeaseProvider):
         raise UnsupportedOperationError(f"the pipeline {entry.pipeline!r} issues no leases")
-    with TenantContext(entry.tenant) if entry.tenant is not None else nullcontext():
+    tenant = TenantContext(entry.tenant) if entry.tenant is not None else nullcontext()
+    with tenant, suppress(SecretNotFoundError):  # it has ended
         # Hooks see the key that they saw when the lease was issued.
         asked = registry.asked_as(entry.pipeline, entry.key)
         pipeline.run_with_hooks("revoke", asked, lambda: pipeline.inner.revoke_lease(entry.as_lease()))
