@@ -499,15 +499,19 @@ def test_keys_are_asked_for_one_by_one_spread_evenly(kind):
 
 
 @pytest.mark.parametrize("kind", [Polled, Versioned])
-def test_what_changed_together_is_told_together_also_where_keys_are_asked_one_by_one(kind):
-    """A user and a password are not told apart."""
+@pytest.mark.parametrize("keys", [["app/u", "app/p", "app/x"], "app/"])
+@pytest.mark.parametrize("after", [0, 15, 25, 35, 45])
+def test_what_changed_together_is_told_together_also_where_keys_are_asked_one_by_one(kind, keys, after):
+    """A user and a password are not told apart, also if one was asked for just before the change."""
     provider = kind()
-    provider.kept = {"u": "1", "p": "1", "x": "1"}
-    driven = Driven(provider, ["u", "p", "x"])
-    provider.kept |= {"u": "2", "p": "2"}
+    provider.kept = {"app/u": "1", "app/p": "1", "app/x": "1"}
+    driven = Driven(provider, keys)
+    driven.pass_seconds(after)
+    provider.kept |= {"app/u": "2", "app/p": "2"}
     version = "2" if kind is Versioned else None
-    assert driven.pass_seconds(30) == [[("p", "set", version), ("u", "set", version)]]
-    assert len(driven.pass_seconds(90)) == 1
+    together = [("app/p", "set", version), ("app/u", "set", version)]
+    assert driven.pass_seconds(60) == [together]
+    assert driven.pass_seconds(90) == [together]
 
 
 @pytest.mark.parametrize("kind", [Polled, Versioned])

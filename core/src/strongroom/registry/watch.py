@@ -336,8 +336,9 @@ class Watch(ProcessBound):
         together = {key: None}
         if marks.get(key) != group.marks.get(key):  # what changed together is reported together
             asked = len(group.round)
+            # Also those that were asked before it in this round: they may have changed with it.
             new = [one for one in keys_of(group) if one not in group.marks] if group.prefixes else []
-            together = dict.fromkeys([*group.round, *new])
+            together = dict.fromkeys([*group.round, *group.exact, *group.marks, *new])
             marks |= self._marks_of(group, [one for one in together if one != key])
         self._note(group, marks, set(together))
         for _ in range(asked):
