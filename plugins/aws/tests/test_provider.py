@@ -11,7 +11,7 @@ import aws_rules
 import boto3
 import pytest
 from aws_front import Front, refusal, success, value
-from strongroom import SecretProviderRegistry
+from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -345,6 +345,53 @@ def test_setting_a_key_that_waits_for_deletion_restores_it(make, bare, key):
         writer.set_secret(key, "new")
         assert provider.get_secret(key) == "new"
         assert "DeletedDate" not in bare.describe_secret(SecretId=name_of(key).text)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda provider: provider.set_secret("k", "new"),
+        lambda provider: provider.set_secret_if("k", "new", None),
+    ],
+)
+def test_what_was_staged_as_a_secret_was_deleted_is_not_staged_any_more(make, write):
+    """Else a rotation would be in flight that nobody began, and could bring a value from before."""
+    provider = make()
+    for writer in (provider, make()):  # who deleted it knows, another provider is told by the service
+        provider.set_secret("k", "old")
+        staged = provider.stage_secret("k", "staged")
+        provider.delete_secret("k")
+        write(writer)
+        assert "pending" not in {one.state for one in provider.list_versions("k")}
+        with pytest.raises((ConflictError, SecretNotFoundError)):
+            provider.promote_version("k", staged, expected_version=provider.describe_secret("k").version)
+        assert provider.get_secret("k") == "new"
+        assert SecretRotation(provider).rotate("k", "newer").state == "current"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda provider: provider.set_secret("k", "hunter2"),
+        lambda provider: provider.set_secret_if("k", "hunter2", None),
+        lambda provider: provider.stage_secret("k", "hunter2"),
+    ],
+)
+def test_a_write_that_fails_after_it_restored_a_secret_says_that_it_is_readable_again(
+    make, bare, monkeypatch, write
+):
+    provider = make()
+    provider.set_secret("k", "old")
+    provider.delete_secret("k")
+    monkeypatch.setattr(provider._writer._service, "put", _denied)
+    with pytest.raises(PermissionDeniedError) as caught:
+        write(provider)
+    assert "DeletedDate" not in bare.describe_secret(SecretId="k")
+    assert "readers get its old value" in caught.value.hint
+
+
+def _denied(*_):
+    raise PermissionDeniedError("aws: writing 'k': denied", hint="the policy")
 
 
 def test_a_conditional_write_over_a_key_that_waits_for_deletion_is_a_conflict(make):

@@ -59,8 +59,17 @@ def is_id(version: object) -> bool:
 
 def holder_of(entry: Mapping[str, Any]) -> str | None:
     """Return the id of the version with the label AWSCURRENT, of a description or an entry of a list."""
+    return _labelled(entry, CURRENT)
+
+
+def pending_of(entry: Mapping[str, Any]) -> str | None:
+    """Return the id of the version with the label AWSPENDING, of a description or an entry of a list."""
+    return _labelled(entry, PENDING)
+
+
+def _labelled(entry: Mapping[str, Any], label: str) -> str | None:
     stages = entry.get("VersionIdsToStages") or entry.get("SecretVersionsToStages") or {}
-    return next((version for version, labels in stages.items() if CURRENT in labels), None)
+    return next((version for version, labels in stages.items() if label in labels), None)
 
 
 def current_of(entry: Mapping[str, Any]) -> str | None:

@@ -6,12 +6,12 @@ several writers, the service lets only one do that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from strongroom.clients import backoff_delays
 from strongroom.deadlines import Deadline
-from strongroom.errors import BackendUnavailableError, show_key
+from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
 
 from strongroom_aws import answers
 from strongroom_aws.connection import AwsClient
@@ -26,6 +26,7 @@ from strongroom_aws.versions import (
     current_of,
     holder_of,
     new_id,
+    pending_of,
     staged_id,
     vacant_id,
 )
@@ -33,7 +34,9 @@ from strongroom_aws.versions import (
 __all__ = ["SecretWriter"]
 
 _REMEMBERED = 1024
+_RESTORED = "the deleted secret has been restored, and so readers get its old value: set it again"
 T = TypeVar("T")
+_Restore = Callable[[Mapping[str, Any] | None], None]
 
 
 class SecretWriter:
@@ -61,13 +64,13 @@ class SecretWriter:
         """Create or replace a secret; one that was deleted is restored first."""
         version = new_id()
 
-        def attempt() -> str | None:
+        def attempt(restore: _Restore) -> str | None:
             if key in self._deleted:
                 self._deleted.discard(key)
-                self._service.restore(key, deadline)
+                restore(self._service.described(key, deadline))
             answer = self._put(key, text, version, CURRENT, deadline)
             if isinstance(answer, Refusal) and answer.outcome is Outcome.DELETED:
-                self._service.restore(key, deadline)
+                restore(self._service.described(key, deadline))
                 answer = self._put(key, text, version, CURRENT, deadline)
             if not isinstance(answer, Refusal):
                 return version
@@ -84,20 +87,21 @@ class SecretWriter:
 
     def write_first(self, key: str, text: str, deadline: Deadline) -> str:
         """Write a key that must have no value, and return the version."""
-        return self._until_steady(key, deadline, lambda: self._try_first(key, text, deadline))
 
-    def _try_first(self, key: str, text: str, deadline: Deadline) -> str | None:
-        created = self._service.create(key, text, new_id(), deadline)
-        if created is not None:
-            return created
-        description = self._service.described(key, deadline)
-        if description is None:
-            return None
-        if description.get("DeletedDate") is not None:
-            self._service.restore(key, deadline)
-        elif current_of(description) is not None:
-            raise answers.conflict(key, "it is there already")
-        return self.write_over(key, text, holder_of(description), deadline)
+        def attempt(restore: _Restore) -> str | None:
+            created = self._service.create(key, text, new_id(), deadline)
+            if created is not None:
+                return created
+            description = self._service.described(key, deadline)
+            if description is None:
+                return None
+            if description.get("DeletedDate") is not None:
+                restore(description)
+            elif current_of(description) is not None:
+                raise answers.conflict(key, "it is there already")
+            return self.write_over(key, text, holder_of(description), deadline)
+
+        return self._until_steady(key, deadline, attempt)
 
     def write_over(self, key: str, text: str, holder: str | None, deadline: Deadline) -> str | None:
         """Add a version and make it current if `holder` still is; None where there is no secret any more."""
@@ -120,20 +124,21 @@ class SecretWriter:
 
     def stage(self, key: str, text: str, deadline: Deadline) -> str:
         """Add a pending version, and return it."""
-        return self._until_steady(key, deadline, lambda: self._try_stage(key, text, deadline))
 
-    def _try_stage(self, key: str, text: str, deadline: Deadline) -> str | None:
-        description = self._service.described(key, deadline)
-        if description is None:
-            if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
-                return None
-        elif description.get("DeletedDate") is not None or holder_of(description) is None:
-            # This restores no deleted secret, and a first version would be current at once.
-            self._service.restore(key, deadline)
-            self._vacate(key, holder_of(description), deadline)
-        version = staged_id()
-        answer = self._service.put(key, text, version, PENDING, deadline)
-        return None if isinstance(answer, Refusal) else version
+        def attempt(restore: _Restore) -> str | None:
+            description = self._service.described(key, deadline)
+            if description is None:
+                if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
+                    return None
+            elif description.get("DeletedDate") is not None or holder_of(description) is None:
+                # A first version would be current at once.
+                restore(description)
+                self._vacate(key, holder_of(description), deadline)
+            version = staged_id()
+            answer = self._service.put(key, text, version, PENDING, deadline)
+            return None if isinstance(answer, Refusal) else version
+
+        return self._until_steady(key, deadline, attempt)
 
     def _vacate(self, key: str, holder: str | None, deadline: Deadline) -> None:
         """Hide the value of `holder` from readers, unless another one was written meanwhile."""
@@ -152,15 +157,46 @@ class SecretWriter:
             raise answers.conflict(key, "that version is not pending")
         return description
 
-    def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
-        """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""
+    def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[_Restore], T | None]) -> T:
+        """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds.
+
+        `attempt` gets a function that restores the secret of a description, if that waits for its deletion.
+        """
+        restored = False
+
+        def restore(description: Mapping[str, Any] | None) -> None:
+            nonlocal restored
+            restored = self._restore(key, description, deadline) or restored
+
         waits = backoff_delays()
-        while (done := attempt()) is None:
-            if not self._connection.hold_back(next(waits), deadline):
-                raise BackendUnavailableError(
-                    f"{self._type_name}: {show_key(key)} is being deleted, or created and deleted by others",
-                    key=key,
-                    provider=self._type_name,
-                    hint="try again in some seconds",
-                )
+        try:
+            while (done := attempt(restore)) is None:
+                if not self._connection.hold_back(next(waits), deadline):
+                    raise BackendUnavailableError(
+                        f"{self._type_name}: {show_key(key)} is being deleted, "
+                        "or created and deleted by others",
+                        key=key,
+                        provider=self._type_name,
+                        hint="try again in some seconds",
+                    )
+        except ConflictError:
+            raise  # somebody else's value is there
+        except StrongroomError as error:
+            if restored:
+                error.hint = _RESTORED
+            raise
         return done
+
+    def _restore(self, key: str, description: Mapping[str, Any] | None, deadline: Deadline) -> bool:
+        """Cancel the deletion of a secret; return whether it waited for one.
+
+        What was staged before the deletion does not stay staged: a rotation that was in flight then would be
+        in flight again.
+        """
+        if description is None or description.get("DeletedDate") is None:
+            return False
+        self._service.restore(key, deadline)
+        staged = pending_of(description)
+        if staged is not None:
+            self._service.move(key, PENDING, deadline, to=None, of=staged)
+        return True
