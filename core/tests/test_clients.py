@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import time
+import urllib.parse
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -180,6 +183,25 @@ def test_retry_after_as_a_date():
 def test_nothing_of_a_message_that_holds_a_value_is_told(value, before, after):
     for form in (value, json.dumps(value)[1:-1], repr(value)):
         assert redact_message(before + form + after, None, value) == LEFT_OUT
+
+
+@pytest.mark.parametrize("before", ["", "p", "pa", "pas"])
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+        lambda text: text.encode().hex(),
+        urllib.parse.quote,
+        urllib.parse.quote_plus,
+        html.escape,
+    ],
+)
+def test_nothing_of_a_message_that_holds_an_encoded_value_is_told(before, encoded):
+    value = "cörrect <horse> & 'battery'??>"
+    assert redact_message(f'403: blocked: {{"data": "{encoded(before + value)}"}}', None, value) == LEFT_OUT
+    other = f'403: blocked: {{"data": "{encoded("another text of that kind")}"}}'
+    assert redact_message(other, value) == other
 
 
 @pytest.mark.parametrize("before", ["", "refused by a proxy: authorization: ", '{"Authorization":"'])

@@ -21,7 +21,7 @@ from strongroom.errors import (
     ThrottledError,
     show_key,
 )
-from strongroom.parallel import never_collect
+from strongroom.parallel import forks_wait, never_collect
 
 __all__ = [
     "backoff_delays",
@@ -35,6 +35,7 @@ __all__ = [
     "redact_message",
     "redacted_copy",
     "service_error",
+    "shows_value",
     "splits_login",
 ]
 
@@ -160,10 +161,25 @@ def redact_message(message: str, *hidden: str | None) -> str:
     Credentials in it are left out, such as a bearer token: a caller of a vendor's client does not know them.
     """
     # Looked for before lines are joined or cut off: a part of a value would not be found.
-    if any(value and any(form in message for form in _forms(value)) for value in hidden):
+    if shows_value(message, *hidden):
         return "(its message holds the value and is left out)"
     line = " ".join(redact_credentials(message).split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+
+
+def shows_value(message: str, *values: str | None) -> bool:
+    """Return whether one of `values` is in a message: unchanged, quoted, or in an encoding such as base64.
+
+    A proxy may quote the request that it refuses, in which a value is as the service takes it.
+    """
+    looked_for = [value for value in values if value]
+    if any(form in message for value in looked_for for form in _forms(value)):
+        return True
+    if not looked_for:
+        return False
+    with forks_wait():
+        from strongroom.masking import Masker  # which loads much, and is needed for few errors
+    return Masker(looked_for).mask_text(message) != message
 
 
 def redact_credentials(text: str) -> str:

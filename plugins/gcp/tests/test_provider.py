@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC
 
 import pytest
@@ -475,13 +476,16 @@ def test_wrong_labels_are_configuration(bench):
         bench.provider(labels={"Not Allowed": "x"}).set_secret("k", "x")
 
 
-def test_an_error_that_repeats_the_value_is_not_passed_on(provider, bench):
-    value = "correct-horse"
-    bench.store.fail("AddSecretVersion", Refusal("INVALID_ARGUMENT", f"cannot store {value}"))
+@pytest.mark.parametrize("value", ["correct-horse", "strongroom.empty:and more"])
+@pytest.mark.parametrize("written", [str, lambda value: base64.b64encode(value.encode()).decode()])
+def test_an_error_that_repeats_the_value_is_not_passed_on(provider, bench, value, written):
+    """Over REST a value is sent in base64, so that this is how a proxy would quote it."""
+    shown = written(value)
+    bench.store.fail("AddSecretVersion", Refusal("INVALID_ARGUMENT", f"cannot store {shown}"))
     with pytest.raises(ConfigurationError) as caught:
         provider.set_secret("k", value)
     error = caught.value
-    assert value not in f"{error} {error!r} {error.__cause__!r} {error.__cause__}"
+    assert shown not in f"{error} {error!r} {error.__cause__!r} {error.__cause__}"
     assert error.__context__ is None
 
 

@@ -13,7 +13,7 @@ import keyring
 import keyring.backend
 import pytest
 from keyring.backends import chainer, fail, null
-from keyring.errors import KeyringLocked, PasswordDeleteError
+from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 from keyrings.alt.file import PlaintextKeyring
 from strongroom import SecretProviderRegistry
 from strongroom.errors import (
@@ -189,11 +189,13 @@ def test_a_locked_keyring_is_not_absence(armed):
     assert (caught.value.key, caught.value.provider) == ("a", "keyring")
 
 
-def test_an_error_that_quotes_the_value_is_told_without_it(armed):
-    armed.method, armed.error = "set", RuntimeError("cannot store hunter2")
+@pytest.mark.parametrize("kind", [RuntimeError, PasswordSetError])
+@pytest.mark.parametrize("written", ["hunter2", "aHVudGVyMg=="])
+def test_an_error_that_quotes_the_value_is_told_without_it(armed, kind, written):
+    armed.method, armed.error = "set", kind(f"cannot store {written}")
     with pytest.raises(StrongroomError) as caught:
         KeyringSecretProvider(backend=armed).set_secret("a", "hunter2")
-    assert "hunter2" not in repr(caught.value) + str(caught.value)
+    assert written not in repr(caught.value) + str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 

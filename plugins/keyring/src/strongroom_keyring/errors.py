@@ -6,7 +6,7 @@ platform and is imported on none of the others. A test walks the classes and fai
 
 from __future__ import annotations
 
-from strongroom.clients import service_error
+from strongroom.clients import service_error, shows_value
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -83,7 +83,7 @@ def translate(
         kind = BackendUnavailableError  # an entry went away while it was listed
     # A decoding error holds the bytes that it could not decode; what is not in the table may hold anything.
     shows = kind not in (ValidationError, StrongroomError, SecretNotFoundError)
-    if hidden and (hidden in str(error) or hidden in repr(error)):
+    if shows_value(f"{error} {error!r}", hidden):
         shows = False
     return service_error(
         kind,
