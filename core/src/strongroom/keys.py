@@ -179,15 +179,16 @@ def check_value(value: str, key: str) -> str:
     if not isinstance(value, str):
         message = f"the value for {show_key(key)} must be str, got {type(value).__name__}"
         raise TypeError(message)
-    if not value.isascii() and _has_surrogate(value):
+    if not is_unicode(value):
         raise ValidationError(
             f"the value for {show_key(key)} holds a lone surrogate, which is not Unicode text", key=key
         )
     return value
 
 
-def _has_surrogate(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no lone surrogate."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Name(NamedTuple):

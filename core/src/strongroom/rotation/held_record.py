@@ -90,20 +90,21 @@ class HeldRecord:
         """Drop the record, whatever it says."""
         self._secret.ask(self.ledger.remove)
 
-    def claim(self, record: Record, *, lasting: bool = True) -> Record:
+    def claim(self, record: Record, *, lasting: bool = True, begins: bool = False) -> Record:
         """Write `record` as the record of this attempt, which begins or takes over the rotation; return it.
 
         Args:
             record: What is written.
             lasting: Whether this write must survive a loss of power by itself; otherwise the next one makes
                 it last.
+            begins: Whether nothing has been done yet, so that a record with too little room is refused.
 
         Raises:
             ConflictError: Somebody else has written since it was read.
         """
         record = record if record.id else replace(record, id=secrets.token_hex(16))
         with nullcontext() if lasting else deferring_durability():
-            self._secret.ask(self.ledger.write, record, begins=True)
+            self._secret.ask(self.ledger.write, record, begins=True, room=begins)
         self.in_flight = True
         return record
 

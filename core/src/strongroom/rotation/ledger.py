@@ -20,11 +20,12 @@ from strongroom.errors import (
     ConflictError,
     RotationError,
     SecretNotFoundError,
+    SecretTooLargeError,
     StrongroomError,
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.keys import record_key
+from strongroom.keys import is_unicode, record_key
 from strongroom.providers import ConditionalWriter, Describer
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ __all__ = ["Ledger", "Record", "mark_of"]
 
 _IN_FLIGHT: Final = frozenset({"pending", "applied", "verified"})
 _FORMAT: Final = 1
+_ROOM: Final = 256
+"""Bytes by which the record of a rotation may grow, without the text of an error."""
+_NO_ROOM: Final = "the backend has no room for what failed"
 _LOCK_SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 10.0
 _log = logging.getLogger("strongroom.rotation")
@@ -154,17 +158,33 @@ class Ledger:
             )
         return record if record.key == self._key else replace(record, key=self._key)
 
-    def write(self, record: Record, *, begins: bool = False) -> None:
+    def write(self, record: Record, *, begins: bool = False, room: bool = False) -> None:
         """Replace what was read or written last by `record`.
 
         Args:
             record: What is written.
             begins: Whether to warn if nothing keeps two processes apart.
+            room: Whether to make sure that the backend also takes what the record becomes later. Otherwise,
+                a rotation could begin that can be neither finished nor undone.
 
         Raises:
             ConflictError: Somebody else has written, or removed it, since.
+            SecretTooLargeError: The backend cannot hold the values in it.
         """
-        text = json.dumps({"format": _FORMAT, **{name: getattr(record, name) for name in Record.__slots__}})
+        texts = _texts_of(record, _ROOM if room else 0)
+        text = next(texts)
+        while True:
+            try:
+                self._write(text, begins=begins)
+            except SecretTooLargeError:
+                shorter = next(texts, None)
+                if shorter is None:
+                    raise
+            else:
+                return
+            text = shorter
+
+    def _write(self, text: str, *, begins: bool) -> None:
         if self._conditional and self._wrote_if(text):
             return
         if not self._conditional:
@@ -259,6 +279,21 @@ class Ledger:
         except Exception as error:  # noqa: BLE001  # as above
             key, kind = show_key(self._key), type(error).__name__
             _log.warning("the lock for the rotation of %s could not be released: %s", key, kind)
+
+
+def _texts_of(record: Record, room: int) -> Iterator[str]:
+    """Yield forms of a record, each shorter than the one before, and all with `room` bytes more."""
+
+    def written(record: Record, *, ascii_only: bool) -> str:
+        members = {"format": _FORMAT, **{name: getattr(record, name) for name in Record.__slots__}}
+        return "{" + " " * room + json.dumps(members, ensure_ascii=ascii_only)[1:]
+
+    # First in ASCII: the text of an error may have characters that the backend cannot hold.
+    yield written(record, ascii_only=True)
+    for shorter in (record, replace(record, error=_NO_ROOM) if record.error is not None else record):
+        text = written(shorter, ascii_only=False)
+        if is_unicode(text):
+            yield text
 
 
 def _last_segment(key: str) -> str:

@@ -26,6 +26,7 @@ from strongroom.errors import (
     InvalidKeyError,
     RotationError,
     SecretNotFoundError,
+    SecretTooLargeError,
     StrongroomError,
     UnsupportedOperationError,
     show_key,
@@ -132,6 +133,12 @@ class RotationRun:
         """Make `error` name the secret instead of the record, and say if a rotation is in flight."""
         name, key = show_key(self._held.ledger.name), show_key(self._key)
         text = error.message.replace(name, key)
+        if isinstance(error, SecretTooLargeError) and error.key == self._held.ledger.name:
+            what = f"the state of the rotation of {key}"
+            text = (
+                f"{what}, which holds its values, is too large: {error.message.replace(name, 'that state')}"
+            )
+            error.hint = "choose a shorter value; in that state, quotes and line breaks take more room"
         if isinstance(error, InvalidKeyError) and error.key == self._held.ledger.name:
             text = f"the rotation of {key} cannot keep its state: what it goes through refuses reserved names"
             error.hint = "if that is a registry, rotate through it directly: `SecretRotation(registry)`"
@@ -193,7 +200,7 @@ class RotationRun:
         )
         self._look, self._fresh = look, True
         # A version is staged before the target system is touched, which makes the record last.
-        return self._held.claim(record, lasting=not self._stages())
+        return self._held.claim(record, lasting=not self._stages(), begins=True)
 
     def adopt(self, record: Record) -> Record:
         """Take over what `current_record` returned, so that no other attempt does at the same time.
