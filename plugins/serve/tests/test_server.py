@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import logging
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from served_process import PATIENCE, Process, write
 from strongroom import SecretProviderRegistry, TenantContext
 from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
-from strongroom_serve import systemd
+from strongroom_serve import sockets, systemd
 from strongroom_serve.asking import Backend
 from strongroom_serve.config import address_of, config_of
 from strongroom_serve.server import _audit_lines_shown, _Server, see_to_rotations, serve
@@ -392,6 +394,37 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_a_conflict(tmp_path):
         bound_unix(path, 0o600, None)
     assert [one.name for one in tmp_path.iterdir()] == ["s"]
     live.close()
+    assert not path.exists()
+
+
+def test_of_two_servers_that_start_at_once_one_listens(tmp_path, monkeypatch):
+    """Both have seen that the socket is stale before one of them replaces it."""
+    path = tmp_path / "s"
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    seen = threading.Barrier(2)
+    judge = sockets._refuse_taken
+
+    def judge_together(path):
+        judge(path)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            seen.wait(0.1)  # the other one comes only if nothing keeps it
+
+    monkeypatch.setattr(sockets, "_refuse_taken", judge_together)
+
+    def start(_):
+        try:
+            return bound_unix(path, 0o600, None)
+        except ConflictError as error:
+            return error.message
+
+    with ThreadPoolExecutor(2) as pool:
+        started = list(pool.map(start, range(2)))
+    assert f"a server listens at {path} already" in started
+    for one in started:
+        if not isinstance(one, str):
+            one.close()
     assert not path.exists()
 
 

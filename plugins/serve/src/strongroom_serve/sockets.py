@@ -12,9 +12,10 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from strongroom.errors import ConfigurationError, ConflictError
+from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path  # what has a path imports it itself
 
 __all__ = [
@@ -31,6 +32,7 @@ HIDDEN_BYTES = 5
 """Of the name under which a socket is first made: few, for its whole path has 107 at most."""
 _FIRST_DESCRIPTOR = 3
 _BACKLOG = 1024
+_PATIENCE_SECONDS = 5.0
 
 
 class Listener:
@@ -70,6 +72,7 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     Raises:
         ConflictError: A server listens there, or something else is there.
         ConfigurationError: There is no such folder or group.
+        BackendUnavailableError: Another process keeps the folder locked.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
@@ -77,17 +80,21 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     # that a killed server has left would be in the way for ever.
     hidden = path.with_name(f".{os.urandom(HIDDEN_BYTES // 2).hex()}")
     try:
-        _refuse_taken(path)
-        sock.bind(str(hidden))
-        try:
-            hidden.chmod(mode)
-            if group is not None:
-                os.chown(hidden, -1, _group_id(group))
-            sock.listen(_BACKLOG)
-            hidden.rename(path)
-        except BaseException:
-            hidden.unlink()
-            raise
+        with _alone_in(path.parent):
+            _refuse_taken(path)
+            sock.bind(str(hidden))
+            try:
+                hidden.chmod(mode)
+                if group is not None:
+                    os.chown(hidden, -1, _group_id(group))
+                sock.listen(_BACKLOG)
+                hidden.rename(path)
+            except BaseException:
+                hidden.unlink()
+                raise
+    except BackendUnavailableError:  # which is an error of the system, too
+        sock.close()
+        raise
     except OSError as error:
         sock.close()
         raise ConfigurationError(
@@ -97,6 +104,20 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
         sock.close()
         raise
     return Listener(sock, f"unix:{path}", path)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other servers of `folder` from starting during the block.
+
+    Two that find the same stale socket would both replace it, and nobody would reach the first one.
+    """
+    from strongroom.providers.files import folder_locked  # a server on TCP alone has no use for it
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(PermissionError):  # it may be written and not read: then it has no lock
+            stack.enter_context(folder_locked(folder, seconds=_PATIENCE_SECONDS, provider="serve"))
+        yield
 
 
 def _next_step(error: OSError, path: Path) -> str:
