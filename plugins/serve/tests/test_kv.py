@@ -332,6 +332,30 @@ def test_a_stale_value_has_the_number_of_its_own_version(served):
     assert server.put("k", "three", cas=2).status == 200
 
 
+def test_the_agent_gives_a_stale_value_with_the_id_of_its_own_version(served):
+    spec = spec_of()
+    spec["pipelines"]["app"]["middleware"] = [{"type": "caching", "ttl_seconds": 300}]
+    server = served(spec)
+    inner = server.registry.pipeline("app")
+    while hasattr(inner, "inner"):
+        inner = inner.inner
+    inner.set_secret("k", "one")
+
+    def told(more=""):
+        said = server.ask("GET", f"/secretsmanager/get?secretId=k{more}", headers=AGENT).json()
+        return said["SecretString"], said["VersionId"], said["VersionStages"], float(said["CreatedDate"]) > 0
+
+    old = inner.list_versions("k")[0].version
+    assert told() == ("one", old, ["AWSCURRENT"], True)
+    inner.set_secret("k", "two")  # as another host does it: the cache here does not hear of it
+    new = inner.list_versions("k")[0].version
+    assert told() == ("one", old, ["AWSCURRENT"], True)
+    server.backend.numbers._known.clear()
+    assert told() == ("one", old, ["AWSCURRENT"], True)
+    assert told("&refreshNow=true") == ("two", new, ["AWSCURRENT"], True)
+    assert told(f"&versionId={old}") == ("one", old, ["AWSPREVIOUS"], True)
+
+
 def test_the_same_value_written_again_elsewhere_does_not_make_cas_fail_for_ever(served):
     server = served()
     server.put("k", "same")

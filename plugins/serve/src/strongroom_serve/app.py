@@ -324,11 +324,12 @@ class App:
         except InvalidKeyError as error:
             await self._invalid(request, client, target, error)
         asker = await self._asker(request, client, target)
+        backend, kv = self.backend, self.kv
         with asker.acting():
             try:
-                return await aws_agent.answer(self.backend, asked_for)
+                return await aws_agent.answer(backend, kv, asker, asked_for)
             except StrongroomError as error:
-                if is_unrouted(self.backend.sync, key, error):
+                if is_unrouted(backend.sync, key, error):
                     return ABSENT
                 raise
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
 from strongroom.providers import SecretVersion
 
 from strongroom_serve.answers import Answer, as_json, bad_request
-from strongroom_serve.asking import Backend
+from strongroom_serve.asking import Asker, Backend
 from strongroom_serve.request import Refused, Request
+
+if TYPE_CHECKING:
+    from strongroom_serve.kv import KeyValue
 
 __all__ = ["PATH", "STAGES", "TOKEN_HEADER", "Asked", "answer", "asked"]
 
@@ -58,28 +62,25 @@ def asked(request: Request, *, by_uid: bool) -> Asked:
     return Asked(key, query.get("versionId") or None, stage, refresh=refresh)
 
 
-async def answer(backend: Backend, wanted: Asked) -> Answer:
+async def answer(backend: Backend, kv: KeyValue, asker: Asker, wanted: Asked) -> Answer:
     """Answer with the object that GetSecretValue gives."""
-    registry = backend.registry_of(wanted.key)
+    key = wanted.key
+    registry = backend.registry_of(key)
     if wanted.refresh:
-        await registry.invalidate(wanted.key)
-    if wanted.is_old:
-        try:
-            versions = await _versions(backend, wanted.key)
-        except StrongroomError as error:
-            await backend.fail("get", wanted.key, error)
-        one = next((one for one in versions if _is_asked(one, wanted)), None)
-        if one is None:
-            await backend.fail("get", wanted.key, SecretNotFoundError(wanted.key))
-        value = await registry.get_secret_version(wanted.key, one.version)
-    else:
-        value = await registry.get_secret(wanted.key)
-        try:
-            versions = await _versions(backend, wanted.key)
-        except StrongroomError:
-            versions = []
-        one = next((one for one in versions if one.state == "current"), None)
-    return Answer(200, as_json(_object(wanted.key, value, one)))
+        await registry.invalidate(key)
+    if not wanted.is_old:
+        value, version, created = await kv.read_with_id(asker, key)
+        return _answer(key, value, version, "AWSCURRENT", datetime.fromisoformat(created))
+    try:
+        versions = await _versions(backend, key)
+    except StrongroomError as error:
+        await backend.fail("get", key, error)
+    one = next((one for one in versions if _is_asked(one, wanted)), None)
+    if one is None:
+        await backend.fail("get", key, SecretNotFoundError(key))
+    value = await registry.get_secret_version(key, one.version)
+    stages = {state: stage for stage, state in STAGES.items()}
+    return _answer(key, value, one.version, stages.get(one.state), one.created_at)
 
 
 def _is_asked(one: SecretVersion, what: Asked) -> bool:
@@ -99,16 +100,14 @@ async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
     return found
 
 
-def _object(key: str, value: str, one: SecretVersion | None) -> dict[str, Any]:
-    stages = {state: stage for stage, state in STAGES.items()}
-    state = one.state if one is not None else "current"
+def _answer(key: str, value: str, version: str | None, stage: str | None, created: datetime | None) -> Answer:
     members: dict[str, Any] = {
         "ARN": f"arn:aws:secretsmanager:local:000000000000:secret:{key}",
         "Name": key,
-        "VersionId": one.version if one is not None else "1",
+        "VersionId": version or "1",
         "SecretString": value,
-        "VersionStages": [stages[state]] if state in stages else [],
+        "VersionStages": [stage] if stage is not None else [],
     }
-    if one is not None and one.created_at is not None:
-        members["CreatedDate"] = f"{one.created_at.timestamp():.3f}"
-    return members
+    if created is not None and created.timestamp() > 0:
+        members["CreatedDate"] = f"{created.timestamp():.3f}"
+    return Answer(200, as_json(members))

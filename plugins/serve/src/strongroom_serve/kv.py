@@ -81,6 +81,18 @@ class KeyValue:
         number, created = await self._number_of(asker, key, value)
         return secret_answer(shown(asker, value), metadata_of(number, created))
 
+    async def read_with_id(self, asker: Asker, key: str) -> tuple[str, str | None, str]:
+        """Return a value, the id of its version, and when that was made; the id is None if it is not known.
+
+        A cache may have the value of an older version than the backend's current one.
+        """
+        place = (asker.tenant, key)
+        with observing_versions(partial(self._observe, place)):
+            value: str = await self._of(key).get_secret(key)
+        number, created = await self._number_of(asker, key, value)
+        known = self._history(place)
+        return value, known.id_of(number) if known.value == hash(value) else None, created
+
     async def read_version(self, asker: Asker, key: str, number: int) -> Answer:
         """Answer `GET data/KEY?version=N`."""
         try:
