@@ -297,6 +297,15 @@ def test_a_gitignore_in_another_encoding_is_added_to(strongroom):
     assert Path(".gitignore").read_bytes().startswith(b"b\xfccher/\nsecrets.enc\n")
 
 
+def test_where_git_cannot_be_told_there_is_nothing_yet_that_it_could_take(strongroom):
+    for name in ("strongroom.yaml", "secrets.enc", "app.key"):
+        Path(name).unlink(missing_ok=True)
+    Path(".gitignore").unlink(missing_ok=True)
+    Path(".gitignore").mkdir()
+    assert "gitignore: Is a directory" in strongroom("init", expected=2).stderr
+    assert [name for name in ("strongroom.yaml", "secrets.enc", "app.key") if os.path.lexists(name)] == []
+
+
 def test_it_says_what_was_made_and_what_was_there(init, tmp_path):
     both = "wrote strongroom.yaml, the store secrets.enc and its key app.key; git ignores store and key\n"
     assert init()[2] == both

@@ -90,18 +90,18 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
         assignments = read_dotenv(Path(source), settings.warn, left_out=left_out_because, variables=True)
     values = expanded(assignments)
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
-    kept = [name for name in (STORE, KEY) if os.path.lexists(spec.absolute().parent / name)]
-    _fill_store(
-        spec.absolute().parent, {name: value for name, value in values.items() if name not in composed}
-    )
-    beside = _names_beside(spec.absolute().parent) if source is None else {}
+    folder = spec.absolute().parent
+    kept = [name for name in (STORE, KEY) if os.path.lexists(folder / name)]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignored = _ignore(folder, source)  # first: where that fails there is nothing yet that git could take
+    _fill_store(folder, {name: value for name, value in values.items() if name not in composed})
+    beside = _names_beside(folder) if source is None else {}
     text = _spec_text(values, composed, beside).encode()
     write_atomically(spec, text, mode=0o644)
     with suppress(ConfigurationError):  # it is closed, so it can be used without trust
         trust(str(spec.resolve()), text)
     _note_sightings(spec)
-    ignored = _ignore(spec.absolute().parent, source)
-    tracked = _tracked(spec.absolute().parent)
+    tracked = _tracked(folder)
     if tracked:
         settings.warn(
             f"git tracks {' and '.join(tracked)} already, so .gitignore does not help: run "
