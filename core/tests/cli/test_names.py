@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
-from strongroom.spec import trust
+from strongroom.errors import ConflictError
+from strongroom.spec import load_plan, trust
 
 SPEC = """\
 version: 1
@@ -302,6 +304,34 @@ def test_a_spec_that_changes_while_a_value_is_typed_or_stored_is_left_alone(
     )  # fmt: skip
     assert Path("strongroom.yaml").read_text() == SPEC + "# changed\n"
     assert filled("get", "NEW")[0] == (0 if is_stored else 3)
+
+
+def test_of_two_calls_that_declare_at_once_neither_is_lost_unseen(filled, monkeypatch):
+    """Both have seen that the spec is unchanged before one of them writes it."""
+    from strongroom.cli.commands import set as command
+
+    plan, write = load_plan(Path("strongroom.yaml").absolute()), command.write_atomically
+    refused = []
+
+    def declare_other():
+        try:
+            command._write_spec(plan, SPEC.encode() + b"  OTHER: {}\n", "OTHER")
+        except ConflictError as error:
+            refused.append(error.message)
+
+    other = threading.Thread(target=declare_other)
+
+    def write_while_another_does(*given, **more):
+        if other.ident is None:
+            other.start()
+            other.join(0.1)  # it ends by then only if nothing keeps it
+        write(*given, **more)
+
+    monkeypatch.setattr(command, "write_atomically", write_while_another_does)
+    assert filled("set", "NEW", "a value", "--declare")[0] == 0
+    other.join()
+    assert "NEW: {key: NEW}" in Path("strongroom.yaml").read_text()
+    assert [one.partition(":")[0] for one in refused] == ["'OTHER' is stored, and not declared"]
 
 
 def test_a_link_to_a_spec_stays_one(filled):

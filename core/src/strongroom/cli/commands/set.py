@@ -23,6 +23,7 @@ from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, ConflictError, show_key
 from strongroom.paths.atomic_write import write_atomically
+from strongroom.providers.files import folder_locked
 from strongroom.spec.editing import with_declaration
 from strongroom.spec.models import VARIABLE_NAME
 from strongroom.spec.source import read_bytes
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan, SecretPlan
+
+_PATIENCE_SECONDS = 5.0
 
 
 @command("set")
@@ -176,13 +179,15 @@ def _write_spec(plan: Plan, data: bytes, name: str) -> None:
     Raises:
         ConflictError: The spec has changed since it was read: the change would be lost, or trusted unread.
     """
-    if _unchanged(plan) is None:
-        raise ConflictError(
-            f"{show_key(name)} is stored, and not declared: {plan.source} has changed meanwhile",
-            hint=f"add it yourself under `secrets:`: {name}: {{key: {name}}}",
-        )
     real = Path(plan.source).resolve()
-    write_atomically(real, data, like=real.stat())
+    # Two calls that both look before one of them writes would lose the declaration of the other.
+    with folder_locked(real.parent, seconds=_PATIENCE_SECONDS, provider="spec"):
+        if _unchanged(plan) is None:
+            raise ConflictError(
+                f"{show_key(name)} is stored, and not declared: {plan.source} has changed meanwhile",
+                hint=f"add it yourself under `secrets:`: {name}: {{key: {name}}}",
+            )
+        write_atomically(real, data, like=real.stat())
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
 
