@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import nullcontext
+import sqlite3
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from strongroom.errors import ConfigurationError, DecryptionError, RotationError
 from strongroom.registry import rekey
 from strongroom.rotation import SecretRotation
 from strongroom.spec import key_uses
+from strongroom_file import FileSecretProvider
 
 SHARED = """\
 version: 1
@@ -213,6 +215,48 @@ def test_rekey_all_changes_nothing_while_a_rotation_has_staged_a_version(shared,
         SecretRotation(registry).rollback("db")
     run("rekey", "--all")
     assert all_read() == EXPECTED
+
+
+@pytest.mark.parametrize("damaged", ["second", "given"])
+def test_rekey_all_keeps_the_key_of_a_damaged_store(shared, run, damaged):
+    """Else nothing of that store could be read any more; nor are others put under a key of theirs alone."""
+    before = Path("app.key").read_bytes()
+    run("--pipeline", damaged, "backup", "whole.enc")
+    with closing(sqlite3.connect(f"{damaged}.enc", isolation_level=None)) as connection:
+        connection.execute("UPDATE value SET body = zeroblob(length(body))")
+    told = run("rekey", "--all", expected=6)
+    assert f"the store of pipelines.{damaged}.provider" in told
+    assert "(1 problems in all); restore a backup of it" in told
+    assert Path("app.key").read_bytes() == before
+    assert not list(shared.glob("app.key.*"))
+    for (profile, pipeline, _), value in zip(VALUES, EXPECTED, strict=True):
+        if pipeline != damaged:
+            assert read(profile, pipeline) == value
+    run("--pipeline", damaged, "restore", "whole.enc")
+    assert all_read() == EXPECTED
+    run("rekey", "--all")
+    assert Path("app.key").read_bytes() != before
+    assert all_read() == EXPECTED
+
+
+def test_rekey_all_changes_nothing_where_a_value_does_not_decrypt(shared, run):
+    before = Path("app.key").read_bytes()
+    with FileSecretProvider("sealed.enc", key_file="other.key") as store:
+        token = store.get_secret("db")
+        store.set_secret("zz", token)  # the token of another key
+    assert "'zz': the value cannot be decrypted" in run("rekey", "--all", expected=6)
+    assert Path("app.key").read_bytes() == before
+    assert not list(shared.glob("app.key.*"))
+    assert all_read() == EXPECTED
+
+
+def test_rekey_all_goes_on_past_no_damage_that_comes_meanwhile(shared, run, monkeypatch):
+    before = Path("app.key").read_bytes()
+    monkeypatch.setattr(rekey, "_refuse_damaged", lambda *_: None)
+    with closing(sqlite3.connect("second.enc", isolation_level=None)) as connection:
+        connection.execute("UPDATE value SET body = zeroblob(length(body))")
+    assert "second.enc was changed" in run("rekey", "--all", expected=6)
+    assert Path("app.key").read_bytes() == before
 
 
 def test_the_audit_log_begins_anew_and_both_verify(shared, run):

@@ -157,6 +157,16 @@ class EncryptionMiddleware(Middleware):
         """
         _refuse_staged([key for key in keys if self._has_staged(key)], "")
 
+    def refuse_unreadable(self, keys: Sequence[str]) -> None:
+        """Raise what `rekey_keys` would raise for a value that does not decrypt, and write nothing.
+
+        Raises:
+            DecryptionError: See `rekey`.
+        """
+        for key in keys:
+            with suppress(SecretNotFoundError, UnsupportedOperationError):
+                self._opened(key, self.inner.get_secret(key))
+
     def _has_staged(self, key: str) -> bool:
         """Return whether `key` has a staged version that is not encrypted with the key for writing."""
         inner = self.inner

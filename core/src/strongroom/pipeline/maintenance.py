@@ -30,6 +30,7 @@ __all__ = [
     "operate",
     "refuse_early",
     "refuse_staged",
+    "refuse_unreadable",
     "rekey_values",
     "store_of",
 ]
@@ -152,6 +153,19 @@ def refuse_staged(pipeline: Pipeline, encryption: EncryptionMiddleware, *, all_t
     """
     _within_tenants(
         pipeline, lambda: encryption.refuse_staged(_keys(pipeline, encryption)), all_tenants=all_tenants
+    )
+
+
+def refuse_unreadable(
+    pipeline: Pipeline, encryption: EncryptionMiddleware, *, all_tenants: bool = False
+) -> None:
+    """Raise if a value would end `rekey_values`; write nothing.
+
+    Raises:
+        DecryptionError: It does not decrypt.
+    """
+    _within_tenants(
+        pipeline, lambda: encryption.refuse_unreadable(_keys(pipeline, encryption)), all_tenants=all_tenants
     )
 
 

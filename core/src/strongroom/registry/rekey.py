@@ -18,13 +18,14 @@ from strongroom.audit.rekey import moved_aside
 from strongroom.encryption import keyfiles
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.keys import generate_key, read_key
-from strongroom.errors import ConfigurationError, ConflictError, DecryptionError
+from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, TamperedError
 from strongroom.middleware import EncryptionMiddleware
 from strongroom.pipeline.maintenance import (
     Progress,
     operate,
     refuse_early,
     refuse_staged,
+    refuse_unreadable,
     rekey_values,
     store_of,
 )
@@ -81,6 +82,7 @@ def rekey_all(
     Raises:
         ConfigurationError: The key file is a symbolic link or missing, or a use of it cannot be changed.
         ConflictError: Another rekey was interrupted, or has another new key.
+        DecryptionError: A store is damaged, or a value does not decrypt; nothing is changed.
     """
     keyfiles.refuse_link(key_file)
     _refuse_what_cannot_change(uses)
@@ -91,7 +93,7 @@ def rekey_all(
         for pair in pairs:  # none is changed if one of them must not be
             pair.refuse_early(all_tenants=all_tenants)
         for pair in pairs:  # programs have the old key until all are under the next one
-            pair.refuse_staged(all_tenants=all_tenants)
+            pair.refuse_halfway(all_tenants=all_tenants)
         for pair in pairs:
             pair.rekey(key_file, new, all_tenants=all_tenants, progress=progress)
     _put_beside(key_file, new)
@@ -116,10 +118,14 @@ class _Pair:
     def refuse_early(self, *, all_tenants: bool) -> None:
         refuse_early(self._old, "rekey", all_tenants=all_tenants)
 
-    def refuse_staged(self, *, all_tenants: bool) -> None:
-        if self._use.path[2] != "provider":
-            for encryption in self._encryptions():
-                refuse_staged(self._old, encryption, all_tenants=all_tenants)
+    def refuse_halfway(self, *, all_tenants: bool) -> None:
+        """Raise what would end `rekey` after other pipelines were put under the next key; write nothing."""
+        if self._use.path[2] == "provider":
+            _refuse_damaged(innermost(self._old), self._use.place)
+            return
+        for encryption in self._encryptions():
+            refuse_staged(self._old, encryption, all_tenants=all_tenants)
+            refuse_unreadable(self._old, encryption, all_tenants=all_tenants)
 
     def rekey(self, key_file: Path, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
         def call() -> None:
@@ -137,6 +143,8 @@ class _Pair:
             return  # the first write makes it, under the key of that time
         try:
             provider.rekey(key, keep_key_file=True, progress=progress)
+        except TamperedError:  # it stays under the old key, so that has to stay where it is
+            raise
         except DecryptionError:
             next_one.key_id()  # an earlier call has put it under the next key; else this raises
 
@@ -152,6 +160,20 @@ class _Pair:
         for old, new in reversed(list(zip(_encryptions(self._old), _encryptions(self._new), strict=True))):
             old.change_cipher(KeyRing(new.cipher, old.cipher))
             yield old
+
+
+def _refuse_damaged(store: Any, place: str) -> None:
+    verify = getattr(store, "verify", None)
+    try:
+        problems = verify() if callable(verify) else []
+    except DecryptionError:  # it may be under the next key, by an earlier call
+        return
+    if problems:
+        raise TamperedError(
+            f"the store of {place} is damaged, and nothing was put under a new key: {problems[0]} "
+            f"({len(problems)} problems in all)",
+            hint="restore a backup of it, then repeat this",
+        )
 
 
 def _encryptions(pipeline: Any) -> list[EncryptionMiddleware]:
