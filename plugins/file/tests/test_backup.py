@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import stat
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from strongroom.errors import (
     TamperedError,
 )
 from strongroom_file import FileSecretProvider
+from strongroom_file.maintenance import backup
 
 KEY = generate_key()
 
@@ -62,6 +63,47 @@ def test_a_backup_whose_name_is_not_utf_8_is_one(provider, tmp_path):
     provider.delete_secret("key/1")
     provider.restore(copy)
     assert provider.get_secret("key/1") == "second"
+
+
+def test_a_backup_during_a_rekey_is_one_and_says_which_key_it_needs(tmp_path, monkeypatch):
+    """The copy is made under the old key, and examined when there is the new one."""
+    store, key, real = tmp_path / "store", tmp_path / "app.key", backup.copied
+
+    @contextmanager
+    def copied(*given, **more):
+        with real(*given, **more) as copy:
+            other.rekey()
+            yield copy
+
+    with (
+        FileSecretProvider(store, key_file=key) as provider,
+        FileSecretProvider(store, key_file=key) as other,
+    ):
+        provider.set_secret("k", "value")
+        before = provider.key_id()
+        with monkeypatch.context() as patched:
+            patched.setattr(backup, "copied", copied)
+            assert provider.backup(tmp_path / "old") == before
+        assert provider.key_id() == other.key_id() != before
+        assert provider.backup(tmp_path / "new") == other.key_id()
+        provider.restore(tmp_path / "old", key_file=f"{key}.old-{before}")
+        assert provider.get_secret("k") == "value"
+
+
+def test_a_store_that_was_away_during_a_rekey_says_where_its_key_is(tmp_path):
+    """As one on a file system that was not mounted; the copy of the key is named for another store."""
+    key = tmp_path / "app.key"
+    with (
+        FileSecretProvider(tmp_path / "a", key_file=key) as a,
+        FileSecretProvider(tmp_path / "b", key_file=key) as b,
+    ):
+        a.set_secret("k", "of a")
+        b.set_secret("k", "of b")
+        b.close()
+        kept = a.rekey()
+        with pytest.raises(DecryptionError) as refused:
+            b.get_secret("k")
+    assert refused.value.hint == f"that key is in {kept}: a rekey left it there"
 
 
 def test_a_backup_overwrites_only_when_told(provider, tmp_path):

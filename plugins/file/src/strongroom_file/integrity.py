@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.encryption.keyfiles import old_key_file
 from strongroom.errors import DecryptionError, TamperedError
 
 if TYPE_CHECKING:
@@ -34,10 +33,15 @@ def name_file(error: TamperedError, file: str, *, hint: str = _DAMAGED_HINT) -> 
         error.hint = hint
 
 
-def wrong_key(path: object, key_id: str, key_file: Path | None) -> DecryptionError:
-    """Return the error for a key that does not open the store; it names the one that does."""
+def wrong_key(path: object, key_id: str, old: Path | None) -> DecryptionError:
+    """Return the error for a key that does not open the store; it names the one that does.
+
+    Args:
+        path: The store, for the message.
+        key_id: The id of the key that it needs.
+        old: Where a rekey has left that key.
+    """
     hint = "give the key the store was made with; if you did, the store's header was changed"
-    old = old_key_file(key_file, key_id) if key_file is not None else None
-    if old is not None and old.exists():
+    if old is not None:
         hint = f"that key is in {old}: a rekey left it there"
     return DecryptionError(f"wrong key for {path}: it needs the key {key_id}", provider=TYPE_NAME, hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 ENVIRONMENT_VARIABLE = "STRONGROOM_ENCRYPTION_KEY"
+_MOST_TRIED = 32
+"""The derivation of a key from a passphrase takes long."""
 
 
 class GivenKey(HoldsKey):
@@ -56,6 +58,9 @@ class GivenKey(HoldsKey):
 
     def create(self) -> KeyMaterial:
         return self._material
+
+    def kept_old(self, opens: Callable[[KeyMaterial], bool]) -> Path | None:
+        """Return nothing: beside a key that is given no rekey leaves one."""
 
     def opened_by(self, material: KeyMaterial) -> None:
         """Note the key that opened the store."""
@@ -120,6 +125,21 @@ class FileKey(HoldsKey):
         if made is None:  # pragma: no cover  # somebody deletes it as fast as it is made
             raise ConfigurationError(f"the key file {self.path} vanished", provider=TYPE_NAME)
         return made
+
+    def kept_old(self, opens: Callable[[KeyMaterial], bool]) -> Path | None:
+        """Return the first of the keys that rekeys have left beside the key file which `opens`.
+
+        Its name says which store it was left for, and the key may be that of others, too.
+        """
+        begin, kept = f"{self.path.name}.old-", []
+        with suppress(OSError):
+            kept = sorted(one for one in self.path.parent.iterdir() if one.name.startswith(begin))
+        for old in kept[:_MOST_TRIED]:
+            with suppress(StrongroomError):  # it is not a key file, or may not be read
+                material = read_key_file(old, older=True)
+                if material is not None and opens(material):
+                    return old
+        return None
 
     def opened_by(self, material: KeyMaterial) -> None:
         """Finish a rekey that was interrupted: the key that opened the store takes the key file's place.

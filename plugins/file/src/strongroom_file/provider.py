@@ -330,7 +330,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         Raises:
             ConfigurationError: There is no store.
         """
-        found = self._with_session(lambda session: session.key_id)
+        # By a read, which finds out whether it was put under another key since it was opened.
+        found = self._with_session(lambda session: session.read(lambda _: session.key_id))
         if found is None:
             self._no_store()
         return found[0]
@@ -340,10 +341,13 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if self._with_session(lambda _: None) is None:
             self._create()
 
-    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
         """Write a copy of the store to one file, 0600 and whole or not at all, while others read and write.
 
         The copy is verified before it gets its name, and needs the same key.
+
+        Returns:
+            The id of that key. During a rekey it may be the old key or the new one.
 
         Raises:
             ConfigurationError: There is no store; or `path` is the store itself or holds a key, which are
@@ -352,16 +356,18 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             TamperedError: Something is wrong with the store.
         """
 
-        def attempt(session: Session) -> None:
+        def attempt(session: Session) -> str:
             with forks_wait():
                 from pathlib import Path
 
                 from strongroom_file.maintenance.backup import backup
 
-                backup(session, Path(path), self._source, overwrite=overwrite)
+                return backup(session, Path(path), self._source, overwrite=overwrite)
 
-        if self._with_session(attempt) is None:
+        found = self._with_session(attempt)
+        if found is None:
             self._no_store()
+        return found[0]
 
     def restore(
         self,

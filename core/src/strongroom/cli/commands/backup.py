@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.app import FilePath, command
-from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
+from strongroom.cli.embedded_store import all_tenants_option, report
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -30,9 +30,8 @@ def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_
         pipeline = registry.pipeline(registry.default_pipeline())
 
         def call() -> str | None:
-            store = store_of(pipeline, "backup")
-            store.backup(file, overwrite=overwrite)
-            return key_id_of(store)
+            needed = store_of(pipeline, "backup").backup(file, overwrite=overwrite)
+            return needed if isinstance(needed, str) else None  # that of a third party may return nothing
 
         key = operate(pipeline, "backup", call, all_tenants=all_tenants, writes=False)
     needs = f"it needs the key {key}; " if key is not None else ""

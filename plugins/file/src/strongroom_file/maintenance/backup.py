@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME, name_file, tampered
-from strongroom_file.key_source import KeySource
+from strongroom_file.key_source import GivenKey, KeySource
 from strongroom_file.maintenance.copies import copied, write_root
 from strongroom_file.maintenance.create import new_epoch, prepare_folder
 from strongroom_file.maintenance.migrate import migrate
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["backup", "restore"]
 
 
-def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> None:
-    """Write the present store to one file; readers and writers go on meanwhile.
+def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> str:
+    """Write the present store to one file, and return the id of the key that the copy needs.
+
+    Readers and writers go on meanwhile, and so does a rekey: the copy is under the key before it or after it.
 
     Raises:
         ConfigurationError: `target` is the store itself, or holds a key; neither is ever overwritten.
@@ -51,12 +53,14 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
         raise _there(target)
     prepare_folder(target)
     with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
-        _examine(copy, source, session.timeout, session.path)
+        keys = GivenKey(session.material, source.candidates())
+        key_id = _examine(copy, keys, session.timeout, session.path)
         with files.translated_os(target, "write"):
             if overwrite:
                 files.replace(copy, target)
             elif not files.place_new(copy, target):
                 raise _there(target)
+    return key_id
 
 
 def _refuse_own(session: Session, target: Path, source: KeySource) -> None:
@@ -165,13 +169,15 @@ def _copy_of_backup(origin: Path, path: Path, timeout: float, key: KeySource) ->
         yield copy
 
 
-def _examine(copy: Path, source: KeySource, timeout: float, origin: Path) -> None:
-    """Raise `TamperedError` if anything in a copy is damaged."""
+def _examine(copy: Path, source: KeySource, timeout: float, origin: Path) -> str:
+    """Return the id of the key of a copy; raise `TamperedError` if anything in it is damaged."""
     # Read-only, so that the copy stays a single file: with SQLite's log on it could not be read alone.
     with closing(Session(copy, timeout, source, Highest(), read_only=True, shown=origin)) as session:
         problems = session.read(problems_of)
+        key_id = session.key_id
     if problems:
         raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
+    return key_id
 
 
 def _move_aside(path: Path, now: datetime) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.errors import ReadOnlyError, TamperedError
@@ -204,7 +204,9 @@ class Session:
                     return header, body, header.sealer(material)
             before, body = body, self._header_row()
             if body == before:  # else it was put under the keys that were just read
-                raise wrong_key(self._shown, header_id(body), source.path)
+                raise wrong_key(
+                    self._shown, header_id(body), source.kept_old(partial(header.is_opened_by, body=body))
+                )
 
     def _header_row(self) -> bytes:
         row = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
