@@ -303,8 +303,9 @@ def test_files_that_cannot_be_written_leave_those_that_are_there(tmp_path, monke
         before = path.parent.resolve()
         with monkeypatch.context() as patched:
             patched.setattr(os if place == "fdopen" else Path, place, full)
-            with pytest.raises(OSError, match="full"):
+            with pytest.raises(OSError, match="full") as refused:
                 files.put({"KEY": "key-2"})
+        assert refused.value.filename == str(before.parent)  # for the message: which disk it is
         assert path.read_text() == "key-1"
         files.put({"KEY": "key-3"})
         assert path.read_text() == "key-3"
@@ -317,6 +318,7 @@ def test_a_folder_that_cannot_be_locked_is_removed(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with SecretFiles(tmp_path) as files, pytest.raises(OSError, match="no locks"):
+    with SecretFiles(tmp_path) as files, pytest.raises(OSError, match="no locks") as refused:
         files.put({"KEY": "key-1"})
+    assert refused.value.filename == str(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -61,7 +61,12 @@ class SecretFiles:
         with self._using:
             if self._ended:
                 raise FileNotFoundError(errno.ENOENT, "the program has ended")
-            return self._put(texts)
+            try:
+                return self._put(texts)
+            except OSError as error:
+                if error.filename is None:  # that of a write or a lock has none
+                    error.filename = str(self._folder or self._base)
+                raise
 
     def _put(self, texts: Mapping[str, str]) -> dict[str, str]:
         if self._folder is None:

@@ -219,8 +219,12 @@ def _ignore(folder: Path, source: str | None) -> list[str]:
 def _append(path: Path, lines: list[str], *, after: str) -> None:
     if lines:
         gap = "" if not after or after.endswith("\n") else "\n"
-        with path.open("a", encoding="utf-8") as file:
-            file.write(gap + "".join(f"{line}\n" for line in lines))
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(gap + "".join(f"{line}\n" for line in lines))
+        except OSError as error:
+            error.filename = str(path)  # that of a write has none
+            raise
 
 
 def _tracked(folder: Path) -> list[str]:
