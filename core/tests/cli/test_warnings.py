@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import py_compile
 import warnings
+from pathlib import Path
 
 import pytest
 import warm_command
 from strongroom import generate_key
+from strongroom.cli.app import run_app
 from strongroom.cli.context import GlobalOptions, run_guarded
 from strongroom.encryption.keyfiles import KeyFileWarning
 
@@ -76,3 +80,29 @@ def test_what_a_plugin_raises_that_is_no_exception_is_a_line_without_its_text(ca
     assert run_guarded(GlobalOptions(), fails) == 1
     line = f"error: unexpected {error.__name__}; run it again with --debug to see where\n"
     assert capsys.readouterr().err == line
+
+
+def test_a_compiled_module_that_a_full_disk_cut_off_is_named(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "cut_off_module.py"
+    source.write_text("VALUE = 1\n")
+    compiled = Path(py_compile.compile(str(source), doraise=True))
+    compiled.write_bytes(compiled.read_bytes()[:20])
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_guarded(GlobalOptions(), lambda: importlib.import_module("cut_off_module").VALUE) == 1
+    line = f"error: {compiled} is damaged, as by a full disk; remove it: Python makes it again\n"
+    assert capsys.readouterr().err == line
+    compiled.unlink()
+    assert importlib.import_module("cut_off_module").VALUE == 1
+
+
+def test_what_ends_early_and_is_no_prompt_is_told(monkeypatch, capsys):
+    """click takes it for the end of the input, after which nothing is to be said."""
+
+    def fails():
+        raise EOFError
+
+    monkeypatch.setattr("strongroom.encryption.generate_key", fails)
+    assert run_app(["keygen"]) == 1
+    assert capsys.readouterr().err.strip() == (
+        "error: unexpected EOFError; run it again with --debug to see where"
+    )

@@ -225,7 +225,9 @@ def _run(args: Sequence[str], settings: GlobalOptions) -> int:
         return errors.USAGE
     except click.UsageError as error:
         _refuse(error)
-    except click.Abort:
+    except click.Abort as aborted:
+        if isinstance(aborted.__cause__, EOFError):  # not of a prompt, whose end click reports without one
+            raise aborted.__cause__ from None
         return INTERRUPTED
     except SystemExit as ended:
         if not _is_clicks(ended):

@@ -128,7 +128,24 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
         return name, "the current folder is no longer there", None
     if isinstance(error, OSError) and error.errno is not None:
         return name, os.strerror(error.errno), None
+    compiled = _damaged_module(error)
+    if compiled is not None:
+        return name, f"{compiled} is damaged, as by a full disk", "remove it: Python makes it again"
     return name, f"unexpected {name}", "run it again with --debug to see where"
+
+
+def _damaged_module(error: BaseException) -> str | None:
+    """Return the path of the compiled module that Python cannot read; None if that is not what failed.
+
+    A full disk leaves the first part of one (python/cpython#126606), and then every call fails with it.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_name != "_compile_bytecode":
+        return None
+    path = trace.tb_frame.f_locals.get("bytecode_path")
+    return path if isinstance(path, str) else None
 
 
 def _of_key(error: errors.StrongroomError) -> str:
