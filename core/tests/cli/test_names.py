@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from strongroom.errors import ConflictError
+from strongroom.errors import BackendUnavailableError, ConflictError
 from strongroom.spec import load_plan, trust
 
 SPEC = """\
@@ -386,3 +386,19 @@ def test_a_next_step_is_about_the_pipeline_that_was_chosen(in_process):
     assert f"{chosen} delete two` removes it" in cli("--pipeline", "theirs", "mv", "one", "two")[2]
     assert f"{chosen} set none` stores a first value" in cli("--pipeline", "theirs", "edit", "none")[2]
     assert "`strongroom set none` stores a first value" in cli("edit", "none")[2]
+
+
+def test_an_outage_after_a_deletion_hides_it_not(filled, monkeypatch):
+    from strongroom.registry import SecretProviderRegistry
+
+    real = SecretProviderRegistry.delete_secret
+
+    def delete(self, key):
+        if key == "database/login":
+            raise BackendUnavailableError("down", key=key)
+        real(self, key)
+
+    monkeypatch.setattr(SecretProviderRegistry, "delete_secret", delete)
+    code, out, said = filled("--json", "delete", "database/password", "database/login")
+    assert (code, json.loads(out)) == (5, {"deleted": ["database/password"]})
+    assert json.loads(said)["error"]["message"] == "down"

@@ -31,16 +31,18 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
         settings.tell_own_store(registry.plan)
         for key in keys:
             registry.explain(key)  # refuses a bad key before any is deleted
-        for key in dict.fromkeys(keys):
-            try:
-                registry.delete_secret(key)
-                deleted.append(key)
-                settings.note(f"deleted {show_key(key)}")
-            except SecretNotFoundError as error:
-                names.with_nearest(registry, error)
-                code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
-        forget_undeclared(registry.plan, deleted)
-        forget_sightings(registry, deleted)
-    if settings.json and deleted:
-        output.as_json({"deleted": deleted})
+        try:
+            for key in dict.fromkeys(keys):
+                try:
+                    registry.delete_secret(key)
+                    deleted.append(key)
+                    settings.note(f"deleted {show_key(key)}")
+                except SecretNotFoundError as error:
+                    names.with_nearest(registry, error)
+                    code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
+        finally:  # also where an outage ends it: those before it are deleted
+            forget_undeclared(registry.plan, deleted)
+            forget_sightings(registry, deleted)
+            if settings.json and deleted:
+                output.as_json({"deleted": deleted})
     return code
