@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from strongroom.rotation.secret import Secret
     from strongroom.rotation.settings import RotationSettings
 
-__all__ = ["DisturbedError", "HeldRecord", "released"]
+__all__ = ["DisturbedError", "HeldRecord", "released", "waits"]
 
 _log = logging.getLogger("strongroom.rotation")
 # The next due run may try again at once after a first failure: after a repair nobody has to wait.
@@ -234,6 +234,16 @@ class HeldRecord:
             _log.warning(
                 "%s: its ended record is left for the next look: %s", self._key, type(error).__name__
             )
+
+
+def waits(record: Record, now: datetime) -> bool:
+    """Return whether a due run leaves `record` alone for now, after its failures.
+
+    A time further away than any pause was noted by a clock that was ahead.
+    """
+    if record.retry_at is None:
+        return False
+    return timedelta(0) < datetime.fromisoformat(record.retry_at) - now <= _LAST_RETRY
 
 
 def released() -> dict[str, Any]:

@@ -31,6 +31,7 @@ from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.providers.metadata import due_at
 from strongroom.rotation.attempts import attempting
+from strongroom.rotation.held_record import waits
 from strongroom.rotation.ledger import Record
 from strongroom.rotation.redaction import redacted_error, value_of
 from strongroom.rotation.results import RotationResult, RotationStatus
@@ -379,8 +380,7 @@ class SecretRotation(ProcessBound):
         with self._at(key) as steps:
             found = steps.recorded()
         if found is not None and found.in_flight:
-            waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
-            return "wait" if waits else "resume"
+            return "wait" if waits(found, self._clock()) else "resume"
         return "rotate" if self.needs_rotation(key) else None
 
     def _state_after(self, key: str, error: Exception) -> RotationResult | None:
