@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -224,6 +225,23 @@ def test_a_child_that_is_forked_during_a_sweep_makes_no_dead_process_look_alive(
         os.close(end)
         os.waitpid(child, 0)
         os.close(ends)
+
+
+@pytest.mark.parametrize("kind", ["no folder", "unreadable", "a file"])
+def test_a_ledger_in_a_home_that_cannot_be_entered_is_no_ledger(command, left, kind):
+    """As that of a service, or root's for another user: it has none there, and nothing is wrong."""
+    state = left.parent.parent
+    shutil.rmtree(state)
+    if kind == "a file":
+        state.write_text("")
+    elif kind == "unreadable":
+        state.mkdir()
+    with mode_of(state, 0) if kind != "no folder" else nullcontext():
+        assert command("list") == (0, {"leases": []}, "")
+        code, answer, _ = command("sweep")
+        assert (code, answer["left"]) == (0, [])
+        code, answer, _ = command(of="doctor")
+        assert [one for one in answer["findings"] if one["subject"] == "leases"] == []
 
 
 @pytest.mark.parametrize("damaged", ["ledger.key", "a line", "the folder"])

@@ -166,7 +166,9 @@ class LeaseLedger:
         """
         try:
             paths = [path for path in self.folder.iterdir() if path.suffix == _SUFFIX]
-        except FileNotFoundError:
+        except OSError:
+            if os.path.exists(self.folder):  # noqa: PTH110  # false also behind what may not be entered
+                raise
             return []
         return [LeaseFile(self, path) for path in sorted(paths, key=_age)]
 
