@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from strongroom import (
+    AESGCMEncryption,
     CachingMiddleware,
     EncryptionMiddleware,
     PrefixMiddleware,
     SecretHook,
     SecretProviderRegistry,
+    SecretRotation,
     TenantContext,
     TenantMiddleware,
     ValidationMiddleware,
@@ -257,8 +259,6 @@ def test_old_versions_are_read_from_the_backend(cached, inner):
 
 def test_offline_reads_and_nothing_else(inner):
     store, key = MemoryCacheStore(), generate_key()
-    from strongroom import AESGCMEncryption
-
     online = CachingMiddleware(inner, l2=store, encryption=AESGCMEncryption(key), max_age_seconds=1000)
     online.get_secret("key")
     inner.read.clear()
@@ -283,6 +283,51 @@ def test_offline_reads_and_nothing_else(inner):
             call()
     assert inner.read == []
     assert inner.get_secret("key") == "value"
+
+
+class Untouchable(MemorySecretProvider):
+    """Memory of which each call is noted."""
+
+    calls: tuple[str, ...] = ()
+
+
+def _noted(name):
+    def call(self, *args, **options):
+        self.calls += (name,)
+        return getattr(MemorySecretProvider, name)(self, *args, **options)
+
+    return call
+
+
+for _name in (
+    "get_secret", "get_secrets", "set_secret", "set_secret_if", "list_secrets", "describe_secret",
+    "describe_secrets", "list_versions", "get_secret_version", "stage_secret", "subscribe_changes",
+):  # fmt: skip
+    setattr(Untouchable, _name, _noted(_name))
+
+
+def test_offline_what_goes_past_the_cache_asks_the_backend_for_nothing_either(caplog):
+    """A rotation left its record there, in flight, and a watch asked it at each interval."""
+    backend, heard = Untouchable(), []
+    store, cipher = MemoryCacheStore(), AESGCMEncryption(generate_key())
+    backend.set_secret("key", "value")
+    CachingMiddleware(backend, l2=store, encryption=cipher).get_secret("key")
+    backend.calls = ()
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"own": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        offline = CachingMiddleware(backend, l2=store, encryption=cipher, offline=True)
+        registry.register("offline", offline, prefix="")
+        rotation = SecretRotation(registry)
+        for call in (rotation.rotate, rotation.resume, rotation.rollback, rotation.status_of):
+            with pytest.raises(BackendUnavailableError, match="this pipeline is offline") as caught:
+                call("key")
+            assert "in flight" not in str(caught.value)
+        with registry.watch(["key", "folder/"], heard.append) as watch:
+            assert watch.alive
+        assert registry.get_secret("key") == "value"
+    assert (backend.calls, heard) == ((), [])
+    assert "this pipeline is offline" in caplog.text
 
 
 @pytest.mark.parametrize("option", [{"offline": True}, {"l2_ttl_seconds": 5}, {"max_age_seconds": 5}])

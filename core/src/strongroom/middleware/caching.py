@@ -22,7 +22,7 @@ from strongroom.cache.addresses import (
 )
 from strongroom.cache.secret_cache import SecretCache
 from strongroom.cache.single_flight import FetchResult
-from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
+from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
 from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
@@ -93,7 +93,7 @@ class CachingMiddleware(WriteObserver):
         due_at: Callable[[str], datetime | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(inner)
+        super().__init__(_offline(inner) if offline else inner)
         self._namespace = namespace
         self._offline = offline
         self._passes_through = issues_leases(self.inner)
@@ -358,10 +358,16 @@ class CachingMiddleware(WriteObserver):
 
     def _online(self) -> None:
         if self._offline:
-            raise BackendUnavailableError(
-                "this pipeline is offline: it only reads what the cache holds",
-                hint="remove `offline` from its caching middleware",
-            )
+            from strongroom.middleware.offline import refuse_offline
+
+            refuse_offline()
+
+
+def _offline(inner: Any) -> Any:
+    """Return `inner` with a layer around it that also stops what goes past the cache."""
+    from strongroom.middleware.offline import OfflineMiddleware
+
+    return OfflineMiddleware(inner)
 
 
 def _namespace_of(inner: Any, l2: CacheStore) -> str:
