@@ -99,6 +99,26 @@ def test_what_cannot_be_read_in_an_outage_reaches_the_child_afterwards(made, mon
     assert "keeps the secrets" in warned[0]
 
 
+def test_what_cannot_be_written_reaches_the_child_afterwards(made, monkeypatch):
+    """As to a full disk: the change is not reported twice."""
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.001)
+    control, warned, renewed = made()
+    renew, left = control._renew_files, [OSError(errno.ENOSPC, "No space left on device")] * 3
+
+    def renew_files(before, after):
+        if left:
+            raise left.pop()
+        return renew(before, after)
+
+    control._renew_files = renew_files
+    control.changed([])
+    assert control.take()
+    assert renewed == [({"PASSWORD": "first-one"}, {"PASSWORD": "second-one"})]
+    assert warned == [
+        "the program keeps the secrets that it has: a file cannot be written: [Errno 28] No space left on device"
+    ]
+
+
 def test_an_outage_at_the_start_is_one_line(tmp_path, capsys, caplog):
     """That of the read: the watch, which has begun before it, would say the same."""
     spec = tmp_path / "strongroom.yaml"

@@ -97,8 +97,8 @@ class ChildControl:
     def changed(self, _changes: object) -> None:
         """Read the values again, on the thread of the watch, and let the child get them if they differ.
 
-        In an outage, or if the login or access is refused, it is tried again, after a pause that doubles: the
-        change is not reported twice.
+        In an outage, if the login or access is refused, or if a file cannot be written, it is tried again,
+        after a pause that doubles: the change is not reported twice.
         """
         from strongroom.errors import (
             AuthenticationError,
@@ -112,27 +112,32 @@ class ChildControl:
         while not self._stopped.is_set():
             try:
                 resolutions = self._read()
-                break
             except StrongroomError as error:
                 away = isinstance(
                     error, BackendUnavailableError | AuthenticationError | PermissionDeniedError
                 )
-                if pause == _FIRST_PAUSE or not away:
-                    self._warn(f"the program keeps the secrets that it has: {error}")
-                if not away:
+                problem = str(error)
+            else:
+                failure = self._pass_on(resolutions)
+                if failure is None:
                     return
+                away, problem = True, f"a file cannot be written: {failure}"
+            if pause == _FIRST_PAUSE or not away:
+                self._warn(f"the program keeps the secrets that it has: {problem}")
+            if not away:
+                return
             self._stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-        else:
-            return
+
+    def _pass_on(self, resolutions: Mapping[str, Resolution]) -> OSError | None:
+        """Let the child get these secrets if they differ; return what kept a file from being written."""
         before, after = texts_of(self.resolutions), texts_of(resolutions)
         if before == after or self._stopped.is_set():  # it may have ended during a slow read
-            return
+            return None
         try:
             fixed = self._renew_files(before, after)
         except OSError as error:
-            self._warn(f"the program keeps the secrets that it has: a file cannot be written: {error}")
-            return
+            return error
         with self._lock:
             self.earlier.append(self.resolutions)
             self.resolutions = dict(resolutions)
@@ -145,6 +150,7 @@ class ChildControl:
                 f"{', '.join(fixed)} changed, and the program has the old value in its environment: "
                 "only secrets with `as_file` reach it by a signal"
             )
+        return None
 
     def take(self) -> bool:
         """Return whether there are changes that the child has not got yet."""
