@@ -457,6 +457,17 @@ def test_a_new_database(tmp_path):
         assert xc(path, "show", "-s", "-a", "Password", "a/b") == "1\n"
 
 
+def test_what_reads_of_a_database_that_is_not_there_makes_none(tmp_path, monkeypatch):
+    """That takes seconds: the key of a new one is derived from the password."""
+    provider = KeePassSecretProvider(tmp_path / "secrets.kdbx", PASSWORD)
+    monkeypatch.setattr("pykeepass.PyKeePass.__init__", None)
+    assert provider.list_secrets() == []
+    assert provider.get_secrets(["a"]) == {}
+    for read in (provider.get_secret, provider.describe_secret, provider.list_versions):
+        with pytest.raises(SecretNotFoundError):
+            read("a")
+
+
 def test_a_database_in_the_place_of_one_that_was_removed_opens_with_its_password(
     path, quick, tmp_path, provider, reopened, monkeypatch
 ):

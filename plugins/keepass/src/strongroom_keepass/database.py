@@ -32,7 +32,7 @@ class Database:
     """An open database of pykeepass.
 
     Args:
-        opened: A `PyKeePass`.
+        opened: A `PyKeePass`; None for one that is not there yet, of which nothing but `entries` can be used.
         field: The field of entries that is the secret.
     """
 
@@ -42,6 +42,8 @@ class Database:
         self._is_custom = field not in _FIELDS
         self.entries: dict[str, list[Any]] = {}
         """The elements of each key; only other programs make more than one entry of a name."""
+        if opened is None:
+            return
         bin_ = opened.recyclebin_group
         self._thrown_away = None if bin_ is None else bin_._element
         self._index()

@@ -267,7 +267,9 @@ class KeePassSecretProvider(BaseProvider):
         for _ in range(_ATTEMPTS):
             version = self._seen()
             if version is None:
-                return _State(None, Database(self._blank(), self._field))
+                self._check_key_file()
+                # Making a new one derives its key, which takes long: only the first write does it.
+                return _State(None, Database(None, self._field))
             try:
                 data = self._path.read_bytes()
             except OSError as error:
@@ -340,7 +342,6 @@ class KeePassSecretProvider(BaseProvider):
         with forks_wait():
             from pykeepass import PyKeePass
             from pykeepass.pykeepass import BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD
-        self._check_key_file()
         self._derived = None  # that of a database that was removed does not fit the salt of this one
         opened = PyKeePass(BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD)
         opened.password = self._password
@@ -394,6 +395,8 @@ class KeePassSecretProvider(BaseProvider):
                     database = self._read()
                     state = self._state
                     self._state = None  # until it is on the disk, what is in memory is nothing to read
+                    if database.opened is None:
+                        database = Database(self._blank(), self._field)
                     result = change(database)
                     if self._saved(database, None if state is None else state.version, target):
                         return result
