@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from strongroom import CachingMiddleware, generate_key
 from strongroom.cache import MemoryCacheStore
 from strongroom.encryption import AESGCMEncryption
+from strongroom.errors import ConfigurationError
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 
 ROLE = "arn:aws:iam::222222222222:role/reader"
@@ -28,6 +30,17 @@ def test_a_region_of_the_environment_is_the_same_as_one_that_is_given(moto, monk
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     with made(moto, region_name=None) as one, made(moto) as other:
         assert one.account() == other.account()
+
+
+@pytest.mark.parametrize("role", [None, ROLE])
+@pytest.mark.parametrize("wrong", [{"region_name": None}, {"profile_name": "nobody"}])
+def test_what_keeps_the_account_from_being_known_is_an_error_of_ours(monkeypatch, tmp_path, wrong, role):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    provider = made("http://127.0.0.1:1", role_arn=role, **wrong)
+    with provider, pytest.raises(ConfigurationError) as caught:
+        provider.account()
+    assert caught.value.provider == "aws"
 
 
 def test_accounts_of_the_environment_do_not_share_a_second_level(moto, monkeypatch):

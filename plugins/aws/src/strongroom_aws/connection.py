@@ -7,7 +7,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
@@ -237,12 +237,15 @@ class AwsClient:
 
     def identity(self, deadline: Deadline) -> str:
         """Return the ARN of who is logged in."""
+        return str(self._asked(self._ask_who, deadline))
+
+    def _asked(self, ask: Callable[[], Any], deadline: Deadline) -> Any:
         if self._client is None:
             _load()
         from strongroom_aws import errors
 
         try:
-            return str(self._runner.run(self._ask_who, deadline))
+            return self._runner.run(ask, deadline)
         except Exception as error:  # noqa: BLE001  # as in `call`
             failed = error
         raise errors.translate(failed, "asking who is logged in", self.provider, login=self._login())
@@ -254,8 +257,8 @@ class AwsClient:
             BackendUnavailableError: STS does not answer.
             StrongroomError: Nobody is logged in.
         """
-        client = self.client()
         deadline = self.deadline()
+        client = self._asked(self.client, deadline)
         try:
             whose = self._account.account_of_role or self.identity(deadline).split(":")[4]
         except PermissionDeniedError:
