@@ -390,7 +390,17 @@ def test_a_write_that_fails_after_it_restored_a_secret_says_that_it_is_readable_
     assert "readers get its old value" in caught.value.hint
 
 
-def _denied(*_):
+def test_who_may_move_no_labels_can_still_set_what_was_deleted(make, monkeypatch):
+    provider = make()
+    provider.set_secret("k", "old")
+    provider.stage_secret("k", "staged")
+    provider.delete_secret("k")
+    monkeypatch.setattr(provider._writer._service, "move", _denied)
+    provider.set_secret("k", "new")
+    assert provider.get_secret("k") == "new"
+
+
+def _denied(*_, **__):
     raise PermissionDeniedError("aws: writing 'k': denied", hint="the policy")
 
 

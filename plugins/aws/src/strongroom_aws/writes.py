@@ -7,11 +7,18 @@ several writers, the service lets only one do that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from strongroom.clients import backoff_delays
 from strongroom.deadlines import Deadline
-from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PermissionDeniedError,
+    StrongroomError,
+    show_key,
+)
 
 from strongroom_aws import answers
 from strongroom_aws.connection import AwsClient
@@ -198,5 +205,6 @@ class SecretWriter:
         self._service.restore(key, deadline)
         staged = pending_of(description)
         if staged is not None:
-            self._service.move(key, PENDING, deadline, to=None, of=staged)
+            with suppress(PermissionDeniedError):  # who may not move labels can still write
+                self._service.move(key, PENDING, deadline, to=None, of=staged)
         return True
