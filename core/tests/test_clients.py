@@ -204,6 +204,18 @@ def test_nothing_of_a_message_that_holds_an_encoded_value_is_told(before, encode
     assert redact_message(other, value) == other
 
 
+@pytest.mark.parametrize("written", [str, json.dumps, lambda text: base64.b64encode(text.encode()).decode()])
+@pytest.mark.parametrize("start", range(4))
+def test_nothing_of_a_message_that_holds_a_part_of_a_value_is_told(written, start):
+    value = 'the first line of a "secret"\nand the next,\twith more'
+    for message in (
+        f"too long: {written(value)[start : start + 30]}…",
+        f"…{written(value)[-30 - start : -start or None]} is too long",
+    ):
+        assert redact_message(message, value) == LEFT_OUT
+    assert redact_message("a line of it is too long", value) == "a line of it is too long"
+
+
 @pytest.mark.parametrize("before", ["", "refused by a proxy: authorization: ", '{"Authorization":"'])
 @pytest.mark.parametrize("token", ["eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", "ya29.a0-b_c~d+e/f" + "g" * 400 + "=="])
 @pytest.mark.parametrize("word", ["Bearer", "bearer "])

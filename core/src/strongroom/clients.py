@@ -46,6 +46,9 @@ _LONGEST_PAUSE: Final = 2.0
 _MOMENT: Final = 0.01
 """Seconds by which a client's own clock may end a call before its deadline."""
 _CHARACTERS: Final = 300
+_PART: Final = 12
+"""Characters of a value that no message may show together."""
+_LEFT_OUT: Final = "(its message holds the value and is left out)"
 _chance: Final = random.SystemRandom()
 """The system's generator: pauses differ even after a fork, and a program's own sequence is not disturbed."""
 _LASTING: Final = re.compile(
@@ -160,11 +163,12 @@ def redact_message(message: str, *hidden: str | None) -> str:
 
     Credentials in it are left out, such as a bearer token: a caller of a vendor's client does not know them.
     """
-    # Looked for before lines are joined or cut off: a part of a value would not be found.
+    # Before lines are joined or cut off, for in what is left of a value it might not be found.
     if shows_value(message, *hidden):
-        return "(its message holds the value and is left out)"
+        return _LEFT_OUT
     line = " ".join(redact_credentials(message).split())
-    return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+    shown = line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+    return _LEFT_OUT if any(value and _shows_part(shown, value) for value in hidden) else shown
 
 
 def shows_value(message: str, *values: str | None) -> bool:
@@ -180,6 +184,18 @@ def shows_value(message: str, *values: str | None) -> bool:
     with forks_wait():
         from strongroom.masking import Masker  # which loads much, and is needed for few errors
     return Masker(looked_for).mask_text(message) != message
+
+
+def _shows_part(line: str, value: str) -> bool:
+    """Return whether a line shows a part of a value: who quotes a request may have cut it off."""
+    from base64 import b64encode
+
+    data = value.encode(errors="surrogatepass")
+    # In base64 three bytes are four letters: where they begin makes three forms.
+    written = [b64encode(data[start:]).decode() for start in range(3)]
+    forms = [" ".join(form.split()) for form in (*_forms(value), *written)]
+    parts = {line[start : start + _PART] for start in range(len(line) - _PART + 1)}
+    return any(part in form for form in forms for part in parts)
 
 
 def redact_credentials(text: str) -> str:
