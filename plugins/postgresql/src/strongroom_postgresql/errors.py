@@ -95,23 +95,49 @@ def translate(error: ServerError, doing: str) -> StrongroomError:
     return kind(message, provider=TYPE_NAME, hint=hint)
 
 
-_REFUSED: Final = re.compile(
-    r"password authentication failed|no pg_hba\.conf entry|role .* does not exist|no password supplied"
-    r"|authentication method|is not permitted to log in|SASL authentication failed|certificate authentication"
-)
-_NO_DATABASE: Final = re.compile(r"database .* does not exist")
-_FULL: Final = re.compile(
-    r"too many clients|remaining connection slots|too many connections|no more connections"
-)
-_WRONG: Final = re.compile(
-    r"certificate verify failed|does not support SSL|root certificate file|server certificate for"
-    r"|invalid sslmode|could not load"
-)
-_MALFORMED: Final = re.compile(
-    r"invalid integer value|invalid port number|invalid connection option|could not match \d+"
-)
-_UNKNOWN: Final = re.compile(
-    r"could not translate host name|Name or service not known|nodename nor servname|No address associated"
+# What libpq or the server says about a connection that could not be opened, the error for it, and its hint.
+_UNOPENED: Final[tuple[tuple[str, type[StrongroomError], str], ...]] = (
+    (
+        (
+            r"password authentication failed|no pg_hba\.conf entry|role .* does not exist"
+            r"|no password supplied|authentication method|is not permitted to log in"
+            r"|SASL authentication failed|certificate authentication"
+        ),
+        AuthenticationError,
+        "check the role, its password and pg_hba.conf",
+    ),
+    (r"database .* does not exist", ConfigurationError, "make the database, or correct the URL"),
+    (
+        r"too many clients|remaining connection slots|too many connections|no more connections",
+        ThrottledError,
+        "the server has no connection left",
+    ),
+    (
+        r"invalid integer value|invalid port number|invalid connection option|could not match \d+",
+        ConfigurationError,
+        "mend the URL",
+    ),
+    (  # the login is bound to the certificate by the hash of its signature, and Ed25519 has none
+        r"could not find digest for NID",
+        ConfigurationError,
+        "let ECDSA or RSA sign the server's certificate, or write channel_binding=disable in the URL",
+    ),
+    (
+        (
+            r"certificate verify failed|does not support SSL|root certificate file|server certificate for"
+            r"|invalid sslmode|could not load|channel binding"
+        ),
+        ConfigurationError,
+        "check sslmode, sslrootcert and channel_binding in the URL",
+    ),
+    (
+        (
+            r"could not translate host name|Name or service not known|nodename nor servname"
+            r"|No address associated"
+        ),
+        BackendUnavailableError,
+        "the host's name is not known",
+    ),
 )
 
 
@@ -123,23 +149,8 @@ def connect_error(text: str, shown: str, *hidden: str | None) -> StrongroomError
     """
     reason = redact_message(text, *hidden)
     message = f"{TYPE_NAME}: connect to {shown}: {reason}"
-    if _REFUSED.search(text):
-        return AuthenticationError(
-            message, provider=TYPE_NAME, hint="check the role, its password and pg_hba.conf"
-        )
-    if _NO_DATABASE.search(text):
-        return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or correct the URL")
-    if _FULL.search(text):
-        return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
-    if _MALFORMED.search(text):
-        return ConfigurationError(message, provider=TYPE_NAME, hint="mend the URL")
-    if _WRONG.search(text):
-        return ConfigurationError(
-            message, provider=TYPE_NAME, hint="check sslmode and sslrootcert in the URL"
-        )
-    hint = (
-        "the host's name is not known"
-        if _UNKNOWN.search(text)
-        else "is the server running, and is that its port?"
-    )
+    for pattern, kind, hint in _UNOPENED:
+        if re.search(pattern, text):
+            return kind(message, provider=TYPE_NAME, hint=hint)
+    hint = "is the server running, and is that its port?"
     return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)
