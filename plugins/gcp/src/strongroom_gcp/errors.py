@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json.decoder
 import re
+import traceback
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # ships no types
@@ -162,6 +163,15 @@ _NO_ANSWER = (
     *(AttributeError, RecursionError),
 )
 _NO_CONNECTION = "failed to connect to all addresses"
+_EXPECTED = (
+    auth.GoogleAuthError,
+    core.GoogleAPIError,
+    http.RequestException,
+    grpc.RpcError,
+    DeadlineExceededError,
+)
+"""What a login raises on purpose, and what is not about a login."""
+_PRINTED_TOKEN = re.compile(r"id_token|saml_response")
 
 _HINTS: dict[type[StrongroomError], str] = {
     PermissionDeniedError: "grant the permission on the secret or the project; "
@@ -202,7 +212,8 @@ def translate(
 
 def kind_of(error: Exception) -> type[StrongroomError]:
     """Return the class of strongroom's error for `error`."""
-    kind = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), StrongroomError)
+    by_class = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), StrongroomError)
+    kind = AuthenticationError if _is_of_login(error) else by_class
     if _is_cut_short(error):
         return BackendUnavailableError
     reason = message_of(error)
@@ -242,6 +253,14 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     """
     if isinstance(error, DeadlineExceededError):
         return "no answer before the deadline"
+    if _is_of_login(error):
+        text = (
+            f" ({error})" if isinstance(error, OSError) else ""
+        )  # other texts may hold what a program printed
+        return (
+            f"the login failed with {type(error).__name__}{text}; if a program prints its token, "
+            "it must print JSON to stdout, and nothing else, not even to stderr"
+        )
     if isinstance(error, _NO_ANSWER):
         return "the answer is not Secret Manager's"  # these errors' texts hold pieces of it
     if isinstance(error, core.GoogleAPICallError):
@@ -251,6 +270,10 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
         reason = f"{name}: {reason}" if name else reason
     else:
         reason = f"{type(error).__name__}: {error}"
+    # google-auth puts all that a program printed into the error, and gRPC puts that into its own.
+    of_login = isinstance(error, auth.RefreshError) or _PLUGIN_FAILED in reason
+    if of_login and _PRINTED_TOKEN.search(reason):
+        return f"{type(error).__name__}: {_PLUGIN_FAILED} (its message holds a token and is left out)"
     return redact_message(reason, hidden)
 
 
@@ -297,6 +320,20 @@ def _from_service(error: Exception) -> bool:
     """Return whether a 404 comes from Secret Manager, and not from another server at its address."""
     response = getattr(error, "response", None)
     return response is None or not hasattr(response, "json") or bool(_answer(error))
+
+
+def _is_of_login(error: Exception) -> bool:
+    """Return whether `error` is one of Python's that google-auth did not expect while it logged in.
+
+    An example is a program that prints a warning besides the token: google-auth reads both as one JSON.
+    """
+    if isinstance(error, _EXPECTED):
+        return False
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(
+        name.startswith(("google.auth.", "google.oauth2.")) and not name.startswith("google.auth.transport.")
+        for name in modules
+    )
 
 
 def _is_cut_short(error: Exception) -> bool:
