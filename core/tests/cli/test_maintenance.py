@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from strongroom import SecretProviderRegistry, TenantContext, generate_key, verify_audit_log
@@ -257,6 +258,23 @@ def test_rekey_all_goes_on_past_no_damage_that_comes_meanwhile(shared, run, monk
         connection.execute("UPDATE value SET body = zeroblob(length(body))")
     assert "second.enc was changed" in run("rekey", "--all", expected=6)
     assert Path("app.key").read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["key_file: app.key", 'encryption_key: "${file:./app.key}"'])
+def test_rekey_all_is_finished_where_store_and_cipher_have_one_key(folder, run, monkeypatch, key):
+    """A crash right before the key file is replaced leaves both under the next key."""
+    keyfiles.place(folder / "app.key", f"{generate_key()}\n".encode())
+    spec(
+        f"version: 1\npipelines:\n  app:\n    provider: {{type: file, file_path: a.enc, {key}}}\n"
+        '    middleware: [{type: encryption, key: "${file:./app.key}"}]\n'
+    )
+    written(None, "app", "db", "of app")
+    with monkeypatch.context() as patched:
+        patched.setattr(keyfiles, "replace", Mock(side_effect=Crash))
+        run("rekey", "--all", expected=1)
+    run("rekey", "--all")
+    assert read(None, "app") == "of app"
+    assert not keyfiles.next_for_all(Path("app.key")).exists()
 
 
 def test_the_audit_log_begins_anew_and_both_verify(shared, run):

@@ -181,6 +181,26 @@ def test_a_rekey_replaces_the_key_file_and_keeps_the_old_one(make, tmp_path):
         make(encryption_key=None, key_file=kept).get_secret("key")
 
 
+def test_a_rekey_of_all_that_uses_a_key_file_puts_its_stores_under_the_new_key(
+    make, url, schema, tmp_path, monkeypatch
+):
+    """Also where a store is not there yet: the first write makes it, under the key of that time."""
+    monkeypatch.chdir(tmp_path)
+    pipeline = "provider: {{type: postgresql, url: '{}', schema: {}, key_file: app.key, timeout: 120}}"
+    stores = "".join(
+        f"  {name}: {{{pipeline.format(url, one)}}}\n"
+        for name, one in (("app", schema), ("new", f"{schema}_none"))
+    )
+    Path("strongroom.yaml").write_text(f"version: 1\npipelines:\n{stores}default: app\n")
+    given = {"encryption_key": None, "key_file": tmp_path / "app.key"}
+    make(**given).set_secret("key", "1")
+    before = Path("app.key").read_bytes()
+    assert main(["rekey", "--all"]) == 0
+    assert Path("app.key").read_bytes() != before
+    assert make(**given).get_secret("key") == "1"
+    assert [one.read_bytes() for one in tmp_path.glob("app.key.old-*")] == [before]
+
+
 def test_a_passphrase_opens_the_store(make):
     make(encryption_key="correct horse battery").set_secret("key", "1")
     assert make(encryption_key="correct horse battery").get_secret("key") == "1"

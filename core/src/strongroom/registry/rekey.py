@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.keys import generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, TamperedError
 from strongroom.middleware import EncryptionMiddleware
+from strongroom.pipeline import Pipeline
 from strongroom.pipeline.maintenance import (
     Progress,
     operate,
@@ -31,6 +33,7 @@ from strongroom.pipeline.maintenance import (
 )
 from strongroom.providers.base import innermost, layers
 from strongroom.registry.registry import SecretProviderRegistry
+from strongroom.sealed import SealedSecretProvider
 from strongroom.spec.key_uses import KeyUse, OwnStore
 from strongroom.spec.references import instead
 
@@ -123,9 +126,9 @@ class _Pair:
         if self._use.path[2] == "provider":
             _refuse_damaged(innermost(self._old), self._use.place)
             return
-        for encryption in self._encryptions():
-            refuse_staged(self._old, encryption, all_tenants=all_tenants)
-            refuse_unreadable(self._old, encryption, all_tenants=all_tenants)
+        for encryption in self._rings:
+            refuse_staged(self._readable, encryption, all_tenants=all_tenants)
+            refuse_unreadable(self._readable, encryption, all_tenants=all_tenants)
 
     def rekey(self, key_file: Path, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
         def call() -> None:
@@ -139,30 +142,56 @@ class _Pair:
 
     def _store(self, key: str, progress: Progress | None) -> None:
         provider, next_one = innermost(self._old), innermost(self._new)
-        if provider.absent() is not None:
-            return  # the first write makes it, under the key of that time
         try:
-            provider.rekey(key, keep_key_file=True, progress=progress)
+            if not _is_absent(provider):  # else the first write makes it, under the key of that time
+                provider.rekey(key, keep_key_file=True, progress=progress)
         except TamperedError:  # it stays under the old key, so that has to stay where it is
             raise
         except DecryptionError:
             next_one.key_id()  # an earlier call has put it under the next key; else this raises
 
     def _values(self, *, all_tenants: bool, progress: Progress | None) -> None:
-        for encryption in self._encryptions():
-            rekey_values(self._old, encryption, all_tenants=all_tenants, progress=progress)
+        for encryption in self._rings:
+            rekey_values(self._readable, encryption, all_tenants=all_tenants, progress=progress)
 
-    def _encryptions(self) -> Iterator[EncryptionMiddleware]:
-        """Yield each encryption of the pipeline, with the next key for writing and both for reading.
+    @cached_property
+    def _readable(self) -> Pipeline:
+        """The pipeline that reads values: an earlier call may have put its store under the next key."""
+        store = innermost(self._old)
+        key_id = getattr(store, "key_id", None)
+        try:
+            if callable(key_id) and not _is_absent(store):
+                key_id()
+        except TamperedError:
+            raise
+        except DecryptionError:
+            return self._new
+        return self._old
+
+    @cached_property
+    def _rings(self) -> list[EncryptionMiddleware]:
+        """Each encryption of the pipeline, with the next key for writing and both for reading.
 
         The innermost comes first: those around it read through it, whichever key its values are under.
         """
-        for old, new in reversed(list(zip(_encryptions(self._old), _encryptions(self._new), strict=True))):
-            old.change_cipher(KeyRing(new.cipher, old.cipher))
-            yield old
+        both = zip(_encryptions(self._new), _encryptions(self._old), strict=True)
+        ciphers = [(new.cipher, old.cipher) for new, old in both]
+        found = _encryptions(self._readable)
+        for one, (new, old) in zip(found, ciphers, strict=True):
+            one.change_cipher(KeyRing(new, old))
+        return found[::-1]
+
+
+def _is_absent(store: Any) -> bool:
+    if isinstance(store, SealedSecretProvider):
+        return not store.has_store()
+    absent = getattr(store, "absent", None)
+    return callable(absent) and absent() is not None
 
 
 def _refuse_damaged(store: Any, place: str) -> None:
+    if isinstance(store, SealedSecretProvider):
+        return  # it has a key of its own, which alone is put under the new one
     verify = getattr(store, "verify", None)
     try:
         problems = verify() if callable(verify) else []

@@ -435,6 +435,14 @@ class SealedSecretProvider(SealedEngine[B]):
                 raise self._tampered(record.key, f"a version of {show_key(record.key)} is gone")
             self._row(store, record.key, sealed, version.number, body)
 
+    def has_store(self) -> bool:
+        """Return whether there is a store; the first write makes it.
+
+        Raises:
+            DecryptionError: The key is wrong.
+        """
+        return self._with_store(lambda _: True, None, lambda: False, self._deadline())
+
     def key_id(self) -> str:
         """Return the id of the key that wraps the store's own.
 
