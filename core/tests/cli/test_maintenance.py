@@ -240,6 +240,17 @@ def test_rekey_all_keeps_the_key_of_a_damaged_store(shared, run, damaged):
     assert all_read() == EXPECTED
 
 
+@pytest.mark.parametrize("foreign", ["second", "given"])
+def test_rekey_all_changes_nothing_where_a_store_is_under_another_key(shared, run, foreign):
+    before = Path("app.key").read_bytes()
+    Path(f"{foreign}.enc").unlink()
+    with FileSecretProvider(f"{foreign}.enc", generate_key()) as store:
+        store.set_secret("db", "x")
+    assert f"wrong key for {shared / foreign}.enc" in run("rekey", "--all", expected=6)
+    assert Path("app.key").read_bytes() == before
+    assert not list(shared.glob("app.key.*"))
+
+
 def test_rekey_all_changes_nothing_where_a_value_does_not_decrypt(shared, run):
     before = Path("app.key").read_bytes()
     with FileSecretProvider("sealed.enc", key_file="other.key") as store:

@@ -124,7 +124,7 @@ class _Pair:
     def refuse_halfway(self, *, all_tenants: bool) -> None:
         """Raise what would end `rekey` after other pipelines were put under the next key; write nothing."""
         if self._use.path[2] == "provider":
-            _refuse_damaged(innermost(self._old), self._use.place)
+            _refuse_damaged(innermost(self._old), innermost(self._new), self._use.place)
             return
         for encryption in self._rings:
             refuse_staged(self._readable, encryption, all_tenants=all_tenants)
@@ -189,13 +189,11 @@ def _is_absent(store: Any) -> bool:
     return callable(absent) and absent() is not None
 
 
-def _refuse_damaged(store: Any, place: str) -> None:
-    if isinstance(store, SealedSecretProvider):
-        return  # it has a key of its own, which alone is put under the new one
-    verify = getattr(store, "verify", None)
+def _refuse_damaged(store: Any, next_one: Any, place: str) -> None:
     try:
-        problems = verify() if callable(verify) else []
-    except DecryptionError:  # it may be under the next key, by an earlier call
+        problems = _problems(store)
+    except DecryptionError:
+        next_one.key_id()  # as `_store` has it
         return
     if problems:
         raise TamperedError(
@@ -203,6 +201,19 @@ def _refuse_damaged(store: Any, place: str) -> None:
             f"({len(problems)} problems in all)",
             hint="restore a backup of it, then repeat this",
         )
+
+
+def _problems(store: Any) -> list[str]:
+    """Return why a store cannot be put under another key.
+
+    Raises:
+        DecryptionError: Its key is another one.
+    """
+    if isinstance(store, SealedSecretProvider):
+        store.has_store()  # it has a key of its own, which alone is put under the new one
+        return []
+    verify = getattr(store, "verify", None)
+    return list(verify()) if callable(verify) else []
 
 
 def _encryptions(pipeline: Any) -> list[EncryptionMiddleware]:

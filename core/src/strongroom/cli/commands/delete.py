@@ -40,7 +40,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
                 except SecretNotFoundError as error:
                     names.with_nearest(registry, error)
                     code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
-        finally:  # also where an outage ends it: those before it are deleted
+        finally:  # even if an outage ends it: those before it are deleted
             forget_undeclared(registry.plan, deleted)
             forget_sightings(registry, deleted)
             if settings.json and deleted:
