@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing, nullcontext
@@ -410,6 +411,18 @@ def test_a_link_is_not_replaced(shared, run):
     spec("version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n")
     assert str(shared / "real.key") in run("rekey", expected=2)
     assert Path("app.key").is_symlink()
+
+
+@pytest.mark.parametrize("taken", ["second.enc", "audit.jsonl", "strongroom.yaml", "link.enc"])
+def test_a_backup_replaces_no_file_of_its_spec(shared, run, taken):
+    """Such as the store of another pipeline, which would be lost."""
+    os.link("second.enc", "link.enc")
+    before = Path(taken).read_bytes()
+    assert "name another file" in run("backup", taken, "--overwrite", expected=2)
+    assert Path(taken).read_bytes() == before
+    Path("old.backup").write_bytes(b"an older one")
+    run("backup", "old.backup", "--overwrite")
+    assert all_read() == EXPECTED
 
 
 def test_a_backup_and_a_rekey(folder, run):
