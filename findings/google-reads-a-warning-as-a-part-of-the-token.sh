@@ -2,9 +2,9 @@
 # google-auth 2.63.0, google-auth-library 10.9.1 of npm, botocore 1.44.8: a program that prints credentials also prints a warning.
 # Seen: the program of an external account (credential_source.executable) writes a good answer to stdout and "warning: deprecated option" to
 # stderr, and ends with 0. Google's two libraries join stderr to stdout, and the login fails as soon as there is a warning: Python with
-# json.JSONDecodeError, which is not a GoogleAuthError, and Node with an error whose text is the whole answer, the token
-# included. The same happens for a line of a child that ends later. botocore reads the stdout of its credential_process alone. Guess: stderr
-# is for people, as it is for credential_process, and for the helpers of docker, git and kubectl.
+# json.JSONDecodeError, which is not a GoogleAuthError, and Node with "The executable returned an invalid response". The same happens for a
+# line of a child that ends later. botocore reads the stdout of its credential_process alone. Guess: stderr is for people, as it is for
+# credential_process, and for the helpers of docker, git and kubectl.
 # Ends with 0 where that is still so.
 set -euo pipefail
 work=$(mktemp -d)
@@ -66,7 +66,7 @@ def python():
 seen = {}
 for name, warning in {"quiet": "", "warns": "echo 'warning: deprecated option' >&2", "later": "(sleep 1; echo done >&2) &"}.items():
     write(google_says, warning)
-    node = subprocess.run(["node", "see.mjs"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    node = subprocess.run(["node", "see.mjs"], capture_output=True, text=True, check=True, timeout=60).stdout.strip().partition(":")[0]
     seen[name] = python(), node
     write(aws_says, warning)
     aws = Session().get_credentials().get_frozen_credentials().secret_key
@@ -76,7 +76,6 @@ assert seen["quiet"] == ("hush-token", "hush-token")
 assert seen["warns"][0] == "Expecting value: line 1 column 1 (char 0)"
 assert seen["later"][0].startswith("Extra data: line 2 column 1")
 for name in ("warns", "later"):
-    assert seen[name][1].startswith("The executable returned an invalid response: ")
-    assert "hush-token" in seen[name][1]
+    assert seen[name][1] == "The executable returned an invalid response"
 END
 venv/bin/python see.py
