@@ -3,7 +3,7 @@
 # Seen: after `docker login` the file has a password under "auths"; later credHelpers (or credsStore) names a helper, which gives the new one.
 # The docker SDK and testcontainers of npm then ask the helper, as docker does; oras sends the old password of the file, and asks
 # the helper only where "auths" has none: after a rotation it is refused, or goes on with the account that was to be replaced. An
-# entry with "username" and "password", which docker reads, is a login for testcontainers of npm and nothing for the docker SDK. A
+# entry with "username" and "password" is a login for testcontainers of npm and nothing for the docker SDK. A
 # password with a colon is whole for three, and for testcontainers of PyPI the file is one that it cannot parse.
 # Guess: who reads docker's file logs in as docker would. Ends with 0 where that is still so.
 set -euo pipefail
@@ -31,7 +31,7 @@ from testcontainers.core.auth import parse_docker_auth_config
 
 Path("bin").mkdir()
 helper = Path("bin/docker-credential-own")
-helper.write_text("""#!/bin/sh\necho '{"ServerURL": "x", "Username": "app", "Secret": "new"}'\n""")
+helper.write_text("""#!/bin/sh\ncat >/dev/null\necho '{"ServerURL": "x", "Username": "app", "Secret": "new"}'\n""")
 helper.chmod(0o700)
 os.environ |= {"DOCKER_CONFIG": os.getcwd(), "HOME": os.getcwd(), "PATH": f"{Path('bin').resolve()}:{os.environ['PATH']}"}
 os.environ.pop("DOCKER_AUTH_CONFIG", None)
