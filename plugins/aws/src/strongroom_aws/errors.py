@@ -6,6 +6,7 @@ Importing this module imports the SDK.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -202,6 +203,7 @@ _HINTS_FOR: dict[type[Exception], str] = {
 """Hints that say more than the one for the kind."""
 _TO_BE_DELETED = re.compile("marked for deletion|scheduled for deletion|marked deleted", re.IGNORECASE)
 _CANONICAL = re.compile(r"[.\s]*The Canonical String.*", re.DOTALL)
+_PRINTED_KEY = re.compile("SecretAccessKey|SessionToken")
 _SERVER_ERRORS, _TOO_MANY = 500, 429
 
 
@@ -244,6 +246,8 @@ def kind_of(error: Exception) -> type[StrongroomError]:
     """Return the class of strongroom's error for `error`."""
     if not isinstance(error, boto.ClientError):
         known = next((TABLE[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in TABLE), None)
+        if _is_of_login(error):
+            return AuthenticationError
         # Errors that are in no table are the network's or the operating system's.
         return known or BackendUnavailableError
     code, status = code_of(error), _answer(error).get("HTTPStatusCode", 0)
@@ -303,7 +307,26 @@ def _reason(error: Exception) -> str:
     known = next((words for classes, words in _WORDS if isinstance(error, classes)), None)
     if known is not None:
         return known
+    if _is_of_login(error):
+        # Of other errors than the system's the text may hold what a program printed.
+        text = f"{error}; " if isinstance(error, OSError) else ""
+        return (
+            f"{text}the login failed: if a credential_process prints it, it must print JSON and nothing else"
+        )
+    if isinstance(error, boto.CredentialRetrievalError) and _PRINTED_KEY.search(str(error)):
+        return "its message holds what a program printed, with a key, and is left out"
     return str(error) if isinstance(error, boto.BotoCoreError) else type(error).__name__
+
+
+def _is_of_login(error: Exception) -> bool:
+    """Return whether `error` is one of Python's that botocore did not expect while it logged in.
+
+    An example is a `credential_process` that prints a warning before the key, or that does not exist.
+    """
+    if isinstance(error, (boto.BotoCoreError, boto.ClientError, DeadlineExceededError)):
+        return False
+    modules = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not {"botocore.credentials", "botocore.tokens"}.isdisjoint(modules)
 
 
 def _clean(error: Exception, reason: str) -> Exception:
