@@ -167,6 +167,30 @@ def test_a_cancelled_task_leaves_its_connection_as_any_other_does(registry, monk
     follower.close()
 
 
+@pytest.mark.parametrize("kind", [ConnectionPool, AsyncConnectionPool])
+def test_a_pool_whose_connections_return_when_they_are_closed_does_not_grow(registry, kind):
+    """With `close_returns`, it opened two connections for each that was not handed out."""
+    pool = kind("host=127.0.0.1", open=False, close_returns=True)
+    follower = psycopg.follow(pool, registry, "app")
+    before = object.__new__(pool.connection_class.__mro__[1])  # from before it followed
+    before._pool, closed, returned = pool, [], []
+    before.pgconn = SimpleNamespace(status=0, finish=lambda: closed.append(before))
+
+    def put(connection):
+        returned.append(connection)
+        return asyncio.sleep(0)
+
+    pool.putconn = put
+
+    async def check():
+        await pool._check(before)
+
+    with pytest.raises(OperationalError, match="no longer those to log in with"):
+        pool._check(before) if kind is ConnectionPool else asyncio.run(check())
+    assert (closed, returned) == ([before], [])
+    follower.close()
+
+
 class Closed(SecretHook):
     """A veto of the program's own type; it reaches the caller as it is."""
 

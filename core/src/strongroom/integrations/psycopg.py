@@ -82,7 +82,7 @@ class _FollowedPool:
 
     def _check(self, connection: Any) -> Any:
         if not self.follower.may_go_out(self._stamp_of(connection)):
-            connection.close()
+            _take_out(connection).close()
             raise _refusal()
         if self._plain_check is not None:
             self._plain_check(connection)
@@ -127,7 +127,7 @@ class _FollowedAsyncPool(_FollowedPool):
         else:
             may = await asyncio.to_thread(self.follower.may_go_out, stamp)
         if not may:
-            await connection.close()
+            await _take_out(connection).close()
             raise _refusal()
         if self._plain_check is not None:
             await self._plain_check(connection)
@@ -172,6 +172,15 @@ class _FollowedAsyncPool(_FollowedPool):
                     await super().__aexit__(kind, error, trace)
 
         return Following
+
+
+def _take_out(connection: Any) -> Any:
+    """Return `connection`, whose `close` now closes it.
+
+    In a pool with `close_returns` that would return it, and the pool would open two others instead.
+    """
+    connection._pool = None  # noqa: SLF001  # as the pool itself closes one
+    return connection
 
 
 def _expire(connection: Any) -> None:
