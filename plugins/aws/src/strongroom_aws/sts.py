@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +124,9 @@ class AWSRoleProvider(LeasingProvider):
             raise BackendUnavailableError(
                 "aws.sts: the answer has no credentials", key=key, provider=self.type_name
             )
-        return Lease(values["access_key_id"], key, values, now, ends, False)
+        # The ledger and `repr` show the id, and no value; the service has no other name for what it issued.
+        digest = hashlib.sha256(values["access_key_id"].encode()).hexdigest()
+        return Lease(f"{key}/{digest[:24]}", key, values, now, ends, False)
 
     def renew_lease(self, lease: Lease) -> Lease:
         self._unsupported(lease, "renewed")
