@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import traceback
@@ -59,6 +60,7 @@ from strongroom.errors import (
 from strongroom.keys import record_key
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.providers import guard
+from strongroom.rotation.ledger import Record
 from strongroom_memory import MemorySecretProvider
 
 
@@ -1139,6 +1141,41 @@ def test_a_record_that_cannot_be_understood_is_told_and_left_alone(text):
         with pytest.raises(RotationError, match="cannot be understood"):
             method(KEY)
     assert memory.get_secret(record_key(KEY)) == text
+
+
+TIMES = ("retry_at", "rotated_at", "until", "held_until")
+FITTING = {
+    **dict.fromkeys(("failures", "late"), 5),
+    **dict.fromkeys(("begun", "abandoned", "undoes"), True),
+    **dict.fromkeys(("key", "state", *TIMES)),
+    "stale": [],
+}
+DAMAGED = [
+    (member, value)
+    for member in Record.__slots__
+    for value in (5, [], True, "what")
+    if repr(value) != repr(FITTING.get(member, "what"))
+]
+
+
+@pytest.mark.parametrize(("member", "value"), DAMAGED)
+def test_a_damaged_member_of_a_record_is_told_as_that_and_stops_no_other_key(member, value):
+    """It ended in an error of Python's own, also for all keys after it, and for `forget`."""
+    memory = memory_with()
+    memory.set_secret("z", OLD)
+    good = dataclasses.asdict(
+        Record(KEY, state="pending", attempt="m/1/2/3", step="apply", id="1", begun=True)
+    )
+    times = dict.fromkeys(TIMES, "2000-01-01T00:00:00+00:00")
+    record = {"format": 1, **good, **times, "mark": "a$b", member: value}
+    memory.set_secret(record_key(KEY), json.dumps(record))
+    rotation = SecretRotation(memory, 0, apply=lambda *_: None)
+    assert {one.key: one.state for one in rotation.status()} == {KEY: "unknown", "z": "current"}
+    with pytest.raises(RotationError, match="cannot be understood"):
+        rotation.rotate_due()
+    assert memory.get_secret("z") != OLD
+    rotation.forget(KEY)
+    assert rotation.rotate(KEY).state == "current"
 
 
 def known_as(name, memory):

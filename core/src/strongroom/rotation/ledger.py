@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "Record", "mark_of"]
 
 _IN_FLIGHT: Final = frozenset({"pending", "applied", "verified"})
+_STATES: Final = (*_IN_FLIGHT, "current", "rolled_back")
+_NUMBERS: Final = frozenset({"failures", "late"})
+_FLAGS: Final = frozenset({"begun", "abandoned", "undoes"})
+_TEXTS: Final = frozenset({"key", "id"})
+"""Members of a record that are never None."""
 _FORMAT: Final = 1
 _ROOM: Final = 256
 """Bytes by which the record of a rotation may grow, without the text of an error."""
@@ -301,6 +306,19 @@ def _last_segment(key: str) -> str:
     return key.rpartition("/")[2]
 
 
+def _is_of_kind(name: str, value: object) -> bool:
+    """Return whether a member of a record is what it has to be."""
+    if name == "state":
+        return value in _STATES
+    if name == "stale":
+        return True  # of texts, since it was read
+    if name in _NUMBERS:
+        return type(value) is int
+    if name in _FLAGS:
+        return isinstance(value, bool)
+    return isinstance(value, str) or (value is None and name not in _TEXTS)
+
+
 def _parsed(text: str) -> Record | None:
     try:
         members = json.loads(text)
@@ -310,7 +328,7 @@ def _parsed(text: str) -> Record | None:
         record = Record(**members)
         times = [record.retry_at, record.rotated_at, record.until, record.held_until]
         times += [until for _, until in record.stale]
-        known = isinstance(record.key, str)
+        known = all(_is_of_kind(name, getattr(record, name)) for name in Record.__slots__)
         known &= all(datetime.fromisoformat(one).tzinfo is not None for one in times if one is not None)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
