@@ -443,6 +443,49 @@ def attach(path, command, *words):
 
 
 @pytest.mark.torture
+def _without(tag):
+    def spoil(opened):
+        for element in list(opened.tree.iter(tag)):
+            element.getparent().remove(element)
+
+    return spoil
+
+
+def _with_time(text):
+    def spoil(opened):
+        for element in opened.tree.iter("LastModificationTime"):
+            element.text = text
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *map(_without, ("Times", "LastModificationTime", "CreationTime", "History", "UUID")),
+        *map(_with_time, (None, "yesterday", "2024-01-01T00:00:00Z")),
+    ],
+)
+def test_what_other_programs_leave_out_of_an_entry(path, provider, spoil):
+    provider.set_secret("web/a", "1")
+    provider.set_secret("web/a", "2")
+    opened = PyKeePass(path, PASSWORD)
+    spoil(opened)
+    opened.save()
+    assert provider.get_secret("web/a") == "2"
+    versions = [one.version for one in provider.list_versions("web/a")]
+    assert versions[0] == provider.describe_secret("web/a").version
+    assert len(set(versions)) == len(versions)
+    assert provider.get_secret_version("web/a", versions[0]) == "2"
+    newer = provider.set_secret_if("web/a", "3", versions[0])
+    assert newer not in versions
+    assert provider.describe_secret("web/a").updated_at is not None
+    with pytest.raises(ConflictError):
+        provider.set_secret_if("web/a", "4", versions[0])
+    provider.delete_secret("web/a")
+    assert provider.list_secrets() == []
+
+
 def test_a_new_database(tmp_path):
     """The first write makes it: KDBX 4, with the key derivation that KeePass chooses."""
     path = tmp_path / "new/secrets.kdbx"

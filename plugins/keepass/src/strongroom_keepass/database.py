@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import re
+import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,6 +24,7 @@ _UNSAFE: Final = re.compile("(?<==)_|[\ufffe\uffff]|^ +| +$")
 _FIELDS: Final = {"password": "Password", "username": "UserName", "url": "URL", "notes": "Notes"}
 _KDBX_3: Final = 3
 _SECOND: Final = timedelta(seconds=1)
+_LEAST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC)
 _HISTORY: Final = 10
 """Earlier versions that KeePass keeps of an entry, if the database has no number."""
 Names = tuple[str, ...]
@@ -79,42 +81,70 @@ class Database:
         Times are whole seconds: of several versions that another program made in one, the later ones have a
         number as well.
         """
-        entry = self._entry(element)
-        time = entry.mtime
+        time = self._changed(element)
         above = element.getparent()
         current = above.getparent() if above is not None and above.tag == "History" else element
         earlier = 0
         for one in _history(current):  # as they were added, the oldest first
             if one is element:
                 break
-            earlier += self._entry(one).mtime == time
+            earlier += self._changed(one) == time
         more = f".{earlier}" if earlier else ""
-        return f"{entry.uuid.hex}-{int(time.timestamp())}{more}"
+        seconds = 0 if time == _LEAST_TIME else int(time.timestamp())
+        return f"{self._id(element)}-{seconds}{more}"
 
-    def times(self, element: Any) -> tuple[datetime, datetime]:
-        """Return when an entry was made, and when it was changed last."""
-        entry = self._entry(element)
-        return entry.ctime.astimezone(UTC), entry.mtime.astimezone(UTC)
+    def times(self, element: Any) -> tuple[datetime | None, datetime | None]:
+        """Return when an entry was made, and when it was changed last; None where the file does not say."""
+        return self._time(element, "ctime"), self._time(element, "mtime")
+
+    def _changed(self, element: Any) -> datetime:
+        """Return when an entry was changed last; the least time if the file does not say."""
+        return self._time(element, "mtime") or _LEAST_TIME
+
+    def _time(self, element: Any, name: str) -> datetime | None:
+        """Return a time of an entry; None for one that other programs left out, or wrote in another form."""
+        try:
+            time: datetime | None = getattr(self._entry(element), name)
+        except (ValueError, TypeError, OverflowError, struct.error):
+            return None
+        return None if time is None else time.astimezone(UTC)
+
+    def _id(self, element: Any) -> str:
+        """Return the id of an entry, which is text of base64 in the file; nothing if it has none."""
+        try:
+            return str(self._entry(element).uuid.hex)
+        except (ValueError, TypeError):
+            return ""
+
+    def _stamp(self, element: Any, time: datetime) -> None:
+        """Set the time of the last change; pykeepass sets it only where there is one already."""
+        for name in ("Times", "LastModificationTime"):
+            child = element.find(name)
+            if child is None:
+                child = element.makeelement(name)
+                element.append(child)
+            element = child
+        element.text = self.opened._encode_time(time)
 
     def versions(self, key: str) -> list[Any]:
         """Return an entry and its earlier versions, the newest first."""
         element = self.entries[key][0]
         # The latest one first, also among those of one second.
         earlier = [one for one in _history(element)[::-1] if self._has_field(one)]
-        earlier.sort(key=lambda one: self._entry(one).mtime, reverse=True)
+        earlier.sort(key=self._changed, reverse=True)
         return [element, *earlier]
 
     def set(self, key: str, value: str) -> None:
         """Create or replace the secret of `key`; the old one becomes an earlier version."""
         now = datetime.now(UTC).replace(microsecond=0)
         if key in self.entries:
-            entry = self._entry(self.entries[key][0])
-            before = entry.mtime
+            element = self.entries[key][0]
+            entry, before = self._entry(element), self._changed(element)
             entry.save_history()
             self._forget_oldest(entry)
             self._put(entry, value)
             # Times are whole seconds: no two versions have the same.
-            entry.mtime = max(now, before + _SECOND)
+            self._stamp(element, max(now, before + _SECOND))
             return
         *groups, title = _names_of(key)
         group = self.opened.root_group
@@ -126,7 +156,7 @@ class Database:
                 one for one in group._element if one.tag == "Entry" and _text(_string(one, "Title")) == title
             )
             entry = self._entry(element)
-            now = max(now, entry.mtime + _SECOND)  # which may be the time of a version that had it
+            now = max(now, self._changed(element) + _SECOND)  # which may be the time of a version that had it
         else:
             from pykeepass.entry import Entry
 
@@ -134,7 +164,7 @@ class Database:
             entry = Entry(title=title, username="", password="", kp=self.opened)
             group.append(entry)
         self._put(entry, value)
-        entry.mtime = now
+        self._stamp(entry._element, now)
         self.entries[key] = [entry._element]
 
     def delete(self, key: str) -> None:
@@ -172,11 +202,13 @@ class Database:
         for one in (element, *_history(element)):
             for string in [each for each in one.iterfind("String") if each.findtext("Key") == self._field]:
                 one.remove(string)
-        entry = self._entry(element)
-        entry.mtime = max(datetime.now(UTC).replace(microsecond=0), entry.mtime + _SECOND)
+        now = datetime.now(UTC).replace(microsecond=0)
+        self._stamp(element, max(now, self._changed(element) + _SECOND))
 
     def _note_deletion(self, element: Any) -> None:
         """Note in the file that the entry was deleted, or a merge with an older copy brings it back."""
+        if not self._id(element):
+            return
         root = self.opened.tree.find("Root")
         noted = root.find("DeletedObjects")
         if noted is None:
@@ -184,7 +216,7 @@ class Database:
             root.append(noted)
         one = noted.makeelement("DeletedObject")
         # A merge keeps an entry that is newer than its deletion.
-        when = max(datetime.now(UTC).replace(microsecond=0), self._entry(element).mtime + _SECOND)
+        when = max(datetime.now(UTC).replace(microsecond=0), self._changed(element) + _SECOND)
         for name, text in (
             ("UUID", element.findtext("UUID")),
             ("DeletionTime", self.opened._encode_time(when)),
