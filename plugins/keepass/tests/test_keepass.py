@@ -463,7 +463,7 @@ def _with_time(text):
     "spoil",
     [
         *map(_without, ("Times", "LastModificationTime", "CreationTime", "History", "UUID")),
-        *map(_with_time, (None, "yesterday", "2024-01-01T00:00:00Z")),
+        *map(_with_time, (None, "yesterday", "2024-01-01T00:00:00Z", "fziGd0kAAAA=", "//////////8=")),
     ],
 )
 def test_what_other_programs_leave_out_of_an_entry(path, provider, spoil):

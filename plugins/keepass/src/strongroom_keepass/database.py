@@ -25,6 +25,7 @@ _FIELDS: Final = {"password": "Password", "username": "UserName", "url": "URL", 
 _KDBX_3: Final = 3
 _SECOND: Final = timedelta(seconds=1)
 _LEAST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC)
+_GREATEST_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _HISTORY: Final = 10
 """Earlier versions that KeePass keeps of an entry, if the database has no number."""
 Names = tuple[str, ...]
@@ -109,6 +110,14 @@ class Database:
             return None
         return None if time is None else time.astimezone(UTC)
 
+    def _next(self, element: Any) -> datetime:
+        """Return the time of a change that is made now, later than that of the one before.
+
+        Times are whole seconds: no two versions have the same.
+        """
+        now, before = datetime.now(UTC).replace(microsecond=0), self._changed(element)
+        return max(now, before + _SECOND) if before < _GREATEST_TIME else before
+
     def _id(self, element: Any) -> str:
         """Return the id of an entry, which is text of base64 in the file; nothing if it has none."""
         try:
@@ -136,15 +145,13 @@ class Database:
 
     def set(self, key: str, value: str) -> None:
         """Create or replace the secret of `key`; the old one becomes an earlier version."""
-        now = datetime.now(UTC).replace(microsecond=0)
         if key in self.entries:
             element = self.entries[key][0]
-            entry, before = self._entry(element), self._changed(element)
+            entry = self._entry(element)
             entry.save_history()
             self._forget_oldest(entry)
             self._put(entry, value)
-            # Times are whole seconds: no two versions have the same.
-            self._stamp(element, max(now, before + _SECOND))
+            self._stamp(element, self._next(element))
             return
         *groups, title = _names_of(key)
         group = self.opened.root_group
@@ -156,15 +163,16 @@ class Database:
                 one for one in group._element if one.tag == "Entry" and _text(_string(one, "Title")) == title
             )
             entry = self._entry(element)
-            now = max(now, self._changed(element) + _SECOND)  # which may be the time of a version that had it
+            when = self._next(element)  # later than that of a version that had the field
         else:
             from pykeepass.entry import Entry
 
             # Not by `add_entry`, which puts the title into an XPath.
             entry = Entry(title=title, username="", password="", kp=self.opened)
             group.append(entry)
+            when = datetime.now(UTC).replace(microsecond=0)
         self._put(entry, value)
-        self._stamp(entry._element, now)
+        self._stamp(entry._element, when)
         self.entries[key] = [entry._element]
 
     def delete(self, key: str) -> None:
@@ -202,8 +210,7 @@ class Database:
         for one in (element, *_history(element)):
             for string in [each for each in one.iterfind("String") if each.findtext("Key") == self._field]:
                 one.remove(string)
-        now = datetime.now(UTC).replace(microsecond=0)
-        self._stamp(element, max(now, self._changed(element) + _SECOND))
+        self._stamp(element, self._next(element))
 
     def _note_deletion(self, element: Any) -> None:
         """Note in the file that the entry was deleted, or a merge with an older copy brings it back."""
@@ -216,7 +223,7 @@ class Database:
             root.append(noted)
         one = noted.makeelement("DeletedObject")
         # A merge keeps an entry that is newer than its deletion.
-        when = max(datetime.now(UTC).replace(microsecond=0), self._changed(element) + _SECOND)
+        when = self._next(element)
         for name, text in (
             ("UUID", element.findtext("UUID")),
             ("DeletionTime", self.opened._encode_time(when)),
