@@ -240,6 +240,21 @@ def test_the_current_version_of_one_second_is_the_one_that_readers_get(provider,
     assert provider.describe_secret("k").version == current.version
 
 
+def test_a_disabled_version_of_the_same_second_is_the_newest_if_readers_get_none(provider, bench):
+    bench.store.clock = lambda: 1_770_000_000
+    provider.set_secret("k", "1")
+    newest = bench.client().set_secret("k", "2").properties.version
+    bench.client().update_secret_properties("k", newest, enabled=False)
+    for call in (provider.get_secret, provider.describe_secret):
+        with pytest.raises(SecretNotFoundError) as caught:
+            call("k")
+        assert caught.value.reason == "disabled"
+    assert [(one.version == newest, one.state) for one in provider.list_versions("k")] == [
+        (True, "disabled"),
+        (False, "previous"),
+    ]
+
+
 def test_dates_of_a_description(provider, bench):
     for number in (1_770_000_000, 1_770_000_060):
         bench.store.clock = lambda number=number: number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from strongroom.clients import check_answer
@@ -235,17 +235,23 @@ class AzureSecretProvider(BaseProvider):
             raise self._with_reason(missing, service, name, self._connection.next_deadline(whole))
         self._check_tags(key, name, listed[0].tags)
         if versions.is_unsure(listed):
-            current = self._current(service, key, name, self._connection.next_deadline(whole))
-            listed.sort(key=lambda item: item.version != current)
+            is_current = self._newest(service, key, name, self._connection.next_deadline(whole))
+            latest = listed[0].created_on
+            listed.sort(key=lambda item: not (item.created_on == latest and is_current(item)))
         return listed
 
-    def _current(self, service: KeyVault, key: str, name: Name, deadline: Deadline) -> str | None:
-        """Return the version that readers get; None if that is unknown."""
+    def _newest(self, service: KeyVault, key: str, name: Name, deadline: Deadline) -> Callable[[Any], bool]:
+        """Return a function that tells the version that readers get from others of the same second."""
         try:
-            found: str | None = service.read(name.text, key, deadline).properties.version
+            current = service.read(name.text, key, deadline).properties.version
+        except SecretNotFoundError as error:
+            if error.reason == "disabled":
+                return lambda item: item.enabled is False
         except StrongroomError:
-            return None  # disabled, or not for us to read: the order by dates stays
-        return found
+            pass  # not for us to read
+        else:
+            return lambda item: bool(item.version == current)
+        return lambda _: False  # the order by dates stays
 
     def _check_owner(self, service: KeyVault, key: str, name: Name, deadline: Deadline) -> None:
         """Before a change of a hashed name, compare the key that the secret there is for."""
