@@ -187,7 +187,7 @@ def shows_value(message: str, *values: str | None) -> bool:
 
 
 def _shows_part(line: str, value: str) -> bool:
-    """Return whether a line shows a part of a value: a server that quotes a request may have cut it off."""
+    """Return whether a line shows a part of a value, as of a quoted request that was cut off."""
     from base64 import b64encode
 
     data = value.encode(errors="surrogatepass")
