@@ -21,7 +21,7 @@ class Narrow(MemorySecretProvider):
 
     def __init__(self, value=OLD, limit=sys.maxsize):
         super().__init__(secrets={KEY: value})
-        self.limit, self.records = limit, []
+        self.limit, self.records, self.refused = limit, [], 0
 
     def set_secret(self, key, value):
         super().set_secret(key, self.fitting(key, value))
@@ -32,6 +32,7 @@ class Narrow(MemorySecretProvider):
     def fitting(self, key, value):
         size = len(value.encode())
         if size > self.limit:
+            self.refused += 1
             raise SecretTooLargeError(key, f"the value for {key!r} takes {size} bytes, not {self.limit}")
         if key == record_key(KEY):
             self.records.append(size)
@@ -84,6 +85,7 @@ def test_a_rotation_whose_record_does_not_fit_does_not_begin(abilities):
         rotation.rotate(KEY, NEW)
     assert caught.value.key == KEY
     assert str(caught.value).startswith(f"the state of the rotation of {KEY!r}, which holds its values")
+    assert memory.refused == 1  # no other form of it is shorter
     assert not target.calls
     assert not leftovers(memory)
     assert [one.state for one in rotation.status()] == ["current"]

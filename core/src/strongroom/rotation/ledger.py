@@ -294,11 +294,13 @@ def _texts_of(record: Record, room: int) -> Iterator[str]:
         return "{" + " " * room + json.dumps(members, ensure_ascii=ascii_only)[1:]
 
     # First in ASCII: the text of an error may have characters that the backend cannot hold.
-    yield written(record, ascii_only=True)
+    last = written(record, ascii_only=True)
+    yield last
     for shorter in (record, replace(record, error=_NO_ROOM) if record.error is not None else record):
         text = written(shorter, ascii_only=False)
-        if is_unicode(text):
-            yield text
+        if is_unicode(text) and len(text.encode()) < len(last.encode()):
+            last = text
+            yield last
 
 
 def _last_segment(key: str) -> str:
