@@ -310,6 +310,14 @@ def test_a_second_rekey_all_and_one_with_a_given_key(shared, run):
     assert len({one.read_bytes() for one in shared.glob("app.key.old-*")}) == 2
 
 
+@pytest.mark.parametrize("path", [".", "/", "second.enc/new.key"])
+@pytest.mark.parametrize("words", [["rekey"], ["rekey", "--all"]])
+def test_a_path_that_no_key_can_have_is_a_wrong_call(shared, run, path, words):
+    run("--pipeline", "app", *words, "--new-key-file", path, expected=2)
+    assert not list(shared.glob("app.key.*"))
+    assert all_read() == EXPECTED
+
+
 class Crash(BaseException):
     """Stands for the end of the process."""
 

@@ -763,3 +763,17 @@ def test_a_first_read_of_another_key_takes_no_transaction(provider, store):
             other.get_secret("k0301")
         provider.set_secrets(dict.fromkeys(values, "all new"))
         assert {other.get_secret(key) for key in values} == {"all new"}
+
+
+@pytest.mark.parametrize("path", ["file/store", "file/folder/store", "x" * 300])
+def test_a_path_that_no_file_can_have_is_a_wrong_configuration(tmp_path, path):
+    """It is not an outage, which may end by itself."""
+    (tmp_path / "file").write_text("mine")
+    for store in (
+        FileSecretProvider(tmp_path / path, generate_key()),
+        FileSecretProvider(tmp_path / "store", key_file=tmp_path / path),
+    ):
+        with store, pytest.raises(ConfigurationError) as refused:
+            store.set_secret("k", "v")
+        assert refused.value.hint == "correct the path"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

@@ -166,6 +166,7 @@ def keep_old(path: Path, key_id: str) -> Path:
     Raises:
         ConflictError: There is another file of that name.
         PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+        ConfigurationError: No file can be at this path.
     """
     old = old_key_file(path, key_id)
     data = read_bytes(path)
@@ -216,6 +217,7 @@ def place(path: Path, data: bytes) -> bool:
 
     Raises:
         PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+        ConfigurationError: No file can be at this path.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
@@ -237,6 +239,7 @@ def replace(waiting: Path, path: Path) -> None:
 
     Raises:
         PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+        ConfigurationError: No file can be at this path.
     """
     try:
         _sync(waiting)
@@ -275,5 +278,9 @@ def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Except
         )
     if error.errno == errno.EROFS:
         return ReadOnlyError(f"cannot {doing} {os.fspath(path)}: the file system is read-only")
+    if error.errno in {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}:
+        return ConfigurationError(
+            f"cannot {doing} {os.fspath(path)}: {error.strerror}", hint="correct the path"
+        )
     hint = "make its folder, or correct the path" if error.errno == errno.ENOENT else None
     return BackendUnavailableError(f"cannot {doing} {os.fspath(path)}: {error.strerror}", hint=hint)

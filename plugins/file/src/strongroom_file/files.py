@@ -93,6 +93,13 @@ def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> Stron
 
     if error.errno == errno.EROFS:
         return ReadOnlyError(f"cannot {doing} {path}: the file system is read-only", provider=TYPE_NAME)
+    wrong = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+    if error.errno in wrong or (
+        doing == "make" and error.errno == errno.EEXIST
+    ):  # a file in place of a folder
+        return ConfigurationError(
+            f"cannot {doing} {path}: {error.strerror}", provider=TYPE_NAME, hint="correct the path"
+        )
     return BackendUnavailableError(f"cannot {doing} {path}: {error.strerror}", provider=TYPE_NAME)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,8 +174,12 @@ def _key_in(path: Path | None) -> str | None:
 
     if path is None:
         return None
-    keyfiles.place(path, f"{generate_key()}\n".encode())
-    data = keyfiles.read_bytes(path) or b""
+    data = keyfiles.read_bytes(path)  # before it is made: a folder cannot be
+    if data is None:
+        with suppress(OSError):  # what is wrong with the folder is said of the file
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keyfiles.place(path, f"{generate_key()}\n".encode())
+        data = keyfiles.read_bytes(path) or b""
     try:
         return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
