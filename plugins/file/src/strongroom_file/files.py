@@ -96,7 +96,7 @@ def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> Stron
     wrong = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
     if error.errno in wrong or (
         doing == "make" and error.errno == errno.EEXIST
-    ):  # a file in place of a folder
+    ):  # a file where a folder should be
         return ConfigurationError(
             f"cannot {doing} {path}: {error.strerror}", provider=TYPE_NAME, hint="correct the path"
         )
