@@ -21,6 +21,8 @@ from strongroom.registry import rekey
 from strongroom.rotation import SecretRotation
 from strongroom.spec import key_uses
 from strongroom_file import FileSecretProvider
+from strongroom_file.key_source import FileKey
+from strongroom_file.maintenance.rekey import _Rekeying
 
 SHARED = """\
 version: 1
@@ -270,6 +272,22 @@ def test_rekey_all_goes_on_past_no_damage_that_comes_meanwhile(shared, run, monk
         connection.execute("UPDATE value SET body = zeroblob(length(body))")
     assert "second.enc was changed" in run("rekey", "--all", expected=6)
     assert Path("app.key").read_bytes() == before
+
+
+@pytest.mark.parametrize("step", ["run", "replace"])
+def test_rekey_all_goes_on_with_the_key_of_an_interrupted_rekey_of_one_store(shared, run, monkeypatch, step):
+    """Before that store is under the new key, which no read of it ends, or after."""
+    with FileSecretProvider("second.enc", key_file="app.key") as store, monkeypatch.context() as patched:
+        patched.setattr(_Rekeying if step == "run" else FileKey, step, Mock(side_effect=Crash))
+        with pytest.raises(Crash):
+            store.rekey()
+    assert keyfiles.next_key_file(Path("app.key")).exists()
+    Path("new.key").write_text(generate_key())
+    Path("new.key").chmod(0o600)
+    assert "has another new key" in run("rekey", "--all", "--new-key-file", "new.key", expected=8)
+    run("rekey", "--all")
+    assert all_read() == EXPECTED
+    assert not [one for one in shared.glob("app.key.*") if ".old-" not in one.name]
 
 
 @pytest.mark.parametrize("key", ["key_file: app.key", 'encryption_key: "${file:./app.key}"'])

@@ -95,6 +95,7 @@ def rekey_all(
         pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
         for pair in pairs:  # none is changed if one of them must not be
             pair.refuse_early(all_tenants=all_tenants)
+        _take_over_begun(key_file)
         for pair in pairs:  # programs have the old key until all are under the next one
             pair.refuse_halfway(all_tenants=all_tenants)
         for pair in pairs:
@@ -221,34 +222,51 @@ def _encryptions(pipeline: Any) -> list[EncryptionMiddleware]:
 
 
 def _next_key(key_file: Path, given: str | None) -> str:
-    """Return the next key: what an earlier call has put beside the key file, else `given` or a new one."""
-    if keyfiles.next_key_file(key_file).exists():
-        raise ConflictError(
-            f"a rekey of one store with {key_file} was interrupted", hint="read from that store: it then ends"
-        )
+    """Return the next key: what an earlier call has put beside the key file, else `given` or a new one.
+
+    A rekey of one store that was interrupted may have put that store under its next key, or not: its key is
+    the next one for all, so that none is lost.
+    """
     if keyfiles.read_bytes(key_file) is None:
         raise ConfigurationError(f"the key file {key_file} is missing")
     if given is not None:
         read_key(given)
-    waiting = _waiting(key_file)
-    if waiting is not None and given not in {None, waiting}:
+    waiting = _key_at(keyfiles.next_for_all(key_file))
+    begun = _key_at(keyfiles.next_key_file(key_file))
+    if None not in {waiting, begun} and waiting != begun:
         raise ConflictError(
-            f"an interrupted rekey of all that uses {key_file} has another new key",
+            f"two rekeys with {key_file} were interrupted, and have different new keys",
+            hint="read from each store that uses it, which ends the rekey of one store, then repeat this",
+        )
+    left = waiting or begun
+    if left is not None and given not in {None, left}:
+        raise ConflictError(
+            f"an interrupted rekey with {key_file} has another new key",
             hint="call it without --new-key-file: it goes on with that one",
         )
-    return waiting or given or generate_key()
+    return left or given or generate_key()
+
+
+def _take_over_begun(key_file: Path) -> None:
+    """Make the next key of an interrupted rekey of one store that of all.
+
+    A read of that store would put it into the key file, from which the others need the old one.
+    """
+    begun = keyfiles.next_key_file(key_file)
+    if _key_at(begun) is not None:
+        keyfiles.replace(begun, keyfiles.next_for_all(key_file))
 
 
 def _put_beside(key_file: Path, key: str) -> None:
     """Save the next key beside the key file, unless an earlier call has done so."""
     keyfiles.keep_out_of_git(key_file)
     keyfiles.place(keyfiles.next_for_all(key_file), f"{key}\n".encode())
-    if _waiting(key_file) != key:
+    if _key_at(keyfiles.next_for_all(key_file)) != key:
         raise ConflictError(f"another rekey of all that uses {key_file} has just begun", hint="try again")
 
 
-def _waiting(key_file: Path) -> str | None:
-    found = keyfiles.read_bytes(keyfiles.next_for_all(key_file))
+def _key_at(path: Path) -> str | None:
+    found = keyfiles.read_bytes(path)
     return None if found is None else found.decode().removesuffix("\n")
 
 
