@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import html
 import io
 import json
 import logging
@@ -25,6 +26,10 @@ SIGNS = "#kT9!vQ~2^mL@7$wX%4&rB*8(nJ)5-gH=1+cD[6]"
 
 def apart(separator, text=TOKEN):
     return separator.join(text)
+
+
+def in_pieces(text, around, written=str, size=8):
+    return "".join(around.format(written(text[at : at + size])) for at in range(0, len(text), size))
 
 
 def uuencoded(text):
@@ -149,6 +154,21 @@ WAYS = {
     "a repr in HTML": (PATH, PATH.replace("\\", "&#92;&#92;")),
     "Latin-1 in octal": (UMLAUT, UMLAUT.replace("\u00fc", "\\374")),
     "bytes as characters, some escaped": ("Kq7Wv9\u00dfZp4tRs8yUo2x", "Kq7Wv9\u00c3\\x9fZp4tRs8yUo2x"),
+    "colours whose numbers have colons between": (
+        TOKEN,
+        "".join("\x1b[38:2::9:0:128m" + one for one in TOKEN),
+    ),
+    "colours of letters and ground": (
+        TOKEN,
+        "".join("\x1b[38;2;255;192;203;48;2;255;192;203m" + one for one in TOKEN),
+    ),
+    "tags of HTML between": (SIGNS, in_pieces(SIGNS, '<span class="se">{}</span>', html.escape)),
+    "places where a line may be broken": (SIGNS, in_pieces(SIGNS, "{}<wbr>", html.escape)),
+    "soft hyphens between": (SIGNS, in_pieces(SIGNS, "{}\u00ad")),
+    "blanks without a width between": (SIGNS, in_pieces(SIGNS, "{}\u200b")),
+    "pieces in a list": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS))),
+    "pieces in a list of lines": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS), indent=4)),
+    "pieces in a list in JSON": (SIGNS, json.dumps(json.dumps(re.findall(".{1,8}", SIGNS)))),
     "colours in JSON": (
         TOKEN,
         "".join(f"\\u001b[3{at % 8}m{char}" for at, char in enumerate(TOKEN)) + "\\u001b[0m",

@@ -53,6 +53,7 @@ _EQUALS = rb"(?:=(?:3[dD]){0,3}|" + _TWICE + rb"3[dD]|\\x3[dD]|&#(?:61|[xX]3[dD]
 _HIGH = 0x80
 _UTF8_CONTINUATION = 0x80
 _BACKSLASH = ord("\\")
+_END_OF_TAG = ord(">")
 _WIDEST = 4
 _IN_ZSH_HISTORY = {byte: b"\x83%c" % (byte ^ 32) for byte in range(0x83, 0xA3)}
 _LEAST_SHOWN = 0xA0  # `cat -v` shows bytes below as control characters
@@ -226,13 +227,17 @@ LOOKS = (
 """Every way to write a character that is looked for."""
 
 _ESCAPE_SIGN = rb"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])|\^\[)"
-_COLOUR = _ESCAPE_SIGN + rb"\[[0-9;?]{0,24}[ -/]?[@-~]"
+_COLOUR = _ESCAPE_SIGN + rb"\[[0-9;:?]{0,40}[ -/]?[@-~]"
+_TAG = rb"</?[A-Za-z][^<>\n]{0,80}>"
+_UNSEEN = rb"\xe2\x80[\x8b-\x8d]|\xc2\xad|&(?:shy|#8203|ZeroWidthSpace);"  # where a line may be broken
+_MARKUP = rb"(?:%b|%b|%b)" % (_COLOUR, _TAG, _UNSEEN)
 _BORDER = rb"[ \t|'\"\\.+>~#*/;!\xe2\x80-\xbf-]"
 _WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}(?:[bBrRuU](?=['\"])['\"])?" % (
     _BORDER,
     _BORDER,
 )
-_BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}\\{0,16}[\\'\"$%%`^\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
+_LISTED = rb"\\{0,8}['\"],\s{0,24}[bBrRuU]?\\{0,8}['\"]"  # where its pieces are a list
+_BETWEEN = rb"%b{0,4}(?:%b|%b)?%b{0,4}\\{0,16}[\\'\"$%%`^\x08\r]{0,6}" % (_MARKUP, _LISTED, _WRAP, _MARKUP)
 _ESCAPED_BETWEEN = (
     rb"(?:(?P<lines>(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2})"
     rb"%b{0,80}|(?:%b2[27]))"
@@ -412,7 +417,7 @@ def _step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     differs = last < _HIGH and data[at - 1] in _LETTERS_AND_DIGITS
     if differs and not _ENDS_SO.search(data, max(0, at - _NEAR), at):
         return (at, place - 1) if last == _BACKSLASH and place > 1 else None
-    reach = _REACH if b"\n" in data[max(0, at - _REACH) : at] else _NEAR
+    reach = _REACH if data[at - 1] == _END_OF_TAG or b"\n" in data[max(0, at - _REACH) : at] else _NEAR
     low = max(0, at - reach)
     between = _BEFORE.search(data, low, at)
     begin = between.start() if between is not None else at

@@ -41,7 +41,7 @@ _EVIDENCE = 2
 _BREAKS = b" \t\r\n|>"
 # What is between the characters of a value that is coloured, struck over, in UTF-16 or broken over lines.
 _BETWEEN = compiled_later(
-    rb"[ \t\r\n|>\0]+|\x1b\[[0-9;?]{0,24}[ -/]?[@-~]|\x1b(?:\[[0-9;?]{0,24}[ -/]?)?\Z"
+    rb"[ \t\r\n|>\0]+|\x1b\[[0-9;:?]{0,40}[ -/]?[@-~]|\x1b(?:\[[0-9;:?]{0,40}[ -/]?)?\Z"
     rb"|(?:[\xc2-\xf4][\x80-\xbf]{1,3}|[^\n])\x08"
 )
 _LEAST_BROKEN = 3
@@ -78,7 +78,7 @@ _APART = (
 )
 # Not what colours text, as prompts do.
 _ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-|\"0\":")
-_COLOUR = compiled_later(rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]")
+_COLOUR = compiled_later(rb"\x1b\[[0-9;:?]{0,40}[ -/]?[@-~]")
 # One word without blanks, or numbers; perhaps behind a border or an address. A list of numbers may begin
 # with blanks, so that those of the indentation are its own: tried as both, a line of blanks takes time
 # without bounds.
@@ -184,16 +184,17 @@ def begun_broken_at_end(data: bytes, known: Beginnings) -> tuple[int, int]:
 
     The second item is how many bytes of the value these are.
     """
-    tail = data[-_MOST_BROKEN:]
+    tail, least = data[-_MOST_BROKEN:], _LEAST_BROKEN
     if b"\x1b" in tail or b"\0" in tail or b"\x08" in tail:
-        tail = data[-_MOST_COLOURED:]
+        # Each character may have a colour, which is longer than what is kept of what was given out.
+        tail, least = data[-_MOST_COLOURED:], 1
     elif unbroken(tail)[-_LEAST_BROKEN:] not in known.all_unbroken:
         return 0, 0  # as nearly always
     view = substituted(_BETWEEN, tail)
-    if view is None or view.data[-_LEAST_BROKEN:] not in known.all_unbroken:
+    if view is None or view.data[-least:] not in known.all_unbroken:
         return 0, 0
     size = begun_at_end(view.data[-_MOST_BROKEN:], known.unbroken)
-    if size < _LEAST_BROKEN:
+    if size < least:
         return 0, 0
     start, _ = view.origin(len(view.data) - size, len(view.data))
     return len(tail) - start, size

@@ -258,11 +258,11 @@ def _groups_of_signs() -> tuple[_Group, _Group, _Group]:
 
 
 _TERMINAL = compiled_later(
-    rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
+    rb"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
     rb"|(?:[\xc0-\xff][\x80-\xbf]{1,3}|[^\n])\x08|\0"
 )
 # As JSON, a repr, or a shell writes them.
-_ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
+_ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;:?]{0,40}[ -/]?[@-~]")
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = compiled_later(rb"(?<!\\)\\(?:\\*[^\n\\][\x80-\xbf]{0,3}\\){5,}\\*[^\n\\][\x80-\xbf]{0,3}")
 # In quotes, with a comma between as most print them, without one as Go and numpy do, or in rows as node does.
