@@ -136,11 +136,14 @@ def _lines(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
 # --- where a dump goes on ---
 
 _WORD = rb"(?:0[xX])?[0-9a-fA-F]{2,22}(?![^\s,\]}])"
-# A line of an address and two cells or words; of cells or numbers alone; or of what uuencode writes.
+# A line of an address and two cells or words; of cells or numbers alone; of a place and what is there, as
+# PHP prints it; or of what uuencode writes.
 _OF_DUMPS = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
     rb"|(?:" + _CELL + rb"){8,}[ \\]*(?:\r?\n|\Z)"
     rb"|[ \t]{0,16}(?:- )?-?(?:0[xX])?[0-9a-fA-F]{1,3},?\s*\Z"
+    rb"|[ \t]{0,24}(?:\[[0-9]{1,7}\]?|[0-9]{1,7}) ?(?:=(?:>[^\n]{0,6})?)?\s*\Z"
+    rb"|[ \t]{1,24}(?:string\([1-4]\) \"[^\n]{1,5}|int\([0-9]{1,3}\))\s*\Z"
     rb"|[0-9a-fA-FxX,{}\[ \t-]{20,}\s*\Z|M[ -`]{60}\s*\Z|M[ -`]{8,59}\Z|begin [0-7]{3,4} [^\n]*\n\Z|\*\n\Z"
 )
 _LONGEST_HELD_LINE = 512

@@ -16,6 +16,7 @@ from itertools import accumulate, chain
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import ADDRESS_END, DUMP, characters
+from strongroom.masking.items import ITEM_BEGINS, ITEMS, itemized
 from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
     LEAST,
@@ -183,6 +184,8 @@ def _by_signs(data: bytes, signs: AbstractSet[bytes], *, special: bool) -> Itera
         yield from edited(data)
     if INDEXED in signs:
         yield from indexed(data)
+    if not ITEMS.isdisjoint(signs):
+        yield from itemized(data, signs)
     if _MAIL in signs:
         yield from encoded_words(data)
     if special or _POINT in signs:
@@ -209,7 +212,7 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
 _POINT, _WORDS, _MAIL = b"U+", b"{+", b"=?"
 _COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
 _RARE = (DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, INDEXED)
-_SIGNS = (*_RARE, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED))
+_SIGNS = (*_RARE, *sorted(_COLOURED), *sorted(UUENCODED), *sorted(BORDERED), *sorted(ITEMS - {INDEXED}))
 _UU_LINES = b"\nM"
 """Most of `UUENCODED` begin so: this is looked for first, and they only where it is."""
 
@@ -217,7 +220,7 @@ _UU_LINES = b"\nM"
 _FIRST_SIGNS = (DUMP[1:], b"M")
 _NO_SIGNS: frozenset[bytes] = frozenset()
 _ANY_SIGN = compiled_later(
-    b"|".join(map(re.escape, (*_RARE, _UU_LINES, b"begin ", b"\n> ", b"\n| ", b"=\n", b"\\")))
+    b"|".join((*map(re.escape, (*_RARE, _UU_LINES, b"begin ", b"\n> ", b"\n| ", b"=\n", b"\\")), ITEM_BEGINS))
 )
 """What is in each of `_SIGNS`, and may be elsewhere."""
 

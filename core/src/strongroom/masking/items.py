@@ -1,0 +1,79 @@
+"""Lists of characters or numbers: each on a line, with its place before it, or in the quotes of HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.origins import Joined, View
+
+__all__ = ["ITEMS", "ITEM_BEGINS", "itemized"]
+
+_CHARACTER = rb"(?:\\(?:[^\n'\"]{1,9}|['\"])|''|\"\"|[^\n\\'\"][^\n'\"]{0,3}|['\"])"
+"""One character in quotes, as it is or escaped; of UTF-8 it has up to four bytes."""
+_QUOTED = rb"(?P<quote>['\"])(?P<item>" + _CHARACTER + rb")(?P=quote)"
+_ENTITY = rb"&(?:#39|#x27|#34|quot);"
+_LEAST = 8
+
+
+class _Kind:
+    """A kind of list: the signs that there is one, and a pattern of an item with what is before it."""
+
+    def __init__(self, signs: tuple[bytes, ...], item: bytes) -> None:
+        self.signs = signs
+        self.item = compiled_later(item)
+        # Without the names of its groups the pattern may be in another one several times.
+        plain = re.sub(rb"\(\?P<quote>\[(.*?)\]\)", rb"[\1]", item).replace(rb"(?P=quote)", rb"['\"]")
+        self.region = compiled_later(b"(?:%b){%d,}" % (re.sub(rb"\?P<\w+>", b"?:", plain), _LEAST))
+
+
+_KINDS = (
+    # Python's and JavaScript's objects, and PHP's, by their places.
+    _Kind(
+        (b'"0":', b"{0: ", b"0 => "),
+        rb"[{,(\s]{1,26}[\"']?[0-9]{1,7}[\"']?\s?(?::|=>)\s{0,8}(?:" + _QUOTED + rb"|(?P<bare>[0-9]{1,3})\b)",
+    ),
+    _Kind((b"0] => ",), rb"\n[ \t]{0,24}\[[0-9]{1,7}\] => (?P<bare>[^\n]{1,4}|\n?)(?=\r?\n|\Z)"),
+    _Kind(
+        (b"0]=>",),
+        rb"\n[ \t]{0,24}\[[0-9]{1,7}\]=>\r?\n[ \t]{1,24}"
+        rb"(?:int\((?P<bare>[0-9]{1,3})\)|string\([1-4]\) \"(?P<item>[^\n]{1,4}|\n)\")(?=\r?\n|\Z)",
+    ),
+    # Lists of characters in HTML.
+    _Kind(
+        (b";, &",),
+        _ENTITY
+        + rb"(?P<item>\\{1,2}[^\n]{1,9}|&[#a-z0-9]{2,8};|[^\n&\\]{1,4})"
+        + _ENTITY
+        + rb"(?:, |(?=\]))",
+    ),
+    # Bytes of numpy, and lists of bytes in Python.
+    _Kind((b"' b'", b"', b'"), rb"b" + _QUOTED + rb"(?:,?\s{1,3}|(?=\]))"),
+)
+ITEMS = frozenset(sign for kind in _KINDS for sign in kind.signs)
+"""Signs that there may be such a list."""
+ITEM_BEGINS = rb"0\]? ?=>|\{0: |;, &|' b'|', b'"
+"""A pattern of all of them but one that another reading has."""
+
+
+def itemized(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
+    """Yield what the lists of single characters or numbers in `data`, which has `signs`, stand for."""
+    for kind in _KINDS:
+        if signs.isdisjoint(kind.signs):
+            continue
+        for region in kind.region.finditer(data):
+            items = list(kind.item.finditer(data, *region.span()))
+            named = [one.lastgroup if one.lastgroup != "quote" else "item" for one in items]
+            spans = [one.span(name or 0) for one, name in zip(items, named, strict=True)]
+            yield _view(data, spans, bare=all(name == "bare" for name in named))
+
+
+def _view(data: bytes, spans: list[tuple[int, int]], *, bare: bool) -> View:
+    pieces = [data[start:stop] for start, stop in spans]
+    if bare and all(map(bytes.isdigit, pieces)) and max(map(len, pieces)) > 1:
+        return View(
+            bytes(min(int(piece), 255) for piece in pieces), Joined([b"."] * len(spans), spans), "numbers"
+        )
+    return View(b"".join(pieces), Joined(pieces, spans), "apart")
