@@ -169,23 +169,6 @@ WAYS = {
     "pieces in a list": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS))),
     "pieces in a list of lines": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS), indent=4)),
     "pieces in a list in JSON": (SIGNS, json.dumps(json.dumps(re.findall(".{1,8}", SIGNS)))),
-    "characters by their places": (SIGNS, str(dict(enumerate(SIGNS)))),
-    "characters by their places in JSON": (SIGNS, json.dumps(dict(enumerate(SIGNS)))),
-    "numbers by their places": (SIGNS, str(dict(enumerate(SIGNS.encode())))),
-    "characters by their places, of PHP": (
-        SIGNS,
-        "".join(f"\n    [{at}] => {char}" for at, char in enumerate(SIGNS)),
-    ),
-    "numbers by their places, of PHP": (
-        SIGNS,
-        "".join(f"\n  {at} => {byte}," for at, byte in enumerate(SIGNS.encode())),
-    ),
-    "characters with their lengths": (
-        SIGNS,
-        "".join(f'\n  [{at}]=>\n  string(1) "{char}"' for at, char in enumerate(SIGNS)),
-    ),
-    "a list of characters in HTML": (SIGNS, html.escape(str(list(SIGNS)))),
-    "bytes of numpy": (SIGNS, " ".join(repr(bytes([byte])) for byte in SIGNS.encode())),
     "colours in JSON": (
         TOKEN,
         "".join(f"\\u001b[3{at % 8}m{char}" for at, char in enumerate(TOKEN)) + "\\u001b[0m",

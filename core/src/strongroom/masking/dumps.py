@@ -142,10 +142,13 @@ _OF_DUMPS = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
     rb"|(?:" + _CELL + rb"){8,}[ \\]*(?:\r?\n|\Z)"
     rb"|[ \t]{0,16}(?:- )?-?(?:0[xX])?[0-9a-fA-F]{1,3},?\s*\Z"
+    rb"|(?:\||\xe2\x94\x82)[0-9a-fA-F]{4,16}(?:\||\xe2\x94?\x82?)"
+    rb"|[ \t]{0,12}0x[0-9a-fA-F]{4,16}(?: <[^>\n]{0,80})?(?:>?:?\s*\Z|>?:\t)"
     rb"|[ \t]{0,24}(?:\[[0-9]{1,7}\]?|[0-9]{1,7}) ?(?:=(?:>[^\n]{0,6})?)?\s*\Z"
     rb"|[ \t]{1,24}(?:string\([1-4]\) \"[^\n]{1,5}|int\([0-9]{1,3}\))\s*\Z"
     rb"|[0-9a-fA-FxX,{}\[ \t-]{20,}\s*\Z|M[ -`]{60}\s*\Z|M[ -`]{8,59}\Z|begin [0-7]{3,4} [^\n]*\n\Z|\*\n\Z"
 )
+_BYTES = compiled_later(rb"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2} ){3}")
 _LONGEST_HELD_LINE = 512
 
 
@@ -156,12 +159,20 @@ def dumped_at_end(data: bytes, most: int) -> int:
     """
     size = held = len(data)
     begin = _begin_of_line(data, size, _LONGEST_HELD_LINE)
-    if 0 <= begin < size and _OF_DUMPS.match(data, begin) is not None:
+    if 0 <= begin < size and _may_go_on(data, begin, size):
         held = begin
     # What has come of the last line may be too short to tell.
     while begin > 0 and size - begin < most:
         before = _begin_of_line(data, begin - 1, _LONGEST_HELD_LINE)
-        if before < 0 or _OF_DUMPS.match(data[before:begin]) is None:
+        if before < 0 or not _may_go_on(data, before, begin):
             break
         held = begin = before
     return size - held
+
+
+def _may_go_on(data: bytes, begin: int, end: int) -> bool:
+    """Return whether the line at `begin` may be one of a dump, perhaps behind other text."""
+    if _OF_DUMPS.match(data, begin, end) is not None:
+        return True
+    # Of other lines few have two blanks in a row, as there are before the text beside the bytes.
+    return data.find(b"  ", begin, end) >= 0 and _BYTES.search(data, begin, end) is not None

@@ -49,12 +49,19 @@ _KINDS = (
         + _ENTITY
         + rb"(?:, |(?=\]))",
     ),
+    # A debugger's characters, each behind its number.
+    _Kind(
+        (b"', 1", b"'\t1"),
+        rb"[{ \t]-?[0-9]{1,3} '(?P<item>"
+        + _CHARACTER
+        + rb")'(?:,|\}|(?=\t)|\r?\n(?:0x[^\t\n]{4,90}:(?=\t))?|\Z)",
+    ),
     # Bytes of numpy, and lists of bytes in Python.
     _Kind((b"' b'", b"', b'"), rb"b" + _QUOTED + rb"(?:,?\s{1,3}|(?=\]))"),
 )
 ITEMS = frozenset(sign for kind in _KINDS for sign in kind.signs)
 """Signs that there may be such a list."""
-ITEM_BEGINS = rb"0\]? ?=>|\{0: |;, &|' b'|', b'"
+ITEM_BEGINS = rb"0\]? ?=>|\{0: |;, &|' b'|', b'|', 1|'\t1"
 """A pattern of all of them but one that another reading has."""
 
 

@@ -42,6 +42,8 @@ _ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
 _LONG_WORDS = {8, 16}
+_WORD = b"\t0x"
+"""Between a debugger's words."""
 _ONE_NUMBER = compiled_later(
     rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
 )
@@ -118,10 +120,15 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
     second = text.find(b"\n") + 1
     if listed:
-        views, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
-        if second and not views and text.count(b" ", second):
+        views, stop = dumped(data, at) if text.count(b" ") > 1 or _WORD in text else ([], at)
+        if second and not views and (text.count(b" ", second) or text.find(_WORD, second) >= 0):
             # The line before is the text beside a dump, or the rest of one whose beginning is gone.
             views, stop = dumped(data, at + second)
+    while views and stop < end:  # words of another length follow
+        more, stop = dumped(data, stop)
+        views += more
+        if not more:
+            break
     if data[end : end + 1] == b"-":
         negative, stop = signed(data, at)
         views += negative

@@ -327,14 +327,27 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
 
 # Words of digits have a sign between, so that there is one way alone to take a line apart. A line of which
 # many places look like its beginning must not be long.
+_SIDE = rb"(?:\||\xe2\x94[\x82\x8a])"  # of a box
 _DUMP_LINE = compiled_later(
-    rb"[ \t|]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|\| )(?=[^\n]{0,1024}+(?:\n|\Z))"
-    rb"((?:[0-9a-fA-F]{2,512}[ -]{1,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,512})(?=[ \t\r\n]|\Z)"
-    rb"([^\n]*)(?:\n|\Z)"
+    rb"(?:[ \t|]|\xe2\x94\x82){0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|%b )"
+    rb"(?=[^\n]{0,1024}+(?:\n|\Z))"
+    rb"((?:[0-9a-fA-F]{2,512}(?:[ -]{1,3}| %b )(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,512})(?=[ \t\r\n]|\Z)"
+    rb"([^\n]*)(?:\n|\Z)" % (_SIDE, _SIDE)
 )
+# A debugger's words, behind an address and perhaps a name.
+_WORDS_LINE = compiled_later(
+    rb"[ \t]{0,12}0x[0-9a-fA-F]{4,16}(?: <[^>\n]{1,80}>)?:"
+    rb"((?:[ \t]{1,4}0x(?:[0-9a-fA-F]{2}){1,8}){1,32}+)(?![0-9a-fA-FxX])([^\n]*)(?:\n|\Z)"
+)
+# Bytes without an address, with the text beside them.
+_BARE_ROW = compiled_later(
+    rb"((?:[0-9a-fA-F]{2} {1,2}){0,31}[0-9a-fA-F]{2})((?:\t| {2,200})[^ \t\n][^\n]{0,80}|[ \t]*)(?:\r?\n|\Z)"
+)
+_LEAST_IN_ROW = 24
+_BETWEEN_WORDS = compiled_later(rb"[ \t|-]+(?:0x)?|\xe2\x94[\x82\x8a]|0x")
 _FIRST_ADDRESS = compiled_later(rb"[ \t|]{0,12}(?:0x)?0{4,16}[ :|\t]")
 _HEX_DIGIT = compiled_later(rb"[0-9a-fA-F]")
-_LONGEST_MARGIN = 16
+_LONGEST_MARGIN = 96
 _LEAST_LINES = 2
 _MOST_LINES = 4096
 _WORDS = (4, 8, 16)
@@ -347,19 +360,26 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
     at = at if digit is None else digit.start()
     low = max(0, at - _LONGEST_MARGIN)
     begin = data.rfind(b"\n", low, at) + 1 or low
+    pattern, margin = _kind_of_row(data, begin, at)
     pieces: list[bytes] = []
     others: list[bytes] = []
     spans: list[tuple[int, int]] = []
-    width = 0
-    while len(pieces) < _MOST_LINES:
-        line = _DUMP_LINE.match(data, begin)
-        if line is None or (pieces and _FIRST_ADDRESS.match(data, begin)):
+    width = size = 0
+    while len(pieces) < _MOST_LINES and pattern is not None:
+        line = pattern.match(data, begin + margin)
+        if (
+            line is None
+            or b"\n" in data[begin : line.start()]
+            or (pieces and _FIRST_ADDRESS.match(data, begin))
+        ):
             break
-        words = line[1].replace(b"-", b" ").split()
-        if any(len(word) % 2 for word in words):
+        shown = line[1]
+        if width and len(shown) > width:  # the text beside it looks like digits
+            shown = shown[:width]
+        words = _BETWEEN_WORDS.sub(b" ", shown).split()
+        size = size or len(words[0])
+        if any(len(word) % 2 for word in words) or (pattern is _WORDS_LINE and len(words[0]) != size):
             break
-        if width and len(line[1]) > width:  # the text beside it looks like digits
-            words = line[1][:width].replace(b"-", b" ").split()
         width = width or len(line[1])
         try:
             pieces.append(_of_bits(words) or binascii.a2b_hex(b"".join(words)))
@@ -375,6 +395,22 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
     if others != pieces:
         views.append(View(b"".join(others), Joined(others, spans), "hex"))
     return views, begin
+
+
+def _kind_of_row(data: bytes, begin: int, at: int) -> tuple[re.Pattern[bytes] | None, int]:
+    """Return the pattern of the line that begins at `begin`, and how many bytes of other text precede each.
+
+    The first digit of it is at `at`. A log has a time and names before each line.
+    """
+    for pattern in (_DUMP_LINE, _WORDS_LINE):
+        if pattern.match(data, begin):
+            return pattern, 0
+    if _DUMP_LINE.match(data, at):
+        return _DUMP_LINE, at - begin
+    row = _BARE_ROW.match(data, at)
+    if row is not None and len(row[1]) >= _LEAST_IN_ROW and row[2].strip():
+        return _BARE_ROW, at - begin
+    return None, 0
 
 
 def _of_bits(words: list[bytes]) -> bytes:
