@@ -169,6 +169,10 @@ WAYS = {
     "pieces in a list": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS))),
     "pieces in a list of lines": (SIGNS, json.dumps(re.findall(".{1,8}", SIGNS), indent=4)),
     "pieces in a list in JSON": (SIGNS, json.dumps(json.dumps(re.findall(".{1,8}", SIGNS)))),
+    "signs in brackets": (SIGNS, "".join(char if char.isalnum() else f"[{char}]" for char in SIGNS)),
+    "a cut value without a long word": (SIGNS + TOKEN, SIGNS[:22]),
+    "signs of a name": (UMLAUT, re.sub("\u00fc", "_C3_BC_", UMLAUT)),
+    "signs of names in a row": (PATH, "C_3A_5C_new_5C_table_5C_x41_5C_066end"),
     "colours in JSON": (
         TOKEN,
         "".join(f"\\u001b[3{at % 8}m{char}" for at, char in enumerate(TOKEN)) + "\\u001b[0m",

@@ -65,6 +65,8 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
     if has_window(raw):
         windows = list(_windows(raw))
         yield from windows
+        if len(raw) <= _DENSE:
+            yield from _between(raw, windows)
         if len(windows) <= _FEW_WINDOWS:  # line ends within these, and there would be none
             yield from _beside(raw, windows)
     else:
@@ -87,6 +89,16 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
                 yield start, start + WINDOW
     if len(raw) < _DENSE and not raw.isascii():
         yield from (match.span() for match in _HIGH.finditer(raw))
+
+
+def _between(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield pieces with signs of long parts of `raw` without a window: of a cut value these may be all."""
+    begin = 0
+    for start, stop in (*windows, (len(raw), len(raw))):
+        if start - begin >= ENOUGH and letters(raw[begin:start]) >= ENOUGH:
+            pieces = range(begin, start - WINDOW + 1, _EVERY)
+            yield from ((at, at + WINDOW) for at in pieces if raw[at : at + WINDOW].isascii())
+        begin = max(begin, stop)
 
 
 def written_anchors(raw: bytes) -> Iterator[tuple[bytes, int]]:

@@ -69,6 +69,8 @@ def _itself(char: str) -> Iterator[bytes]:
         yield _SLASHES
     else:  # programs that know bytes alone escape each of a character's
         yield b"".join(rb"\\{0,16}" + re.escape(bytes([byte])) for byte in _bytes_of(char))
+    if not char.isalnum():
+        yield rb"\[" + re.escape(_bytes_of(char)) + rb"\]"  # for globs and regular expressions
     if char == "\n":
         yield rb"\r\n"
         yield rb"(?i:<br ?/?>)\r?\n?"
@@ -102,6 +104,8 @@ def _hexadecimal(char: str) -> Iterator[bytes]:
     yield before + b"".join(
         _SLASHES + rb"(?:x?[\[{]?(?i:%02x)[\]}]?|%03o)" % (byte, byte) for byte in _bytes_of(char)
     )
+    if not char.isalnum() or not char.isascii():  # in names, as fish and D-Bus write them
+        yield b"".join(rb"_(?i:%02x)" % byte for byte in _bytes_of(char)) + rb"(?:_(?![0-9A-F]{2}_))?"
     if char >= "\x80":  # its bytes, each taken for a character, as OpenSSL writes names
         again = _bytes_of(char).decode("latin-1").encode()
         yield b"".join(rb"\\(?i:%02x)" % byte for byte in again)
