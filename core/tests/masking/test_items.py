@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 
@@ -113,3 +114,13 @@ ORDINARY = [
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_lists_and_dumps_are_left_alone(text):
     assert Masker([PATH, SIGNS]).mask(text.encode()) == text.encode()
+
+
+@pytest.mark.parametrize("between", ["\n      ", "\n", "\r\n\t", "\n0040: "])
+def test_a_second_line_is_masked_in_the_base64_of_a_find_of_the_first(between):
+    """The first line is found by itself, for it is short; the second one is behind a break."""
+    value = "pa'ss \"w$rd\\\u00fc/+=&<x>\nsecond line of it"
+    coded = base64.b64encode(f"user:{value}".encode()).decode()
+    text = f"<a>{between}{coded[:48]}{between}{coded[48:]}\n</a>"
+    masked = Masker([value]).mask(text.encode()).decode()
+    assert masked == f"<a>{between}dXNlcjp********=\n</a>"

@@ -62,6 +62,7 @@ _BEFORE_TOKEN = compiled_later(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{
 _BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
 _IS_LETTER = compiled_later(rb"[A-Za-z0-9\xc0-\xff]")  # what `letters` counts
 _LONGEST_BEGINNING = 64
+_WRAPPED = frozenset(("base64", "hex"))
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
@@ -318,7 +319,7 @@ class Finder:
             return []
         findings = self._find_as_written(data, ended)
         if depth and (len(data) >= LEAST or not data.isalnum()):
-            known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
+            known = Known(_without_wrapped(data, findings)) if findings else NOTHING
             for view in views(data, known, self._match_starts):
                 left = depth if view.encoding == "lines" else depth - 1
                 inner = self.find(view.data, depth=left) if view.text else self._find_as_written(view.data)
@@ -445,6 +446,17 @@ def _reach(longest: int) -> int:
 
 
 _by_position = itemgetter(0, 1)
+_GOES_ON = compiled_later(rb"[A-Za-z0-9+/_-]{0,21}[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?[ \t|>]*[A-Za-z0-9+/_-]{2}")
+
+
+def _without_wrapped(data: bytes, findings: list[Occurrence]) -> Iterator[tuple[int, int]]:
+    """Yield where the finds are, without those of base64 or digits that may go on with another value's line.
+
+    There is a form of a short value's first line, and its other lines follow it in the same base64.
+    """
+    for one in findings:
+        if one.encoding not in _WRAPPED or _GOES_ON.match(data, one.stop) is None:
+            yield one.start, one.stop
 
 
 # --- following a value to both sides ---
