@@ -69,8 +69,6 @@ def _itself(char: str) -> Iterator[bytes]:
         yield _SLASHES
     else:  # programs that know bytes alone escape each of a character's
         yield b"".join(rb"\\{0,16}" + re.escape(bytes([byte])) for byte in _bytes_of(char))
-    if not char.isalnum():
-        yield rb"\[" + re.escape(_bytes_of(char)) + rb"\]"  # for globs and regular expressions
     if char == "\n":
         yield rb"\r\n"
         yield rb"(?i:<br ?/?>)\r?\n?"
@@ -80,6 +78,16 @@ def _itself(char: str) -> Iterator[bytes]:
         yield rb"['\"], ?['\"]"  # where the words are a list
     elif char == "/":
         yield b"-"  # in the names of systemd's units
+
+
+def _bracketed(char: str) -> Iterator[bytes]:
+    if not char.isalnum():
+        yield rb"\[" + re.escape(_bytes_of(char)) + rb"\]"
+
+
+def _in_a_name(char: str) -> Iterator[bytes]:
+    if not char.isalnum() or not char.isascii():
+        yield b"".join(rb"_(?i:%02x)" % byte for byte in _bytes_of(char)) + rb"(?:_(?![0-9A-F]{2}_))?"
 
 
 def _named(char: str) -> Iterator[bytes]:
@@ -104,8 +112,6 @@ def _hexadecimal(char: str) -> Iterator[bytes]:
     yield before + b"".join(
         _SLASHES + rb"(?:x?[\[{]?(?i:%02x)[\]}]?|%03o)" % (byte, byte) for byte in _bytes_of(char)
     )
-    if not char.isalnum() or not char.isascii():  # in names, as fish and D-Bus write them
-        yield b"".join(rb"_(?i:%02x)" % byte for byte in _bytes_of(char)) + rb"(?:_(?![0-9A-F]{2}_))?"
     if char >= "\x80":  # its bytes, each taken for a character, as OpenSSL writes names
         again = _bytes_of(char).decode("latin-1").encode()
         yield b"".join(rb"\\(?i:%02x)" % byte for byte in again)
@@ -222,6 +228,8 @@ LOOKS = (
     Look("backslash and hexadecimal digits", "\\xfc, \\5c", "Python, nginx, Redis, LDAP", _hexadecimal),
     Look("backslash and octal or decimal digits", "\\303\\274", "strace, git, sed, Lua", _octal),
     Look("number sign and octal or hexadecimal digits", "#012, #C3#BC", "rsyslog, HAProxy", _number_sign),
+    Look("underscore and hexadecimal digits", "_2F_", "fish, D-Bus", _in_a_name),
+    Look("in brackets", "[*]", "globs, regular expressions", _bracketed),
     Look("a macro", "\\textbackslash{}, \\[dq]", "LaTeX, groff", _macro),
     Look("its code point", "\\u00fc, \\u{fc}, \\x{fc}", "JSON, Rust, Perl, YAML", _code_point),
     Look("equals sign and hexadecimal digits", "=C3=BC", "quoted-printable", _quoted_printable),

@@ -65,11 +65,11 @@ READINGS = (
     ("uuencode", "behind its `begin`, and whole lines without it"),
     (
         "hex",
-        "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, dashes; dumps of od, xxd, hexdump",
+        "digits, wrapped, in groups, with `0x`, `\\x`, `%`, colons, dashes; dumps of od, xxd, hexyl, gdb",
     ),
     (
         "numbers",
-        "lists of bytes or code points: node's `Buffer`, `Uint8Array`, Python, Go, Rust, Java, `&#107;`",
+        "lists of bytes or code points: node's `Buffer`, `Uint8Array`, Python, Go, Rust, Java, PHP, `&#107;`",
     ),
     (
         "escapes",
@@ -79,7 +79,7 @@ READINGS = (
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
     (
         "apart",
-        "characters apart: lists of characters, `od -c`, `od -An -c`, a backslash before each, one a line",
+        "characters apart: in lists, by their places, in HTML's quotes, `od -c`, a backslash before each",
     ),
 )
 """Every reading, for the documentation."""
