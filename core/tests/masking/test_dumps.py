@@ -16,7 +16,7 @@ LETTERS_AND_SIGNS = LETTERS * 3 + "!#$%&/()=?+-_.:;, \\'\""
 PROGRAMS = (
     *("hexdump", "hexdump -C", "hexdump -c", "hexdump -b", "hexdump -d", "hexdump -o", "hexdump -x"),
     *("od", "od -c", "od -a", "od -b", "od -x", "od -tx1", "od -tx1z -Ax", "od -tx4", "od -tx8", "od -c -Ax"),
-    *("od -tu1", "od -tu1 -Ad -w8", "od -to1 -Ax"),
+    *("od -tu1", "od -tu1 -Ad -w8", "od -to1 -Ax", "od -tu2", "od -tu4", "od -tu8", "od -tx1c"),
     *(
         "od -An -c",
         "od -An -a",

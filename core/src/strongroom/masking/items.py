@@ -61,7 +61,7 @@ _KINDS = (
 )
 ITEMS = frozenset(sign for kind in _KINDS for sign in kind.signs)
 """Signs that there may be such a list."""
-ITEM_BEGINS = rb"0\]? ?=>|\{0: |;, &|' b'|', b'|', 1|'\t1"
+ITEM_BEGINS = rb"0\]? ?=>|\{0: |;, &|'(?: b'|, b'|, 1|\t1)"
 """A pattern of all of them but one that another reading has."""
 
 

@@ -42,6 +42,8 @@ _ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
 _LONG_WORDS = {8, 16}
+_BYTES_OF_WORDS = {5: 2, 10: 4, 19: 8, 20: 8}
+"""How many bytes are in a word of at most so many decimal digits."""
 _WORD = b"\t0x"
 """Between a debugger's words."""
 _ONE_NUMBER = compiled_later(
@@ -229,6 +231,8 @@ def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: 
     elif sizes == {3} and addressed and all(map(bytes.isdigit, words)):  # `od -b`, without its addresses
         yield from _as_bytes([_octal(word) for word in words], spans, "numbers")
         yield from _as_bytes([int(word) for word in words], spans, "numbers")
+    elif addressed and max(sizes) in _BYTES_OF_WORDS and all(map(bytes.isdigit, words)):  # `od -tu2`
+        yield from _decimal_words(words, spans, _BYTES_OF_WORDS[max(sizes)])
     elif len(words) > 1 and sizes <= _LONG_WORDS:
         pieces = [turned(word) for word in words]
         yield View(b"".join(pieces), Joined(pieces, spans), "hex")
@@ -280,6 +284,12 @@ def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) 
     data = b"".join((number & 0xFFFF).to_bytes(2, "little") for number in numbers)
     name = "hex" if base == 16 else "numbers"  # noqa: PLR2004  # digits of `hex`
     yield View(data, lambda start, stop: (spans[start // 2][0], spans[(stop - 1) // 2][1]), name)
+
+
+def _decimal_words(words: list[bytes], spans: list[tuple[int, int]], size: int) -> Iterator[View]:
+    most = 1 << 8 * size
+    data = b"".join(min(int(word), most - 1).to_bytes(size, "little") for word in words)
+    yield View(data, lambda start, stop: (spans[start // size][0], spans[(stop - 1) // size][1]), "numbers")
 
 
 def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:

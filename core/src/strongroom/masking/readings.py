@@ -343,6 +343,7 @@ _WORDS_LINE = compiled_later(
 _BARE_ROW = compiled_later(
     rb"((?:[0-9a-fA-F]{2} {1,2}){0,31}[0-9a-fA-F]{2})((?:\t| {2,200})[^ \t\n][^\n]{0,80}|[ \t]*)(?:\r?\n|\Z)"
 )
+_BENEATH = compiled_later(rb"( {6,24}[^\n]{1,256})(?:\n|\Z)")
 _LEAST_IN_ROW = 24
 _BETWEEN_WORDS = compiled_later(rb"[ \t|-]+(?:0x)?|\xe2\x94[\x82\x8a]|0x")
 _FIRST_ADDRESS = compiled_later(rb"[ \t|]{0,12}(?:0x)?0{4,16}[ :|\t]")
@@ -365,6 +366,7 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
     others: list[bytes] = []
     spans: list[tuple[int, int]] = []
     width = size = 0
+    twice = False
     while len(pieces) < _MOST_LINES and pattern is not None:
         line = pattern.match(data, begin + margin)
         if (
@@ -386,9 +388,13 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
         except binascii.Error:
             break
         others.append(b"".join(turned(word) for word in words))
-        # The text beside it goes with the digits.
-        spans.append((line.start(1), line.end(2)))
-        begin = line.end()
+        # The text beside it goes with the digits, and so does the same in another form beneath.
+        begin, stop = line.end(), line.end(2)
+        beneath = _BENEATH.match(data, begin)
+        if beneath is not None and (twice or pattern.match(data, beneath.end())):
+            twice = True
+            begin, stop = beneath.end(), beneath.end(1)
+        spans.append((line.start(1), stop))
     if len(pieces) < _LEAST_LINES:
         return [], at
     views = [View(b"".join(pieces), Joined(pieces, spans), "hex")]
