@@ -228,7 +228,7 @@ LOOKS = (
     Look("backslash and hexadecimal digits", "\\xfc, \\5c", "Python, nginx, Redis, LDAP", _hexadecimal),
     Look("backslash and octal or decimal digits", "\\303\\274", "strace, git, sed, Lua", _octal),
     Look("number sign and octal or hexadecimal digits", "#012, #C3#BC", "rsyslog, HAProxy", _number_sign),
-    Look("underscore and hexadecimal digits", "_2F_", "fish, D-Bus", _in_a_name),
+    Look("underscore and hexadecimal digits", "_2f", "D-Bus, fish in part", _in_a_name),
     Look("in brackets", "[*]", "globs, regular expressions", _bracketed),
     Look("a macro", "\\textbackslash{}, \\[dq]", "LaTeX, groff", _macro),
     Look("its code point", "\\u00fc, \\u{fc}, \\x{fc}", "JSON, Rust, Perl, YAML", _code_point),
