@@ -367,6 +367,10 @@ def test_a_long_hash_behind_what_may_be_an_address_takes_no_time(behind):
         b"\x1b[31m",
         b"=?utf-8?q?",
         b"0   ",
+        b"{0: ",
+        b"<a",
+        b"' b'",
+        b"\n[0] => ",
     ],
 )
 @pytest.mark.parametrize("size", [1 << 16, pytest.param(1 << 18, marks=pytest.mark.torture)])
