@@ -39,6 +39,7 @@ def memory(text, size, address):
 
 
 WAYS = {
+    "characters on lines of JSON": (SIGNS, json.dumps(list(SIGNS), indent=2)),
     "characters by their places": (SIGNS, str(dict(enumerate(SIGNS)))),
     "characters by their places in JSON": (SIGNS, json.dumps(dict(enumerate(SIGNS)))),
     "numbers by their places": (SIGNS, str(dict(enumerate(SIGNS.encode())))),

@@ -19,7 +19,7 @@ __all__ = [
     "spreads",
 ]
 
-SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n", b",", b'","', b'", "')
+SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n", b",", b'","', b'", "', b'",\n  "')
 OF_CELLS = b"   "
 """Stands between two characters in a dump without addresses, as `od -An -c` prints it."""
 _LONGEST_ROW = 16
