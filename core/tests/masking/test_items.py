@@ -63,6 +63,10 @@ WAYS = {
         SIGNS,
         "".join(f"\n2026-11-30 10:00:00 DEBUG net {line}" for line in dump(SIGNS, "{:04x}: ")),
     ),
+    "a dump behind numbers": (
+        SIGNS,
+        "".join(f"\n6b0df180.1e4498ce 0x7fc063fff6c0   {line}" for line in dump(SIGNS, "{:04x}:  ")),
+    ),
     "rows of bytes behind a name": (
         SIGNS,
         "".join(f"\nOUT: {line}" for line in dump(SIGNS, "", beside="   {}")),

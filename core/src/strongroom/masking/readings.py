@@ -344,6 +344,7 @@ _BARE_ROW = compiled_later(
     rb"((?:[0-9a-fA-F]{2} {1,2}){0,31}[0-9a-fA-F]{2})((?:\t| {2,200})[^ \t\n][^\n]{0,80}|[ \t]*)(?:\r?\n|\Z)"
 )
 _BENEATH = compiled_later(rb"( {6,24}[^\n]{1,256})(?:\n|\Z)")
+_ADDRESS_BEHIND = compiled_later(rb"(?<= )[0-9a-fA-F]{4,8}: {1,2}(?=[0-9a-fA-F]{2} )")
 _LEAST_IN_ROW = 24
 _BETWEEN_WORDS = compiled_later(rb"[ \t|-]+(?:0x)?|\xe2\x94[\x82\x8a]|0x")
 _FIRST_ADDRESS = compiled_later(rb"[ \t|]{0,12}(?:0x)?0{4,16}[ :|\t]")
@@ -413,6 +414,13 @@ def _kind_of_row(data: bytes, begin: int, at: int) -> tuple[re.Pattern[bytes] | 
             return pattern, 0
     if _DUMP_LINE.match(data, at):
         return _DUMP_LINE, at - begin
+    behind = _ADDRESS_BEHIND.search(data, at, at + _LONGEST_MARGIN)  # text of digits, as a time and a thread
+    if (
+        behind is not None
+        and b"\n" not in data[at : behind.start()]
+        and _DUMP_LINE.match(data, behind.start())
+    ):
+        return _DUMP_LINE, behind.start() - begin
     row = _BARE_ROW.match(data, at)
     if row is not None and len(row[1]) >= _LEAST_IN_ROW and row[2].strip():
         return _BARE_ROW, at - begin
