@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import get_type_hints
 
 import pytest
 import strongroom
@@ -32,3 +33,13 @@ def test_every_name_of_the_top_is_there():
 @pytest.mark.parametrize("name", sorted(SHOWN))
 def test_a_middleware_shows_what_it_takes(name):
     assert list(inspect.signature(getattr(strongroom, name)).parameters) == SHOWN[name]
+
+
+def test_type_hints_of_the_classes_can_be_evaluated():
+    """As `attrs`, `cattrs` and containers of dependencies do with what derives from them."""
+    known = [getattr(strongroom, name) for name in strongroom.__all__]
+    classes = [one for one in known if inspect.isclass(one)]
+    assert len(classes) > 30
+    for cls in classes:
+        if cls is not strongroom.Plugin:  # which would load pydantic
+            get_type_hints(cls)

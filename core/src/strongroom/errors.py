@@ -137,7 +137,9 @@ class StrongroomError(Exception):
         retryable: Whether the same call may succeed later.
     """
 
-    retryable: ClassVar[bool] = False
+    if TYPE_CHECKING:  # at run time, `get_type_hints` of what derives from this would need `typing`
+        retryable: ClassVar[bool]
+    retryable = False
 
     def __init__(
         self,
@@ -173,7 +175,9 @@ def _rebuild(cls: type[StrongroomError], args: tuple[Any, ...], state: dict[str,
 class _KeyedError(StrongroomError):
     """An error about one key, which is its first argument."""
 
-    _default: ClassVar[str] = "{key}: failed"
+    if TYPE_CHECKING:
+        _default: ClassVar[str]
+    _default = "{key}: failed"
 
     def __init__(
         self,

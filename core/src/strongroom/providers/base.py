@@ -99,8 +99,11 @@ class BaseProvider(ProcessBound):
             the beginning; then `updated_at` distinguishes two of one name, and is always told.
     """
 
-    type_name: ClassVar[str] = ""
-    counts_again: ClassVar[bool] = False
+    if TYPE_CHECKING:  # at run time, `get_type_hints` of what derives from this would need `typing`
+        type_name: ClassVar[str]
+        counts_again: ClassVar[bool]
+    type_name = ""
+    counts_again = False
 
     def close(self) -> None:
         """Give back what the provider holds open; a second call is harmless."""

@@ -14,7 +14,7 @@ __all__ = ["NamedTuple", "frozen", "member", "replaced"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, dataclass_transform
+    from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
     T = TypeVar("T")
 else:
@@ -37,7 +37,7 @@ else:
         """What all named tuples have: what `collections.namedtuple` gives each by itself, and compiles."""
 
         __slots__ = _fields = ()
-        _field_defaults: ClassVar = {}
+        _field_defaults = {}  # noqa: RUF012  # `get_type_hints` would need `typing`
         __signature__ = _Signature()
 
         def __new__(cls, *values: Any, **named: Any) -> Any:

@@ -21,7 +21,9 @@ class ProcessBound:
 
     __slots__ = ()
 
-    _why_not_pickled: ClassVar[str] = (
+    if TYPE_CHECKING:  # at run time, `get_type_hints` of what derives from this would need `typing`
+        _why_not_pickled: ClassVar[str]
+    _why_not_pickled = (
         "cannot be pickled or copied, nor given to another process: build the registry in the child process, "
         "from the same spec (start methods spawn and forkserver; a forked child may go on using its parent's)"
     )
