@@ -334,6 +334,23 @@ def test_of_two_calls_that_declare_at_once_neither_is_lost_unseen(filled, monkey
     assert [one.partition(":")[0] for one in refused] == ["'OTHER' is stored, and not declared"]
 
 
+@pytest.mark.parametrize("kind", [PermissionError, BackendUnavailableError])
+def test_a_folder_that_cannot_be_locked(filled, monkeypatch, kind):
+    """One that this user may only write has no lock; where another program keeps it, the error says enough."""
+    from strongroom.cli.commands import set as command
+
+    def refused(*_args, **_options):
+        raise kind("no lock")
+
+    monkeypatch.setattr(command, "folder_locked", refused)
+    code, _, said = filled("set", "NEW", "a value", "--declare")
+    declared = kind is PermissionError
+    assert code == (0 if declared else 8)
+    assert declared == ("NEW: {key: NEW}" in Path("strongroom.yaml").read_text())
+    assert declared or "is stored, and not declared" in said
+    assert filled("get", "NEW")[0] == 0
+
+
 def test_a_link_to_a_spec_stays_one(filled):
     Path("strongroom.yaml").rename("real.yaml")
     Path("strongroom.yaml").symlink_to("real.yaml")

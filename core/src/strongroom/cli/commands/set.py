@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from strongroom.cli.input import read_value
 from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
-from strongroom.errors import ConfigurationError, ConflictError, show_key
+from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, show_key
 from strongroom.paths.atomic_write import write_atomically
 from strongroom.providers.files import folder_locked
 from strongroom.spec.editing import with_declaration
@@ -178,18 +178,29 @@ def _write_spec(plan: Plan, data: bytes, name: str) -> None:
 
     Raises:
         ConflictError: The spec has changed since it was read: the change would be lost, or trusted unread.
+            Or another program keeps its folder locked.
     """
     real = Path(plan.source).resolve()
     # Two calls that both look before one of them writes would lose the declaration of the other.
-    with folder_locked(real.parent, seconds=_PATIENCE_SECONDS, provider="spec"):
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(folder_locked(real.parent, seconds=_PATIENCE_SECONDS, provider="spec"))
+        except BackendUnavailableError:
+            raise _not_declared(name, f"another program keeps {real.parent} locked") from None
+        except PermissionError:
+            pass  # a folder that may be written and not read has no lock
         if _unchanged(plan) is None:
-            raise ConflictError(
-                f"{show_key(name)} is stored, and not declared: {plan.source} has changed meanwhile",
-                hint=f"add it yourself under `secrets:`: {name}: {{key: {name}}}",
-            )
+            raise _not_declared(name, f"{plan.source} has changed meanwhile")
         write_atomically(real, data, like=real.stat())
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
+
+
+def _not_declared(name: str, why: str) -> ConflictError:
+    return ConflictError(
+        f"{show_key(name)} is stored, and not declared: {why}",
+        hint=f"add it yourself under `secrets:`: {name}: {{key: {name}}}",
+    )
 
 
 def _generated(plan: Plan, key: str, named: SecretPlan | None) -> str:
