@@ -439,7 +439,7 @@ def test_a_link_is_not_replaced(shared, run):
     assert Path("app.key").is_symlink()
 
 
-@pytest.mark.parametrize("taken", ["second.enc", "audit.jsonl", "strongroom.yaml", "link.enc"])
+@pytest.mark.parametrize("taken", ["second.enc", "audit.jsonl", "strongroom.yaml", "link.enc", "staging.enc"])
 def test_a_backup_replaces_no_file_of_its_spec(shared, run, taken):
     """Such as the store of another pipeline, which would be lost."""
     os.link("second.enc", "link.enc")
@@ -449,6 +449,28 @@ def test_a_backup_replaces_no_file_of_its_spec(shared, run, taken):
     Path("old.backup").write_bytes(b"an older one")
     run("backup", "old.backup", "--overwrite")
     assert all_read() == EXPECTED
+
+
+@pytest.mark.parametrize("password", ["${secret:app:db}", "${env:NOT_SET_HERE}"])
+def test_a_backup_asks_nothing_of_other_pipelines(shared, run, password):
+    """Whatever their options refer to, it neither reads it nor replaces their files."""
+    with Path("strongroom.yaml").open("a") as file:
+        other = f"{{type: keepass, path: db.kdbx, password: '{password}'}}"
+        more = f"{{type: file, file_path: {'x' * 300}.enc, key_file: no\\0path}}"
+        file.write(f"  more: {{pipelines: {{other: {{provider: {other}}}, more: {{provider: {more}}}}}}}\n")
+    for name in ("db.kdbx", "old.backup"):
+        Path(name).write_bytes(b"an older one")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("STRONGROOM_PROFILE", "more")
+        assert "name another file" in run("--pipeline", "app", "backup", "db.kdbx", "--overwrite", expected=2)
+        run("--pipeline", "app", "backup", "old.backup", "--overwrite")
+
+
+def test_a_backup_of_a_third_partys_store_says_which_key_it_needs(shared, run, monkeypatch):
+    monkeypatch.setattr(FileSecretProvider, "backup", lambda _self, path, **_: Path(path).touch())
+    with SecretProviderRegistry("strongroom.yaml") as registry:
+        key_id = registry.pipeline("app").inner.key_id()
+    assert f"it needs the key {key_id}" in run("backup", "new.backup")
 
 
 def test_a_backup_and_a_rekey(folder, run):

@@ -1,4 +1,4 @@
-"""The places where a spec uses a key file, in any profile: replacing the file replaces the key of all."""
+"""The files that a spec names, in any profile; replacing a key file replaces the key of all that use it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ from strongroom.spec.problems import references_in
 from strongroom.spec.references import Reference, ReferenceSources, UnresolvedError, has_reference, resolve
 from strongroom.spec.source import Source, read_source
 
-__all__ = ["KeyUse", "LiteralKey", "OwnStore", "key_uses", "literal_keys", "own_key_file", "own_store"]
+__all__ = [
+    "KeyUse",
+    "LiteralKey",
+    "OwnStore",
+    "key_uses",
+    "literal_keys",
+    "named_files",
+    "own_key_file",
+    "own_store",
+]
 
 _KEY_OPTIONS: Final = frozenset({"encryption_key", "key", "older_keys"})
+_OF_NO_FILE: Final = frozenset({"secrets", "default", "version"})
+"""Parts of a spec whose texts are not paths."""
 
 
 class KeyUse(NamedTuple):
@@ -61,6 +72,28 @@ def key_uses(spec: str | FoundSpec, key_file: FilePath) -> list[KeyUse]:
         for use in _uses(source, merged, profile, wanted):
             uses.setdefault((use.of, use.path[-1]), use)
     return list(uses.values())
+
+
+def named_files(spec: str | FoundSpec) -> Iterator[tuple[str, FilePath]]:
+    """Yield the paths that a spec file names or reads, in any profile, each with the option.
+
+    Only a plugin knows which of its options are paths: here, each text counts that may be one.
+    """
+    source = read_source(spec)
+    root = source.document.root
+    for path, scalar in root.scalars() if root is not None else ():
+        part = path[2:3] if path[0] == "profiles" else path[:1]
+        if _OF_NO_FILE.isdisjoint(part):
+            for named in _paths(source, path, scalar):
+                yield show_path(path), FilePath(named)
+
+
+def _paths(source: Source, path: Path, scalar: Node) -> Iterator[str]:
+    read = [named for named, by_name in _files(source, path, scalar) if not by_name]
+    yield from read  # what these files contain is not a path
+    text = scalar.value if isinstance(scalar.value, str) else ""
+    if not read and ("path" in str(path[-1]) or path[-1] == "key_file" or {".", "/", "$"} & set(text)):
+        yield from _named(source, scalar)
 
 
 class LiteralKey(NamedTuple):

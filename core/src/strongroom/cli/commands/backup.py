@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli.app import FilePath, command
-from strongroom.cli.embedded_store import all_tenants_option, report
+from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
 from strongroom.cli.errors import UsageError
-from strongroom.errors import StrongroomError
-from strongroom.spec.plan import Part
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import Plan
-
-_TEXT_PATHS: Final = frozenset({"path", "file_path", "key_file"})
-"""Options that are paths, even if a component takes them as text."""
 
 
 @command("backup")
@@ -40,8 +34,9 @@ def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_
         _refuse_files_of_the_spec(registry.plan, file)
 
         def call() -> str | None:
-            needed = store_of(pipeline, "backup").backup(file, overwrite=overwrite)
-            return needed if isinstance(needed, str) else None  # that of a third party may return nothing
+            store = store_of(pipeline, "backup")
+            needed = store.backup(file, overwrite=overwrite)
+            return needed if isinstance(needed, str) else key_id_of(store)  # a third party's may return None
 
         key = operate(pipeline, "backup", call, all_tenants=all_tenants, writes=False)
     needs = f"it needs the key {key}; " if key is not None else ""
@@ -54,28 +49,23 @@ def _refuse_files_of_the_spec(plan: Plan, target: Path) -> None:
     """Refuse to replace what the spec names: with --overwrite that would be the store of another pipeline.
 
     Raises:
-        UsageError: `target` is the spec, or a file of one of its components.
+        UsageError: `target` is the spec, or a file that the spec names, in any profile.
     """
-    if not target.exists():
+    if not plan.digest or not target.exists():
         return
-    if plan.digest and target.samefile(plan.source):
+    from strongroom.spec.key_uses import named_files
+
+    if target.samefile(plan.source):
         raise UsageError(f"{target} is the spec", hint="name another file for the backup")
-    for part in plan.components():
-        options: Mapping[str, object] = {}
-        with suppress(StrongroomError):  # what it refers to is of a pipeline that is not used here
-            options = part.resolved()
-        if any(path.exists() and target.samefile(path) for path in _paths(options)):
+    for place, named in named_files(plan.source):
+        if _is_same(target, named):
             raise UsageError(
-                f"{target} is a file of {part.path}, which a backup never replaces",
+                f"{target} is the file of {place}, which a backup never replaces",
                 hint="name another file for the backup",
             )
 
 
-def _paths(options: Mapping[str, object]) -> Iterator[Path]:
-    """Yield the paths in the options of a component, and of components inside them."""
-    for name, value in options.items():
-        if isinstance(value, Part):
-            yield from _paths(value.options)
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, Path) or (isinstance(one, str) and name in _TEXT_PATHS):
-                yield Path(one)
+def _is_same(target: Path, named: Path) -> bool:
+    with suppress(OSError, ValueError):  # it is not there, or not for this user to see
+        return target.samefile(named)
+    return False
