@@ -813,6 +813,14 @@ def test_a_lease_lives_as_long_as_a_thread_that_outlives_the_main_one(state, how
     assert LeaseLedger().files() == []
 
 
+def test_nobody_waits_for_a_thread_that_is_just_being_started(monkeypatch):
+    """`join` refuses one, and then no lease would be revoked."""
+    begun = threading.Thread(target=print)
+    monkeypatch.setattr(threading, "_limbo", {begun: begun})
+    assert begun in threading.enumerate()
+    assert begun not in live._threads_at_work()
+
+
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux counts the time of a sleep")
 def test_a_lease_that_ended_while_the_machine_slept_is_not_given(state, monkeypatch):
     """`time.monotonic` is still then, and the server's time is not."""

@@ -686,7 +686,9 @@ def _wait_and_revoke() -> None:
 def _threads_at_work() -> list[threading.Thread]:
     """Return the other threads for which the end of the process waits."""
     not_these = {threading.main_thread(), threading.current_thread()}
-    return [one for one in threading.enumerate() if not one.daemon and one not in not_these]
+    # `enumerate` also has those that are just being started, for which nobody can wait yet.
+    others = [one for one in threading.enumerate() if one not in not_these and one.is_alive()]
+    return [one for one in others if not one.daemon]
 
 
 def _revoke_at_exit() -> None:
