@@ -150,7 +150,8 @@ def test_each_fragment_of_the_changelog_is_of_a_known_type():
         for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]["type"]
     }
     for path in (ROOT / "changes").iterdir():
-        name = re.fullmatch(r"[+\w-]+\.(\w+)\.md", path.name)
+        # Without the plus, what is before the type is the number of an issue.
+        name = re.fullmatch(r"\+[\w-]+\.(\w+)\.md", path.name)
         assert name is not None, path.name
         assert name[1] in kinds
         assert path.read_text().strip()
