@@ -486,6 +486,14 @@ def test_what_other_programs_leave_out_of_an_entry(path, provider, spoil):
     assert provider.list_secrets() == []
 
 
+def test_a_database_that_is_removed_while_it_is_looked_at(tmp_path, monkeypatch):
+    path = tmp_path / "secrets.kdbx"
+    path.touch()
+    provider = KeePassSecretProvider(path, PASSWORD)
+    monkeypatch.setattr(provider, "_seen", lambda: None)
+    assert "not there" in provider.diagnose()["file"]
+
+
 def test_a_new_database(tmp_path):
     """The first write makes it: KDBX 4, with the key derivation that KeePass chooses."""
     path = tmp_path / "new/secrets.kdbx"

@@ -30,7 +30,6 @@ from strongroom.providers.files import (
     file_version,
     folder_locked,
     replace_file,
-    status_of,
     version_of,
 )
 
@@ -222,9 +221,9 @@ class KeePassSecretProvider(BaseProvider):
         """Return the facts for `strongroom doctor`."""
         with self._lock:
             self._check_key_file()
-            if status_of(self._path) is None:
-                return {"file": f"{self._path} is not there; the first write makes it"}
             database = self._read()
+            if database.opened is None:
+                return {"file": f"{self._path} is not there; the first write makes it"}
             major, minor = database.opened.version
             report = {"file": str(self._path), "format": f"KDBX {major}.{minor}"}
             report["can_list"] = f"yes, {len(database.entries)} keys"
