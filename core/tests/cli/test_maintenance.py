@@ -290,6 +290,27 @@ def test_rekey_all_goes_on_with_the_key_of_an_interrupted_rekey_of_one_store(sha
     assert not [one for one in shared.glob("app.key.*") if ".old-" not in one.name]
 
 
+@pytest.mark.parametrize("named", ["first", "second"])
+def test_an_interrupted_rekey_of_a_store_that_others_read_their_key_from(folder, run, monkeypatch, named):
+    """That read must not put the next key into the key file, or all others would be lost to `rekey --all`."""
+    spec("""\
+version: 1
+pipelines:
+  first: {provider: {type: file, file_path: first.enc, key_file: app.key}}
+  second:
+    provider: {type: file, file_path: second.enc, key_file: app.key}
+    middleware: [{type: encryption, key: "${secret:first:key}"}, {type: encryption, key: "${file:app.key}"}]
+""")
+    written(None, "first", "key", generate_key())
+    written(None, "second", "db", "of second")
+    with FileSecretProvider("first.enc", key_file="app.key") as store, monkeypatch.context() as patched:
+        patched.setattr(FileKey, "replace", Mock(side_effect=Crash))
+        with pytest.raises(Crash):
+            store.rekey()
+    run("--pipeline", named, "rekey", "--all")
+    assert read(None, "second") == "of second"
+
+
 @pytest.mark.parametrize("key", ["key_file: app.key", 'encryption_key: "${file:./app.key}"'])
 def test_rekey_all_is_finished_where_store_and_cipher_have_one_key(folder, run, monkeypatch, key):
     """A crash right before the key file is replaced leaves both under the next key."""

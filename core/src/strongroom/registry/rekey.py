@@ -91,11 +91,11 @@ def rekey_all(
     _refuse_what_cannot_change(uses)
     logs = [log for use in uses if _is_of_audit(use) for log in use.logs]
     new = _next_key(key_file, new_key)
+    _take_over_begun(key_file)  # before a pipeline is assembled, for which a secret of that store may be read
     with ExitStack() as stack:
         pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
         for pair in pairs:  # none is changed if one of them must not be
             pair.refuse_early(all_tenants=all_tenants)
-        _take_over_begun(key_file)
         for pair in pairs:  # programs have the old key until all are under the next one
             pair.refuse_halfway(all_tenants=all_tenants)
         for pair in pairs:

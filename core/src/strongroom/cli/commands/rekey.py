@@ -54,10 +54,12 @@ def rekey_command(
         raise UsageError("--values and --all ask for different things", hint="--all writes values as well")
     with settings.registry() as registry, progress("rekeying") as advance:
         settings.tell_own_store(registry.plan)
-        pipeline = registry.pipeline(registry.default_pipeline())
         if everything:
-            _rekey_all(settings, pipeline, new_key_file, advance, all_tenants=all_tenants)
-        elif values or (encryption_of(pipeline) is not None and not has(pipeline, "rekey")):
+            name = registry.default_pipeline()
+            _rekey_all(settings, name, new_key_file, advance, all_tenants=all_tenants)
+            return
+        pipeline = registry.pipeline(registry.default_pipeline())
+        if values or (encryption_of(pipeline) is not None and not has(pipeline, "rekey")):
             if new_key_file is not None:
                 raise UsageError(
                     "--new-key-file is for a store in a file; the middleware's keys are in the spec"
@@ -126,7 +128,7 @@ def _refuse_other_uses(plan: Plan, pipeline: str) -> None:
 
 def _rekey_all(
     settings: GlobalOptions,
-    pipeline: Pipeline,
+    name: str,
     new_key_file: Path | None,
     advance: Progress,
     *,
@@ -138,10 +140,10 @@ def _rekey_all(
     plan = settings.plan()
     if not os.path.isfile(plan.source):  # noqa: PTH113  # stays text
         raise UsageError("--all is for what a spec uses a key file for: there is no spec file")
-    key_file = own_key_file(plan.again(), plan.profile, pipeline.name)
+    key_file = own_key_file(plan.again(), plan.profile, name)
     if key_file is None:
         raise UsageError(
-            f"the key of the pipeline {pipeline.name} is not in a file",
+            f"the key of the pipeline {name} is not in a file",
             hint="name another one: --pipeline NAME",
         )
     done = rekey_all(
