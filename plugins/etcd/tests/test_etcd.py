@@ -1022,7 +1022,9 @@ def test_a_cluster_of_three_with_one_killed(make):
             one.stop()
 
 
+@pytest.mark.torture
 def test_a_watch_does_not_stay_with_a_member_that_has_no_leader(make, caplog):
+    """It waits for elections, ten seconds long."""
     stopped = threading.Event()
 
     class Handler(logging.Handler):
