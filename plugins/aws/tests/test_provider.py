@@ -390,6 +390,20 @@ def test_a_write_that_fails_after_it_restored_a_secret_says_that_it_is_readable_
     assert "readers get its old value" in caught.value.hint
 
 
+def test_a_deleted_secret_whose_description_does_not_say_so_can_be_set(make, monkeypatch):
+    """Of a login without DescribeSecret, or of a service that shows the deletion only later."""
+    for shown in (_denied, lambda *_: {}):
+        provider = make()
+        provider.set_secret("k", "old")
+        provider.delete_secret("k")
+        for writer in (provider, make()):
+            with monkeypatch.context() as patched:
+                patched.setattr(writer._writer._service, "described", shown)
+                writer.set_secret("k", "new")
+            assert provider.get_secret("k") == "new"
+            provider.delete_secret("k")
+
+
 def test_who_may_move_no_labels_can_still_set_what_was_deleted(make, monkeypatch):
     provider = make()
     provider.set_secret("k", "old")

@@ -74,16 +74,23 @@ class SecretWriter:
         def attempt(restore: _Restore) -> str | None:
             if key in self._deleted:
                 self._deleted.discard(key)
-                restore(self._service.described(key, deadline))
+                restore(self._seen(key, deadline))
             answer = self._put(key, text, version, CURRENT, deadline)
             if isinstance(answer, Refusal) and answer.outcome is Outcome.DELETED:
-                restore(self._service.described(key, deadline))
+                restore(self._seen(key, deadline))
                 answer = self._put(key, text, version, CURRENT, deadline)
             if not isinstance(answer, Refusal):
                 return version
             return self._service.create(key, text, version, deadline)
 
         self._until_steady(key, deadline, attempt)
+
+    def _seen(self, key: str, deadline: Deadline) -> Mapping[str, Any] | None:
+        """Return the description of a secret that is to be restored; who may not read it can still write."""
+        try:
+            return self._service.described(key, deadline)
+        except PermissionDeniedError:
+            return {}
 
     def _put(
         self, key: str, text: str, version: str, label: str, deadline: Deadline
@@ -195,14 +202,16 @@ class SecretWriter:
         return done
 
     def _restore(self, key: str, description: Mapping[str, Any] | None, deadline: Deadline) -> bool:
-        """Cancel the deletion of a secret; return whether it waited for one.
+        """Cancel the deletion of a secret; return whether it waited for one, by its description.
 
         What was staged before the deletion does not stay staged: a rotation that was in flight then would be
         in flight again.
         """
-        if description is None or description.get("DeletedDate") is None:
+        if description is None:
             return False
-        self._service.restore(key, deadline)
+        self._service.restore(key, deadline)  # which may know of a deletion before the description shows it
+        if description.get("DeletedDate") is None:
+            return False
         staged = pending_of(description)
         if staged is not None:
             with suppress(PermissionDeniedError):  # who may not move labels can still write
