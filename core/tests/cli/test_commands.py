@@ -424,6 +424,38 @@ def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
     assert store.list_secrets() == ["app/k"]
 
 
+def test_copy_goes_on_after_it_was_killed_while_its_probe_was_there(tmp_path, monkeypatch):
+    from strongroom import SecretProviderRegistry
+    from strongroom.backends import MemorySecretProvider
+    from strongroom.cli import context, main
+
+    class Killed(MemorySecretProvider):
+        """Its process ends before the first thing is deleted."""
+
+        def delete_secret(self, key):
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {x: {provider: {type: memory}}}\n")
+    source, target = Killed(), MemorySecretProvider()
+    source.set_secrets({"app/k": "1", "app/strongroom-probe-mine": "2"})
+
+    def registry(*_):
+        made = SecretProviderRegistry("strongroom.yaml")
+        made.register("src", source)
+        made.register("dst", target)
+        return made
+
+    monkeypatch.setattr(context.GlobalOptions, "registry", registry)
+    assert main(["copy", "src", "dst", "--delete-source"]) == 130
+    assert len(source.list_secrets()) == 3
+    source.__class__ = MemorySecretProvider
+    assert main(["copy", "src", "dst"]) == 0
+    assert main(["copy", "src", "dst", "--delete-source"]) == 0
+    assert source.list_secrets() == []
+    assert target.list_secrets() == ["app/k", "app/strongroom-probe-mine"]
+
+
 def test_render_is_whole_private_and_sandboxed(strongroom):
     strongroom("set", "database/password", stdin="long enough")
     strongroom("set", "j", stdin='{"a": "<b>"}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,7 @@ from strongroom.cli.app import command
 from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
 from strongroom.cli.scanning.leased import refuse_writes
-from strongroom.errors import InvalidKeyError, ValidationError, show_key
+from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import read_many
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _PROBE = "strongroom-probe-"
+_PROBE_VALUE = "left by an interrupted `strongroom copy --delete-source`"
 
 
 @command("copy")
@@ -63,11 +64,16 @@ def copy_command(
             settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")
         own = read_many(unwrapped(origin), keys) if delete_source else {}
         values = {**read_now(origin, [key for key in keys if key not in own]), **own}
+        left = [key for key in values if _is_probe(key, values[key])]
+        for key in left:
+            del values[key]
         plan = move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)
         removed = Removed([], {})
         if delete_source and not dry_run and values:
             _refuse_shared(origin, destination, next(iter(values)))
             removed = _delete(values, origin, destination)
+        if delete_source and not dry_run:
+            _delete_probes(origin, left)
         settings.warn_of_leases(registry)
     for key, reason in removed.kept.items():
         settings.warn(f"{show_key(key)} is not deleted from {source}: {reason}")
@@ -84,7 +90,7 @@ def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
     probe = f"{folder}/{_PROBE}" if folder else _PROBE
     probe += secrets.token_hex(8)
     source = unwrapped(origin)
-    source.set_secret(probe, "left by an interrupted `strongroom copy --delete-source`")
+    source.set_secret(probe, _PROBE_VALUE)
     try:
         shared = value_now(unwrapped(destination), probe) is not None or _reads(destination, probe)
     finally:
@@ -94,6 +100,17 @@ def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
             f"{destination.name} reads the store of {origin.name}; --delete-source would lose every secret",
             hint="nothing is deleted",
         )
+
+
+def _is_probe(key: str, value: str) -> bool:
+    return key.rpartition("/")[2].startswith(_PROBE) and value == _PROBE_VALUE
+
+
+def _delete_probes(origin: Pipeline, probes: Iterable[str]) -> None:
+    """Delete what interrupted calls have left; another call may be about to delete its own."""
+    for probe in probes:
+        with contextlib.suppress(SecretNotFoundError):
+            unwrapped(origin).delete_secret(probe)
 
 
 def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) -> Removed:
