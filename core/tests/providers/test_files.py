@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 import threading
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,9 +21,12 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
 )
+from strongroom.paths.atomic_write import write_atomically
 from strongroom.providers import files
 from strongroom.providers.files import file_error, file_version, folder_locked, replace_file, written_at
+from strongroom.spec import records
 from strongroom.testing.conformance.forks import Children
+from strongroom.testing.deaths import was_killed
 from strongroom_file import FileSecretProvider
 
 
@@ -94,9 +99,60 @@ def write_audit_log(folder):
         registry.set_secret("k", "v")
 
 
+def replace_at(folder):
+    replace_file(folder / "a", b"x")
+
+
+def write_whole(folder):
+    write_atomically(folder / "a", b"x")
+
+
+def make_seal(folder):
+    records.seal_key(make=True)
+
+
+def cannot_make_unnamed(folder):
+    """Return whether files in `folder` need a name, as on some file systems, or on macOS."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    except (AttributeError, OSError):
+        return True
+    return not Path("/proc/self/fd").is_dir()
+
+
+@pytest.mark.parametrize("write", [replace_at, write_whole, make_key, make_seal])
+def test_a_process_that_is_killed_leaves_no_half_of_a_new_file(tmp_path, monkeypatch, write):
+    """It may hold a key or a secret, under a name that git does not ignore."""
+    if cannot_make_unnamed(tmp_path):
+        pytest.skip("files without a name cannot be made here")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def work():
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        write(tmp_path)
+
+    assert was_killed(work)
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+@pytest.mark.parametrize("write", [replace_at, write_whole, make_key, make_seal])
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_new_file_needs_no_support_by_the_file_system(tmp_path, monkeypatch, write, flag):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    if flag:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY, raising=False)  # as an old kernel reads it
+    else:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    for _ in range(2):
+        write(tmp_path)
+        (written,) = (one for one in tmp_path.rglob("*") if one.is_file())
+        assert written.stat().st_size
+        assert written.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     "write",
-    [lambda folder: replace_file(folder / "a", b"x"), make_key, replace_key, set_in_store, write_audit_log],
+    [replace_at, make_key, replace_key, set_in_store, write_audit_log],
 )
 @pytest.mark.parametrize("answer", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_a_file_system_that_cannot_sync_folders_is_written_to(tmp_path, monkeypatch, write, answer):

@@ -10,6 +10,7 @@ import pytest
 from strongroom.encryption import keyfiles
 from strongroom.encryption.keys import format_key, generate_key
 from strongroom.errors import ConfigurationError, DecryptionError, TamperedError
+from strongroom.paths import new_file
 from strongroom_file import FileSecretProvider, files, key_source
 from strongroom_file.maintenance import rekey
 from strongroom_file.store.format import TABLES
@@ -86,7 +87,7 @@ def _crash(*_args, **_kwargs):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (keyfiles, "_write"),
+        (new_file.NewFile, "write"),
         (keyfiles, "keep_out_of_git"),
         (key_source, "generate_key"),
         (rekey, "new_header"),

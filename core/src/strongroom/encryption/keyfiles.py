@@ -219,15 +219,17 @@ def place(path: Path, data: bytes) -> bool:
         PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
         ConfigurationError: No file can be at this path.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    from strongroom.paths.new_file import NewFile  # most processes make no file
+
     try:
-        try:
-            _write(temporary, data)
-            os.link(temporary, path, follow_symlinks=False)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
+        with NewFile(path.parent) as new:
+            os.fchmod(new.descriptor, _MODE)
+            new.write(data)
+            new.sync()
+            try:
+                new.link(path)
+            except FileExistsError:
+                return False
         sync_folder(path.parent)
     except OSError as error:
         raise _failure(error, "make", path) from error
@@ -247,17 +249,6 @@ def replace(waiting: Path, path: Path) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise _failure(error, "replace", path) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
-    try:
-        os.fchmod(descriptor, _MODE)
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

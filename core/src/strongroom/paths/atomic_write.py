@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
+
+from strongroom.paths.new_file import NewFile
 
 __all__ = ["owned_like", "write_atomically"]
 
@@ -43,20 +44,16 @@ def write_atomically(
     """
     folder = path.absolute().parent
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+        new = NewFile(folder)
     except OSError as error:
         error.filename = str(folder)
         raise
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode if like is None else owned_like(file.fileno(), like))
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException as error:
-        if isinstance(error, OSError):
+    with new:
+        try:
+            new.write(data)
+            os.fchmod(new.descriptor, mode if like is None else owned_like(new.descriptor, like))
+            new.sync()
+            new.replace(path)
+        except OSError as error:
             error.filename = str(path)
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+            raise

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from strongroom.errors import (
 )
 from strongroom.paths import sync_folder
 from strongroom.paths.atomic_write import owned_like
+from strongroom.paths.new_file import NewFile
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,27 +139,20 @@ def replace_file(
     """
     target = Path(path)
     folder = target.absolute().parent
-    descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            before = status_of(target)
-            if before is not None and stat.S_ISREG(before.st_mode):
-                mode = owned_like(file.fileno(), before)
-            os.fchmod(file.fileno(), mode)
-            now = time.time_ns()
-            if before is not None:
-                now = max(now, before.st_mtime_ns + 1)
-            os.utime(file.fileno(), ns=(now, now))
-            os.fsync(file.fileno())
+    with NewFile(folder) as new:
+        new.write(data)
+        before = status_of(target)
+        if before is not None and stat.S_ISREG(before.st_mode):
+            mode = owned_like(new.descriptor, before)
+        os.fchmod(new.descriptor, mode)
+        now = time.time_ns()
+        if before is not None:
+            now = max(now, before.st_mtime_ns + 1)
+        os.utime(new.descriptor, ns=(now, now))
+        new.sync()
         if check is not None:
             check(status_of(target))
-        Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+        new.replace(target)
     sync_folder(folder)
     return target.lstat()
 

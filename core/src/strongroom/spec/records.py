@@ -229,16 +229,16 @@ def seal_key(*, make: bool) -> bytes | None:
     path = f"{folder}/records.key"
     stored = own_bytes(path, _KEY_BYTES + 1, closed_to_others=0o077)
     if stored is None and make and not os.path.lexists(path):
-        key, beside = os.urandom(_KEY_BYTES), f"{path}.{os.getpid()}"
+        from contextlib import suppress  # once a user
+
+        from strongroom.paths.new_file import NewFile
+
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        descriptor = os.open(
-            beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        try:
-            os.write(descriptor, key)
-        finally:
-            os.close(descriptor)
-        os.rename(beside, path)
+        with NewFile(folder) as new:
+            new.write(os.urandom(_KEY_BYTES))
+            new.sync()
+            with suppress(FileExistsError):  # another process was faster
+                new.link(path)
         stored = own_bytes(path, _KEY_BYTES + 1, closed_to_others=0o077)
     return stored if stored is not None and len(stored) == _KEY_BYTES else None
 
