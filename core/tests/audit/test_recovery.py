@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from interrupts import interrupted
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
-from strongroom.audit import file_sink
+from strongroom.audit import file_sink, recovery
 from strongroom.audit.chain import HEAD_BYTES
 from strongroom.audit.group_commit import GroupCommit
 from strongroom.audit.pieces import open_piece
@@ -267,6 +267,23 @@ def test_logrotate_that_renames(trail, created):
     assert len(moved.read_bytes().splitlines()) == 3
     assert trail.path.stat().st_mode & 0o777 in {0o640, 0o600, 0o644 & ~0o027}
     assert not trail.path.stat().st_mode & 0o007
+
+
+def test_a_new_file_may_have_the_inode_of_the_one_that_was_removed(make_trail, monkeypatch, caplog):
+    """As ext4 gives it again, once a log that nobody has open was moved to another disk, or packed."""
+    trail = make_trail()
+    monkeypatch.setattr(recovery, "_identity", lambda _: "1:1")
+    trail.read(3)
+    trail.hook.close()
+    moved = trail.path.with_name("audit.jsonl.1")
+    moved.write_bytes(trail.path.read_bytes())
+    trail.path.unlink()
+    make_trail().read(2)
+    assert "was cut" not in caplog.text
+    report = trail.verify(first=4)
+    assert (report.ok, report.anchored, report.entries, report.first) == (True, True, 2, 4)
+    report = trail.verify(earlier=moved)
+    assert (report.ok, report.anchored, report.entries, report.first) == (True, True, 5, 1)
 
 
 def test_logrotate_that_copies_and_truncates_is_told_as_what_it_is(trail):

@@ -208,12 +208,13 @@ class FileSink:
             self._drop()
             self._open_head()
             self._wait_for_head()
+        is_new = False
         if self._log_fd < 0 or self._is_replaced(self.path, self._log_fd):
             self._close_log()
-            self._open_log()
+            is_new = self._open_log()
         assert self._chain is not None  # noqa: S101  # opening the head made it
         record = os.pread(self._head_fd, HEAD_BYTES, 0)
-        recovered = recovery.find_end(self._log_fd, record, self._chain, self.path)
+        recovered = recovery.find_end(self._log_fd, record, self._chain, self.path, is_new=is_new)
         end = recovered.end
         self._anchor = self._chain.anchor(end.first, end.prev, end.file)
         self._seq, self._mac, self._size = end.seq, end.mac, end.size
@@ -221,9 +222,15 @@ class FileSink:
         if recovered.notes:
             self._write(recovered.notes)
 
-    def _open_log(self) -> None:
+    def _open_log(self) -> bool:
+        """Open the log, and return whether it was made by that."""
         self._refuse_what_is_no_log()
-        self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
+        try:
+            self._log_fd = os.open(self.path, _OPEN | os.O_APPEND | os.O_EXCL, 0o600)
+            is_new = True
+        except FileExistsError:
+            self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
+            is_new = False
         status = os.fstat(self._log_fd)
         if not stat.S_ISREG(status.st_mode):
             raise AuditError(f"{self.path} is not an ordinary file, and cannot be an audit log")
@@ -233,6 +240,7 @@ class FileSink:
         self._inode, self._device = status.st_ino, status.st_dev
         if self._fsync:
             sync_folder(os.path.dirname(self.path))  # noqa: PTH120  # stays text
+        return is_new
 
     @staticmethod
     def _is_replaced(path: str, descriptor: int) -> bool:

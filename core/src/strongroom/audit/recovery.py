@@ -37,7 +37,7 @@ class RecoveredEnd:
         self.notes = [] if notes is None else notes
 
 
-def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> RecoveredEnd:
+def find_end(descriptor: int, record: bytes, chain: Chain, path: str, *, is_new: bool) -> RecoveredEnd:
     """Return where the chain goes on; a line that a crash cut short is taken off the file and noted.
 
     Args:
@@ -45,17 +45,18 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Recover
         record: The bytes of its head file.
         chain: The chain of the log's key.
         path: The log's name, for messages.
+        is_new: Whether the file has just been made; it may have the inode of one that was removed.
 
     Raises:
         AuditError: The log has lines, and none of them was written under this key.
     """
     status = os.fstat(descriptor)
     size = status.st_size
-    file = f"{status.st_dev}:{status.st_ino}"
+    file = _identity(status)
     head = chain.unpack(record)
     if head is None:
         return _without_head(descriptor, size, file, chain, path, missing=not record)
-    if size == 0 and head.size and file != head.file:
+    if size == 0 and head.size and (is_new or file != head.file):
         # A new file instead of the one that was renamed: the chain goes on in it.
         return RecoveredEnd(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
     head = replaced(head, file=file)
@@ -69,6 +70,10 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Recover
     else:
         recovered.end = _last(descriptor, head.size, size, chain, head)
     return _closed(descriptor, recovered)
+
+
+def _identity(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _without_head(
