@@ -263,7 +263,7 @@ def test_an_outage_is_bridged_by_stale_values_and_nobody_asks_for_their_versions
 
 
 def test_a_reload_lets_requests_of_the_spec_before_end_and_then_closes_it(served):
-    slow = Slow(**{"own/k": "v"})
+    others, slow = threading.enumerate(), Slow(**{"own/k": "v"})
     server = served(registered(slow))
     closed = threading.Event()
     before, close = server.backend, server.backend.close
@@ -273,12 +273,18 @@ def test_a_reload_lets_requests_of_the_spec_before_end_and_then_closes_it(served
     with ThreadPoolExecutor(1) as one:
         held = one.submit(ask, server.port, "/v1/secret/data/own/k")
         assert slow.entered.wait(300)
+        now = [one for one in threading.enumerate() if one.name == "strongroom-aio"]
+        threads = [one for one in now if one not in others]
         server.loop.call_soon_threadsafe(server.app.use, after)
         assert server.ask("GET", "/v1/secret/data/none").status == 404
         assert not closed.is_set()
         slow.go.set()
         assert held.result()[0] == 200
     assert closed.wait(300)
+    assert threads
+    for one in threads:
+        one.join(20)  # less than an idle one waits for more to do
+        assert not one.is_alive()
 
 
 def test_what_a_spec_says_as_it_is_closed_after_a_reload_is_logged_without_its_text(served, caplog):

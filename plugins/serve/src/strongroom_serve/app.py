@@ -403,6 +403,8 @@ async def _closed(backend: Backend, seconds: float) -> None:
         _log.warning("the spec from before did not close: %s", error.message)
     except Exception as error:  # noqa: BLE001  # of a provider or hook of anybody's: its text may hold anything
         _log.warning("the spec from before did not close: %s", type(error).__name__)
+    finally:
+        await backend.end_threads()
 
 
 def _check_key_of(target: Target, *, may_be_reserved: bool) -> None:

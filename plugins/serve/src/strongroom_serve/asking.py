@@ -104,6 +104,11 @@ class Backend:
             self._call_ended.wait_for(lambda: not self._calls, seconds)
         self.sync.close()
 
+    async def end_threads(self) -> None:
+        """Let idle threads end at once, after `close`."""
+        for one in self._registries.values():
+            await one.close()
+
 
 class Asker:
     """A known client, and how it asks.
