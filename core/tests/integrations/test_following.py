@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 import time
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 from strongroom import SecretHook, SecretProviderRegistry, SecretRotation, TenantContext, generate_key
 from strongroom.errors import BackendUnavailableError, RotationError, TenantContextError
@@ -216,6 +218,24 @@ def test_no_pool_loses_a_connection_because_a_hook_refuses_to_read(registry):
     assert of_pool.attempts().again(refusal, {"password": "first-one"}) is None
     of_pool.close()
     of_engine.close()
+
+
+def test_a_clock_that_is_set_back_makes_no_connection_of_an_own_creator_an_older_one(registry, monkeypatch):
+    opened = []
+
+    def creator():
+        opened.append(sqlite3.connect(":memory:"))
+        return opened[-1]
+
+    engine = create_engine("sqlite://", creator=creator, poolclass=QueuePool)
+    engine.connect().close()
+    follower, now = sqlalchemy.follow(engine, registry, "app"), time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 7200)
+    for _ in range(2):
+        engine.connect().close()
+        assert len(opened) == 2  # the first was there before, and is no longer given out
+    follower.close()
+    engine.dispose()
 
 
 def test_it_ends_whole_even_if_a_part_of_it_cannot(registry):

@@ -67,9 +67,9 @@ class _FollowedEngine:
         self._engine = engine
         given_args, given = engine.dialect.create_connect_args(engine.url)
         self._url_args, self._url_params = list(given_args), dict(given)
-        self._followed_at = time.time()  # the clock by which the pool notes when it opened a connection
         self.listeners: list[tuple[Any, str, Any]] = [
             (engine, "do_connect", self._connect),
+            (engine.pool, "connect", self._connected),
             (engine.pool, "checkout", self._check_out),
             (engine.pool, "checkin", self._check_in),
             (engine, "handle_error", self._failed),
@@ -89,10 +89,13 @@ class _FollowedEngine:
         )
         return connection
 
+    def _connected(self, _connection: Any, record: Any) -> None:
+        record.info.setdefault(_STAMP, None)  # a pool with its own `creator` asks nobody for values
+
     def _stamp_of(self, record: Any) -> Stamp | None:
-        stamp: Stamp | None = record.info.get(_STAMP)
-        # A pool with its own `creator` also opens later connections without a stamp.
-        return BEFORE if stamp is None and record.starttime < self._followed_at else stamp
+        # Not by the pool's time of opening it: the clock may be set back.
+        stamp: Stamp | None = record.info.get(_STAMP, BEFORE)
+        return stamp
 
     def _check_out(self, _connection: Any, record: Any, _proxy: Any) -> None:
         stamp = self._stamp_of(record)
