@@ -9,7 +9,6 @@ import sqlite3
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from strongroom import SecretProviderRegistry, TenantContext, generate_key, verify_audit_log
@@ -278,7 +277,7 @@ def test_rekey_all_goes_on_past_no_damage_that_comes_meanwhile(shared, run, monk
 def test_rekey_all_goes_on_with_the_key_of_an_interrupted_rekey_of_one_store(shared, run, monkeypatch, step):
     """Before that store is under the new key, which no read of it ends, or after."""
     with FileSecretProvider("second.enc", key_file="app.key") as store, monkeypatch.context() as patched:
-        patched.setattr(_Rekeying if step == "run" else FileKey, step, Mock(side_effect=Crash))
+        patched.setattr(_Rekeying if step == "run" else FileKey, step, crashing)
         with pytest.raises(Crash):
             store.rekey()
     assert keyfiles.next_key_file(Path("app.key")).exists()
@@ -304,7 +303,7 @@ pipelines:
     written(None, "first", "key", generate_key())
     written(None, "second", "db", "of second")
     with FileSecretProvider("first.enc", key_file="app.key") as store, monkeypatch.context() as patched:
-        patched.setattr(FileKey, "replace", Mock(side_effect=Crash))
+        patched.setattr(FileKey, "replace", crashing)
         with pytest.raises(Crash):
             store.rekey()
     run("--pipeline", named, "rekey", "--all")
@@ -321,7 +320,7 @@ def test_rekey_all_is_finished_where_store_and_cipher_have_one_key(folder, run, 
     )
     written(None, "app", "db", "of app")
     with monkeypatch.context() as patched:
-        patched.setattr(keyfiles, "replace", Mock(side_effect=Crash))
+        patched.setattr(keyfiles, "replace", crashing)
         run("rekey", "--all", expected=1)
     run("rekey", "--all")
     assert read(None, "app") == "of app"
@@ -359,6 +358,10 @@ def test_a_path_that_no_key_can_have_is_a_wrong_call(shared, run, path, words):
 
 class Crash(BaseException):
     """Stands for the end of the process."""
+
+
+def crashing(*_, **__):
+    raise Crash
 
 
 STEPS = [
