@@ -339,7 +339,8 @@ def test_a_secret_that_waits_for_deletion_is_told_so(make, bare):
 @pytest.mark.parametrize("key", ["k", LONG])
 def test_setting_a_key_that_waits_for_deletion_restores_it(make, bare, key):
     provider = make()
-    for writer in (provider, make()):  # who deleted it knows, another provider is told by the service
+    # The one that deleted it knows; another provider learns it from the service.
+    for writer in (provider, make()):
         provider.set_secret(key, "old")
         provider.delete_secret(key)
         writer.set_secret(key, "new")
@@ -357,7 +358,8 @@ def test_setting_a_key_that_waits_for_deletion_restores_it(make, bare, key):
 def test_what_was_staged_as_a_secret_was_deleted_is_not_staged_any_more(make, write):
     """Else a rotation would be in flight that nobody began, and could bring a value from before."""
     provider = make()
-    for writer in (provider, make()):  # who deleted it knows, another provider is told by the service
+    # The one that deleted it knows; another provider learns it from the service.
+    for writer in (provider, make()):
         provider.set_secret("k", "old")
         staged = provider.stage_secret("k", "staged")
         provider.delete_secret("k")
