@@ -72,7 +72,7 @@ def test_the_registry_loads_no_settings_and_only_the_plugins_that_a_spec_names()
 
 
 TOO_LONG = (
-    HEAVY | {"ast", "asyncio", "concurrent", "dataclasses", "difflib", "inspect", "ipaddress", "logging", "pathlib", "platformdirs",
+    HEAVY | {"ast", "asyncio", "concurrent", "dataclasses", "difflib", "hashlib", "hmac", "inspect", "ipaddress", "logging", "pathlib", "platformdirs",
     "regex", "shutil", "ssl", "subprocess", "urllib"}
 ) - {"cryptography", "sqlite3"}  # fmt: skip
 RICH = """\

@@ -147,7 +147,7 @@ def record_key(key: str) -> str:
     beside = f"{parent}/{ROTATION_SEGMENT}/{leaf}" if parent else f"{ROTATION_SEGMENT}/{leaf}"
     if len(beside) <= _LONGEST_RECORD_KEY:
         return beside
-    from hashlib import sha256
+    from strongroom.runtime.digests import sha256
 
     digest = sha256(key.encode(errors="surrogatepass")).hexdigest()
     segments: list[str] = []
@@ -230,7 +230,7 @@ class NameCodec:
 
     def hashed(self, key: str) -> str:
         """Return the name of a key that is too long for one."""
-        from hashlib import sha256
+        from strongroom.runtime.digests import sha256
 
         return self.hash_mark + sha256(key.encode()).hexdigest()
 

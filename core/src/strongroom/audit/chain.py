@@ -8,13 +8,12 @@ the end cannot make the head that would fit. Lines and heads have different keys
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
 from functools import cache
 from typing import Final
 
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import frozen
 
 __all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
@@ -76,10 +75,7 @@ class Mac:
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
-        # `key` is a derived one of 32 bytes, so the case of keys longer than a block does not arise.
-        block = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        self._inner, self._outer = digests.hmac_states(key)
 
     def after(self, data: bytes) -> Mac:
         """Return a `Mac` for texts that begin with `data`, which is hashed only here."""
@@ -121,8 +117,8 @@ class Chain:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._lines = Mac(hmac.digest(key, b"strongroom audit 1: lines", "sha256"))
-        self._heads = Mac(hmac.digest(key, b"strongroom audit 1: heads", "sha256"))
+        self._lines = Mac(digests.hmac_sha256(key, b"strongroom audit 1: lines"))
+        self._heads = Mac(digests.hmac_sha256(key, b"strongroom audit 1: heads"))
 
     def seal(self, text: str, seq: int, prev: str) -> tuple[bytes, str]:
         """Return the line for the unclosed JSON object `text`, its newline included, and its MAC."""
@@ -137,7 +133,7 @@ class Chain:
             return None
         seq, prev, mac = found.groups()
         own = self._lines.of(line[:-_MAC_BYTES])
-        if not hmac.compare_digest(own.encode("ascii"), mac):
+        if not digests.compare_digest(own.encode("ascii"), mac):
             return None
         return Link(int(seq), prev.decode("ascii"), own)
 
@@ -152,7 +148,7 @@ class Chain:
         begin, has_tag, end = record.rpartition(_TAG)
         tag = end.removesuffix(b"\n").rstrip(b" ")
         shaped = has_tag and end.endswith(b"\n") and len(tag) == _TAG_BYTES and tag.endswith(b'"}')
-        if not shaped or not hmac.compare_digest(self._heads.of(begin).encode("ascii"), tag[:-2]):
+        if not shaped or not digests.compare_digest(self._heads.of(begin).encode("ascii"), tag[:-2]):
             return None
         members = json.loads(begin + b"}")
         return Head(**{name: members[name] for name in Head.__match_args__})

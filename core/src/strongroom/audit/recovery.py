@@ -6,7 +6,6 @@ the end that the head knows.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from strongroom.audit.serialization import NOTE, process_identity, serialize_not
 from strongroom.errors import AuditError
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.identity import actor
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import replaced
 from strongroom.runtime.logs import logger
 
@@ -115,7 +115,7 @@ def _closed(descriptor: int, recovered: RecoveredEnd) -> RecoveredEnd:
     if whole == size:
         return recovered
     piece = os.pread(descriptor, min(size - whole, _MAX_LINE), whole)
-    note = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
+    note = {"what": "cut short", "bytes": size - whole, "sha256": digests.sha256(piece).hexdigest()}
     has_text = False
     try:
         os.ftruncate(descriptor, whole)

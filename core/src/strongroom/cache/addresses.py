@@ -12,7 +12,6 @@ by their own `address()`. For a component that is not known, every option counts
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 from strongroom.errors import StrongroomError
 from strongroom.providers.base import has_capability
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.plan import Part
 
@@ -390,7 +390,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hashed(value: Any) -> str:
-    return hashlib.sha256(_text(value).encode(errors="surrogatepass")).hexdigest()
+    return digests.sha256(_text(value).encode(errors="surrogatepass")).hexdigest()
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import binascii
-import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from typing import Final, Literal, NoReturn, Self
 
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import renew_after_fork
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.runtime.pickling import ProcessBound, refuse_pickling
 
@@ -233,7 +233,7 @@ def _from_url_safe(text: str) -> bytes:
 
 def _check_sum(raw: bytes) -> bytes:
     # Against typing errors, not against attackers; the label keeps it apart from other uses of the hash.
-    return hashlib.sha256(b"strongroom key 1\0" + raw).digest()[:_CHECK_BYTES]
+    return digests.sha256(b"strongroom key 1\0" + raw).digest()[:_CHECK_BYTES]
 
 
 def check_parameters(parameters: Argon2Parameters) -> Argon2Parameters:
@@ -279,7 +279,7 @@ class _Derivations:
 
     def get(self, passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> bytes:
         # The table is looked up by a keyed hash, so that it holds no passphrase.
-        name = (hashlib.blake2b(passphrase, key=self._blind).digest(), salt, parameters)
+        name = (digests.blake2b(passphrase, key=self._blind).digest(), salt, parameters)
         with self._lock:
             derived = self._known.get(name)
             if derived is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom._lazy import lazy_exports
+from strongroom.runtime.digests import blake2b, compare_digest, hmac_sha256, sha256
 from strongroom.runtime.frozen import NamedTuple
 
 TYPE_CHECKING = False
@@ -39,12 +40,16 @@ __all__ = [
     "PluginFinder",
     "RotatorPlugin",
     "UnknownTypeError",
+    "blake2b",
     "command_of",
+    "compare_digest",
     "did_you_mean",
     "finder",
+    "hmac_sha256",
     "is_shut_out",
     "lazy_exports",
     "nearest",
+    "sha256",
 ]
 
 _HOMES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import time
@@ -26,6 +25,7 @@ from strongroom.errors import (
 from strongroom.paths import sync_folder
 from strongroom.paths.atomic_write import owned_like
 from strongroom.paths.new_file import NewFile
+from strongroom.runtime import digests
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -168,7 +168,7 @@ def status_of(path: Path) -> os.stat_result | None:
 def file_version(status: os.stat_result) -> str:
     """Return a text that differs for each state of a file; it contains nothing of the content."""
     identity = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:20]
+    return digests.sha256(identity.encode()).hexdigest()[:20]
 
 
 def written_at(status: os.stat_result) -> datetime | None:

@@ -8,7 +8,6 @@ which also reports what is wrong.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -16,6 +15,7 @@ import sys
 from strongroom._version import __version__
 from strongroom.paths.ownership import distrust, own_bytes
 from strongroom.plugins.installed import installed
+from strongroom.runtime import digests
 from strongroom.spec import trust
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ class SpecBytes:
 
     def digest(self) -> str:
         """Return the SHA-256 of the bytes in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
+        return digests.sha256(self.data).hexdigest()
 
 
 class Recalled:
@@ -190,7 +190,7 @@ def place_of(spec: SpecBytes, profile: str | None) -> str | None:
     ])  # fmt: skip
     version = _joined([_FORMAT, __version__, spec.folder, folder_of(spec.path), *installed()])
     whole = b"\0".join([owner, spec.data, version])
-    return f"{folder}{hashlib.sha256(owner).hexdigest()[:_OWNER_DIGITS]}-{hashlib.sha256(whole).hexdigest()}"
+    return f"{folder}{digests.sha256(owner).hexdigest()[:_OWNER_DIGITS]}-{digests.sha256(whole).hexdigest()}"
 
 
 def _joined(texts: list[str]) -> bytes:
@@ -214,7 +214,7 @@ def state_of(path: str) -> list[int] | None:
 def seal(key: bytes, place: str, body: bytes) -> bytes:
     """Return the seal of a record at its place."""
     name = os.path.basename(place).encode()
-    return hashlib.blake2b(name + b"\0" + body, key=key, digest_size=_SEAL_DIGITS // 2).hexdigest().encode()
+    return digests.blake2b(name + b"\0" + body, key=key, digest_size=_SEAL_DIGITS // 2).hexdigest().encode()
 
 
 def seal_key(*, make: bool) -> bytes | None:

@@ -7,13 +7,13 @@ only keys and places, never a value. For a user without a home there are none.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from strongroom.paths.ownership import own_bytes
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec.secret_plan import SecretPlan
 from strongroom.spec.trust import state_folder
@@ -147,7 +147,7 @@ def _path(source: str, profile: str | None, what: str) -> str | None:
         whose = f"{os.path.realpath(source)}\0{profile or ''}".encode(errors="surrogateescape")
     except OSError:  # the current folder is gone
         return None
-    return f"{folder}/names/{hashlib.sha256(whose).hexdigest()[:32]}.{what}"
+    return f"{folder}/names/{digests.sha256(whose).hexdigest()[:32]}.{what}"
 
 
 def _noted_places(path: str) -> dict[str, list[Place]]:

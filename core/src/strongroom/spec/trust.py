@@ -11,7 +11,6 @@ pathlib.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -19,6 +18,7 @@ from contextlib import suppress
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.paths.ownership import others_may_write, roots_own
+from strongroom.runtime import digests
 from strongroom.runtime.frozen import NamedTuple
 
 TYPE_CHECKING = False
@@ -107,7 +107,7 @@ def is_trusted(real: str, data: bytes, status: os.stat_result) -> bool:
     Raises:
         UntrustedSpecError: The entry is damaged, or is not this user's.
     """
-    if _is_kept(real, hashlib.sha256(data).hexdigest()):
+    if _is_kept(real, digests.sha256(data).hexdigest()):
         return True
     folder = os.path.dirname(real)
     try:
@@ -143,7 +143,7 @@ def trust(real: str, data: bytes | None) -> None:
             "this user has no home folder to keep the list of trusted specs in",
             hint="set HOME, name the spec with --spec, or set STRONGROOM_TRUST_SPEC=1",
         )
-    what = _FOLDER if data is None else hashlib.sha256(data).hexdigest()
+    what = _FOLDER if data is None else digests.sha256(data).hexdigest()
     try:
         Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(Path(place) / _name(real, what), _text(real, what))
@@ -225,7 +225,7 @@ def _text(real: str, what: str) -> bytes:
 
 
 def _name(real: str, what: str) -> str:
-    return hashlib.sha256(_text(real, what)).hexdigest()
+    return digests.sha256(_text(real, what)).hexdigest()
 
 
 def _place() -> str | None:

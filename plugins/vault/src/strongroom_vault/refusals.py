@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from strongroom.errors import AuthenticationError
 from strongroom.parallel import renew_after_fork
+from strongroom.plugins import blake2b
 
 LOCKING: Final = frozenset({"approle", "userpass"})
 """Methods whose users OpenBao and Vault lock: after 5 refusals, for 15 minutes, by default."""
@@ -70,7 +70,7 @@ class Refusals:
 def refusals_of(server: str, method: str, path: str, body: Mapping[str, Any]) -> Refusals:
     """Return the refusals of these credentials at this server; changed credentials have none."""
     what = json.dumps([server, path, body], sort_keys=True, default=str).encode()
-    name = hashlib.blake2b(what, key=_KEY, digest_size=16).digest()
+    name = blake2b(what, key=_KEY, digest_size=16).digest()
     refusals = _remembered.get(name)
     if refusals is None:
         _prune()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
+from strongroom.runtime import digests
 from strongroom.spec import remembered_names
 from strongroom.spec.remembered_names import Sighting
 
@@ -141,7 +141,7 @@ def _sightings(registry: SecretProviderRegistry, key: str, field: str | None) ->
 
 
 def _place(source: Source) -> str:
-    return hashlib.sha256(json.dumps(source).encode(errors="surrogatepass")).hexdigest()[:32]
+    return digests.sha256(json.dumps(source).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _path(source: Source) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from collections.abc import Iterator, Mapping
 from struct import Struct
@@ -20,7 +18,7 @@ from strongroom.encryption.keys import (
     derive_key,
 )
 from strongroom.errors import ConfigurationError, EncryptionError
-from strongroom.plugins import NamedTuple
+from strongroom.plugins import NamedTuple, blake2b, compare_digest, hmac_sha256, sha256
 
 from strongroom_file.integrity import TYPE_NAME, tampered
 
@@ -71,27 +69,27 @@ class Header(NamedTuple):
     def _extract(self, material: KeyMaterial) -> bytes:
         """HKDF-Extract (RFC 5869) with SHA-256."""
         secret = derive_key(material.secret, self.salt, self.cost) if self.passphrase else material.secret
-        return hmac.digest(self.salt, secret, "sha256")
+        return hmac_sha256(self.salt, secret)
 
     def is_opened_by(self, material: KeyMaterial, body: bytes) -> bool:
         if self.passphrase != (material.kind == "passphrase"):
             return False
         fields = self._clear()
         found = body[len(fields) : len(fields) + _CHECK]
-        return hmac.compare_digest(found, _check(self._extract(material), fields))
+        return compare_digest(found, _check(self._extract(material), fields))
 
 
 def _expand(extracted: bytes, info: bytes) -> bytes:
     """HKDF-Expand (RFC 5869) with SHA-256, one block: 32 bytes."""
-    return hmac.digest(extracted, info + b"\x01", "sha256")
+    return hmac_sha256(extracted, info + b"\x01")
 
 
 def _check(extracted: bytes, fields: bytes) -> bytes:
-    return hmac.digest(_expand(extracted, b"strongroom file 1 check"), fields, "sha256")[:_CHECK]
+    return hmac_sha256(_expand(extracted, b"strongroom file 1 check"), fields)[:_CHECK]
 
 
 def _sum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_SUM).digest()
+    return blake2b(data, digest_size=_SUM).digest()
 
 
 def header_id(body: bytes) -> str:
@@ -100,7 +98,7 @@ def header_id(body: bytes) -> str:
     It comes from the header, so a backup says which key it needs. A rekey makes a new header, even if the
     key is the same.
     """
-    return hashlib.sha256(b"strongroom file 1 key id\0" + body[: _FIELDS.size + _CHECK]).hexdigest()[:16]
+    return sha256(b"strongroom file 1 key id\0" + body[: _FIELDS.size + _CHECK]).hexdigest()[:16]
 
 
 def new_header(material: KeyMaterial, store: bytes | None = None) -> Header:
