@@ -15,10 +15,14 @@ __all__ = ["main", "script"]
 
 def script() -> None:
     """Run the command line as a process, and end the process with its exit code."""
-    from strongroom.cli.fast_path import COMMANDS, parse_fast_call
     from strongroom.cli.standard_streams import fill_closed
 
     fill_closed()
+    from strongroom.cli.bytecode import use_one_file
+
+    keep_modules = use_one_file()
+    from strongroom.cli.fast_path import COMMANDS, parse_fast_call
+
     call = parse_fast_call(sys.argv[1:])
     if call is None or COMMANDS[call.command].lasts:
         sys.exit(main())
@@ -35,6 +39,9 @@ def script() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # it may be closed
             stream.flush()  # what they have printed
+    if "pydantic" not in sys.modules:  # a first start may be the only one, as in a container
+        with contextlib.suppress(KeyboardInterrupt):  # the work is done
+            keep_modules()
     os._exit(code)
 
 

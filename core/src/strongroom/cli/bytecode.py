@@ -1,0 +1,202 @@
+"""The bytecode of all modules that commands use, in one file of each distribution.
+
+A plain read uses a hundred small modules. Python looks for each in folders and opens a file for it, which
+takes longer than running it: 5 to 7 ms of the 70 that a `get` or `run` takes. So a command that has ended
+keeps what it has loaded in one file, in the folder where Python keeps its own files of bytecode, and by the
+same rule: the bytecode of a module counts while its source has the time and the size of which it was made.
+Anyone who may write there may replace the modules as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
+
+from strongroom._version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import CodeType, ModuleType
+    from typing import Final
+
+    State = tuple[int, int]
+    """Time (ns) and size of a source."""
+    Place = tuple[bool, State, int, int]
+    """Whether the module is a package, its source, and where its bytecode begins and how long it is."""
+
+__all__ = ["ModulesInOneFile", "file_of", "use_one_file"]
+
+_HEAD: Final = f"strongroom {__version__} 1 {sys.flags.optimize} {sys.version}\n".encode()
+_LENGTH_BYTES: Final = 8
+_MOST_BYTES: Final = 1 << 24
+_OURS: Final = "strongroom"
+_TAG: Final = sys.implementation.cache_tag
+_DAMAGED: Final = (EOFError, TypeError, ValueError)
+
+
+def use_one_file() -> Callable[[], None]:
+    """Take modules from the files of earlier commands; return what keeps those that this one has loaded."""
+    modules = ModulesInOneFile()
+    sys.meta_path.insert(0, modules)
+    # A forked process may close all descriptors, and another file gets the number of ours.
+    os.register_at_fork(after_in_child=modules.forget)
+    return modules.keep
+
+
+def file_of(folder: str) -> str:
+    """Return the path of the file of a distribution whose top package is in `folder`."""
+    return f"{folder}/__pycache__/commands.{_TAG}.bytecode"
+
+
+class ModulesInOneFile:
+    """Finds modules of ours in those files: a finder for `sys.meta_path`."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of a module whose bytecode is in the file; None leaves it to Python."""
+        del target
+        if not path or not name.startswith(_OURS):
+            return None
+        root = name[: name.index(".")]
+        file = self._files.get(root)
+        if file is None:
+            file = self._files[root] = _File(sys.modules[root].__path__[0])
+        place = file.places.get(name)
+        if place is None:
+            return None
+        is_package, state, _, _ = place
+        stem = name[name.rindex(".") + 1 :]
+        folder = f"{path[0]}/{stem}" if is_package else path[0]
+        stem = "__init__" if is_package else stem
+        source = f"{folder}/{stem}.py"
+        if _state(source) != state:
+            del file.places[name]  # a new file will have it as it is now
+            return None
+        spec = ModuleSpec(name, _Loader(name, source, file), origin=source, is_package=is_package)
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations.append(folder)
+        spec.has_location = True
+        spec.cached = f"{folder}/__pycache__/{stem}.{_TAG}.pyc"
+        return spec
+
+    def forget(self) -> None:
+        """Find nothing any longer."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def keep(self) -> None:
+        """Keep the modules of ours that are not in the files yet, if Python could keep them there, too."""
+        if sys.dont_write_bytecode or sys.pycache_prefix is not None:
+            return
+        new: dict[str, list[ModuleType]] = {}
+        for name, module in list(sys.modules.items()):
+            root, has_parent, _ = name.partition(".")
+            file = self._files.get(root)
+            if file is not None and has_parent and name not in file.places:
+                new.setdefault(root, []).append(module)
+        for root, modules in new.items():
+            with contextlib.suppress(
+                OSError, SyntaxError, ValueError
+            ):  # it cannot be written, or a source read
+                self._files[root].add(modules)
+
+
+class _File:
+    """The file of one distribution; it has no modules if there is none, or one of another Python."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = file_of(folder)
+        self._descriptor = -1
+        self.places: dict[str, Place] = {}
+        with contextlib.suppress(OSError, *_DAMAGED):
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self.places = self._read_places()
+
+    def _read_places(self) -> dict[str, Place]:
+        head = os.pread(self._descriptor, len(_HEAD) + _LENGTH_BYTES, 0)
+        length = int.from_bytes(head[len(_HEAD) :], "big")
+        if not head.startswith(_HEAD) or length > _MOST_BYTES:
+            return {}
+        self._begin = len(head) + length
+        places: dict[str, Place] = marshal.loads(  # noqa: S302  # as safe as the modules beside it
+            os.pread(self._descriptor, length, len(head))
+        )
+        return places
+
+    def piece(self, place: Place) -> bytes:
+        """Return the bytecode at a place."""
+        _, _, start, length = place
+        return os.pread(self._descriptor, length, self._begin + start)
+
+    def add(self, modules: Iterable[ModuleType]) -> None:
+        """Replace the file by one that has these modules, too.
+
+        Raises:
+            OSError: It cannot be written.
+            SyntaxError: A source has been changed, and cannot be compiled.
+            ValueError: The same.
+        """
+        folder = os.path.dirname(self._path)  # noqa: PTH120  # no pathlib here
+        if not os.access(folder, os.W_OK):
+            return
+        pieces = {name: (*place[:2], self.piece(place)) for name, place in self.places.items()}
+        for module in modules:
+            code = _code_of(module)
+            if code is not None:
+                pieces[module.__name__] = code
+        places, start = {}, 0
+        for name, (is_package, state, piece) in pieces.items():
+            places[name] = (is_package, state, start, len(piece))
+            start += len(piece)
+        index = marshal.dumps(places)
+        from strongroom.paths.new_file import NewFile
+
+        with NewFile(folder) as new:
+            new.write(_HEAD + len(index).to_bytes(_LENGTH_BYTES, "big") + index)
+            new.write(b"".join(piece for _, _, piece in pieces.values()))
+            new.sync()
+            os.fchmod(new.descriptor, os.stat(folder).st_mode & 0o666)  # noqa: PTH116  # as above
+            new.replace(self._path)
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module from its source, as Python does, but takes the bytecode from the file."""
+
+    def __init__(self, name: str, source: str, file: _File) -> None:
+        super().__init__(name, source)
+        self._file = file
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        with contextlib.suppress(OSError, KeyError, *_DAMAGED):
+            piece = self._file.piece(self._file.places[fullname])
+            code: CodeType = marshal.loads(piece)  # noqa: S302  # as above
+            if code.co_filename == self.path:  # else the whole tree was moved
+                return code
+        return super().get_code(fullname)
+
+
+def _code_of(module: ModuleType) -> tuple[bool, State, bytes] | None:
+    """Return what a file holds of a module; None if Python did not find it in a folder, or it has changed."""
+    spec = module.__spec__
+    if spec is None or type(spec.loader) is not SourceFileLoader:
+        return None
+    state, code = _state(spec.loader.path), spec.loader.get_code(module.__name__)
+    if state is None or code is None or _state(spec.loader.path) != state:
+        return None
+    return spec.submodule_search_locations is not None, state, marshal.dumps(code)
+
+
+def _state(source: str) -> State | None:
+    try:
+        status = os.stat(source)  # noqa: PTH116  # no pathlib here
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

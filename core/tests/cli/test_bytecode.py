@@ -1,0 +1,218 @@
+"""Modules that commands take from one file: the same modules, and those of the source as it is now."""
+
+import importlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from strongroom.cli.bytecode import ModulesInOneFile, file_of
+
+SOURCES = {
+    "__init__.py": "",
+    "one.py": "from strongroom_probe.inner import two\n\n\ndef value():\n    return two.VALUE\n",
+    "inner/__init__.py": '"""A package."""\n',
+    "inner/two.py": "VALUE = 1\n",
+}
+NAMES = ["strongroom_probe.inner", "strongroom_probe.inner.two", "strongroom_probe.one"]
+
+
+class Probe:
+    """A package with the prefix of our distributions, and starts of Python that import it."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder / "strongroom_probe", patch
+        for name, text in SOURCES.items():
+            self.write(name, text)
+        patch.syspath_prepend(folder)
+        patch.setattr(sys, "dont_write_bytecode", False)
+        patch.setattr(sys, "pycache_prefix", None)
+
+    @property
+    def file(self) -> Path:
+        return Path(file_of(str(self.folder)))
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+
+    def start(self) -> ModulesInOneFile:
+        """Import the package as a new process does."""
+        for name in [name for name in sys.modules if name.startswith("strongroom_probe")]:
+            del sys.modules[name]
+        finder = ModulesInOneFile()
+        self.patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+        importlib.import_module("strongroom_probe.one")
+        self.patch.setattr(sys, "meta_path", sys.meta_path[1:])
+        return finder
+
+    def value(self) -> object:
+        return sys.modules["strongroom_probe.one"].value()
+
+    def from_the_file(self) -> list[str]:
+        """Return the modules that were not found by Python."""
+        module = ModulesInOneFile.__module__
+        return [name for name in NAMES if type(sys.modules[name].__loader__).__module__ == module]
+
+
+@pytest.fixture
+def probe(tmp_path, monkeypatch):
+    yield Probe(tmp_path, monkeypatch)
+    for name in [name for name in sys.modules if name.startswith("strongroom_probe")]:
+        del sys.modules[name]
+
+
+def looks(name):
+    module = sys.modules[name]
+    spec = module.__spec__
+    return [
+        *(getattr(module, attribute, None) for attribute in ("__file__", "__cached__", "__path__", "__package__", "__doc__")),
+        *(spec.origin, spec.cached, spec.has_location, spec.parent, spec.submodule_search_locations),
+    ]  # fmt: skip
+
+
+def test_a_start_takes_what_the_one_before_kept_and_modules_look_the_same(probe):
+    probe.start().keep()
+    assert probe.from_the_file() == []
+    before = [looks(name) for name in NAMES]
+    finder = probe.start()
+    assert probe.from_the_file() == NAMES
+    assert [looks(name) for name in NAMES] == before
+    assert probe.value() == 1
+    one = sys.modules["strongroom_probe.one"]
+    assert inspect.getsource(one.value) == "def value():\n    return two.VALUE\n"
+    assert one.value.__code__.co_filename == str(probe.folder / "one.py")
+    written = probe.file.stat()
+    finder.keep()
+    assert probe.file.stat().st_ino == written.st_ino  # there is nothing new to keep
+    assert not [path for path in probe.file.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_grows_by_what_further_commands_use(probe):
+    probe.start().keep()
+    probe.write("three.py", "VALUE = 3\n")
+    finder = probe.start()
+    probe.patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    importlib.import_module("strongroom_probe.three")
+    finder.keep()
+    finder = probe.start()
+    assert probe.from_the_file() == NAMES
+    assert finder.find_spec("strongroom_probe.three", [str(probe.folder)]) is not None
+
+
+@pytest.mark.parametrize("how", ["size", "time", "gone"])
+def test_a_changed_source_is_noticed_and_the_file_made_again(probe, how):
+    probe.start().keep()
+    source = probe.folder / "inner/two.py"
+    status = source.stat()
+    if how == "size":
+        probe.write("inner/two.py", "VALUE = 1 + 1\n")
+        os.utime(source, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    elif how == "time":
+        probe.write("inner/two.py", "VALUE = 2\n")
+        os.utime(source, ns=(status.st_mtime_ns, status.st_mtime_ns + 2 * 10**9))
+    else:
+        source.unlink()
+        probe.write("inner/two/__init__.py", "VALUE = 2\n")
+    finder = probe.start()
+    assert probe.value() == 2
+    assert "strongroom_probe.inner.two" not in probe.from_the_file()
+    finder.keep()
+    probe.start()
+    assert (probe.value(), probe.from_the_file()) == (2, NAMES)
+
+
+def test_a_tree_that_was_moved_shows_its_new_place(probe, tmp_path):
+    probe.start().keep()
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(probe.folder, moved / "strongroom_probe")
+    probe.patch.syspath_prepend(moved)
+    probe.start()
+    one = sys.modules["strongroom_probe.one"]
+    assert one.value.__code__.co_filename == str(moved / "strongroom_probe/one.py")
+
+
+def test_a_damaged_file_costs_time_and_nothing_else(probe):
+    probe.start().keep()
+    whole = probe.file.read_bytes()
+    for length in [*range(0, len(whole), 97), len(whole) - 1]:
+        probe.file.write_bytes(whole[:length])
+        probe.start()
+        assert probe.value() == 1
+        probe.file.write_bytes(whole[:length] + bytes(len(whole) - length))  # as a file system may leave it
+        probe.start()
+        assert probe.value() == 1
+    probe.file.write_bytes(whole.replace(b"strongroom ", b"another one", 1))
+    finder = probe.start()
+    assert (probe.value(), probe.from_the_file()) == (1, [])
+    finder.keep()
+    assert probe.file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("why", ["no bytecode", "elsewhere", "no folder", "not ours"])
+def test_nothing_is_written_where_python_would_write_nothing(probe, why):
+    finder = probe.start()
+    if why == "no bytecode":
+        probe.patch.setattr(sys, "dont_write_bytecode", True)
+    elif why == "elsewhere":
+        probe.patch.setattr(sys, "pycache_prefix", str(probe.folder))
+    elif why == "no folder":
+        shutil.rmtree(probe.file.parent)
+    else:
+        probe.patch.setattr(os, "access", lambda path, mode: False)
+    finder.keep()
+    assert not probe.file.exists()
+
+
+def test_a_source_that_is_being_edited_is_left_out(probe):
+    finder = probe.start()
+    shutil.rmtree(probe.folder / "inner/__pycache__")
+    probe.write("inner/two.py", "VALUE = (\n")
+    finder.keep()
+    assert not probe.file.exists()
+
+
+STARTED = """\
+import os, sys
+
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+leave = os._exit
+
+
+def report(code):
+    of_python = [path for path in opened if "/strongroom" in path and path.endswith(".pyc")]
+    forked = os.fork()
+    if forked == 0:
+        leave(any(type(finder).__name__ == "ModulesInOneFile" for finder in sys.meta_path))
+    status = os.waitpid(forked, 0)[1]
+    print([len(of_python), status, code])
+    sys.stdout.flush()
+    leave(code)
+
+
+os._exit = report
+sys.argv = ["strongroom", "list"]
+from strongroom.cli import script
+
+script()
+"""
+
+
+def test_the_command_opens_hardly_any_file_of_its_modules_and_a_forked_process_none_of_ours(tmp_path):
+    (tmp_path / "strongroom.yaml").write_text("version: 1\npipelines: {app: {provider: {type: env}}}\n")
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    counts = []
+    for _ in range(3):  # the first has no record of the spec, and the second keeps its modules
+        done = subprocess.run(
+            [sys.executable, "-c", STARTED], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )  # fmt: skip
+        opened, status, code = map(int, done.stdout.splitlines()[-1].strip("[]").split(","))
+        assert (status, code) == (0, 0)
+        counts.append(opened)
+    assert counts[-1] < 10
