@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +38,22 @@ def _scalar_text(value: object) -> object:
 ScalarText = Annotated[
     str, BeforeValidator(_scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
+
+
+class Section(dict[str, Any]):
+    """A part of a spec that is checked elsewhere; `repr` shows names alone, for the rest may be tokens."""
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(map(str, self))}>"
+
+
+def _section(value: Any) -> Any:
+    """Return `value` with all mappings in it made sections."""
+    if isinstance(value, dict):
+        return Section((name, _section(one)) for name, one in value.items())
+    return [_section(one) for one in value] if isinstance(value, list) else value
+
+
 PipelineName = Annotated[str, Field(pattern=PIPELINE_NAME)]
 
 
@@ -229,10 +246,10 @@ class Spec(_Model):
         default=None,
         description="A cache store whose lock lets one process rotate, for backends that cannot ensure that.",
     )
-    serve: dict[str, Any] | None = Field(
+    serve: Annotated[dict[str, Any] | None, AfterValidator(_section)] = Field(
         default=None, description="What `strongroom serve` offers, where, and to which clients."
     )
-    profiles: dict[str, dict[str, Any]] = Field(
+    profiles: Annotated[dict[str, dict[str, Any]], AfterValidator(_section)] = Field(
         default={}, description="Named changes, merged deeply over the rest when chosen."
     )
 
