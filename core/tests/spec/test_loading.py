@@ -809,7 +809,7 @@ def test_no_part_of_a_spec_shows_the_options_of_a_component():
                 }
             },
             "rotation_lock": {"type": "redis", "url": "redis://:hunter2@x"},
-            "serve": {"clients": [{"name": "web", "token": "hunter2-hunter2"}]},
+            "serve": {"clients": [{"name": "web", "token": "hunter2-hunter2-hunter2"}]},
             "profiles": {"test": {"pipelines": {"app": {"provider": vault}}}},
         }
     )
@@ -817,7 +817,7 @@ def test_no_part_of_a_spec_shows_the_options_of_a_component():
     assert app.provider.token == "hunter2"
     assert repr(app.provider) == "Component(type='vault')"
     assert spec.profiles == {"test": {"pipelines": {"app": {"provider": vault}}}}
-    assert spec.serve == {"clients": [{"name": "web", "token": "hunter2-hunter2"}]}
+    assert spec.serve == {"clients": [{"name": "web", "token": "hunter2-hunter2-hunter2"}]}
     assert repr(spec.profiles) == "<test>"
     sections = (spec.serve, spec.serve["clients"], spec.profiles["test"]["pipelines"])
     for part in (spec, app, app.provider, app.middleware, app.hooks, spec.rotation_lock, *sections):

@@ -13,7 +13,7 @@ from served_process import PATIENCE, Process, write
 
 LATER = {
     "argparse", "asyncio.sslproto", "asyncio.staggered", "base64", "calendar", "click", "cryptography", "dataclasses",
-    "email.utils", "html", "importlib.metadata", "jinja2", "locale", "pathlib", "pydantic", "random", "requests",
+    "email.utils", "hashlib", "hmac", "html", "importlib.metadata", "jinja2", "locale", "pathlib", "pydantic", "random", "requests",
     "rich", "secrets", "sqlite3", "stringprep", "strongroom.paths.user_home", "strongroom.plugins.distributions",
     "strongroom.spec.inside", "strongroom.spec.references", "strongroom_serve.openapi", "strongroom_serve.ui",
     "tempfile", "textwrap", "tokenize", "yaml", "zipfile",

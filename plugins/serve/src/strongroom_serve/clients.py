@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+
+from strongroom.plugins import blake2b
 
 from strongroom_serve.config import Client
 
@@ -34,7 +35,7 @@ class Clients:
         return None if uid is None else self._by_uid.get(uid)
 
     def _hash(self, token: bytes) -> bytes:
-        return hashlib.blake2b(token, key=self._key, digest_size=32).digest()
+        return blake2b(token, key=self._key, digest_size=32).digest()
 
 
 class GuessLimit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs
 from strongroom import TenantContext
 from strongroom.errors import StrongroomError
 from strongroom.hooks import acting_as
+from strongroom.plugins import blake2b
 
 from strongroom_serve.answers import Answer
 from strongroom_serve.request import Refused, Request
@@ -85,7 +85,7 @@ class Sessions:
         return found if found is not None and self._hash(found) == token else None
 
     def _hash(self, client: Client) -> bytes:
-        return hashlib.blake2b((client.token or "").encode(), key=self._key, digest_size=32).digest()
+        return blake2b((client.token or "").encode(), key=self._key, digest_size=32).digest()
 
     def end(self, cookie: str) -> None:
         """Forget a cookie."""
