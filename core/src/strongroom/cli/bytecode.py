@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     State = tuple[int, int]
-    """Time (ns) and size of a source."""
+    """Time (s) and size of a source, as Python compares them (PEP 552)."""
     Place = tuple[bool, State, int, int]
     """Whether the module is a package, its source, and where its bytecode begins and how long it is."""
 
@@ -199,4 +199,4 @@ def _state(source: str) -> State | None:
         status = os.stat(source)  # noqa: PTH116  # no pathlib here
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return int(status.st_mtime), status.st_size
