@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import os, sys
 from strongroom.cli.child.secret_files import SecretFiles
@@ -16,16 +18,26 @@ with SecretFiles() as files:
     os.environ |= files.put({"KEY": "hunter22"})
     run_child(["sh", "-c", "echo $KEY; exec sleep 1000"], os.environ, None)
 """
+SPEC = """\
+version: 1
+pipelines: {app: {provider: {type: env, prefix: KEPT_}}}
+secrets: {KEY: {key: key, as_file: true}}
+"""
+COMMAND = ["-m", "strongroom", "run", "--", "sh", "-c", "echo $KEY; exec sleep 1000"]
 
 
-def test_a_killed_run_leaves_no_file(tmp_path):
+@pytest.mark.parametrize("words", [["-c", CODE], COMMAND], ids=["child", "command"])
+def test_a_killed_run_leaves_no_file(tmp_path, tmp_path_factory, words):
+    folder = tmp_path_factory.mktemp("spec")
+    (folder / "strongroom.yaml").write_text(SPEC)
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE],
+        [sys.executable, *words],
         stdout=subprocess.PIPE,
         pass_fds=[writer],
         start_new_session=True,
-        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        cwd=folder,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(folder), "KEPT_KEY": "hunter22"},
     )
     os.close(writer)
     with process:
