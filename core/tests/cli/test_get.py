@@ -60,7 +60,7 @@ def test_the_second_call_needs_neither_yaml_nor_pydantic(strongroom):
     assert "pydantic" in modules_of_a_get("a/b")[1]
     value, modules = modules_of_a_get("a/b")
     assert value == "value"
-    assert not modules & {"yaml", "pydantic", "click", "strongroom.registry", "importlib_metadata"}
+    assert not modules & {"yaml", "pydantic", "click", "strongroom.registry", "importlib.metadata"}
     (record,) = records()
     assert record.stat().st_mode & 0o777 == 0o600
     assert "value" not in record.read_text()

@@ -20,7 +20,7 @@ def package(tmp_path, monkeypatch):
 
 def test_it_is_found_by_the_distributions_module_without_reading_metadata(package, monkeypatch):
     package("def answer(): return 42\n")
-    monkeypatch.setitem(sys.modules, "importlib_metadata", None)
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)
     assert command_of("answer", "strongroom-answer")() == 42
 
 

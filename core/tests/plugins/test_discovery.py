@@ -12,9 +12,9 @@ import sys
 import textwrap
 import tomllib
 from collections import Counter
+from importlib import machinery, metadata
 from pathlib import Path
 
-import importlib_metadata
 import pytest
 import warm_command
 from strongroom.plugins.distributions import entry_points
@@ -126,6 +126,7 @@ def test_only_the_plugins_that_a_spec_names_are_imported(install, run_cold):
     assert out == ["acme_strong"]
 
 
+NAMELESS = "METADATA cannot be read, or has no name or no version"
 METADATA = b"Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n"
 BROKEN = {
     "-1.0.dist-info": (b"Metadata-Version: 2.1\n", b"[other]\na = b\n"),  # no name at all
@@ -138,9 +139,9 @@ BROKEN = {
 def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, warm_python, tmp_path):
     """Everything else works, pydantic's own search notwithstanding, and `plugins` names the folders."""
     install("acme-strong", "acme", GOOD)
-    for folder, (metadata, points) in BROKEN.items():
+    for folder, (members, points) in BROKEN.items():
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "METADATA").write_bytes(metadata)
+        (tmp_path / folder / "METADATA").write_bytes(members)
         (tmp_path / folder / "entry_points.txt").write_bytes(points)
     out = run_cold("""
         rows = [[row.distribution, row.error] for row in finder.list_components() if row.error]
@@ -174,16 +175,28 @@ assert main(["plugins", "--json"]) == 0
 """
 
 
-def test_the_metadata_of_a_distribution_are_read_once(monkeypatch):
+@pytest.fixture(params=["the-standard-library", "importlib-metadata"])
+def library(request, monkeypatch):
+    """Return the library whose finder finds distributions: that of PyPI replaces Python's, if it is imported."""
+    if request.param == "importlib-metadata":
+        return pytest.importorskip("importlib_metadata")
+    others = [one for one in sys.meta_path if not type(one).__module__.startswith("importlib_metadata")]
+    monkeypatch.setattr(sys, "meta_path", others)
+    finding = staticmethod(metadata.MetadataPathFinder.find_distributions)
+    monkeypatch.setattr(machinery.PathFinder, "find_distributions", finding, raising=False)
+    return metadata
+
+
+def test_the_metadata_of_a_distribution_are_read_once(library, monkeypatch):
     """However many entry points it has: core has one for each of its built-in components."""
-    real = importlib_metadata.PathDistribution.read_text
+    real = library.PathDistribution.read_text
     read = Counter()
 
     def noted(self, name):
         read[str(self._path), name] += 1
         return real(self, name)
 
-    monkeypatch.setattr(importlib_metadata.PathDistribution, "read_text", noted)
+    monkeypatch.setattr(library.PathDistribution, "read_text", noted)
     points, _ = entry_points("strongroom")
     assert max(Counter(one.distribution for one in points).values()) > 1
     counts = [times for (_, name), times in read.items() if name == "METADATA"]
@@ -205,7 +218,7 @@ def test_the_metadata_of_a_distribution_are_read_once(monkeypatch):
     ],
     ids=["plain", "of-windows", "twice", "unusual", "an-egg"],
 )
-def test_name_and_version_are_those_of_the_metadata(tmp_path, monkeypatch, file, text):
+def test_name_and_version_are_those_of_the_metadata(library, tmp_path, monkeypatch, file, text):
     info = tmp_path / ("acme-0.dist-info" if file == "METADATA" else "acme-0.egg-info")
     info.mkdir()
     (info / file).write_bytes(text.encode())
@@ -213,14 +226,14 @@ def test_name_and_version_are_those_of_the_metadata(tmp_path, monkeypatch, file,
     monkeypatch.syspath_prepend(tmp_path)
     (point,), unreadable = entry_points("strongroom.names")
     assert (point.distribution, point.version, unreadable) == ("acme", "1.0", [])
-    owner = importlib_metadata.PathDistribution(info)
+    owner = library.PathDistribution(info)
     assert (owner.metadata["Name"], owner.metadata["Version"].strip()) == ("acme", "1.0")
 
 
 @pytest.mark.parametrize("group", ["strongroom", "pydantic", "console_scripts"])
-def test_the_entry_points_are_those_that_the_library_names(group):
+def test_the_entry_points_are_those_that_the_library_names(library, group):
     points, unreadable = entry_points(group)
-    theirs = importlib_metadata.entry_points(group=group)
+    theirs = library.entry_points(group=group)
     assert {(one.name, one.module, one.distribution) for one in points} == {
         (one.name, one.value, one.dist.name) for one in theirs
     }
@@ -228,7 +241,7 @@ def test_the_entry_points_are_those_that_the_library_names(group):
 
 
 @pytest.mark.parametrize("first", ["Acme_Tool-2.0.dist-info", "acme.tool.egg-info"])
-def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(tmp_path, monkeypatch, first):
+def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(library, tmp_path, monkeypatch, first):
     """A newer one without the entry point, or what `setup.py develop` has left in the folder."""
     for name, points in (
         (first, "[other]\na = b\n"),
@@ -243,6 +256,43 @@ def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(tmp_path,
     assert len(entry_points("strongroom.names")[0]) == 1
     monkeypatch.syspath_prepend(tmp_path / first.partition("_tool")[0])
     assert entry_points("strongroom.names") == ([], [])
+
+
+@pytest.mark.parametrize(
+    "left", [None, "", "Name: acme-tool\n", "Version: 3.0\n", "Name: acme-tool\nVersion:\n"]
+)
+def test_what_an_interrupted_installation_left_does_not_count(library, tmp_path, monkeypatch, left):
+    """It is reported, and the distribution of that name further down the path has its entry points."""
+    for folder, version in (("left", "3.0"), ("whole", "1.0")):
+        info = tmp_path / folder / f"acme_tool-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "entry_points.txt").write_text("[strongroom.names]\none = acme\n")
+        text = left if folder == "left" else "Name: Acme.Tool\nVersion: 1.0\n"
+        if text is not None:
+            (info / "METADATA").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+        monkeypatch.syspath_prepend(tmp_path / "left")
+    points, unreadable = entry_points("strongroom.names")
+    assert points == [("one", "acme", "Acme.Tool", "1.0")]
+    assert (str(tmp_path / "left/acme_tool-3.0.dist-info"), NAMELESS) in unreadable
+
+
+@pytest.mark.parametrize("first", ["left", "whole"])
+def test_of_one_that_only_shadows_by_its_folder_the_metadata_count(library, tmp_path, monkeypatch, first):
+    """The folder of a fork is renamed by hand, say: both of their names are in their metadata."""
+    for folder, name in (("left", "acme-tool"), ("whole", "acme-other")):
+        info = tmp_path / folder / "acme_tool-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "entry_points.txt").write_text(f"[strongroom.names]\n{folder} = acme\n")
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    monkeypatch.syspath_prepend(tmp_path / first)
+    points, unreadable = entry_points("strongroom.names")
+    assert {(one.name, one.distribution) for one in points} == {
+        ("left", "acme-tool"),
+        ("whole", "acme-other"),
+    }
+    assert unreadable == []
 
 
 def test_where_pydantic_does_not_go_on_the_folder_is_named(run_cold, tmp_path):

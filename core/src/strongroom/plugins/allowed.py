@@ -19,13 +19,13 @@ def allowed_distributions() -> frozenset[str] | None:
 
 def is_shut_out(distribution: str) -> bool:
     """Return whether `distribution` is installed, and `STRONGROOM_PLUGINS` does not name it."""
-    import importlib_metadata
+    from importlib import metadata
 
     allowed = allowed_distributions()
     if allowed is None or distribution in allowed:
         return False
     try:
-        importlib_metadata.distribution(distribution)
-    except importlib_metadata.PackageNotFoundError:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
         return False
     return True

@@ -34,6 +34,9 @@ class Unreadable(NamedTuple):
     why: str
 
 
+_NAMELESS = "METADATA cannot be read, or has no name or no version"
+
+
 def normalized(distribution: str) -> str:
     """Return the name of a distribution as packaging compares it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
@@ -45,48 +48,59 @@ def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
     try:
         points = _points_of(group)
     except Exception:  # noqa: BLE001  # broken files may cause any error; they are looked for one by one
-        points = _readable_points_of(group, unreadable)
+        points = None
+    if points is None:
+        points = _points_one_by_one(group, unreadable)
     listed: dict[EntryPoint, None] = {}
-    known: dict[int, tuple[Any, Any]] = {}
+    known: dict[int, tuple[str, str] | None] = {}
     for point, owner in points:
         if id(owner) not in known:
             known[id(owner)] = _name_and_version(owner)
         name_and_version = known[id(owner)]
-        if all(isinstance(one, str) for one in name_and_version):
-            listed[EntryPoint(point.name, point.value, *name_and_version)] = None
+        if name_and_version is None:
+            unreadable[Unreadable(_folder(owner), _NAMELESS)] = None
         else:
-            unreadable[Unreadable(_folder(owner), "METADATA has no name or no version")] = None
+            listed[EntryPoint(point.name, point.value, *name_and_version)] = None
     return list(listed), list(unreadable)
 
 
-def _points_of(group: str) -> list[tuple[Any, Any]]:
-    """Return the entry points of `group`, each with its distribution.
+def _points_of(group: str) -> list[tuple[Any, Any]] | None:
+    """Return the entry points of `group`, each with its distribution; None where two have one name.
 
     The library parses those of all distributions, which takes four times as long as to read them: of 260, a
-    twentieth of a first load. Where two distributions have one name, the library decides which one counts.
+    twentieth of a first load.
     """
-    import importlib_metadata
+    from importlib.metadata import distributions
 
-    owners = list(importlib_metadata.distributions())
+    owners = list(distributions())
     names = Counter(map(_name_of_folder, owners))
     ours = [one for one in owners if f"[{group}]" in (one.read_text("entry_points.txt") or "")]
-    if all(names[_name_of_folder(one)] == 1 for one in ours):
-        return [(point, one) for one in ours for point in one.entry_points if point.group == group]
-    return [(one, one.dist) for one in importlib_metadata.entry_points(group=group)]
+    if any(names[_name_of_folder(one)] > 1 for one in ours):
+        return None
+    return [(point, one) for one in ours for point in one.entry_points if point.group == group]
 
 
-def _readable_points_of(group: str, unreadable: dict[Unreadable, None]) -> list[tuple[Any, Any]]:
-    """Return the entry points of `group` that can be read, and add what cannot be read to `unreadable`."""
-    import importlib_metadata
+def _points_one_by_one(group: str, unreadable: dict[Unreadable, None]) -> list[tuple[Any, Any]]:
+    """Return the entry points of `group` that can be read, and add what cannot be read to `unreadable`.
+
+    Of two distributions of one name the first on the path counts, as it is the one that is imported. What has
+    no name does not count, such as an empty folder that an interrupted installation has left.
+    """
+    from importlib.metadata import distributions
 
     points: list[tuple[Any, Any]] = []
     seen: set[str] = set()
-    for owner in importlib_metadata.distributions():
+    for owner in distributions():
+        name_and_version = _name_and_version(owner)
+        if name_and_version is None:
+            unreadable[Unreadable(_folder(owner), _NAMELESS)] = None
+            continue
+        name = normalized(name_and_version[0])
+        if name in seen:
+            continue
         try:
-            name = normalized(owner.name or "")
-            if name not in seen:  # the first on the path is the one that is imported
-                points += [(one, owner) for one in owner.entry_points if one.group == group]
-                seen.add(name)
+            points += [(one, owner) for one in owner.entry_points if one.group == group]
+            seen.add(name)
         except Exception as error:  # noqa: BLE001  # broken files may cause any error
             unreadable[Unreadable(_folder(owner), type(error).__name__)] = None
     return points
@@ -98,9 +112,8 @@ def _name_of_folder(owner: Any) -> str:
     return "" if folder is None else normalized(folder.stem.partition("-")[0])
 
 
-def _name_and_version(owner: Any) -> tuple[Any, Any]:
-    if owner is None:
-        return "unknown", "0"
+def _name_and_version(owner: Any) -> tuple[str, str] | None:
+    """Return what the metadata of `owner` say, or None where one of both is missing or cannot be read."""
     try:
         # Not `owner.metadata`, which parses them as a mail: that takes as long as the search. The first of
         # several lines of one name counts.
@@ -108,9 +121,10 @@ def _name_and_version(owner: Any) -> tuple[Any, Any]:
         members = dict(line.split(": ", 1) for line in reversed(header.splitlines()) if ": " in line)
         if not {"Name", "Version"} <= members.keys():
             members = owner.metadata
-        return members["Name"].strip(), members["Version"].strip()
-    except Exception:  # noqa: BLE001  # broken files may cause any error
-        return None, None
+        name, version = members["Name"].strip(), members["Version"].strip()
+    except Exception:  # noqa: BLE001  # broken files may cause any error, and Python 3.11 has None for what is missing
+        return None
+    return (name, version) if name and version else None
 
 
 def _folder(owner: Any) -> str:
@@ -139,7 +153,7 @@ def start_pydantic() -> None:
         else:
             return
     unreadable: dict[Unreadable, None] = {}
-    _readable_points_of("pydantic", unreadable)
+    _points_one_by_one("pydantic", unreadable)
     broken = ", ".join(f"{folder} ({why})" for folder, why in unreadable)
     raise ConfigurationError(
         f"pydantic looked for its plugins and failed with {failure}; broken: {broken or 'not known which'}",
