@@ -483,6 +483,8 @@ def test_a_syntax_error_names_the_mark_that_is_missing(tmp_path):
         ("\ufeffversion: \x1b\n".encode(), "1:10: not YAML: a character that YAML does not allow"),
         ("version: 1\n\uffff\n".encode(), "2:1: not YAML: a character that YAML does not allow"),
         ("version: 1\npïp: ".encode() + b"\xff\n", "2:6: the spec is not UTF-8"),
+        ("\ufeffversion: 1\npï€: ".encode() + b"\xff\n", "2:6: the spec is not UTF-8"),
+        ("\ufeffa: €".encode() + b"\xff\n", "1:5: the spec is not UTF-8"),
         (b"#" * ((1 << 20) + 1), "1:1: the spec is larger than 1 MiB"),
     ],
 )

@@ -7,8 +7,8 @@ Scalars are typed by one short rule instead of YAML's: `null`, `~` and nothing a
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 import yaml
@@ -51,17 +51,34 @@ class Problem(NamedTuple):
         return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
 
 
-@dataclass(slots=True, eq=False)
 class Node:
-    """A scalar, a list of nodes or a mapping of text to nodes."""
+    """A scalar, a list of nodes or a mapping of text to nodes.
 
-    value: Scalar | list[Node] | dict[str, Node]
-    line: int = 0
-    column: int = 0
-    size: int = 1
-    depth: int = 1
-    """How many levels it has; known only of what was read."""
-    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
+    Attributes:
+        value: What it is.
+        line: The line where it is written; 0 if it was not read.
+        column: The column.
+        size: How many nodes it has, itself included.
+        depth: How many levels it has; known only of what was read.
+        keys: Where the keys of a mapping are written.
+    """
+
+    __slots__ = ("column", "depth", "keys", "line", "size", "value")
+
+    def __init__(
+        self,
+        value: Scalar | list[Node] | dict[str, Node],
+        line: int = 0,
+        column: int = 0,
+        *,
+        size: int = 1,
+        depth: int = 1,
+        keys: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
+        self.value = value
+        self.line, self.column = line, column
+        self.size, self.depth = size, depth
+        self.keys = {} if keys is None else keys
 
     @property
     def mapping(self) -> dict[str, Node]:
@@ -143,7 +160,7 @@ class Node:
         joined = dict(self.value)
         for key, child in over.value.items():
             joined[key] = joined[key].merged(child) if key in joined else child
-        return Node(joined, over.line, over.column, self.size + over.size, keys=self.keys | over.keys)
+        return Node(joined, over.line, over.column, size=self.size + over.size, keys=self.keys | over.keys)
 
 
 class Document(NamedTuple):
@@ -210,9 +227,9 @@ def read_document(data: bytes) -> Document:
     if len(data) > MAX_BYTES:
         return Document(None, [Problem(1, 1, "", f"the spec is larger than {MAX_BYTES >> 20} MiB")])
     try:
-        text = data.decode("utf-8-sig")
+        text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        line, column = _end_of(data[: error.start].decode("utf-8-sig"))
+        line, column = _end_of(error.object[: error.start].decode())
         return Document(None, [Problem(line, column, "", "the spec is not UTF-8")])
     return _Reader(text).read()
 
@@ -308,7 +325,8 @@ class _Reader:
             entries: list[Node] = []
             while not isinstance(child := next(self.events), yaml.SequenceEndEvent):
                 entries.append(self.node(child, (*path, len(entries))))
-            return Node(entries, line, column, 1 + sum(entry.size for entry in entries), _levels(entries))
+            size = 1 + sum(entry.size for entry in entries)
+            return Node(entries, line, column, size=size, depth=_levels(entries))
         return self.mapping(line, column, path)
 
     def scalar(self, event: Any, path: Path) -> Scalar:
@@ -341,7 +359,7 @@ class _Reader:
             self.merge(value_event, node, members, positions, path)
         children = members.values()
         size = 1 + sum(child.size for child in children)
-        return Node(members, line, column, size, _levels(children), positions)
+        return Node(members, line, column, size=size, depth=_levels(children), keys=positions)
 
     def key(self, event: Any, path: Path) -> str | None:
         if isinstance(event, yaml.ScalarEvent):
