@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+import zipfile
 from collections import Counter
 from importlib import machinery, metadata
 from pathlib import Path
@@ -188,7 +189,10 @@ def library(request, monkeypatch):
 
 
 def test_the_metadata_of_a_distribution_are_read_once(library, monkeypatch):
-    """However many entry points it has: core has one for each of its built-in components."""
+    """However many entry points it has: core has one for each of its built-in components.
+
+    The library reads the entry points of no others, as that takes twice as long as a plain read.
+    """
     real = library.PathDistribution.read_text
     read = Counter()
 
@@ -202,6 +206,9 @@ def test_the_metadata_of_a_distribution_are_read_once(library, monkeypatch):
     counts = [times for (_, name), times in read.items() if name == "METADATA"]
     assert counts
     assert max(counts) == 1
+    if library is metadata:
+        asked = {folder for folder, name in read if name == "entry_points.txt"}
+        assert len(asked) == len({one.distribution for one in points})
 
 
 @pytest.mark.parametrize(
@@ -256,6 +263,21 @@ def test_of_two_distributions_of_one_name_the_first_on_the_path_counts(library, 
     assert len(entry_points("strongroom.names")[0]) == 1
     monkeypatch.syspath_prepend(tmp_path / first.partition("_tool")[0])
     assert entry_points("strongroom.names") == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["a-zip-file", "an-egg-that-is-a-file"])
+def test_metadata_that_are_no_folder_are_read_too(library, tmp_path, monkeypatch, kind):
+    """Those in a zip file have their entry points, and what is one file alone has none."""
+    if kind == "a-zip-file":
+        with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+            packed.writestr("acme-1.0.dist-info/METADATA", "Name: acme\nVersion: 1.0\n")
+            packed.writestr("acme-1.0.dist-info/entry_points.txt", "[strongroom.names]\none = acme\n")
+        monkeypatch.syspath_prepend(tmp_path / "all.zip")
+        assert entry_points("strongroom.names") == ([("one", "acme", "acme", "1.0")], [])
+    else:
+        (tmp_path / "acme-1.0.egg-info").write_text("Name: acme\nVersion: 1.0\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        assert entry_points("strongroom.names") == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -556,6 +556,18 @@ def test_without_a_place_for_records_nothing_is_remembered(folder, monkeypatch):
     assert kept() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOME", ""), ("XDG_CACHE_HOME", "relative"), ("XDG_CACHE_HOME", "/dev/null")]
+)
+def test_without_a_place_for_records_none_is_made(folder, monkeypatch, name, value):
+    """It would take 4 ms of each start in a container whose file system is read-only."""
+    from strongroom.spec import recording
+
+    monkeypatch.setattr(recording, "remember", lambda *_: pytest.fail("a record is made"))
+    monkeypatch.setenv(name, value)
+    load_plan(write(PLAIN))
+
+
 def test_records_do_not_pile_up(folder, monkeypatch):
     from strongroom.spec import recording
 

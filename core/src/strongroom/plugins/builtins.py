@@ -1,10 +1,10 @@
 """The components of core itself, which come through the same hooks as those of any plugin."""
 
-from __future__ import annotations
+# Annotations are not kept as text here: pydantic would compile each by itself.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -144,7 +144,7 @@ class EncryptionConfig(_Config):
     """Rules about which options are given, not about their text; see `strongroom.spec.recording`."""
 
     @model_validator(mode="after")
-    def _one_cipher(self) -> EncryptionConfig:
+    def _one_cipher(self) -> Self:
         if self.cipher is not None and (self.key is not None or self.older_keys):
             message = "either key and older_keys, or a cipher with its own, not both"
             raise ValueError(message)
@@ -265,7 +265,7 @@ class ValidationConfig(_Config):
     rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_least_and_most"})
 
     @model_validator(mode="after")
-    def _least_and_most(self) -> ValidationConfig:
+    def _least_and_most(self) -> Self:
         if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
             message = "min_length is above max_length"
             raise ValueError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections import Counter
 from typing import Any
@@ -74,7 +75,7 @@ def _points_of(group: str) -> list[tuple[Any, Any]] | None:
 
     owners = list(distributions())
     names = Counter(map(_name_of_folder, owners))
-    ours = [one for one in owners if f"[{group}]" in (one.read_text("entry_points.txt") or "")]
+    ours = [one for one in owners if f"[{group}]" in _text_of_points(one)]
     if any(names[_name_of_folder(one)] > 1 for one in ours):
         return None
     return [(point, one) for one in ours for point in one.entry_points if point.group == group]
@@ -104,6 +105,23 @@ def _points_one_by_one(group: str, unreadable: dict[Unreadable, None]) -> list[t
         except Exception as error:  # noqa: BLE001  # broken files may cause any error
             unreadable[Unreadable(_folder(owner), type(error).__name__)] = None
     return points
+
+
+def _text_of_points(owner: Any) -> str:
+    """Return the entry points of `owner` as they are written.
+
+    Those in a plain folder are read here: the library takes twice as long, and most folders have none.
+    """
+    folder = getattr(owner, "_path", None)
+    if type(owner).__module__ == "importlib.metadata" and isinstance(folder, os.PathLike):
+        try:
+            with open(f"{folder}/entry_points.txt", "rb", buffering=0) as file:  # noqa: PTH123  # a path takes longer
+                return file.read().decode()
+        except FileNotFoundError:
+            return ""
+        except OSError:
+            pass  # the library knows which of them mean that there are none
+    return owner.read_text("entry_points.txt") or ""
 
 
 def _name_of_folder(owner: Any) -> str:

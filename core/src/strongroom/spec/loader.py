@@ -27,6 +27,7 @@ from strongroom.spec.plan import (
     find_cycles,
 )
 from strongroom.spec.problems import Problems, entries, members, references_in
+from strongroom.spec.records import are_kept
 from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import FROM_ENVIRONMENT, load_secrets
 from strongroom.spec.source import Source, read_source
@@ -82,9 +83,10 @@ def load_plan(
     plan = loader.plan()
     root = loader.source.document.root
     if plan.digest and root is not None and plugins is finder:
-        from strongroom.spec.recording import remember
+        if are_kept():  # writing one takes 4 ms, even if there is no place for it
+            from strongroom.spec.recording import remember
 
-        remember(plan, root, loader.components.nodes)
+            remember(plan, root, loader.components.nodes)
         if plan.secrets:
             note_declared(plan.source, plan.profile, plan.secrets)
     return plan

@@ -1,6 +1,6 @@
 """The frame of a spec as pydantic models; the options of components are their plugins' own models."""
 
-from __future__ import annotations
+# Annotations are not kept as text here: pydantic would compile each by itself.
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal

@@ -13,13 +13,14 @@ import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from strongroom.errors import ConfigurationError, PluginError
 from strongroom.paths.user_home import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, finder
+from strongroom.runtime.frozen import NamedTuple
 from strongroom.spec import references
 from strongroom.spec.complaints import ModelErrors, complaints_of, scrubbed, unknown_key, with_hint
 from strongroom.spec.document import Node, plain_scalar

@@ -1,6 +1,6 @@
 """The options of `file` and `file.cache`; importing this needs neither sqlite3 nor cryptography."""
 
-from __future__ import annotations
+# Annotations are not kept as text here: pydantic would compile each by itself.
 
 from pathlib import Path
 from typing import ClassVar, Self
