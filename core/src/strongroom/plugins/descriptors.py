@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.plugins.factories import load_factory
+from strongroom.runtime.frozen import frozen
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,7 +30,7 @@ KINDS: dict[Kind, str] = {
 """Each kind of component with the hook that gives its descriptors."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plugin:
     """The descriptor of one component.
 
@@ -48,6 +48,18 @@ class Plugin:
     config: type[BaseModel]
     factory: Callable[..., Any] | str
     address: frozenset[str] | None = None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        summary: str,
+        config: type[BaseModel],
+        factory: Callable[..., Any] | str,
+        address: frozenset[str] | None = None,
+    ) -> None:
+        for member, value in zip(self.__match_args__, (name, summary, config, factory, address), strict=True):
+            object.__setattr__(self, member, value)
 
     def load(self) -> Callable[..., Any]:
         """Return the factory, importing it where it is a name.

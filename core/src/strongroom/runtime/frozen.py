@@ -138,7 +138,10 @@ def member(
 
 @dataclass_transform(frozen_default=True, field_specifiers=(member,))
 def frozen(cls: type[T]) -> type[T]:
-    """Make `cls` a class with slots whose annotated names are its members, set once and compared by value."""
+    """Make `cls` a class with slots whose annotated names are its members, set once and compared by value.
+
+    An `__init__` of its own stays, such as one that takes members only by name.
+    """
     namespace = dict(vars(cls))
     members: dict[str, _Member] = {}
     for name in namespace.get("__annotations__", {}):
@@ -157,7 +160,8 @@ def frozen(cls: type[T]) -> type[T]:
     }
     rebuilt: Any = type(cls.__name__, cls.__bases__, namespace)
     rebuilt.__qualname__ = cls.__qualname__
-    rebuilt.__init__ = _CompiledLater(rebuilt, "__init__", members, _init_source)
+    if "__init__" not in namespace:
+        rebuilt.__init__ = _CompiledLater(rebuilt, "__init__", members, _init_source)
     rebuilt.__eq__ = _CompiledAtUse(rebuilt, "__eq__", members, _eq_source)
     rebuilt.__hash__ = _CompiledAtUse(rebuilt, "__hash__", members, _hash_source)
     return rebuilt  # type: ignore[no-any-return]  # `cls` again, with slots
