@@ -756,3 +756,29 @@ def test_what_a_factory_returns_has_to_be_a_component(install, run):
         for error in errors:
             assert f" returned {what}; a component of the kind " in error
             assert error.startswith("spec: ")
+
+
+def test_core_names_all_its_components_whichever_module_they_are_in(run):
+    """And loads no other module of its own for a component that is there."""
+    found, modules, wrong = run("""
+        names = ["encryption", "prefix", "retry", "tenant"]
+        spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}, "middleware": [{"type": "caching.x"}]}}}
+        import strongroom.plugins.discovery as discovery
+        finder._forget()
+        loaded = lambda: sorted(one for one in sys.modules if one.startswith("strongroom.plugins.builtins_"))
+        for name in loaded():
+            del sys.modules[name]
+        finder.find("middleware", "caching")
+        first = loaded()
+        try:
+            SecretProviderRegistry(spec)
+        except errors.SpecError as error:
+            wrong = str(error)
+        print(json.dumps([[finder.find("middleware", one).name for one in names], first, wrong]))
+    """)
+    assert found == ["encryption", "prefix", "retry", "tenant"]
+    assert modules == []
+    assert (
+        "has no middleware 'caching.x'; it has: caching, encryption, prefix, read-only, retry, tenant, validation"
+        in wrong
+    )

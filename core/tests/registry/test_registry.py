@@ -26,7 +26,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.hooks.base import BatchHook
-from strongroom.plugins.builtins import strongroom_middleware
+from strongroom.plugins import builtins, builtins_encryption, builtins_keys
 from strongroom.plugins.factories import load_factory
 from strongroom.registry import assembly
 from strongroom_memory import MemorySecretProvider
@@ -1230,7 +1230,8 @@ class TestACacheOverAFallback:
 
 
 def test_middleware_that_is_told_of_its_pipeline_has_the_addresses_of_what_is_inside():
-    factories = {one.factory for one in strongroom_middleware()}
+    modules = (builtins, builtins_encryption, builtins_keys)
+    factories = {one.factory for module in modules for one in module.strongroom_middleware()}
     assert set(assembly._WITHOUT_ADDRESSES) <= factories
     for path in assembly._WITHOUT_ADDRESSES:
         assert not hasattr(load_factory(path, ""), "accepts_pipeline_context")

@@ -19,7 +19,8 @@ from strongroom.errors import (
     SpecError,
     UntrustedSpecError,
 )
-from strongroom.plugins.builtins import AuditConfig, CachingConfig, PrefixConfig, ReadOnlyConfig, RetryConfig
+from strongroom.plugins.builtins import AuditConfig, CachingConfig, ReadOnlyConfig, RetryConfig
+from strongroom.plugins.builtins_keys import PrefixConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
 from strongroom.spec.loader import _SAMPLES

@@ -1,4 +1,8 @@
-"""The components of core itself, which come through the same hooks as those of any plugin."""
+"""Components of core that many specs use; they come through the same hooks as those of any plugin.
+
+Others are in modules of their own, since each model takes as long to make as two modules to import:
+`builtins_encryption`, `builtins_keys` and `builtins_rotation`.
+"""
 
 # Annotations are not kept as text here: pydantic would compile each by itself.
 
@@ -9,15 +13,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from strongroom.plugins.descriptors import Plugin, RotatorPlugin
+from strongroom.plugins.descriptors import Plugin
 from strongroom.plugins.hookspecs import hookimpl
 from strongroom.plugins.patterns import compiled, schema_validator
-from strongroom.plugins.webhook_key import signing_key
 
-__all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware", "strongroom_providers"]
-
-_RESERVED = ".rotation"
-_IS_RESERVED = "the segment '.rotation' is reserved"
+__all__ = ["strongroom_hooks", "strongroom_middleware"]
 
 
 class _Config(BaseModel):
@@ -110,100 +110,6 @@ class CachingConfig(_Config):
     )
 
 
-class CipherConfig(_Config):
-    """Options of the ciphers."""
-
-    key: str = Field(
-        min_length=1, repr=False, description="A key of `strongroom keygen`, a Fernet key, or a passphrase."
-    )
-
-
-class EncryptionConfig(_Config):
-    """Options of the encryption middleware: an algorithm with its keys, or a cipher of its own."""
-
-    algorithm: Literal["aes-gcm", "chacha20", "fernet"] = Field(
-        default="aes-gcm", description="The cipher of `key` and `older_keys`."
-    )
-    key: str | None = Field(
-        default=None,
-        repr=False,
-        description="A key of `strongroom keygen`, a Fernet key, or a passphrase; else the variable "
-        "STRONGROOM_ENCRYPTION_KEY.",
-    )
-    older_keys: list[str] = Field(default=[], repr=False, description="Keys that still decrypt.")
-    cipher: Any = Field(
-        default=None,
-        json_schema_extra={"component": "encryption"},
-        description="A cipher plugin with its own options, instead of algorithm and keys.",
-    )
-    migrate: bool = Field(
-        default=False, description="Also read values that were stored before encryption, until rewritten."
-    )
-
-    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_one_cipher"})
-    """Rules about which options are given, not about their text; see `strongroom.spec.recording`."""
-
-    @model_validator(mode="after")
-    def _one_cipher(self) -> Self:
-        if self.cipher is not None and (self.key is not None or self.older_keys):
-            message = "either key and older_keys, or a cipher with its own, not both"
-            raise ValueError(message)
-        return self
-
-
-class HttpRotatorConfig(_Config):
-    """Options of the rotator `http`."""
-
-    url: str = Field(
-        pattern=r"^https?://[^/?#@\s]+([/?][^#\s]*)?$",
-        description="Where each step is posted: https, or http on the loopback address.",
-    )
-    hmac_key: str = Field(
-        min_length=8,
-        repr=False,
-        description="The key that signs requests: text, or `whsec_` and base64.",
-    )
-    allow_http: bool = Field(
-        default=False, description="Send values unencrypted to an address that is not loopback."
-    )
-    ca_file: Path | None = Field(default=None, description="The CA of the server's certificate, PEM.")
-    cert_file: Path | None = Field(default=None, description="The client's certificate, PEM.")
-    key_file: Path | None = Field(default=None, description="Its private key, PEM.")
-    timeout_seconds: float = Field(
-        default=30, gt=0, le=300, description="Seconds for one step, with connecting and the answer."
-    )
-
-    @field_validator("hmac_key")
-    @classmethod
-    def _signs(cls, hmac_key: str) -> str:
-        signing_key(hmac_key)
-        return hmac_key
-
-
-class PrefixConfig(_Config):
-    """Options of the prefix middleware."""
-
-    prefix: str = Field(
-        min_length=1,
-        max_length=511,
-        description="Put before every key; it ends with a slash.",
-        json_schema_extra={"pattern": r"(/|\})$"},  # a reference may bring the slash in
-    )
-
-    @field_validator("prefix")
-    @classmethod
-    def _ends_a_segment(cls, prefix: str) -> str:
-        if not prefix.endswith("/"):
-            message = "it does not end with '/'"
-            raise ValueError(message)
-        if not {"", ".", ".."}.isdisjoint(prefix[:-1].split("/")):
-            message = "it has an empty, '.' or '..' segment, which no key may have"
-            raise ValueError(message)
-        if _RESERVED in prefix.split("/"):
-            raise ValueError(_IS_RESERVED)
-        return prefix
-
-
 class ReadOnlyConfig(_Config):
     """The read-only middleware has no options."""
 
@@ -219,29 +125,6 @@ class RetryConfig(_Config):
     deadline_seconds: float = Field(
         default=30.0, ge=0, description="No attempt begins later than this after the first one."
     )
-
-
-class TenantConfig(_Config):
-    """Options of the tenant middleware."""
-
-    template: str = Field(
-        default="tenants/{tenant}/{key}",
-        description="Where a tenant's secrets are: segments, of which one is {tenant} and the last is {key}.",
-    )
-
-    @field_validator("template")
-    @classmethod
-    def _is_template(cls, template: str) -> str:
-        *before, last = template.split("/")
-        others = [one for one in before if one != "{tenant}"]
-        wrong = len(before) - len(others) != 1 or last != "{key}" or not {"", ".", ".."}.isdisjoint(others)
-        if wrong or any("{" in one or "}" in one for one in others):
-            placeholders = {"default": "tenants/{tenant}/{key}", "tenant": "{tenant}", "key": "{key}"}
-            message = "expected segments of which one is {tenant} and the last {key}, as in {default}"
-            raise PydanticCustomError("asked_for", message, placeholders)
-        if _RESERVED in others:
-            raise ValueError(_IS_RESERVED)
-        return template
 
 
 class ValidationConfig(_Config):
@@ -296,33 +179,12 @@ class ValidationConfig(_Config):
 
 
 @hookimpl
-def strongroom_encryption() -> Iterable[Plugin]:
-    for name, summary, cls in (
-        ("aes-gcm", "AES-256-GCM.", "AESGCMEncryption"),
-        ("chacha20", "ChaCha20-Poly1305.", "ChaCha20Encryption"),
-        ("fernet", "Fernet: AES-128-CBC with HMAC-SHA256.", "FernetEncryption"),
-    ):
-        factory = f"strongroom.encryption.ciphers:{cls}"
-        yield Plugin(name=name, summary=summary, config=CipherConfig, factory=factory)
-
-
-@hookimpl
 def strongroom_hooks() -> Iterable[Plugin]:
     yield Plugin(
         name="audit",
         summary="Records every operation, in a log that reveals changes.",
         config=AuditConfig,
         factory="strongroom.audit.hook:AuditLoggingHook",
-    )
-
-
-@hookimpl
-def strongroom_providers() -> Iterable[Plugin]:
-    yield RotatorPlugin(
-        name="http",
-        summary="Posts each step of a rotation to your own service, signed as Standard Webhooks.",
-        config=HttpRotatorConfig,
-        factory="strongroom.rotation.http:HttpRotator",
     )
 
 
@@ -335,18 +197,6 @@ def strongroom_middleware() -> Iterable[Plugin]:
         factory="strongroom.middleware.caching:make_caching_middleware",
     )
     yield Plugin(
-        name="encryption",
-        summary="Encrypts values, each bound to its key's name and the tenant.",
-        config=EncryptionConfig,
-        factory="strongroom.middleware.encryption:make_encryption_middleware",
-    )
-    yield Plugin(
-        name="prefix",
-        summary="Puts a prefix before every key.",
-        config=PrefixConfig,
-        factory="strongroom.middleware.prefix:PrefixMiddleware",
-    )
-    yield Plugin(
         name="read-only",
         summary="Refuses every write.",
         config=ReadOnlyConfig,
@@ -357,12 +207,6 @@ def strongroom_middleware() -> Iterable[Plugin]:
         summary="Asks again if the backend is unavailable or throttles.",
         config=RetryConfig,
         factory="strongroom.middleware.retry:RetryMiddleware",
-    )
-    yield Plugin(
-        name="tenant",
-        summary="Keeps each tenant's secrets under a prefix of its own.",
-        config=TenantConfig,
-        factory="strongroom.middleware.tenant:TenantMiddleware",
     )
     yield Plugin(
         name="validation",

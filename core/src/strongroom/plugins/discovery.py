@@ -39,12 +39,14 @@ __all__ = ["ComponentInfo", "PluginFinder", "UnknownTypeError", "finder"]
 
 
 _CHOOSE: Final = "uninstall one, or name the one that counts in STRONGROOM_PLUGINS"
-BUILTINS = "strongroom.plugins.builtins"
-BUILT_IN_NAMES = (
-    *("aes-gcm", "audit", "caching", "chacha20", "encryption", "fernet"),
-    *("http", "prefix", "read-only", "retry", "tenant", "validation"),
-)
-"""The entry points of core, as its own metadata name them."""
+_BUILTINS: Final[Mapping[str, tuple[str, ...]]] = {
+    "strongroom.plugins.builtins": ("audit", "caching", "read-only", "retry", "validation"),
+    "strongroom.plugins.builtins_encryption": ("aes-gcm", "chacha20", "encryption", "fernet"),
+    "strongroom.plugins.builtins_keys": ("prefix", "tenant"),
+    "strongroom.plugins.builtins_rotation": ("http",),
+}
+"""The entry points of core by their module, as its own metadata name them."""
+BUILT_IN_NAMES = tuple(name for names in _BUILTINS.values() for name in names)
 
 
 _PLACES: Final[Mapping[str, tuple[str, str]]] = {
@@ -118,7 +120,8 @@ class PluginFinder:
             for bad_kind, name, why in self._bad_names.get(entry, ()):
                 if (bad_kind, name) == (kind, type_name):
                     raise PluginError(f"{kind} {type_name!r} of {entry.owner} is unusable: {why}")
-            here = sorted(name for found_kind, name in loaded if found_kind == kind)
+            core = [one for one in self._all_entries() if one.distribution == entry.distribution == CORE]
+            here = sorted({name for one in core or [entry] for name in self._names_in(one, kind)})
             others = f"it has: {', '.join(here)}" if here else f"it has no {kind} at all"
             kinds = [found_kind for found_kind, name in loaded if name == type_name]
             raise UnknownTypeError(
@@ -137,7 +140,7 @@ class PluginFinder:
                     continue
                 for (kind, name), plugin in loaded.items():
                     if entry.distribution == CORE and name != entry.name:
-                        continue  # one module holds all of core's; each name has its own entry point
+                        continue  # a module of core holds several; each name has its own entry point
                     twins = sorted(
                         other.owner
                         for other in self._candidates(name)
@@ -164,7 +167,11 @@ class PluginFinder:
             self._entries, self._unreadable = entry_points(GROUP)
             # A program that was packed without metadata still has core's modules.
             if not any(one.distribution == CORE for one in self._entries):
-                self._entries += [EntryPoint(name, BUILTINS, CORE, __version__) for name in BUILT_IN_NAMES]
+                self._entries += [
+                    EntryPoint(name, module, CORE, __version__)
+                    for module, names in _BUILTINS.items()
+                    for name in names
+                ]
         # Asked for each time: an application may set it after the first look.
         allowed = allowed_distributions()
         return [
@@ -233,11 +240,15 @@ class PluginFinder:
         ours = {name.partition(".")[0] for known in KNOWN_TYPES.values() for name in known}
         for entry in self._all_entries():
             if entry.distribution == CORE:
-                loaded = self._load(entry)
-                here |= {name for one, name in loaded if one == kind} if isinstance(loaded, dict) else set()
+                here |= self._names_in(entry, kind)
             elif entry.name not in ours:
                 here.add(entry.name)
         return here
+
+    def _names_in(self, entry: EntryPoint, kind: Kind) -> set[str]:
+        """Return the type names of a kind in the module of `entry`; none if it is broken."""
+        loaded = self._load(entry)
+        return {name for one, name in loaded if one == kind} if isinstance(loaded, dict) else set()
 
     def _load(self, entry: EntryPoint) -> dict[tuple[Kind, str], Plugin] | str:
         """Return the components of `entry`'s module, or what is wrong with it."""
