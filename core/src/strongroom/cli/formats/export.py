@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import shlex
 from collections.abc import Callable, Collection, Mapping
 
@@ -103,6 +102,8 @@ def as_docker(values: Mapping[str, str]) -> str:
 
 def as_github(values: Mapping[str, str]) -> str:
     """Return lines for the file that GITHUB_ENV names, each value between random delimiters."""
+    import secrets  # it loads OpenSSL, and only this format needs it
+
     lines = []
     for name, value in values.items():
         refuse(name, value, "\0", "NUL")
