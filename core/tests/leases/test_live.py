@@ -31,7 +31,15 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
-from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger, ledger, live
+from strongroom.leases import (
+    LeaseLedger,
+    LeasingProvider,
+    LiveLeases,
+    ProcessLedger,
+    ledger,
+    live,
+    process_end,
+)
 from strongroom.leases.ledger import issuer_of
 from strongroom.leases.live import _Flight
 from strongroom.middleware.leases import LeaseMiddleware
@@ -818,7 +826,7 @@ def test_nobody_waits_for_a_thread_that_is_just_being_started(monkeypatch):
     begun = threading.Thread(target=print)
     monkeypatch.setattr(threading, "_limbo", {begun: begun})
     assert begun in threading.enumerate()
-    assert begun not in live._threads_at_work()
+    assert begun not in process_end._threads_at_work()
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux counts the time of a sleep")
@@ -1132,7 +1140,8 @@ def test_a_watch_on_a_lease_tells_of_the_next_one(state):
     server = Server(clock, ttl=12.0, most=12.0)
     registry = registry_over(server)
     leases = registry.pipeline("app").inner.leases
-    leases._clock, leases._now, leases._run = clock, clock.now, lambda: None
+    leases._clock, leases._run = clock, lambda: None
+    leases._times = dataclasses.replace(leases._times, clock=clock, now=clock.now)
     heard, more = [], threading.Event()
 
     def hear(changes):

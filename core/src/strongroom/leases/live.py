@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import heapq
 import logging
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -28,6 +25,8 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.leases.calls import LeaseCalls, LeaseName, Observer
+from strongroom.leases.held import HeldLease, LeaseTimes
+from strongroom.leases.process_end import revoke_at_exit
 from strongroom.parallel import (
     BackgroundPool,
     Condition,
@@ -45,13 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveLeases"]
 
-_RENEW_BEFORE: Final = 1 / 3
-"""The part of a life that is left when a lease is renewed, or replaced if it cannot be."""
-_JITTER: Final = 0.05
-_SHORTENED: Final = 0.75
-"""A renewal that gives less than this part of the first life shows that the lease's greatest age is near."""
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 30.0
 _LAPSED_SECONDS: Final = 0.5
 """How long readers of a lease that has ended get the error of the last try."""
 _PATIENCE_SECONDS: Final = 60.0
@@ -76,36 +68,7 @@ def _seconds_since_boot() -> float:
     return time.clock_gettime(_BOOT_CLOCK)
 
 
-@dataclass(eq=False)
-class _Held:
-    """A lease that this process holds; times are of the monotonic clock.
-
-    Attributes:
-        name: Its tenant and key.
-        lease: As it was issued or renewed last.
-        text: What a read returns.
-        ends: When the values end.
-        life: How long it lived when it was new.
-        act_at: When it is renewed or replaced.
-        last: Whether it is then replaced, not renewed.
-        pause: How long to wait after a failure.
-        checked: When the server was asked for it last.
-        lock: Held while it is renewed or replaced.
-    """
-
-    name: LeaseName
-    lease: Lease
-    text: str
-    ends: float
-    life: float
-    act_at: float
-    last: bool
-    pause: float = 0.0
-    checked: float = 0.0
-    lock: SingleEntryLock = field(default_factory=lambda: SingleEntryLock("a lease"))
-
-
-class _Flight(Future["_Held"]):
+class _Flight(Future[HeldLease]):
     """A lease that is being issued; a signal handler that interrupts that must not wait for it.
 
     Args:
@@ -153,7 +116,8 @@ class LiveLeases:
         self._calls = LeaseCalls(provider, ledger, observer, asked_as)
         self._by_tenant = by_tenant
         self._changed_to = changed
-        self._clock, self._now, self._uniform = clock, now, uniform
+        self._clock = clock
+        self._times = LeaseTimes(clock, now, uniform)
         self._given: dict[LeaseName, str] = {}
         """The text that was returned last, also by the parent of a forked process."""
         self._subscribers: dict[LeaseName, list[Callable[[Lease], object]]] = {}
@@ -163,11 +127,11 @@ class LiveLeases:
 
     def _begin_again(self) -> None:
         """Begin without leases; in a forked child, the parent keeps its own."""
-        self._held: dict[LeaseName, _Held] = {}
-        self._retired: list[_Held] = []
+        self._held: dict[LeaseName, HeldLease] = {}
+        self._retired: list[HeldLease] = []
         self._lapsed: dict[LeaseName, tuple[float, StrongroomError]] = {}
         self._flights: dict[LeaseName, _Flight] = {}
-        self._due: list[tuple[float, int, _Held]] = []
+        self._due: list[tuple[float, int, HeldLease]] = []
         self._count = 0
         self._generation = getattr(self, "_generation", 0) + 1
         self._thread: threading.Thread | None = None
@@ -270,12 +234,12 @@ class LiveLeases:
 
     # --- issuing ---
 
-    def _live(self, name: LeaseName) -> _Held:
+    def _live(self, name: LeaseName) -> HeldLease:
         while True:
             with suppress(_FetchInterruptedError):
                 return self._fetched(name)
 
-    def _fetched(self, name: LeaseName) -> _Held:
+    def _fetched(self, name: LeaseName) -> HeldLease:
         """Return the live lease; if there is none, issue it, or wait for the thread that does."""
         held = self._held.get(name)
         if held is not None and self._clock() < held.ends:
@@ -373,7 +337,7 @@ class LiveLeases:
         return True
 
     def _keep(
-        self, name: LeaseName, flight: _Flight, held: _Held
+        self, name: LeaseName, flight: _Flight, held: HeldLease
     ) -> tuple[bool, list[Callable[[Lease], object]]]:
         """Hold a new lease; return whether it is too late for that, and the subscribers to call."""
         try:
@@ -397,49 +361,29 @@ class LiveLeases:
             raise
         return late, subscribers
 
-    def _issued(self, name: LeaseName) -> _Held:
+    def _issued(self, name: LeaseName) -> HeldLease:
         """Issue a lease; one that cannot be held, as after an interrupt, is revoked at once."""
         started = self._clock()
         lease = self._calls.issue(name)
         try:
-            return self._made(name, lease, started)
+            return self._hold(name, lease, started)
         except BaseException:
             self._calls.revoke(name, lease)
             raise
 
-    def _made(self, name: LeaseName, lease: Lease, started: float) -> _Held:
-        key = name[1]
-        life = (lease.expires_at - lease.issued_at).total_seconds()
-        left, took = (lease.expires_at - self._now()).total_seconds(), self._clock() - started
-        if not (life > 0 and left + took > 0):  # else one would be issued after the other, without a pause
-            raise BackendUnavailableError(
-                f"the lease of {show_key(key)} had ended as it was issued",
-                key=key,
-                hint="compare the clocks of this machine and of the server",
-            )
-        now = self._clock()
-        held = _Held(name, lease, lease.as_json(), now + left, life, 0.0, not lease.renewable)
-        # A provider may give what it has issued before, of whose life little is left: not again at once.
-        held.act_at = max(held.ends - self._margin(held), now + max(left * _RENEW_BEFORE, _FIRST_PAUSE))
-        held.checked = started
+    def _hold(self, name: LeaseName, lease: Lease, started: float) -> HeldLease:
+        held = self._times.hold(name, lease, started)
         self._calls.show_values(lease)
         return held
 
-    def _margin(self, held: _Held) -> float:
-        """Return how long before its end a lease is renewed or replaced: a part of its life when it was new.
-
-        So a connection from a pool has that long to live, even at the lease's greatest age.
-        """
-        return held.life * self._uniform(_RENEW_BEFORE, _RENEW_BEFORE + _JITTER)
-
     # --- renewing and replacing ---
 
-    def _schedule(self, held: _Held) -> None:
+    def _schedule(self, held: HeldLease) -> None:
         """Let the thread renew or replace `held` at its time; the caller has the lock."""
         self._count += 1
         heapq.heappush(self._due, (held.act_at, self._count, held))
         if self._thread is None:
-            _at_exit(self)
+            revoke_at_exit(self)
             self._thread = threading.Thread(
                 target=Context().run, args=(self._run,), name="strongroom-leases", daemon=True
             )
@@ -480,7 +424,7 @@ class LiveLeases:
     def _seconds_to_next(self) -> float | None:
         return min(max(self._due[0][0] - self._clock(), 0.0), threading.TIMEOUT_MAX) if self._due else None
 
-    def _act_if_due(self, held: _Held) -> None:
+    def _act_if_due(self, held: HeldLease) -> None:
         with held.lock:
             if self._held.get(held.name) is held and self._clock() >= held.act_at:
                 try:
@@ -489,7 +433,7 @@ class LiveLeases:
                     _log.warning("leases: %s", type(error).__name__)
                     self._later(held)
 
-    def _act(self, held: _Held, *, asked: bool = False) -> None:
+    def _act(self, held: HeldLease, *, asked: bool = False) -> None:
         """Renew a lease; replace it if it cannot be renewed, or not for long.
 
         `asked` is whether somebody doubts that it lives: the server then says so, also of one that is to be
@@ -519,19 +463,14 @@ class LiveLeases:
         held.last = True
         self._replace(held)
 
-    def _renewed(self, held: _Held, renewed: Lease) -> None:
+    def _renewed(self, held: HeldLease, renewed: Lease) -> None:
         started = held.checked
-        life = (renewed.expires_at - self._now()).total_seconds() + (self._clock() - started)
+        life = self._times.life_of(renewed, started)
         self._calls.show_values(renewed)
         with self._changed:
             current = self._held.get(held.name)
             if current is held:
-                held.lease, held.pause = renewed, 0.0
-                held.ends = started + life
-                # A lease that gets less than before is near its greatest age, and is replaced next.
-                held.last = not renewed.renewable or life < held.life * _SHORTENED
-                held.act_at = max(held.ends - self._margin(held), started)
-                held.text = renewed.as_json()
+                self._times.renew(held, renewed, started, life)
                 subscribers = self._note_text(held.name, held.text)
                 self._schedule(held)
         if current is held:
@@ -540,7 +479,7 @@ class LiveLeases:
         elif current is not None:  # it had ended before the answer came, and a reader has another one
             self._calls.revoke(held.name, renewed)
 
-    def _replace(self, held: _Held) -> None:
+    def _replace(self, held: HeldLease) -> None:
         with self._taking_off(held.name) as own:
             with self._changed:
                 if self._held.get(held.name) is not held:
@@ -560,21 +499,14 @@ class LiveLeases:
                 )  # fmt: skip
             self._later(held)
 
-    def _shown(self, held: _Held) -> str:
+    def _shown(self, held: HeldLease) -> str:
         return show_key(self._calls.asked_as(held.name[1]))
 
-    def _later(self, held: _Held) -> None:
-        """Try again after a growing pause that leaves time for several tries before the end."""
+    def _later(self, held: HeldLease) -> None:
         with self._changed:
-            if self._held.get(held.name) is not held:
-                return
-            now = self._clock()
-            left = held.ends - now
-            held.pause = min(max(held.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-            if left > 0:
-                held.pause = min(held.pause, max(left / 4, _FIRST_PAUSE))
-            held.act_at = now + held.pause
-            self._schedule(held)
+            if self._held.get(held.name) is held:
+                self._times.postpone(held)
+                self._schedule(held)
 
     def _note_text(self, name: LeaseName, text: str) -> list[Callable[[Lease], object]]:
         """Take note of the text that reads return now; if it has changed, return the subscribers to call."""
@@ -625,9 +557,9 @@ class LiveLeases:
             if held.ends <= now:
                 self._calls.note_end(held.lease)
         until, failing = self._clock() + _REVOKING_SECONDS, threading.Event()
-        left: list[_Held] = []
+        left: list[HeldLease] = []
 
-        def revoke(held: _Held) -> None:
+        def revoke(held: HeldLease) -> None:
             if failing.is_set() and self._clock() > until:
                 left.append(held)
             elif self._calls.revoke(held.name, held.lease):
@@ -648,53 +580,3 @@ class LiveLeases:
             self.revoke_all()
         finally:
             self._pool.close()
-
-
-_holding: weakref.WeakSet[LiveLeases] = weakref.WeakSet()
-_registered = False
-
-
-def _at_exit(leases: LiveLeases) -> None:
-    """Revoke `leases` at the normal end of this process."""
-    global _registered  # noqa: PLW0603  # once in a process
-    _holding.add(leases)
-    if not _registered:
-        _registered = True
-        # If possible, before the interpreter ends its threads: revoking may need some.
-        register: Any = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            with suppress(RuntimeError):  # the threads have ended already
-                register(_revoke_after_threads)
-
-
-def _revoke_after_threads() -> None:
-    """Revoke when no thread of the program is left: some go on after the main one has ended."""
-    if not _threads_at_work():
-        _revoke_at_exit()
-        return
-    # Not here: those of `concurrent.futures` end after this function. A process waits for this thread, too.
-    with suppress(RuntimeError):  # since Python 3.12 none can be started at the end; `atexit` revokes then
-        threading.Thread(target=_wait_and_revoke, name="strongroom-leases-end", daemon=False).start()
-
-
-def _wait_and_revoke() -> None:
-    while at_work := _threads_at_work():
-        at_work[0].join()
-    _revoke_at_exit()
-
-
-def _threads_at_work() -> list[threading.Thread]:
-    """Return the other threads for which the end of the process waits."""
-    not_these = {threading.main_thread(), threading.current_thread()}
-    # `enumerate` also has those that are just being started, for which nobody can wait yet.
-    others = [one for one in threading.enumerate() if one not in not_these and one.is_alive()]
-    return [one for one in others if not one.daemon]
-
-
-def _revoke_at_exit() -> None:
-    for leases in list(_holding):
-        leases.revoke_all()
-
-
-# For what other functions at the exit read: those that were registered later run earlier.
-atexit.register(_revoke_at_exit)

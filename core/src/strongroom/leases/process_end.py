@@ -1,0 +1,67 @@
+"""Revokes leases at the normal end of this process, when no thread of the program needs them any more."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from contextlib import suppress
+from typing import Any, Protocol
+
+__all__ = ["revoke_at_exit"]
+
+
+class Revocable(Protocol):
+    """Leases that are revoked together."""
+
+    def revoke_all(self) -> None: ...
+
+
+_holding: weakref.WeakSet[Revocable] = weakref.WeakSet()
+_registered = False
+
+
+def revoke_at_exit(leases: Revocable) -> None:
+    """Revoke `leases` at the normal end of this process."""
+    global _registered  # noqa: PLW0603  # once in a process
+    _holding.add(leases)
+    if not _registered:
+        _registered = True
+        # If possible, before the interpreter ends its threads: revoking may need some.
+        register: Any = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            with suppress(RuntimeError):  # the threads have ended already
+                register(_revoke_after_threads)
+
+
+def _revoke_after_threads() -> None:
+    """Revoke when no thread of the program is left: some go on after the main one has ended."""
+    if not _threads_at_work():
+        _revoke_all()
+        return
+    # Not here: those of `concurrent.futures` end after this function. A process waits for this thread, too.
+    with suppress(RuntimeError):  # since Python 3.12 none can be started at the end; `atexit` revokes then
+        threading.Thread(target=_wait_and_revoke, name="strongroom-leases-end", daemon=False).start()
+
+
+def _wait_and_revoke() -> None:
+    while at_work := _threads_at_work():
+        at_work[0].join()
+    _revoke_all()
+
+
+def _threads_at_work() -> list[threading.Thread]:
+    """Return the other threads for which the end of the process waits."""
+    not_these = {threading.main_thread(), threading.current_thread()}
+    # `enumerate` also has those that are just being started, for which nobody can wait yet.
+    others = [one for one in threading.enumerate() if one not in not_these and one.is_alive()]
+    return [one for one in others if not one.daemon]
+
+
+def _revoke_all() -> None:
+    for leases in list(_holding):
+        leases.revoke_all()
+
+
+# For what other functions at the exit read: those that were registered later run earlier.
+atexit.register(_revoke_all)
