@@ -23,21 +23,21 @@ from typing import Any, Final, TypeVar
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
-    InvalidKeyError,
     RotationError,
     SecretNotFoundError,
-    SecretTooLargeError,
     StrongroomError,
     UnsupportedOperationError,
     show_key,
 )
 from strongroom.providers import ConditionalWriter, StagedWriter
 from strongroom.rotation.attempts import Attempt, is_held
+from strongroom.rotation.error_texts import explain_error
 from strongroom.rotation.held_record import DisturbedError, HeldRecord, released
 from strongroom.rotation.ledger import Record, mark_of
 from strongroom.rotation.results import RotationResult, RotationState
 from strongroom.rotation.secret import Look, Secret
 from strongroom.rotation.settings import RotationSettings
+from strongroom.rotation.stale_values import Stale, StaleValues
 from strongroom.rotation.target import check_against_rules
 from strongroom.rotation.target_system import TargetSystem
 
@@ -45,14 +45,6 @@ __all__ = ["RotationRun"]
 
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.rotation")
-_GO_ON: Final = (
-    "readers may get the old value while the target system has the new one: `resume` it as soon as that "
-    "works, or roll it back"
-)
-_LAST: Final = (
-    "readers get that value, and the target system takes it; `status` may show it in flight until `resume` "
-    "has ended it"
-)
 _CHANGED: Final = (
     "see which value the target system accepts: `resume` has not touched it; "
     "`rollback` lets it take the value that readers get now"
@@ -76,14 +68,10 @@ class RotationRun:
         self._secret = Secret(target, key)
         self._held = HeldRecord(self._secret, settings, attempt, self._overtaken)
         self._system = TargetSystem(self._secret, self._held, settings)
+        self._stale = StaleValues(self._secret, self._held, settings, self._system)
         self._look: Look | None = None  # what `begin` saw, for the step after it
         self._fresh = False  # whether this attempt began the rotation, and no other came between
         self._effect: str | None = None  # what has taken effect, if only its record is left to be ended
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether the record of this attempt is stored."""
-        return self._held.in_flight
 
     # --- what is recorded ---
 
@@ -93,15 +81,15 @@ class RotationRun:
         if record is None or record.in_flight:
             return record
         if not self._is_over(record):
-            return self._without_expired(record)
+            return self._stale.without_expired(record)
         if is_held(record, self._settings.clock()):
             return None
         try:
-            self._end(record)  # old values must not outlive their time
+            self._stale.end(record)  # old values must not outlive their time
         except ConflictError:
             return self._held.read()  # a new rotation has begun
         except StrongroomError as error:
-            self._warn_of_stale(record, error)  # one that may not write here leaves that to others
+            self._stale.warn(record, error)  # one that may not write here leaves that to others
         return None
 
     def current_record(self) -> Record | None:
@@ -131,30 +119,9 @@ class RotationRun:
 
     def explain(self, error: StrongroomError) -> None:
         """Make `error` name the secret instead of the record, and say if a rotation is in flight."""
-        name, key = show_key(self._held.ledger.name), show_key(self._key)
-        text = error.message.replace(name, key)
-        if isinstance(error, SecretTooLargeError) and error.key == self._held.ledger.name:
-            what = f"the state of the rotation of {key}"
-            text = (
-                f"{what}, which holds its values, is too large: {error.message.replace(name, 'that state')}"
-            )
-            error.hint = "choose a shorter value; in that state, quotes and line breaks take more room"
-        if isinstance(error, InvalidKeyError) and error.key == self._held.ledger.name:
-            text = f"the rotation of {key} cannot keep its state: what it goes through refuses reserved names"
-            error.hint = "if that is a registry, rotate through it directly: `SecretRotation(registry)`"
-        elif isinstance(error, RotationError | ConflictError):
-            pass
-        elif self._effect is not None:
-            text = f"{self._effect}, but could not be ended: {text}"
-            error.hint = f"{error.hint}; {_LAST}" if error.hint else _LAST
-        elif self.in_flight:
-            text = f"the rotation of {key} is in flight: {text}"
-            error.hint = f"{error.hint}; {_GO_ON}" if error.hint else _GO_ON
-        of_key = error.args == (error.key,)
-        if error.key in {self._held.ledger.name, None}:
-            error.key = self._key
-        error.message = text
-        error.args = (error.key,) if of_key else (text,)
+        explain_error(
+            error, self._key, self._held.ledger.name, effect=self._effect, in_flight=self._held.in_flight
+        )
 
     # --- forward ---
 
@@ -172,10 +139,10 @@ class RotationRun:
         earlier = self._held.read()
         if earlier is not None and earlier.in_flight:
             raise self._held.ledger.in_flight()
-        stale: tuple[tuple[str, str], ...] = ()
+        stale: Stale = ()
         if earlier is not None:
             self._held.refuse_others(earlier)
-            stale = self._left_now(earlier)
+            stale = self._stale.left_before_next(earlier)
         look = self._secret.look()
         if look.pending:
             raise ConflictError(
@@ -466,7 +433,7 @@ class RotationRun:
             if self._settings.rotator is not None and self._system.retirer() is not None:
                 self._system.retire(record, self._new(record), record.old)
             # After a loss of power it may be in flight again; resuming it then only ends it.
-            self._held.close(record, "current", self._still_stale(record), lasting=False)
+            self._held.close(record, "current", self._stale.left_after(record), lasting=False)
         state: RotationState = "rolled_back" if record.undoes else "current"
         return RotationResult(
             self._key, state, record.old_version, record.new_version, self._settings.clock()
@@ -476,7 +443,7 @@ class RotationRun:
         """Reduce the record to what a rollback within `grace` needs, and return it."""
         now, until = self._settings.clock(), self._settings.after(grace)
         new = self._secret.new(record) if record.new_version is None else None
-        stale = self._still_stale(record)
+        stale = self._stale.left_after(record)
         if record.old is not None and self._system.retirer() is not None:
             stale = (*stale, (record.old, until.isoformat()))
         settled = self._held.save(
@@ -496,56 +463,6 @@ class RotationRun:
         )
         self._held.in_flight = False
         return settled
-
-    # --- values that the target system still takes ---
-
-    def _still_stale(self, record: Record) -> tuple[tuple[str, str], ...]:
-        """Retire the values of a rotation that took effect whose time is over, and return the others."""
-        return self._system.left_of(record, self._secret.new(record)) if record.stale else ()
-
-    def _left_now(self, record: Record) -> tuple[tuple[str, str], ...]:
-        """Return what `left_of` does; or all, if one cannot be retired: the rotation that begins does it.
-
-        It may be what makes that possible: if somebody has set a value that the target system does not take,
-        none is retired before it takes the one that readers get.
-        """
-        try:
-            return self._system.left_of(record)
-        except RotationError as error:
-            self._warn_of_stale(record, error)
-        return record.stale
-
-    def _without_expired(self, record: Record) -> Record:
-        """Return `record`, which is settled, after retiring the values whose time is over, if possible."""
-        now = self._settings.clock()
-        if not any(datetime.fromisoformat(until) < now for _, until in record.stale):
-            return record
-        try:
-            left = self._system.left_of(record)
-            return (
-                record if left == record.stale else self._held.save(replace(record, stale=left), **released())
-            )
-        except StrongroomError as error:
-            self._warn_of_stale(record, error)
-        return record
-
-    def _warn_of_stale(self, record: Record, error: StrongroomError) -> None:
-        if record.stale:
-            _log.warning(
-                "%s: an earlier value could not be revoked, and still works: %s",
-                show_key(self._key),
-                error,
-            )
-
-    def _end(self, record: Record) -> None:
-        """End a rotation whose time for a rollback is over: retire its old values, and drop the record.
-
-        Raises:
-            RotationError: One cannot be retired.
-        """
-        if record.stale and self._settings.rotator is None:
-            return  # a process with the rotator does it
-        self._held.close(record, record.state, self._system.left_of(record))
 
     def _take_back(self, record: Record, look: Look, goal: str) -> None:
         """Let the target system take `goal`, the value that readers get."""
