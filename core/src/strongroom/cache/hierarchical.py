@@ -13,17 +13,10 @@ from typing import Final
 
 from strongroom.cache.entry_codec import StoredEntry, own_codec, shared_codec
 from strongroom.cache.memory_store import MemoryCacheStore
+from strongroom.cache.outcomes import REFUSALS, checked, concerns_all, meaning
 from strongroom.cache.resilient_store import ResilientStore
 from strongroom.cache.second_level import SecondLevel
-from strongroom.cache.secret_cache import (
-    REFUSALS,
-    LoadMany,
-    SecretCache,
-    check_at_least,
-    checked,
-    concerns_all,
-    meaning,
-)
+from strongroom.cache.secret_cache import LoadMany, SecretCache, check_at_least
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore, WatchableStore

@@ -9,18 +9,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
-from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, non_blocking_read
+from strongroom.cache.outcomes import REFUSALS, checked, concerns_all, meaning, says_absent
+from strongroom.cache.single_flight import (
+    FetchResult,
+    Flight,
+    UnansweredError,
+    WouldBlock,
+    begin_fetch,
+    non_blocking_read,
+    refuse_own,
+)
 from strongroom.errors import (
-    AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
-    PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
     of_thread,
@@ -38,23 +44,17 @@ from strongroom.tenancy import context_of, current_tenant, open_tenants
 if TYPE_CHECKING:
     from strongroom.cache.stats import CacheStats
 
-__all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
+__all__ = ["MOST_FETCHES", "SecretCache"]
 
 _observed, _open_blocks = observation.get, open_tenants.get
 Load = Callable[[str], FetchResult]
 LoadMany = Callable[[list[str]], Mapping[str, FetchResult]]
-REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
-"""Answers after which nothing that was remembered is given any more."""
 _INHERITED_SECONDS: Final = 1.0
 """How long a forked child may give what its parent had read: it does not learn of its parent's writes."""
-_OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, ConfigurationError)
-"""Failures that are not about one key, even if they name one."""
 MOST_FETCHES: Final = 128
 """Fetches of one cache at a time; the others wait for their turn."""
 _MOST_DESCRIBED: Final = 10_000
 _log = logger("strongroom.cache")
-_within: ContextVar[tuple[Flight, ...]] = ContextVar("strongroom_within", default=())
-"""The fetches that the code at hand is a part of: it would wait for itself."""
 
 
 class SecretCache(ProcessBound):
@@ -374,7 +374,7 @@ class SecretCache(ProcessBound):
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
-            _refuse_own(flight)
+            refuse_own(flight)
             try:
                 values[key] = self._outcome(flight, self._timeout)
             except SecretNotFoundError as error:
@@ -434,7 +434,7 @@ class SecretCache(ProcessBound):
                 if answer is not None:
                     return answer
                 assert flight is not None  # noqa: S101  # there is an answer or a flight
-                _refuse_own(flight)
+                refuse_own(flight)
                 if current_read is not None:
                     raise WouldBlock(flight, self._timeout)
             try:
@@ -496,7 +496,7 @@ class SecretCache(ProcessBound):
         return entry.value
 
     def _run_fetch(self, flight: Flight, load: Load) -> None:
-        _begin_fetch(flight)
+        begin_fetch(flight)
         try:
             fetched = checked(load(flight.key))
         except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
@@ -505,7 +505,7 @@ class SecretCache(ProcessBound):
             self._store_result(flight, fetched)
 
     def _fetch_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
-        _begin_fetch(*flights.values())
+        begin_fetch(*flights.values())
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
         except BaseException as error:  # noqa: BLE001  # as above
@@ -643,65 +643,8 @@ class SecretCache(ProcessBound):
         return f"<{type(self).__name__} with {len(self._entries)} entries>"
 
 
-def _begin_fetch(*flights: Flight) -> None:
-    """Prepare the context of a thread that fetches."""
-    non_blocking_read.set(None)  # it may wait
-    observation.set(None)  # callers that wait report the source; others have their value from elsewhere
-    _within.set((*_within.get(), *flights))
-
-
 def _not_kept(error: Exception) -> None:
     _log.warning("the result of a fetch could not be remembered: %s", type(error).__name__)
-
-
-def _refuse_own(flight: Flight) -> None:
-    """Raise `ConfigurationError` if the code at hand is a part of `flight`, and would wait for itself."""
-    if flight in _within.get():
-        raise ConfigurationError(
-            f"reading {show_key(flight.key)} leads back to itself: its fetch asks the same cache for it",
-            key=flight.key,
-            hint="let the provider read what it wraps, past the registry or cache in which it is",
-        )
-
-
-def concerns_all(error: BaseException) -> bool:
-    """Return whether a batch's error is about all of its keys: an outage, a login, or a failure of no key.
-
-    What names a key is about that key, and "not found" is about one in any case.
-    """
-    if isinstance(error, SecretNotFoundError):
-        return False
-    whole = not isinstance(error, StrongroomError) or isinstance(error, _OF_NO_KEY)
-    return whole or getattr(error, "key", None) is None
-
-
-def meaning(error: BaseException, key: str) -> BaseException:
-    """Return the error of ours that a failed fetch of `key` means: a function may raise Python's own.
-
-    They are read as those of a provider that knows nothing of strongroom; see `strongroom.providers.guarded`.
-    """
-    if isinstance(error, StrongroomError):
-        return error
-    if isinstance(error, KeyError) and error.args == (key,):
-        return SecretNotFoundError(key)
-    if isinstance(error, PermissionError):
-        return PermissionDeniedError("the fetch was denied", key=key)
-    if isinstance(error, ConnectionError | TimeoutError):
-        return BackendUnavailableError("the fetch met an outage", key=key)
-    return error
-
-
-def says_absent(error: SecretNotFoundError, key: str) -> bool:
-    """Return whether `error` says that nothing is at `key`: not deleted, disabled, or of another key."""
-    return error.reason == "absent" and error.key == key
-
-
-def checked(fetched: FetchResult) -> FetchResult:
-    """Return `fetched`, which must hold text."""
-    if not isinstance(fetched.value, str):
-        message = f"a fetch returned a {type(fetched.value).__name__}, not text"
-        raise TypeError(message)
-    return fetched
 
 
 def check_at_least(least: float, **numbers: float) -> None:

@@ -7,10 +7,21 @@ import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
+from strongroom.errors import ConfigurationError, show_key
 from strongroom.hooks import Source
+from strongroom.hooks.observation import observation
 from strongroom.runtime.frozen import frozen
 
-__all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "non_blocking_read"]
+__all__ = [
+    "FetchResult",
+    "Flight",
+    "NonBlockingRead",
+    "UnansweredError",
+    "WouldBlock",
+    "begin_fetch",
+    "non_blocking_read",
+    "refuse_own",
+]
 
 
 @frozen
@@ -187,3 +198,22 @@ class NonBlockingRead:
 
 
 non_blocking_read: ContextVar[NonBlockingRead | None] = ContextVar("strongroom_turn", default=None)
+_within: ContextVar[tuple[Flight, ...]] = ContextVar("strongroom_within", default=())
+"""The fetches that the code at hand is a part of: it would wait for itself."""
+
+
+def begin_fetch(*flights: Flight) -> None:
+    """Prepare the context of a thread that fetches."""
+    non_blocking_read.set(None)  # it may wait
+    observation.set(None)  # callers that wait report the source; others have their value from elsewhere
+    _within.set((*_within.get(), *flights))
+
+
+def refuse_own(flight: Flight) -> None:
+    """Raise `ConfigurationError` if the code at hand is a part of `flight`, and would wait for itself."""
+    if flight in _within.get():
+        raise ConfigurationError(
+            f"reading {show_key(flight.key)} leads back to itself: its fetch asks the same cache for it",
+            key=flight.key,
+            hint="let the provider read what it wraps, past the registry or cache in which it is",
+        )

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,15 +33,14 @@ from strongroom.sealed.cipher import HEAD, ROW, SealedName, Sealer
 from strongroom.sealed.header import header_id, new_header, open_header
 from strongroom.sealed.key_source import StoreKeySource
 from strongroom.sealed.record import Record
+from strongroom.sealed.seen import Seen, SeenStates
 
-__all__ = ["B", "Plan", "SealedEngine", "Seen", "Step", "Store", "new_epoch", "time_of"]
+__all__ = ["B", "Plan", "SealedEngine", "Step", "Store", "new_epoch", "time_of"]
 
 T = TypeVar("T")
 B = TypeVar("B", bound=SealedBackend)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_REMEMBERED: Final = 65_536
-"""The most secrets whose newest state a provider remembers."""
 
 
 def _now() -> datetime:
@@ -52,13 +50,6 @@ def _now() -> datetime:
 def time_of(stored: int) -> datetime:
     """Return the time that is stored as microseconds since 1970."""
     return _EPOCH + stored * _MICROSECOND
-
-
-class Seen(NamedTuple):
-    """The newest state of a secret that this process has seen."""
-
-    record: Record
-    head: bytes
 
 
 class Step(NamedTuple):
@@ -110,9 +101,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         self._whole = deadline
         self._clock = clock
         self._opened: Store | None = None
-        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
-        self._seen_in = b""
-        """The identity of the store of which that was seen."""
+        self._seen = SeenStates()
         self._derived = 0.0
         """Seconds for which keys were derived."""
         self._after_fork()
@@ -252,10 +241,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         if unlocked is None:
             raise self._wrong_key(header)
         opened, material = unlocked
-        if opened.store != self._seen_in:
-            with self._noting:
-                self._seen.clear()
-            self._seen_in = opened.store
+        self._seen.belong_to(opened.store)
         return Store(Sealer(opened), header, material)
 
     def _wrong_key(self, header: bytes) -> DecryptionError:
@@ -322,7 +308,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             }
             if conflicts is None:
                 for key, seen in records.items():
-                    self._remember(names[key].name, seen)
+                    self._seen.note(names[key].name, seen)
                 return {key: step.result for key, step in steps.items()}
             for key, seen in records.items():
                 ours[key].add(seen.head)
@@ -417,7 +403,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             return None
         record = self._fitting(store, key, name, stored, floor)
         if floor is None or floor.head != stored.head:
-            self._remember(name.name, Seen(record, stored.head))
+            self._seen.note(name.name, Seen(record, stored.head))
         return record
 
     def _fitting(
@@ -474,19 +460,6 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         if data is None:
             raise self._tampered(key, f"a version of {show_key(key)} is damaged, or another one's")
         return data.decode()
-
-    def _remember(self, name: bytes, seen: Seen) -> None:
-        known = self._seen
-        with self._noting:
-            before = known.get(name)
-            if before is None or seen.record.number > before.record.number:
-                known[name] = seen
-                if before is None and len(known) > _REMEMBERED:
-                    known.popitem(last=False)
-
-    def _all_seen(self) -> dict[bytes, Seen]:
-        with self._noting:
-            return dict(self._seen)
 
     def _encoded(self, key: str, value: str) -> bytes:
         data = check_value(value, key).encode()
@@ -545,8 +518,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         """Held by the thread that opens the store, which asks the server."""
         self._deriving = threading.RLock()
         """Held beside it while that thread derives a key."""
-        self._noting = threading.RLock()
-        """Held for moments, while what was seen of a secret is noted."""
+        self._seen.after_fork()
 
 
 _RESTORED: Final = (

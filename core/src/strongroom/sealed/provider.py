@@ -22,10 +22,11 @@ from strongroom.providers import Closeable, SecretChange, SecretMetadata, Secret
 from strongroom.providers.metadata import ChangeKind, VersionState
 from strongroom.sealed.backend import Found
 from strongroom.sealed.cipher import SealedName
-from strongroom.sealed.engine import B, Plan, SealedEngine, Seen, Step, Store, new_epoch, time_of
+from strongroom.sealed.engine import B, Plan, SealedEngine, Step, Store, new_epoch, time_of
 from strongroom.sealed.header import header_id, open_header, wrap
 from strongroom.sealed.locks import held_lock
 from strongroom.sealed.record import PENDING, Record, Version
+from strongroom.sealed.seen import Seen
 
 __all__ = ["SealedSecretProvider"]
 
@@ -110,7 +111,7 @@ class SealedSecretProvider(SealedEngine[B]):
         def read(store: Store) -> list[str]:
             keys: list[str] = []
             start = store.sealer.folder(prefix)
-            known = self._all_seen()  # before the first page, for others go on writing
+            known = self._seen.all()  # before the first page, for others go on writing
             for page in self._backend.scan(start, lambda: self._part(whole)):
                 for name, one in page:
                     sealed = SealedName(name, store.sealer.cipher(name))
@@ -404,7 +405,7 @@ class SealedSecretProvider(SealedEngine[B]):
 
         def read(store: Store) -> list[str]:
             problems: list[str] = []
-            known = self._all_seen()
+            known = self._seen.all()
             for page in self._backend.scan(b"", lambda: self._part(whole)):
                 names = [name for name, _ in page]
                 for at in range(0, len(names), _LOOKED_AT):
