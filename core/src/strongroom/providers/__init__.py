@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from strongroom.providers.base import (
         BaseProvider,
         capability_methods,
+        expect_version,
         innermost,
         unsupported,
     )
@@ -74,6 +75,7 @@ __all__ = [
     "Watchable",
     "capabilities",
     "capability_methods",
+    "expect_version",
     "guard",
     "guarded_method",
     "innermost",
@@ -108,6 +110,7 @@ _HOMES = {
     "Watchable": "protocols",
     "capabilities": "protocols",
     "capability_methods": "base",
+    "expect_version": "base",
     "guard": "guarding",
     "guarded_method": "guarding",
     "innermost": "base",

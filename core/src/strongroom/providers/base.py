@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from strongroom.errors import (
+    ConflictError,
     UnsupportedOperationError,
     show_key,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "CAPABILITY_METHODS",
     "BaseProvider",
     "capability_methods",
+    "expect_version",
     "has_capability",
     "innermost",
     "layers",
@@ -85,6 +87,28 @@ def unsupported(operation: str, provider: object, key: str | None = None) -> Uns
         provider=name,
         hint="use a provider that has it: the reference of each lists its capabilities",
     )
+
+
+def expect_version(provider: str, key: str, current: str | None, expected: str | None) -> None:
+    """Raise unless a secret is at the version that a conditional write expects.
+
+    Args:
+        provider: The type name, for the message.
+        key: The key.
+        current: The version that the secret is at, None if it is not there.
+        expected: The version that the caller has read, None for a secret that must not be there.
+
+    Raises:
+        ConflictError: The versions differ.
+    """
+    if current != expected:
+        there = f"is at version {current}" if current is not None else "is not there"
+        raise ConflictError(
+            f"secret {show_key(key)} {there}",
+            key=key,
+            provider=provider,
+            hint="read it again, then decide",
+        )
 
 
 class BaseProvider(ProcessBound):

@@ -18,7 +18,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import cannot_start_key, check_key, check_keys, check_prefix, is_reserved
-from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
+from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion, expect_version
 from strongroom.providers.metadata import ChangeKind, VersionState
 from strongroom.sealed.backend import Found
 from strongroom.sealed.cipher import SealedName
@@ -303,14 +303,7 @@ class SealedSecretProvider(SealedEngine[B]):
 
     def _expect(self, key: str, record: Record | None, expected: str | None) -> None:
         current = record.version_id(record.current) if record is not None and record.current else None
-        if current != expected:
-            there = f"is at version {current}" if current is not None else "is not there"
-            raise ConflictError(
-                f"secret {show_key(key)} {there}",
-                key=key,
-                provider=self.type_name,
-                hint="read it again, then decide",
-            )
+        expect_version(self.type_name, key, current, expected)
 
     # --- changes ---
 

@@ -15,7 +15,6 @@ from strongroom.deadlines import check_limits
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     PermissionDeniedError,
     ReadOnlyError,
     SecretNotFoundError,
@@ -24,7 +23,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
-from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers import BaseProvider, SecretMetadata, expect_version
 from strongroom.providers.files import (
     file_error,
     file_version,
@@ -146,8 +145,7 @@ class DirectorySecretProvider(BaseProvider):
         with self._writing(key, "write") as base:
             found = self._file(base, key, with_data=False)
             current = file_version(found.status) if found is not None else None
-            if current != expected_version:
-                raise self._conflict(key)
+            expect_version(self.type_name, key, current, expected_version)
             return file_version(self._write(base, key, value, conditional=True))
 
     def delete_secret(self, key: str) -> None:
@@ -380,14 +378,6 @@ class DirectorySecretProvider(BaseProvider):
             key, provider=self.type_name, hint=f"there is no file {show_key(names)} in {self._root()}"
         )
 
-    def _conflict(self, key: str) -> ConflictError:
-        return ConflictError(
-            f"the file of {show_key(key)} is not at the version that was expected",
-            key=key,
-            provider=self.type_name,
-            hint="read it again, then decide again",
-        )
-
     # --- writing ---
 
     @contextmanager
@@ -437,8 +427,9 @@ class DirectorySecretProvider(BaseProvider):
         seen = status_of(target)
 
         def check(now: os.stat_result | None) -> None:
-            if conditional and (seen and file_version(seen)) != (now and file_version(now)):
-                raise self._conflict(key)
+            if conditional:
+                current, expected = (file_version(one) if one is not None else None for one in (now, seen))
+                expect_version(self.type_name, key, current, expected)
 
         written = replace_file(target, value.encode(), check=check)
         if chosen is plain and self._is_file(base.joinpath(*flat)):

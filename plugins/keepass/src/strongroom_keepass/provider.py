@@ -13,7 +13,6 @@ from strongroom.deadlines import check_limits
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     DecryptionError,
     SecretNotFoundError,
     StrongroomError,
@@ -24,7 +23,7 @@ from strongroom.errors import (
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import Take, forks_wait, renew_after_fork
 from strongroom.plugins.credentials import newest
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, expect_version
 from strongroom.providers.files import (
     file_error,
     file_version,
@@ -179,13 +178,7 @@ class KeePassSecretProvider(BaseProvider):
 
         def change(database: Database) -> str:
             there = database.version(database.entries[key][0]) if key in database.entries else None
-            if there != expected_version:
-                raise ConflictError(
-                    f"secret {show_key(key)} is not at the version that was expected",
-                    key=key,
-                    provider=self.type_name,
-                    hint="read it again, then decide again",
-                )
+            expect_version(self.type_name, key, there, expected_version)
             database.set(key, value)
             return database.version(database.entries[key][0])
 

@@ -18,6 +18,7 @@ from strongroom.providers import (
     SecretMetadata,
     SecretVersion,
     Subscribers,
+    expect_version,
 )
 
 from strongroom_memory.record import Record, Version
@@ -255,14 +256,7 @@ class MemorySecretProvider(BaseProvider):
     def _expect(self, key: str, expected_version: str | None) -> None:
         record = self._records.get(key)
         current = record.current.id if record is not None and record.current is not None else None
-        if current != expected_version:
-            there = f"is at version {current}" if current is not None else "is not there"
-            raise ConflictError(
-                f"secret {show_key(key)} {there}",
-                key=key,
-                provider=self.type_name,
-                hint="read it again, then decide",
-            )
+        expect_version(self.type_name, key, current, expected_version)
 
     def _not_found(self, key: str) -> SecretNotFoundError:
         return SecretNotFoundError(key, provider=self.type_name)

@@ -13,7 +13,6 @@ from strongroom.clients import redact_message
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
     ConfigurationError,
-    ConflictError,
     SecretNotFoundError,
     StrongroomError,
     TamperedError,
@@ -22,7 +21,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers import BaseProvider, SecretMetadata, expect_version
 from strongroom.providers.files import file_error, file_version, folder_locked, replace_file, written_at
 
 from strongroom_pass.names import key_of, name_of
@@ -102,13 +101,8 @@ class PassSecretProvider(BaseProvider):
         self._checked(value, check_key(key))
         with self._writing():
             found = self._file(key)
-            if (None if found is None else file_version(found.stat())) != expected_version:
-                raise ConflictError(
-                    f"the entry of {show_key(key)} is not at the version that was expected",
-                    key=key,
-                    provider=self.type_name,
-                    hint="read it again, then decide again",
-                )
+            current = file_version(found.stat()) if found is not None else None
+            expect_version(self.type_name, key, current, expected_version)
             self._write(key, value)
             return file_version(self._entry(key).stat())
 

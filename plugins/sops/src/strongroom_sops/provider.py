@@ -15,7 +15,6 @@ from strongroom.deadlines import check_limits
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    ConflictError,
     SecretNotFoundError,
     StrongroomError,
     ValidationError,
@@ -23,7 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import SingleEntryLock, renew_after_fork
-from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.providers import BaseProvider, SecretMetadata, expect_version
 from strongroom.providers.files import (
     file_error,
     file_version,
@@ -156,13 +155,7 @@ class SopsSecretProvider(BaseProvider):
 
         def expect(state: _State) -> None:
             there = self._version(state, key) if key in state.tree.paths else None
-            if there != expected_version:
-                raise ConflictError(
-                    f"secret {show_key(key)} is not at the version that was expected",
-                    key=key,
-                    provider=self.type_name,
-                    hint="read it again, then decide again",
-                )
+            expect_version(self.type_name, key, there, expected_version)
 
         return self._version(self._change(expect, {key: value}, ()), key)
 
