@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.masking.looks import escape_end, reread_left, reread_right, step_left, step_right
+from strongroom.masking.steps import escape_end, reread_left, reread_right, step_left, step_right
 
 __all__ = ["extend_left", "extend_right"]
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.dumps import characters_at
-from strongroom.masking.looks import shown, width
+from strongroom.masking.steps import shown, width
 from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [

@@ -26,7 +26,6 @@ from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apa
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
-from strongroom.masking.looks import escape_end
 from strongroom.masking.origins import LEAST, NOTHING, Known
 from strongroom.masking.partial import (
     Beginnings,
@@ -41,6 +40,7 @@ from strongroom.masking.partial import (
     partial_at_end,
     unbroken,
 )
+from strongroom.masking.steps import escape_end
 from strongroom.masking.views import views
 from strongroom.runtime.frozen import NamedTuple
 

@@ -10,8 +10,8 @@ from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.encodings import base32_forms, in_base64_alphabets
 from strongroom.masking.limits import ENOUGH
-from strongroom.masking.looks import width
 from strongroom.masking.origins import substituted
+from strongroom.masking.steps import width
 from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from strongroom.masking.finder import Finder, Occurrence
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
-from strongroom.masking.looks import width
 from strongroom.masking.partial import begin_of_character
 from strongroom.masking.parts import expanded, lines
+from strongroom.masking.steps import width
 
 __all__ = ["Masker", "MaskingStream"]
 
