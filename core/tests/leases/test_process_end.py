@@ -1,0 +1,91 @@
+"""Leases are revoked at the end of a process, when no thread of the program needs them any more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from strongroom.leases import LeaseLedger, process_end
+
+AT_EXIT = """
+import atexit, sys
+from datetime import UTC, datetime, timedelta
+from strongroom import Lease, SecretProviderRegistry
+from strongroom.leases import LeasingProvider
+
+class Server(LeasingProvider):
+    type_name = "server"
+    def issue_lease(self, key):
+        print("issued", key)
+        now = datetime.now(UTC)
+        return Lease(key, key, {"password": "s3cret"}, now, now + timedelta(hours=1), True)
+    def renew_lease(self, lease):
+        return lease
+    def revoke_lease(self, lease):
+        print("revoked", lease.id)
+
+registry = SecretProviderRegistry({"version": 1, "pipelines": {"own": {"provider": {"type": "memory"}}}})
+registry.register("app", Server(), prefix="app/")
+for key in sys.argv[1:]:
+    registry.get_secret(key)
+atexit.register(lambda: print("read", len(registry.get_secret("app/last"))))
+"""
+
+
+@pytest.mark.parametrize("before", [[], ["app/first"]])
+def test_a_lease_that_a_function_at_the_exit_reads_is_revoked(state, before):
+    """Whether it is the first one of the process, or the earlier ones have been revoked by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, *before], capture_output=True, text=True, check=False, timeout=300
+    )
+    earlier = [f"{what} {key}" for what in ("issued", "revoked") for key in before]
+    expected = [*earlier, "issued app/last", "read 22", "revoked app/last"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+    assert LeaseLedger().files() == []
+
+
+AFTER_MAIN = """
+import multiprocessing, threading
+from concurrent.futures import ThreadPoolExecutor
+
+def work():
+    ended.wait()
+    print("read", len(registry.get_secret("app/first")), flush=True)
+
+def begin():
+    registry.get_secret("app/first")
+    POOL.submit(work) if "pool" in sys.argv else threading.Thread(target=work).start()
+
+sys.stdout.reconfigure(line_buffering=True)
+POOL = ThreadPoolExecutor(1)
+ended = threading.Event()
+threading._register_atexit(ended.set)  # those that were registered later run earlier
+if "forked" in sys.argv:
+    child = multiprocessing.get_context("fork").Process(target=begin)
+    child.start()
+    child.join()
+else:
+    begin()
+"""
+
+
+@pytest.mark.parametrize("how", [["thread"], ["forked", "pool"]])
+def test_a_lease_lives_as_long_as_a_thread_that_outlives_the_main_one(state, how):
+    """A program may begin its threads and let the main one end: the process has not ended by then."""
+    program = AT_EXIT.partition("for key in")[0] + AFTER_MAIN
+    done = subprocess.run(
+        [sys.executable, "-c", program, *how], capture_output=True, text=True, check=False, timeout=300
+    )
+    expected = ["issued app/first", "read 22", "revoked app/first"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+    assert LeaseLedger().files() == []
+
+
+def test_nobody_waits_for_a_thread_that_is_just_being_started(monkeypatch):
+    """`join` refuses one, and then no lease would be revoked."""
+    begun = threading.Thread(target=print)
+    monkeypatch.setattr(threading, "_limbo", {begun: begun})
+    assert begun in threading.enumerate()
+    assert begun not in process_end._threads_at_work()
