@@ -9,7 +9,8 @@ import threading
 
 import pytest
 from strongroom.masking import MARK, Masker
-from strongroom.masking.finder import Finder, letters
+from strongroom.masking.anchors import letters
+from strongroom.masking.finder import Finder
 from strongroom.masking.parts import parts
 
 VALUE = "k3Jx9qLw2Zb7mNc4Rv8T"
@@ -76,7 +77,7 @@ def test_what_cannot_be_a_find_is_not_followed_to_its_beginning(monkeypatch):
     masker = Masker(["INFO-request-9"])
     text = b"12:00:00 INFO request path=/api/v1\n" * 20
     assert masker.mask(b"INFO-request\\n-9" + text) == MARK + text
-    monkeypatch.setattr("strongroom.masking.finder.extend_left", lambda *_: pytest.fail("it was followed"))
+    monkeypatch.setattr("strongroom.masking.targets.extend_left", lambda *_: pytest.fail("it was followed"))
     assert masker.mask(text) == text
 
 
@@ -167,7 +168,7 @@ def test_a_value_that_another_thread_is_adding_is_not_taken_for_added(monkeypatc
             assert goes_on.wait(60)
         return letters(raw)
 
-    monkeypatch.setattr("strongroom.masking.finder.letters", counted)
+    monkeypatch.setattr("strongroom.masking.targets.letters", counted)
     slow = threading.Thread(target=finder.add, args=(VALUE,))
     slow.start()
     assert begun.wait(60)
@@ -182,7 +183,7 @@ def test_a_value_that_another_thread_is_adding_is_not_taken_for_added(monkeypatc
 def test_a_value_whose_addition_was_interrupted_can_be_added_again(monkeypatch):
     finder = Finder()
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("strongroom.masking.finder.letters", lambda _raw: 1 / 0)
+        interrupted.setattr("strongroom.masking.targets.letters", lambda _raw: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             finder.add(VALUE)
     finder.add(VALUE)

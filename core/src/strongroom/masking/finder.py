@@ -12,20 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.anchors import (
     NEITHER_LETTER_NOR_DIGIT,
     WINDOW,
-    anchors,
-    has_window,
-    is_generated,
-    letters,
-    written_anchors,
 )
-from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apart, followed_in_cells, spreads
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.encodings import forms
-from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
+from strongroom.masking.limits import MIN_CHARACTERS
 from strongroom.masking.origins import LEAST, NOTHING, Known
 from strongroom.masking.partial import (
     Beginnings,
@@ -40,9 +32,18 @@ from strongroom.masking.partial import (
     partial_at_end,
     unbroken,
 )
-from strongroom.masking.steps import escape_end
+from strongroom.masking.targets import (
+    Apart,
+    Form,
+    Occurrence,
+    Target,
+    Value,
+    Window,
+    count_characters,
+    is_plain_word,
+    patterns_of,
+)
 from strongroom.masking.views import views
-from strongroom.runtime.frozen import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,23 +51,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Finder", "Occurrence"]
 
-_LONGEST_IN_FORMS = 16
-"""Values of up to so many characters are looked for in all their forms, which are too short for a view."""
-_LONGEST_WITHOUT_WINDOW = 64
-"""So are values up to here without a run of letters and digits that is worth looking for."""
 _MOST_TARGETS = 64
 _DEPTH = 2
 _TAIL = 256
-_LONGEST_PLAIN = 12
 _BEFORE_TOKEN = compiled_later(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
 _BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
-_IS_LETTER = compiled_later(rb"[A-Za-z0-9\xc0-\xff]")  # what `letters` counts
-_LONGEST_BEGINNING = 64
 _WRAPPED = frozenset(("base64", "hex"))
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
-_CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 160_000
 _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFC, 0x100))
 """Patterns that are in no text.
@@ -82,95 +75,6 @@ _MOST_GROUPS = 4
 _SHORT = 256
 """One search of so many bytes takes as long as a call."""
 _MOST_REACH = 1 << 16
-
-
-class Occurrence(NamedTuple):
-    """One find: where it begins and ends, the label of its value, and the encoding of the value there."""
-
-    start: int
-    stop: int
-    label: Any
-    encoding: str
-
-
-class _Value:
-    """A value that is looked for."""
-
-    __slots__ = ("_hopeless", "count", "label", "only", "raw", "word")
-
-    def __init__(self, raw: bytes, label: Any, only: re.Pattern[bytes] | None) -> None:
-        self.raw = raw
-        self.label = label
-        self.count = letters(raw)
-        self.only = only
-        self.word = is_plain_word(raw)
-        self._hopeless: dict[int, bool] = {}
-
-    def is_hopeless(self, last: int) -> bool:
-        """Return whether nothing that ends at `last`, before the value's end, can be a find.
-
-        So it is while letters are missing behind, and before it are too few. Ordinary text that has a run of
-        the value ends where most such text does; what precedes it need not be followed.
-        """
-        if self.count >= ENOUGH and last > _LONGEST_BEGINNING:
-            return False
-        hopeless = self._hopeless.get(last)
-        if hopeless is None:
-            part = self.raw[:last]
-            few = self.count < ENOUGH or not (
-                letters(part) >= ENOUGH or any(is_generated(part[first:]) for first in range(last))
-            )
-            hopeless = few and _IS_LETTER.search(self.raw, last) is not None
-            self._hopeless[last] = hopeless
-        return hopeless
-
-
-class _Form(NamedTuple):
-    label: Any
-    encoding: str
-    whole_token: bool
-
-
-class _Window(NamedTuple):
-    value: _Value
-    offset: int
-    written: bool = False
-    """Whether only the first byte of what is found is certainly the value's, as it is."""
-
-    def find(self, data: bytes, start: int, stop: int) -> Occurrence | None:
-        value, offset, written = self
-        if written:
-            stop = start + 1
-        begin = start - offset
-        if begin >= 0 and data.startswith(value.raw, begin):
-            end = escape_end(data, begin + len(value.raw))
-            return Occurrence._make((begin, end, value.label, "plain"))
-        met = _extent(data, start, stop, self)
-        return None if met is None else Occurrence(*met, value.label, "escaped")
-
-
-class _Apart(NamedTuple):
-    value: _Value
-    spread: Spread
-
-    def is_through(self, start: int, through: dict[_Apart, int]) -> bool:
-        """Return whether what starts there was looked through with an earlier one, as in a table of zeros."""
-        if self.spread.separator is not OF_CELLS:
-            return False
-        if start < through.get(self, 0):
-            return True
-        through[self] = start + cells_reach(self.value.raw)
-        return False
-
-    def find(self, data: bytes, start: int, _stop: int) -> Occurrence | None:
-        raw = self.value.raw
-        follow = followed_in_cells if self.spread.separator is OF_CELLS else followed_apart
-        begin, end, count = follow(data, start, raw, self.spread)
-        whole = count == len(raw.translate(None, _CONTINUING))
-        return Occurrence(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
-
-
-Target = _Form | _Window | _Apart
 
 
 class _Automaton:
@@ -193,7 +97,7 @@ class _Automaton:
         self.first = first
         self.targets = [*by_pattern.values(), *([] for _ in _NEVER_SKIPPED)]
         self.values = [
-            one[0].value if len(one) == 1 and isinstance(one[0], _Window) else _NO_VALUE
+            one[0].value if len(one) == 1 and isinstance(one[0], Window) else _NO_VALUE
             for one in self.targets
         ]
         """The value whose window, and nothing else, each pattern is."""
@@ -285,22 +189,9 @@ class Finder:
         if len(value) < MIN_CHARACTERS or (value, label) in self._seen:
             return
         raw = value.encode(errors="surrogatepass")
-        one = _Value(raw, label, re.compile(only.encode()) if only is not None else None)
-        wanted: list[tuple[bytes, Target]] = []
-        runs = list(anchors(raw))
-        hard = len(value) <= _LONGEST_WITHOUT_WINDOW and not has_window(raw)
-        if len(value) <= _LONGEST_IN_FORMS or hard or not runs:
-            for form, encoding in forms(value, counts=_no_line).items():
-                if len(form) < WINDOW and encoding != "plain" and one.word:
-                    continue
-                wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
-        if not one.word:
-            # `_make` takes half the time, and of some values there are thousands.
-            wanted += [(raw[start:stop], _Window._make((one, start, False))) for start, stop in runs]
-            wanted += ((pattern, _Window(one, at, written=True)) for pattern, at in written_anchors(raw))
-        wanted += [(pattern, _Apart._make((one, spread))) for pattern, spread in spreads(raw)]
+        one = Value(raw, label, re.compile(only.encode()) if only is not None else None)
         self._words = self._words or one.word
-        self._added += wanted
+        self._added += patterns_of(value, one)
         self._raws.append(raw)
         # Last: the thread that finds it there relies on it that the value is looked for.
         self._seen.add((value, label))
@@ -333,8 +224,8 @@ class Finder:
     def _find_as_written(self, data: bytes, ended: bool = True) -> list[Occurrence]:
         findings: list[Occurrence] = []
         words: list[Occurrence] = []
-        done: dict[_Value, tuple[int, int]] = {}
-        through: dict[_Apart, int] = {}
+        done: dict[Value, tuple[int, int]] = {}
+        through: dict[Apart, int] = {}
         latest, begin, end = None, 0, 0  # the value found last, and where
         for automaton in self._automata():
             targets, values = automaton.targets, automaton.values
@@ -342,7 +233,7 @@ class Finder:
                 if stop <= end and values[which] is latest and begin <= start:
                     continue  # as most: a find has several windows
                 for target in targets[which]:
-                    if isinstance(target, _Form):
+                    if isinstance(target, Form):
                         one = Occurrence(start, stop, target.label, target.encoding)
                         if target.whole_token and not _stands_alone(data, one, ended):
                             words.append(one)
@@ -352,7 +243,7 @@ class Finder:
                     value = target.value
                     last = done.get(value)
                     if (last is not None and last[0] <= start and stop <= last[1]) or (
-                        isinstance(target, _Apart) and target.is_through(start, through)
+                        isinstance(target, Apart) and target.is_through(start, through)
                     ):
                         continue
                     met = target.find(data, start, stop)
@@ -389,7 +280,7 @@ class Finder:
         known = self._known_beginnings()
         tail = data[-_TAIL:]
         begun = begun_at_end(tail, known.values)
-        size, evidence = begun, _count_characters(tail[len(tail) - begun :])
+        size, evidence = begun, count_characters(tail[len(tail) - begun :])
         partial = partial_at_end(tail)
         if partial:
             rest = tail[: len(tail) - partial]
@@ -428,19 +319,6 @@ class Finder:
         return known
 
 
-def is_plain_word(raw: bytes) -> bool:
-    """Return whether `raw` looks like an ordinary word: few letters, nothing else, in one case pattern."""
-    return len(raw) <= _LONGEST_PLAIN and raw.isalpha() and (raw.islower() or raw.isupper() or raw.istitle())
-
-
-def _count_characters(data: bytes) -> int:
-    return len(data.translate(None, _CONTINUING))
-
-
-def _no_line(_line: str) -> bool:
-    return False
-
-
 def _reach(longest: int) -> int:
     return min(_MOST_REACH, 512 + 8 * longest)
 
@@ -457,37 +335,6 @@ def _without_wrapped(data: bytes, findings: list[Occurrence]) -> Iterator[tuple[
     for one in findings:
         if one.encoding not in _WRAPPED or _GOES_ON.match(data, one.stop) is None:
             yield one.start, one.stop
-
-
-# --- following a value to both sides ---
-
-
-def _extent(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
-    """Return where the value whose `window` is at `start` begins and ends; None if too little is there."""
-    value, offset, _ = window
-    raw = value.raw
-    right, last = extend_right(data, stop, raw, offset + stop - start)
-    if last < len(raw) and value.is_hopeless(last):
-        return None
-    left, first = extend_left(data, start, raw, offset)
-    part = raw[first:last]
-    shown = letters(part)
-    if first == 0 and last == len(raw):
-        return left, right
-    if value.only is not None and not _holds_enough_of_only(value, first, last):
-        return None
-    # All letters and digits are enough: some encoders drop other characters.
-    if shown >= ENOUGH or (shown == value.count and shown >= WINDOW) or is_generated(part):
-        return left, right
-    return None
-
-
-def _holds_enough_of_only(value: _Value, first: int, last: int) -> bool:
-    assert value.only is not None  # noqa: S101  # the caller asked
-    return any(
-        min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
-        for match in value.only.finditer(value.raw)
-    )
 
 
 def _stands_alone(data: bytes, word: Occurrence, ended: bool) -> bool:
@@ -514,6 +361,3 @@ def _is_token(data: bytes, start: int, stop: int) -> bool:
     if data[stop : stop + 1].isalnum() or data[stop : stop + 1] == b"_":
         return False
     return _BEFORE_TOKEN.search(data, max(0, start - 12), start) is not None
-
-
-# --- the end of what has come by now ---
