@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from strongroom import SecretRotation
+from strongroom.cache import MemoryCacheStore
 from strongroom.keys import record_key
 from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, LeaseProvider
 from strongroom_memory import MemorySecretProvider
@@ -111,3 +113,14 @@ def leftovers(memory, key=KEY):
 
 def states(memory, key=KEY):
     return [one.state for one in memory.list_versions(key)]
+
+
+def rotation_of(provider, target=None, **options):
+    target = target or Target()
+    return SecretRotation(
+        provider, apply=target.apply, verify=target.verify, lock=MemoryCacheStore(), **options
+    )
+
+
+def failing(*_):
+    raise ConnectionError("the database is down")

@@ -14,18 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trustme
-from rotation_support import (
-    KEY,
-    NAMED,
-    NEW,
-    OLD,
-    Clock,
-    Killed,
-    Mortal,
-    backend,
-    leftovers,
-    memory_with,
-)
+from rotation_support import KEY, NAMED, NEW, OLD, Clock, Killed, Mortal, backend, leftovers, memory_with
 from sampling import crossed
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
