@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from strongroom.errors import SecretNotFoundError
+from strongroom import generate_key
+from strongroom.encryption import AESGCMEncryption
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError
+from strongroom.hooks.observation import Observation, observation
 
 
 class Clock:
@@ -71,3 +74,38 @@ def together(count: int, call: Callable[[], object]) -> list[object]:
         thread.join(300)
     assert not any(thread.is_alive() for thread in threads)
     return outcomes
+
+
+KEY = generate_key()
+
+
+def down() -> Exception:
+    return BackendUnavailableError("down")
+
+
+def source_of(read):
+    """Return what `read` returns, and where the event says that it came from."""
+    seen = Observation()
+    token = observation.set(seen)
+    try:
+        return read(), seen.source
+    finally:
+        observation.reset(token)
+
+
+class Remote:
+    """A cipher that is a server, as Vault's transit is, and may be down for either way."""
+
+    def __init__(self):
+        self.inner = AESGCMEncryption(KEY)
+        self.down = None
+
+    def encrypt(self, plaintext, *, context=b""):
+        if self.down == "encrypt":
+            raise BackendUnavailableError("the cipher is down")
+        return self.inner.encrypt(plaintext, context=context)
+
+    def decrypt(self, token, *, context=b""):
+        if self.down == "decrypt":
+            raise BackendUnavailableError("the cipher is down")
+        return self.inner.decrypt(token, context=context)

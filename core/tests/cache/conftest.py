@@ -8,7 +8,10 @@ import pytest
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cache_support import Backend, Clock  # as above
+from cache_support import KEY, Backend, Clock  # as above
+from strongroom import HierarchicalSecretCache
+from strongroom.cache import MemoryCacheStore
+from strongroom.encryption import AESGCMEncryption
 
 
 @pytest.fixture
@@ -19,3 +22,19 @@ def clock() -> Clock:
 @pytest.fixture
 def backend() -> Backend:
     return Backend(key="value", other="another")
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryCacheStore(clock=clock)
+
+
+@pytest.fixture
+def host(store, clock):
+    def made(**options):
+        options = {"l2_timeout_seconds": 120, **options}  # the store is memory, however late a thread begins
+        return HierarchicalSecretCache(
+            60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock, **options
+        )
+
+    return made
