@@ -58,7 +58,6 @@ def test_nothing_is_lost_and_nothing_is_wider_than_the_terminal(columns, rows):
 def test_a_table_that_fits_is_a_line_a_row():
     assert list(drawn_table(["key", "state"], [["a", "ok"], ["long/one", "-"]], columns=60, bold=True)) == [
         "\x1b[1mkey       state\x1b[0m",
-        "────────  ─────",
         "a         ok",
         "long/one  -",
     ]
@@ -120,3 +119,17 @@ def test_the_times_of_tables_are_whole_on_a_narrow_terminal(words, tmp_path, mon
     capsys.readouterr()
     assert run_app(words) == 0
     assert re.search(r"  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  ", capsys.readouterr().out)
+
+
+def test_a_terminal_shows_the_lines_of_a_table_that_a_pipe_gets(monkeypatch):
+    """So the pages of the documentation show what a reader sees."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    written = {}
+    for terminal in (False, True):
+        lines = []
+        monkeypatch.setattr(output, "is_drawn", lambda terminal=terminal: terminal)
+        monkeypatch.setattr(output, "lines", lines.extend)
+        output.table(["key", "last error"], [["a", "-"], ["long/one", "down"]])
+        written[terminal] = lines
+    assert ["KEY       LAST ERROR", "a         -", "long/one  down"] == written[False] == written[True]

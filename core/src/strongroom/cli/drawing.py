@@ -32,7 +32,6 @@ def drawn_table(
         widths = narrowed
     head = _joined(headings, widths)
     yield f"{_BOLD}{head}{_PLAIN}" if bold else head
-    yield _GAP.join("─" * width for width in widths)
     for row in body:
         cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
         for at in range(max(map(len, cells))):

@@ -110,7 +110,8 @@ def is_drawn() -> bool:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table: drawn on a terminal, plain columns two blanks apart elsewhere."""
+    """Write a table in columns two blanks apart, fitted to the width of a terminal if it goes to one."""
+    headings = [heading.upper() for heading in headings]
     body = [list(map(str, row)) for row in rows]
     if is_drawn():
         from strongroom.cli.drawing import drawn_table
@@ -120,7 +121,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
     lines(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in ([heading.upper() for heading in headings], *body)
+        for row in (headings, *body)
     )
 
 
