@@ -1,9 +1,10 @@
 """The rule for prose (see CONTRIBUTING), where a pattern can hold it: subject, verb, object, in the words that people use."""
 
 import ast
+import builtins
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,9 +131,14 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def long_lived(source: str) -> Iterator[str]:
     """Yield each variable that lives for more than three lines under a name that does not say what it holds."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, FUNCTIONS) and any(names_in(node, SAYS_HOW_IT_CAME)):
             inner = {
                 id(name)
@@ -179,3 +185,61 @@ def test_a_variable_is_named_for_what_it_holds() -> None:
 )
 def test_long_lived_names_are_found(source: str, expected: list[str]) -> None:
     assert list(long_lived(source)) == expected
+
+
+ERRORS_WITHOUT_A_WORD = {
+    "core/src/strongroom/audit/hook.py: before_all",
+    "core/src/strongroom/audit/verify.py: verify_pieces",
+    "core/src/strongroom/pipeline/operations.py: checked_user_key",
+}
+"""Functions whose docstrings do not say yet what they raise."""
+
+
+def raised_in(statements: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the classes of our errors that statements raise, without those of functions inside them."""
+    for one in statements:
+        if isinstance(one, ast.Raise) and isinstance(one.exc, ast.Call):
+            name = ast.unparse(one.exc.func).rpartition(".")[2]
+            if name.endswith("Error") and name[0].isupper() and not hasattr(builtins, name):
+                yield name
+        elif not isinstance(one, (*FUNCTIONS, ast.ClassDef)):
+            for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+                yield from raised_in(getattr(one, part, ()))
+
+
+def unnamed_errors(source: str) -> Iterator[str]:
+    """Yield each public function with a docstring that does not name an error of ours that it raises."""
+    module = parsed(source)
+    for holder in (module, *(one for one in module.body if isinstance(one, ast.ClassDef))):
+        if not getattr(holder, "name", "").startswith("_"):
+            for node in holder.body:
+                text = ast.get_docstring(node) if isinstance(node, FUNCTIONS) else None
+                if text is not None and not node.name.startswith("_") and not node.name.endswith("_command"):
+                    yield from (node.name for name in set(raised_in(node.body)) if name not in text)
+
+
+def test_a_docstring_names_the_errors_that_its_function_raises() -> None:
+    """Commands are left out: their docstrings are what `--help` prints."""
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")]
+    found = {
+        f"{file.relative_to(ROOT)}: {name}" for file in sources for name in unnamed_errors(file.read_text())
+    }
+    assert not found - ERRORS_WITHOUT_A_WORD, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('def f():\n    """Do it."""\n    raise LostError("gone")\n', ["f"]),
+        (
+            'def f():\n    """Do it.\n\n    Raises:\n        LostError: It is gone.\n    """\n    raise LostError\n',
+            [],
+        ),
+        ('def f():\n    """Do it, or raise `LostError`."""\n    raise LostError("gone")\n', []),
+        ('def _f():\n    """Do it."""\n    raise LostError("gone")\n', []),
+        ('def f():\n    """Do it."""\n    raise TypeError("no text")\n', []),
+        ('def f():\n    """Do it."""\n    def g():\n        raise LostError("gone")\n', []),
+    ],
+)
+def test_errors_that_no_docstring_names_are_found(source: str, expected: list[str]) -> None:
+    assert list(unnamed_errors(source)) == expected

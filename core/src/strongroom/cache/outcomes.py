@@ -55,7 +55,11 @@ def says_absent(error: SecretNotFoundError, key: str) -> bool:
 
 
 def checked(fetched: FetchResult) -> FetchResult:
-    """Return `fetched`, which must hold text."""
+    """Return `fetched`, which must hold text.
+
+    Raises:
+        TypeError: It holds something else.
+    """
     if not isinstance(fetched.value, str):
         message = f"a fetch returned a {type(fetched.value).__name__}, not text"
         raise TypeError(message)

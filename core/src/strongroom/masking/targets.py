@@ -134,22 +134,22 @@ class Apart(NamedTuple):
 Target = Form | Window | Apart
 
 
-def patterns_of(value: str, one: Value) -> list[tuple[bytes, Target]]:
-    """Return what is looked for to find `value`, and what each pattern stands for."""
-    raw = one.raw
+def patterns_of(text: str, value: Value) -> list[tuple[bytes, Target]]:
+    """Return what is looked for to find `text`, and what each pattern stands for."""
+    raw = value.raw
     wanted: list[tuple[bytes, Target]] = []
     runs = list(anchors(raw))
-    hard = len(value) <= _LONGEST_WITHOUT_WINDOW and not has_window(raw)
-    if len(value) <= _LONGEST_IN_FORMS or hard or not runs:
-        for form, encoding in forms(value, counts=_no_line).items():
-            if len(form) < WINDOW and encoding != "plain" and one.word:
+    hard = len(text) <= _LONGEST_WITHOUT_WINDOW and not has_window(raw)
+    if len(text) <= _LONGEST_IN_FORMS or hard or not runs:
+        for form, encoding in forms(text, counts=_no_line).items():
+            if len(form) < WINDOW and encoding != "plain" and value.word:
                 continue
-            wanted.append((form, Form(one.label, encoding, one.word and encoding == "plain")))
-    if not one.word:
+            wanted.append((form, Form(value.label, encoding, value.word and encoding == "plain")))
+    if not value.word:
         # `_make` takes half the time, and of some values there are thousands.
-        wanted += [(raw[start:stop], Window._make((one, start, False))) for start, stop in runs]
-        wanted += ((pattern, Window(one, at, written=True)) for pattern, at in written_anchors(raw))
-    wanted += [(pattern, Apart._make((one, spread))) for pattern, spread in spreads(raw)]
+        wanted += [(raw[start:stop], Window._make((value, start, False))) for start, stop in runs]
+        wanted += ((pattern, Window(value, at, written=True)) for pattern, at in written_anchors(raw))
+    wanted += [(pattern, Apart._make((value, spread))) for pattern, spread in spreads(raw)]
     return wanted
 
 

@@ -12,7 +12,7 @@ __all__ = ["OfflineMiddleware", "refuse_offline"]
 
 
 def refuse_offline(*_args: Any, **_options: Any) -> NoReturn:
-    """Raise the error of a pipeline that is `offline`, whatever is asked."""
+    """Raise `BackendUnavailableError`, the error of a pipeline that is `offline`, whatever is asked."""
     raise BackendUnavailableError(
         "this pipeline is offline: it only reads what the cache holds",
         hint="remove `offline` from its caching middleware",

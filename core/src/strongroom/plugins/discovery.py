@@ -104,7 +104,8 @@ class PluginFinder:
         """Return the descriptor of `type_name`.
 
         Raises:
-            PluginError: There is none, there are two, or its plugin is broken; the message says which.
+            PluginError: There are two, or its plugin is broken; the message says which.
+            UnknownTypeError: There is none.
         """
         with forks_wait(), self._lock:
             entry = self._entry_for(kind, type_name)

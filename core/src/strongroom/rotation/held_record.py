@@ -137,6 +137,7 @@ class HeldRecord:
         Raises:
             ConflictError: Another process has gone on with, or undone, this rotation.
             BackendUnavailableError: Nobody else has written, and the backend refuses it again and again.
+            DisturbedError: An attempt that was overtaken has written that its `apply` came in late.
         """
         changed = replace(record, **{**self.holder(), **changes})
         try:

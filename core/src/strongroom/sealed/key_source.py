@@ -93,7 +93,12 @@ class StoreKeySource(HoldsKey):
         return known
 
     def create(self) -> KeyMaterial:
-        """Return the key for a new store; make the file if there is none."""
+        """Return the key for a new store; make the file if there is none.
+
+        Raises:
+            BackendUnavailableError: The folder of the key file cannot be made.
+            ConfigurationError: The key file vanished as soon as it was made.
+        """
         if self._given is not None or self.path is None:
             return self.candidates()[0]
         found = self.read(self.path)
@@ -108,7 +113,11 @@ class StoreKeySource(HoldsKey):
         return self.place(self.path, generate_key())
 
     def place(self, path: Path, text: str) -> KeyMaterial:
-        """Put a key into a file unless it exists; return the key in it."""
+        """Put a key into a file unless it exists; return the key in it.
+
+        Raises:
+            ConfigurationError: The file vanished as soon as it was made.
+        """
         with self._named():
             place(path, f"{text}\n".encode())
         found = self.read(path)

@@ -146,6 +146,9 @@ class AzureSecretProvider(BaseProvider):
         """Return the newest version's id, date and tags, and the date of the oldest: no value is asked for.
 
         The service tells no date of the secret as such, so all versions are listed: one request for each 25.
+
+        Raises:
+            SecretNotFoundError: There is none; `reason` tells a disabled one.
         """
         listed = self._versions(key)
         newest = listed[0]

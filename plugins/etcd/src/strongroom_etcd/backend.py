@@ -292,7 +292,11 @@ class EtcdBackend:
         return EtcdLock(self._call, self._locks + name, ttl_seconds)
 
     def server(self, deadline: Deadline) -> dict[str, str]:
-        """Return the cluster's facts for `doctor`."""
+        """Return the cluster's facts for `doctor`.
+
+        Raises:
+            BackendUnavailableError: The cluster has no leader, or its database is full.
+        """
         status = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
         facts = {
             "server": str(status.get("version", "")),

@@ -69,7 +69,12 @@ class HTTPConnection:
     def send(
         self, path: str, body: bytes, token: str | None, deadline: Deadline, *, needs_leader: bool = False
     ) -> None:
-        """Send a request; one that `needs_leader` is ended by a member that loses its leader."""
+        """Send a request; one that `needs_leader` is ended by a member that loses its leader.
+
+        Raises:
+            DeadlineExceededError: It could not be sent in time.
+            LostError: The connection is lost.
+        """
         login = f"Authorization: {token}\r\n" if token is not None else ""
         if needs_leader:
             login += "Grpc-Metadata-hasleader: true\r\n"
@@ -89,7 +94,11 @@ class HTTPConnection:
         raise LostError(said)
 
     def head(self, deadline: Deadline) -> tuple[int, int | None]:
-        """Return status and length of the answer; None for the length if it comes in chunks."""
+        """Return status and length of the answer; None for the length if it comes in chunks.
+
+        Raises:
+            LostError: It is not an answer of HTTP, or does not say how long it is.
+        """
         text = self._until(b"\r\n\r\n", deadline).decode("latin-1")
         first, *lines = text.split("\r\n")
         status = first.split(" ")[1:2]
@@ -110,7 +119,11 @@ class HTTPConnection:
         return self._take(length, deadline) if length is not None else b"".join(self.chunks(deadline))
 
     def chunks(self, deadline: Deadline) -> Iterator[bytes]:
-        """Yield the chunks of an answer."""
+        """Yield the chunks of an answer.
+
+        Raises:
+            LostError: The length of one is not a number.
+        """
         while True:
             size = self._until(b"\r\n", deadline).partition(b";")[0].strip()
             try:

@@ -116,7 +116,11 @@ class FileKey(HoldsKey):
         return [*known, *self._older]
 
     def create(self) -> KeyMaterial:
-        """Return the key for a new store, and make the file if there is none."""
+        """Return the key for a new store, and make the file if there is none.
+
+        Raises:
+            ConfigurationError: The key file vanished as soon as it was made.
+        """
         found = read_key_file(self.path)
         if found is not None:
             return found
@@ -166,6 +170,9 @@ class FileKey(HoldsKey):
 
         If none is given, it is the one that an earlier rekey left there, or a new one; if an older key opened
         the store, it is the one in the key file.
+
+        Raises:
+            ConfigurationError: The new key cannot be kept in a key file.
         """
         if material is None and opened in self._older:
             return self.create()
@@ -186,7 +193,11 @@ class FileKey(HoldsKey):
         return written
 
     def refuse_another_rekey(self) -> None:
-        """Raise if another process is replacing the key everywhere."""
+        """Raise if another process is replacing the key everywhere.
+
+        Raises:
+            ConflictError: One is.
+        """
         if next_for_all(self.path).exists():
             raise ConflictError(
                 f"a rekey of all that uses {self.path} is under way, or was interrupted",

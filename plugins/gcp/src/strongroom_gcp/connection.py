@@ -46,7 +46,11 @@ class GcpConnection(SharedClient["SecretManager"]):
         return errors.translate(error, doing="logging in")
 
     def make(self, opened: ExitStack) -> SecretManager:
-        """Return Google's client, logged in."""
+        """Return Google's client, logged in.
+
+        Raises:
+            BackendUnavailableError: The ready gRPC transport is that of the parent process.
+        """
         from strongroom_gcp import service
 
         options = self._options

@@ -14,7 +14,11 @@ _KINDS = ("service_account", "authorized_user")
 
 
 def parse(text: str, source: str) -> Mapping[str, Any]:
-    """Return `text` as a JSON object; no error holds any part of it."""
+    """Return `text` as a JSON object; no error holds any part of it.
+
+    Raises:
+        ConfigurationError: It is not the JSON of a service account's key or an authorised user.
+    """
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):
@@ -32,7 +36,11 @@ def parse(text: str, source: str) -> Mapping[str, Any]:
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """Return the JSON object in the file at `path`."""
+    """Return the JSON object in the file at `path`.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not such an object.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -43,7 +51,11 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def build(info: Mapping[str, Any], source: str) -> Any:
-    """Return google-auth's credentials for a parsed key."""
+    """Return google-auth's credentials for a parsed key.
+
+    Raises:
+        ConfigurationError: google-auth cannot use the key.
+    """
     from google.oauth2 import credentials, service_account
 
     google = None

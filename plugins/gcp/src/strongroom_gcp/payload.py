@@ -53,7 +53,11 @@ def decode(key: str, data: bytes) -> str:
 
 
 def check_crc(key: str, sent: int | None, computed: int) -> None:
-    """Raise if the payload was changed on its way."""
+    """Raise if the payload was changed on its way.
+
+    Raises:
+        BackendUnavailableError: It was.
+    """
     if sent is not None and sent != computed:
         raise BackendUnavailableError(
             f"the payload of {show_key(key)} arrived damaged: its CRC32C differs",

@@ -130,6 +130,7 @@ class GCPSecretProvider(BaseProvider):
         Raises:
             SecretTooLargeError: The value is over 65,536 bytes of UTF-8.
             ConflictError: The name belongs to another secret, or it was deleted as often as it was created.
+            BackendUnavailableError: The secret was created, but the service does not know it yet.
         """
         name = name_of(check_key(key))
         data = payload.encode(key, check_value(value, key))
@@ -202,7 +203,11 @@ class GCPSecretProvider(BaseProvider):
         return present_in_parallel(read, wanted, self._options.max_workers)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        """Return the newest version's number and date, the secret's own date, and its labels as tags."""
+        """Return the newest version's number and date, the secret's own date, and its labels as tags.
+
+        Raises:
+            SecretNotFoundError: There is none; `reason` tells a disabled or destroyed one.
+        """
         name = name_of(check_key(key))
         service, deadline = self._connection.start()
         # The version says whether there is a secret; its own record has dates and labels, and whose it is.
@@ -227,7 +232,11 @@ class GCPSecretProvider(BaseProvider):
         )
 
     def list_versions(self, key: str) -> list[SecretVersion]:
-        """Return all versions, newest first; only the newest can be `current`, as readers get no other."""
+        """Return all versions, newest first; only the newest can be `current`, as readers get no other.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+        """
         name = name_of(check_key(key))
         service, whole = self._connection.start_batch()
         self._check_owner(service, key, name, self._connection.next_deadline(whole))

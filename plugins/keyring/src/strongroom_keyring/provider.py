@@ -69,6 +69,7 @@ class KeyringSecretProvider(BaseProvider):
 
         Raises:
             ValidationError: It is binary and no text.
+            SecretNotFoundError: There is none.
         """
         check_key(key)
         value = self._call(lambda store: store.read(key), "get", key)
@@ -83,7 +84,11 @@ class KeyringSecretProvider(BaseProvider):
         self._call(lambda store: store.write(key, value), "set", key, hidden=value)
 
     def delete_secret(self, key: str) -> None:
-        """Delete the password of `key`."""
+        """Delete the password of `key`.
+
+        Raises:
+            SecretNotFoundError: There is none.
+        """
         check_key(key)
         if not self._call(lambda store: store.remove(key), "delete", key):
             raise SecretNotFoundError(key, provider="keyring")

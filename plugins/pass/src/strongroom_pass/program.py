@@ -126,6 +126,9 @@ class PassProgram:
 
         Debian's package gopass is another program: it opens an editor for a value of several lines, and says
         that it has stored it where it stored an empty one for want of a terminal.
+
+        Raises:
+            ConfigurationError: They are not.
         """
         program = self.name()
         if Path(program).name.startswith("gopass") and program != self._tried:
@@ -146,7 +149,11 @@ class PassProgram:
         given: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Run `command` as `run` does, and return the result, even of a failed run."""
+        """Run `command` as `run` does, and return the result, even of a failed run.
+
+        Raises:
+            BackendUnavailableError: It did not end in time.
+        """
         try:
             ended = run_program(
                 command,

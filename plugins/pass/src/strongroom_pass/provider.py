@@ -122,7 +122,11 @@ class PassSecretProvider(BaseProvider):
             self._pass.run(["rm", "--force", name_of(key)], "delete", key)
 
     def diagnose(self) -> dict[str, str]:
-        """Return the facts for `strongroom doctor`."""
+        """Return the facts for `strongroom doctor`.
+
+        Raises:
+            ConfigurationError: There is no store, or no program that could open it.
+        """
         with self._files("read"):
             marks = (self._pass.store() / name for name in (".gpg-id", ".age-recipients"))
             if not any(mark.exists() for mark in marks):

@@ -232,7 +232,11 @@ class Pool:
         return self.use(doing, lambda connection: connection.run(statement, values, deadline), deadline)
 
     def use(self, doing: str, work: Callable[[Connection], T], deadline: Deadline) -> T:
-        """Return the result of `work` with a connection; it is called again if the connection was dead."""
+        """Return the result of `work` with a connection; it is called again if the connection was dead.
+
+        Raises:
+            BackendUnavailableError: The connection was lost, and so was a new one.
+        """
         reason = ""
         for _ in range(_RETRIES):
             connection, fresh = self._take(deadline)
@@ -278,7 +282,12 @@ class Pool:
         return error.sqlstate in AGAIN or (error.sqlstate in {READ_ONLY, *RESTARTING} and not fresh)
 
     def open(self, deadline: Deadline) -> Connection:
-        """Open a connection outside the pool."""
+        """Open a connection outside the pool.
+
+        Raises:
+            ConfigurationError: The URL cannot be understood.
+            BackendUnavailableError: The server cannot be reached.
+        """
         try:
             return self.runner.run(lambda: self._opened(deadline), deadline, Connection.close)
         except (psycopg.Error, LostError, ServerError) as error:

@@ -134,7 +134,11 @@ class SopsSecretProvider(BaseProvider):
         return visible_keys(self._read().tree.paths, prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        """Return a version, which changes as sops encrypts another value; the file tells no dates of it."""
+        """Return a version, which changes as sops encrypts another value; the file tells no dates of it.
+
+        Raises:
+            SecretNotFoundError: There is none.
+        """
         check_key(key)
         state = self._read()
         if key not in state.tree.paths:

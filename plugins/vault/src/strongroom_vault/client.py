@@ -68,7 +68,11 @@ def client_of(
     proxies: Mapping[str, str] | None,
     mount: str,
 ) -> VaultClient:
-    """Return a client by the options that everything here has; it makes no request before the first call."""
+    """Return a client by the options that everything here has; it makes no request before the first call.
+
+    Raises:
+        ConfigurationError: An option is not what it has to be.
+    """
     for name, given in (("url", url), ("mount_point", mount)):
         if not isinstance(given, str):
             kind = type(given).__name__

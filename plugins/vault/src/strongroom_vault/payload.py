@@ -59,7 +59,11 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def text_of(fields: Mapping[str, Any], field: str | None, key: str) -> str:
-    """Return the one field, or all fields as a JSON object."""
+    """Return the one field, or all fields as a JSON object.
+
+    Raises:
+        SecretNotFoundError: There is no such field.
+    """
     if field is None and set(fields) == {VALUE} and isinstance(fields[VALUE], str):
         return fields[VALUE]  # type: ignore[no-any-return]  # the line above has looked
     if field is None:
@@ -71,7 +75,11 @@ def text_of(fields: Mapping[str, Any], field: str | None, key: str) -> str:
 
 
 def fields_for(old: Mapping[str, Any] | None, value: str, field: str | None, key: str) -> dict[str, Any]:
-    """Return the fields to write, so that reads give `value` and other fields are kept."""
+    """Return the fields to write, so that reads give `value` and other fields are kept.
+
+    Raises:
+        ValidationError: There are several fields, and `value` is not a JSON object of strings.
+    """
     if field is not None:
         return {**(old or {}), field: value}
     # A single `value` that is not text (a number, null) comes from another tool, and is replaced like text.

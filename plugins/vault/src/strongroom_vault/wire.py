@@ -129,7 +129,11 @@ class Connection:
         return Reply(status, headers, body)
 
     def tunnel(self, request: bytes, call: Call) -> None:
-        """Send a request CONNECT to a proxy; all bytes after its answer come from the server."""
+        """Send a request CONNECT to a proxy; all bytes after its answer come from the server.
+
+        Raises:
+            LostError: The proxy does not open it.
+        """
         self.send(request, call)
         status = self._head(call)[1]
         if not _OK <= status < _REDIRECT or self._buffer:

@@ -41,7 +41,11 @@ def check(
     group: str | None = None,
     form: str | None = None,
 ) -> int:
-    """Check the declared secrets, report the result in the format `form`, and return the exit code."""
+    """Check the declared secrets, report the result in the format `form`, and return the exit code.
+
+    Raises:
+        UsageError: Two options exclude one another.
+    """
     settings.refuse_format(form)
     if offline and fix:
         raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")

@@ -30,7 +30,11 @@ def export(
     group: str | None = None,
     exported: bool = False,
 ) -> None:
-    """Print the declared secrets, or all keys under `prefix`, in the format `form`."""
+    """Print the declared secrets, or all keys under `prefix`, in the format `form`.
+
+    Raises:
+        UsageError: An option does not go with another one.
+    """
     settings.refuse_format(form)
     if prefix is not None and group is not None:
         raise UsageError("--prefix takes keys, --group declared secrets: choose one")

@@ -101,7 +101,11 @@ def _from_registry(
 
 
 def get_several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
-    """Print the values of all `texts`, or nothing if one is missing."""
+    """Print the values of all `texts`, or nothing if one is missing.
+
+    Raises:
+        SecretNotFoundError: One is missing.
+    """
     from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
     from strongroom.cli.formats.export import as_env, variables
     from strongroom.cli.spec_cache import without_caches

@@ -20,7 +20,11 @@ __all__ = ["list_keys"]
 
 
 def list_keys(settings: GlobalOptions, *, prefix: str = "", tree: bool = False, long: bool = False) -> None:
-    """List the keys that begin with `prefix`, as lines, a tree or a table."""
+    """List the keys that begin with `prefix`, as lines, a tree or a table.
+
+    Raises:
+        UsageError: Two options exclude one another.
+    """
     if tree and long:
         raise errors.UsageError("--tree draws keys, --long is a table: choose one")
     with settings.registry() as registry:

@@ -41,7 +41,11 @@ def run(
     poll_seconds: float | None = None,
     stop_timeout: float | None = None,
 ) -> int:
-    """Run `words` with the declared secrets in its environment and return its exit code."""
+    """Run `words` with the declared secrets in its environment and return its exit code.
+
+    Raises:
+        UsageError: An option does not go with another one.
+    """
     if watch:
         if replace:
             raise UsageError("with --replace, nothing is left that could watch")

@@ -47,7 +47,11 @@ def run_watched(
     poll_seconds: float,
     stop_timeout: float,
 ) -> int:
-    """Run `words` with the declared secrets, pass changes on to it, and return its exit code."""
+    """Run `words` with the declared secrets, pass changes on to it, and return its exit code.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no spec to watch.
+    """
     number = signal_of(on_change)
     if not (poll_seconds > 0 and stop_timeout >= 0):
         raise UsageError("--poll-seconds must be above 0, and --stop-timeout not negative")

@@ -26,7 +26,11 @@ def is_leased(registry: SecretProviderRegistry, key: str) -> bool:
 
 
 def refuse_writes(pipeline: Pipeline, key: str | None = None) -> None:
-    """Refuse to store or delete `key` if its pipeline issues leases, before one is issued to be looked at."""
+    """Refuse to store or delete `key` if its pipeline issues leases, before one is issued to be looked at.
+
+    Raises:
+        UnsupportedOperationError: Its pipeline issues leases.
+    """
     if issues_leases(pipeline, written=True):
         what = f"{pipeline.name} issues leases" if key is None else f"{show_key(key)} is a lease"
         raise UnsupportedOperationError(

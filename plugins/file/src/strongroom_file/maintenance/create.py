@@ -49,7 +49,11 @@ def create_store(path: Path, material: KeyMaterial, timeout: float) -> None:
 
 
 def prepare_folder(path: Path) -> None:
-    """Make the folder of a new file, for its owner only, and make sure that it may be written."""
+    """Make the folder of a new file, for its owner only, and make sure that it may be written.
+
+    Raises:
+        ReadOnlyError: It may not be written.
+    """
     with files.translated_os(path.parent, "make"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK | os.X_OK):

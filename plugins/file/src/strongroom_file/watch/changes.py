@@ -136,7 +136,11 @@ class ChangeWatcher:
         self._subscribers = Subscribers(last=self.close)
 
     def subscribe(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        """Call `callback` with changes from now on."""
+        """Call `callback` with changes from now on.
+
+        Raises:
+            BackendUnavailableError: The machine has no more threads.
+        """
         with self._adding:
             if not self._subscribers.present:
                 self._picture = Picture()
