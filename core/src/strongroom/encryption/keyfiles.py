@@ -72,7 +72,10 @@ def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> byte
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(name):  # noqa: PTH114  # stays text
-            raise ConfigurationError(f"{what} {name} is a symbolic link that leads nowhere") from None
+            raise ConfigurationError(
+                f"{what} {name} is a symbolic link that leads nowhere",
+                hint="put back what it names, or name another file",
+            ) from None
         return None
     except OSError as error:
         raise _failure(error, "read", name) from error
@@ -101,13 +104,17 @@ def others_may_read(path: str | os.PathLike[str]) -> str | None:
 def _check(link: os.stat_result, status: os.stat_result, what: str) -> None:
     trusted = {os.geteuid(), 0}
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{what} is not an ordinary file")
+        raise ConfigurationError(
+            f"{what} is not an ordinary file", hint="name a file, not a folder or a device"
+        )
     if status.st_uid not in trusted:
         raise ConfigurationError(
             f"{what} belongs to another user", hint="copy it, and make the copy your own"
         )
     if link.st_uid not in trusted:
-        raise ConfigurationError(f"{what} is a symbolic link that belongs to another user")
+        raise ConfigurationError(
+            f"{what} is a symbolic link that belongs to another user", hint="name the file that it leads to"
+        )
     if status.st_mode & stat.S_IWOTH:
         raise ConfigurationError(f"everybody may write {what}", hint="chmod 600 it, and make a new key")
 
@@ -171,7 +178,7 @@ def keep_old(path: Path, key_id: str) -> Path:
     old = old_key_file(path, key_id)
     data = read_bytes(path)
     if data is None:
-        raise ConfigurationError(f"the key file {path} is missing")
+        raise ConfigurationError(f"the key file {path} is missing", hint="put it back, or restore a copy")
     keep_out_of_git(path)
     if not place(old, data) and read_bytes(old) != data:
         raise ConflictError(f"there is another file {old}", hint="move it away")
@@ -268,7 +275,10 @@ def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Except
             hint="let this user have the right, or run as one who has it",
         )
     if error.errno == errno.EROFS:
-        return ReadOnlyError(f"cannot {doing} {os.fspath(path)}: the file system is read-only")
+        return ReadOnlyError(
+            f"cannot {doing} {os.fspath(path)}: the file system is read-only",
+            hint="name a path on another one, or mount it writable",
+        )
     if error.errno in {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}:
         return ConfigurationError(
             f"cannot {doing} {os.fspath(path)}: {error.strerror}", hint="correct the path"

@@ -228,7 +228,7 @@ def _next_key(key_file: Path, given: str | None) -> str:
     the next one for all, so that none is lost.
     """
     if keyfiles.read_bytes(key_file) is None:
-        raise ConfigurationError(f"the key file {key_file} is missing")
+        raise ConfigurationError(f"the key file {key_file} is missing", hint="put it back, or restore a copy")
     if given is not None:
         read_key(given)
     waiting = _key_at(keyfiles.next_for_all(key_file))

@@ -481,5 +481,9 @@ def _name_of(target: Any) -> str | None:
 
 def _in_flight(key: str, found: Record | None) -> Record:
     if found is None or not found.in_flight:
-        raise RotationError(f"no rotation of {show_key(key)} is in flight", key=key)
+        raise RotationError(
+            f"no rotation of {show_key(key)} is in flight",
+            key=key,
+            hint="its status shows when it was rotated last",
+        )
     return found

@@ -557,7 +557,9 @@ class RotationRun:
 
     def _changed_since(self) -> RotationError:
         return RotationError(
-            f"{show_key(self._key)} was changed after its rotation: nothing is put back", key=self._key
+            f"{show_key(self._key)} was changed after its rotation: nothing is put back",
+            key=self._key,
+            hint="see who has set it, and set the value that is right",
         )
 
     def _is_over(self, record: Record) -> bool:

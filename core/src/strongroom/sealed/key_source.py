@@ -120,10 +120,14 @@ class StoreKeySource(HoldsKey):
         """
         with self._named():
             place(path, f"{text}\n".encode())
-        found = self.read(path)
-        if found is None:
-            raise ConfigurationError(f"the key file {path} vanished", provider=self._provider)
-        return found
+        material = self.read(path)
+        if material is None:
+            raise ConfigurationError(
+                f"the key file {path} vanished as soon as it was made",
+                provider=self._provider,
+                hint="see which program removes it, then try again",
+            )
+        return material
 
     def next(self, given: KeyMaterial | None) -> KeyMaterial:
         """Return the next key for a rekey, after saving it beside the key file.

@@ -472,12 +472,18 @@ class SealedSecretProvider(SealedEngine[B]):
             ConflictError: Another host has just made a rekey.
         """
         if new_key is not None and new_key_file is not None:
-            raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
+            raise ConfigurationError(
+                "both new_key and new_key_file are given", provider=self.type_name, hint="give one of them"
+            )
         next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
             next_key = self._source.read(Path(new_key_file))
             if next_key is None:
-                raise ConfigurationError(f"there is no key file {new_key_file}", provider=self.type_name)
+                raise ConfigurationError(
+                    f"there is no key file {new_key_file}",
+                    provider=self.type_name,
+                    hint="make it with `strongroom keygen`, or correct the path",
+                )
         self._opened = None  # another host may have changed the header
 
         def change(store: Store) -> Path | None:

@@ -81,7 +81,7 @@ def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
                 raise ConfigurationError(
                     f"the spec {path} is a folder", hint=f"name the file in it: {Path(path, SPEC_FILE)}"
                 )
-            raise ConfigurationError(f"the spec {path} is not a regular file")
+            raise ConfigurationError(f"the spec {path} is not a regular file", hint="name a file with --spec")
         _refuse_untrusted(path, status)
         with open(descriptor, "rb", closefd=False) as file:  # an open descriptor, not a path
             return file.read(MAX_BYTES + 1), status

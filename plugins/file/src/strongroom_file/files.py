@@ -92,7 +92,11 @@ def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> Stron
     import errno
 
     if error.errno == errno.EROFS:
-        return ReadOnlyError(f"cannot {doing} {path}: the file system is read-only", provider=TYPE_NAME)
+        return ReadOnlyError(
+            f"cannot {doing} {path}: the file system is read-only",
+            provider=TYPE_NAME,
+            hint="name a path on another one, or mount it writable",
+        )
     wrong = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
     if error.errno in wrong or (
         doing == "make" and error.errno == errno.EEXIST

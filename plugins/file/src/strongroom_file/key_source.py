@@ -125,10 +125,14 @@ class FileKey(HoldsKey):
         if found is not None:
             return found
         write_key_file(self.path, generate_key())
-        made = read_key_file(self.path)
-        if made is None:  # pragma: no cover  # somebody deletes it as fast as it is made
-            raise ConfigurationError(f"the key file {self.path} vanished", provider=TYPE_NAME)
-        return made
+        material = read_key_file(self.path)
+        if material is None:  # pragma: no cover  # somebody deletes it as fast as it is made
+            raise ConfigurationError(
+                f"the key file {self.path} vanished as soon as it was made",
+                provider=TYPE_NAME,
+                hint="see which program removes it, then try again",
+            )
+        return material
 
     def kept_old(self, opens: Callable[[KeyMaterial], bool]) -> Path | None:
         """Return the first of the keys that rekeys have left beside the key file which `opens`.

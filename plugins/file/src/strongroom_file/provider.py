@@ -316,7 +316,9 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         self, new_key: str | bytes | None, new_key_file: str | os.PathLike[str] | None
     ) -> KeyMaterial | None:
         if new_key is not None and new_key_file is not None:
-            raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
+            raise ConfigurationError(
+                "both new_key and new_key_file are given", provider=self.type_name, hint="give one of them"
+            )
         next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
             next_key = FileKey(new_key_file).create()
@@ -417,12 +419,18 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         self, key: str | bytes | None, key_file: str | os.PathLike[str] | None
     ) -> GivenKey | None:
         if key is not None and key_file is not None:
-            raise ConfigurationError("both key and key_file are given", provider=self.type_name)
+            raise ConfigurationError(
+                "both key and key_file are given", provider=self.type_name, hint="give one of them"
+            )
         if key_file is not None:
-            found = read_key_file(plain_path(key_file), older=True)
-            if found is None:
-                raise ConfigurationError(f"there is no key file {key_file}", provider=self.type_name)
-            return GivenKey(found)
+            material = read_key_file(plain_path(key_file), older=True)
+            if material is None:
+                raise ConfigurationError(
+                    f"there is no key file {key_file}",
+                    provider=self.type_name,
+                    hint="name the file with the key that the backup needs",
+                )
+            return GivenKey(material)
         return GivenKey(read_key(key, older=True)) if key is not None else None
 
     def absent(self) -> str | None:

@@ -98,7 +98,11 @@ class Store:
             if member in self._searched:
                 secret_service.drop_twins(member, self._service, name)
             return
-        raise ConfigurationError("keyring: no backend here can write", provider="keyring")
+        raise ConfigurationError(
+            "keyring: no backend here can write",
+            provider="keyring",
+            hint="`keyring --list-backends` shows those that are here; install one that can",
+        )
 
     def _remove(self, member: Any, name: str) -> bool:
         from keyring.errors import PasswordDeleteError

@@ -266,4 +266,8 @@ def _read(path: Any) -> str:
             return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         kind = type(error).__name__  # raised below, where the file's content is no longer in the context
-    raise ConfigurationError(f"vault: cannot read {path}: {kind}", provider="vault")
+    raise ConfigurationError(
+        f"vault: cannot read {path}: {kind}",
+        provider="vault",
+        hint="correct the path in `auth`, or let this user read it",
+    )

@@ -333,7 +333,9 @@ class VaultSecretProvider(BaseProvider):
 
     def _need_v2(self, what: str, call: Any) -> None:
         if self._mount.version(call) == 1 and self._mount.asked_again(call) == 1:
-            raise UnsupportedOperationError(f"vault: KV version 1 has no {what}", provider="vault")
+            raise UnsupportedOperationError(
+                f"vault: KV version 1 has no {what}", provider="vault", hint="use a mount of KV version 2"
+            )
 
     def _ask(self, method: str, kind: str, key: str, what: str, call: Any, **kwargs: Any) -> Any:
         rest = kwargs.pop("rest", None) or url_path(key)

@@ -186,4 +186,4 @@ def _key_in(path: Path | None) -> str | None:
         return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         pass  # raised below: the error's context would hold the key
-    raise ConfigurationError(f"the key file {path} holds no key")
+    raise ConfigurationError(f"the key file {path} holds no key", hint="make one with `strongroom keygen`")

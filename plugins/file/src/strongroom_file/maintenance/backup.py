@@ -128,7 +128,7 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
         TamperedError: The backup is damaged.
     """
     if files.check_file(origin) is None:
-        raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
+        raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME, hint="correct the path")
     prepare_folder(path)
     least = max(least, microseconds(now))
     is_damaged = False
