@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
 from strongroom.encryption.keyfiles import keep_old, plain_path, refuse_link
-from strongroom.encryption.keys import HoldsKey, KeyMaterial, read_key
+from strongroom.encryption.keys import HoldsKey, KeyMaterial
 from strongroom.errors import (
     ConfigurationError,
     ConflictError,
@@ -24,7 +24,7 @@ from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect
 from strongroom.providers import BaseProvider
 
 from strongroom_file.integrity import StaleSessionError, name_file
-from strongroom_file.key_source import FileKey, GivenKey, key_source, read_key_file
+from strongroom_file.key_source import FileKey, key_source, read_key_file
 from strongroom_file.store import queries
 from strongroom_file.store.queries import not_found
 
@@ -281,7 +281,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             ConflictError: Another process is about to replace the key for all that uses it.
             TamperedError: Something is wrong with the store, which stays as it is.
         """
-        next_key = self._next_key(new_key, new_key_file)
+        with forks_wait():
+            from strongroom_file.maintenance.rekey import key_for_rekey, rekey
+
+        next_key = key_for_rekey(new_key, new_key_file)
         source, old_file = self._source, None
         if isinstance(source, FileKey) and not keep_key_file:
             refuse_link(source.path)
@@ -299,8 +302,6 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 return source.prepare(next_key, session.material)
 
             with forks_wait():
-                from strongroom_file.maintenance.rekey import rekey
-
                 material = rekey(session, prepare, progress)
                 if not keep_key_file:
                     source.replace(material)
@@ -311,20 +312,6 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if found is None:
             self._no_store()
         return found[0]
-
-    def _next_key(
-        self, new_key: str | bytes | None, new_key_file: str | os.PathLike[str] | None
-    ) -> KeyMaterial | None:
-        if new_key is not None and new_key_file is not None:
-            raise ConfigurationError(
-                "both new_key and new_key_file are given", provider=self.type_name, hint="give one of them"
-            )
-        next_key = read_key(new_key) if new_key is not None else None
-        if new_key_file is not None:
-            next_key = FileKey(new_key_file).create()
-        if next_key is not None and next_key.kind == "fernet":
-            return KeyMaterial("raw", next_key.secret)  # here the same, and with one text form
-        return next_key
 
     def key_id(self) -> str:
         """Return the id of the key that the store is under, which a backup made now needs.
@@ -393,13 +380,14 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 that it needs.
             TamperedError: The backup is damaged; the store stays as it is.
         """
-        own = self._key_of_backup(key, key_file)
+        with forks_wait():
+            from pathlib import Path
+
+            from strongroom_file.maintenance.backup import key_for_backup, restore
+
+        own = key_for_backup(key, key_file)
         try:
             with forks_wait():
-                from pathlib import Path
-
-                from strongroom_file.maintenance.backup import restore
-
                 restore(
                     self._path,
                     Path(path),
@@ -414,24 +402,6 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             raise self._unsteady() from None
         finally:
             self._release()
-
-    def _key_of_backup(
-        self, key: str | bytes | None, key_file: str | os.PathLike[str] | None
-    ) -> GivenKey | None:
-        if key is not None and key_file is not None:
-            raise ConfigurationError(
-                "both key and key_file are given", provider=self.type_name, hint="give one of them"
-            )
-        if key_file is not None:
-            material = read_key_file(plain_path(key_file), older=True)
-            if material is None:
-                raise ConfigurationError(
-                    f"there is no key file {key_file}",
-                    provider=self.type_name,
-                    hint="name the file with the key that the backup needs",
-                )
-            return GivenKey(material)
-        return GivenKey(read_key(key, older=True)) if key is not None else None
 
     def absent(self) -> str | None:
         """Return, in words, that there is no store, and perhaps no key; None if there is a store."""

@@ -9,14 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.encryption.keyfiles import MAX_BYTES, NEXT, NEXT_FOR_ALL
+from strongroom.encryption.keyfiles import MAX_BYTES, NEXT, NEXT_FOR_ALL, plain_path
 from strongroom.encryption.keys import read_key
 from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 
 from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME, name_file, tampered
-from strongroom_file.key_source import GivenKey, KeySource
+from strongroom_file.key_source import GivenKey, KeySource, read_key_file
 from strongroom_file.maintenance.copies import copied, write_root
 from strongroom_file.maintenance.create import new_epoch, prepare_folder
 from strongroom_file.maintenance.migrate import migrate
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from strongroom.encryption.keys import KeyMaterial
 
 
-__all__ = ["backup", "restore"]
+__all__ = ["backup", "key_for_backup", "restore"]
 
 
 def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> str:
@@ -235,3 +235,25 @@ def _restored(restored: Root, replaced: Root, least: int) -> Root:
         commits=max(restored.commits, replaced.commits, least) + 1,
         seals=max(restored.seals, replaced.seals),
     )
+
+
+def key_for_backup(key: str | bytes | None, key_file: str | os.PathLike[str] | None) -> GivenKey | None:
+    """Return the key that a backup needs if it is not the store's, given as text or in a file.
+
+    Raises:
+        ConfigurationError: Two are given, or one that cannot be used.
+    """
+    if key is not None and key_file is not None:
+        raise ConfigurationError(
+            "both key and key_file are given", provider=TYPE_NAME, hint="give one of them"
+        )
+    if key_file is not None:
+        material = read_key_file(plain_path(key_file), older=True)
+        if material is None:
+            raise ConfigurationError(
+                f"there is no key file {key_file}",
+                provider=TYPE_NAME,
+                hint="name the file with the key that the backup needs",
+            )
+        return GivenKey(material)
+    return GivenKey(read_key(key, older=True)) if key is not None else None

@@ -7,14 +7,17 @@ copy of the old key is left beside them, for backups and other uses of the key.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 
-from strongroom.encryption.keys import KeyMaterial
+from strongroom.encryption.keys import KeyMaterial, read_key
+from strongroom.errors import ConfigurationError
 
 from strongroom_file.errors import translated
-from strongroom_file.integrity import StaleSessionError, tampered
+from strongroom_file.integrity import TYPE_NAME, StaleSessionError, tampered
+from strongroom_file.key_source import FileKey
 from strongroom_file.maintenance.verify import problems_of
 from strongroom_file.store import database, version_history
 from strongroom_file.store.format import (
@@ -35,7 +38,7 @@ from strongroom_file.store.row_cipher import RowCipher, new_header
 from strongroom_file.store.session import ROW, SELECT, Session, Snapshot
 from strongroom_file.store.transaction import WriteTransaction
 
-__all__ = ["Progress", "rekey"]
+__all__ = ["Progress", "key_for_rekey", "rekey"]
 
 Progress = Callable[[int, int], None]
 """Called with the secrets done and the secrets in all."""
@@ -145,3 +148,23 @@ class _Rekeying:
 
     def _update(self, table: str, row: int, body: bytes) -> None:
         self._cursor.execute(f"UPDATE {table} SET body=? WHERE id=?", (body, row))  # noqa: S608  # own tables
+
+
+def key_for_rekey(
+    new_key: str | bytes | None, new_key_file: str | os.PathLike[str] | None
+) -> KeyMaterial | None:
+    """Return the key that is given for a rekey, as text or in a file, which is made if it is missing.
+
+    Raises:
+        ConfigurationError: Two are given, or one that cannot be used.
+    """
+    if new_key is not None and new_key_file is not None:
+        raise ConfigurationError(
+            "both new_key and new_key_file are given", provider=TYPE_NAME, hint="give one of them"
+        )
+    next_key = read_key(new_key) if new_key is not None else None
+    if new_key_file is not None:
+        next_key = FileKey(new_key_file).create()
+    if next_key is not None and next_key.kind == "fernet":
+        return KeyMaterial("raw", next_key.secret)  # here the same, and with one text form
+    return next_key
