@@ -32,10 +32,10 @@ class HeldLease:
         lease: As it was issued or renewed last.
         text: What a read returns.
         ends: When the values end.
-        life: How long it lived when it was new.
+        life: Seconds that it lived when it was new.
         act_at: When it is renewed or replaced.
         last: Whether it is then replaced, not renewed.
-        pause: How long to wait after a failure.
+        pause: Seconds to wait after a failure.
         checked: When the server was asked for it last.
         lock: Held while it is renewed or replaced.
     """

@@ -74,7 +74,7 @@ class WatchedGroup:
         round: If keys are asked one by one: those that are left in this interval.
         step: Seconds between two of them.
         due: When the next poll is.
-        pause: How long to wait after a failure.
+        pause: Seconds to wait after a failure.
         failing: The class of the error of the last attempt; empty if it did not fail.
         refused: The keys that were refused last time, which was logged.
         subscriptions: Handles on the subscriptions to the sources.
