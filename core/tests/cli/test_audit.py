@@ -214,10 +214,10 @@ def test_show_fits_a_terminal_of_eighty_columns(audited, monkeypatch, capfd):
         run_app(["--spec", "strongroom.yaml", "audit", "show", "--key", "database/*", "--operation", "get"])
         == 0
     )
-    head, _, *lines = capfd.readouterr().out.splitlines()
+    head, *lines = capfd.readouterr().out.splitlines()
     assert max(map(len, [head, *lines])) <= 80
-    assert head.split()[:4] == ["time", "actor", "operation", "key"]
-    assert "tenant" not in head
+    assert head.split()[:4] == ["TIME", "ACTOR", "OPERATION", "KEY"]
+    assert "TENANT" not in head
     text = " ".join(lines)
     assert "database/" in text
     assert "password" in text
