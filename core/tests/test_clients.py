@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import json
+import socket
+import ssl
 import time
 import urllib.parse
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from strongroom.clients import (
     backoff_delays,
     call_with_retries,
+    cut,
     is_permanent,
     parse_http_date,
     parse_retry_after,
@@ -318,3 +322,40 @@ def test_a_services_error_says_who_did_what_with_which_key(kind, text):
 )
 def test_a_password_that_ends_the_address_is_seen(url, expected):
     assert splits_login(url) is expected
+
+
+class TestCut:
+    @pytest.fixture
+    def pair(self):
+        one, other = socket.socketpair()
+        with one, other:
+            yield one, other
+
+    def test_what_waits_to_receive_gets_the_end(self, pair):
+        one, other = pair
+        cut(one)
+        assert one.recv(1) == other.recv(1) == b""
+        assert one.fileno() != -1  # the thread that uses it closes it
+
+    def test_what_was_closed_or_not_opened_needs_nothing(self, pair):
+        pair[0].close()
+        cut(pair[0])
+        cut(None)
+
+    def test_what_another_thread_sends_meanwhile_is_still_encrypted(self, pair, monkeypatch):
+        one, other = pair
+        one.setblocking(False)
+        context = ssl.create_default_context()
+        end = socket.socket.shutdown
+
+        def send_and_end(opened, how):
+            with suppress(ssl.SSLWantReadError):  # as the handshake has just begun
+                opened.send(b"password")
+            end(opened, how)
+
+        monkeypatch.setattr(socket.socket, "shutdown", send_and_end)
+        with context.wrap_socket(one, server_hostname="example.com", do_handshake_on_connect=False) as tls:
+            cut(tls)
+        sent = other.recv(65536)
+        assert sent.startswith(b"\x16\x03")  # TLS: a handshake
+        assert b"password" not in sent

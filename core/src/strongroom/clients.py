@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import (
@@ -27,6 +27,7 @@ __all__ = [
     "backoff_delays",
     "call_with_retries",
     "check_answer",
+    "cut",
     "is_permanent",
     "leave_connections",
     "parse_http_date",
@@ -38,6 +39,9 @@ __all__ = [
     "shows_value",
     "splits_login",
 ]
+
+if TYPE_CHECKING:
+    import socket
 
 T = TypeVar("T")
 
@@ -245,6 +249,19 @@ def leave_connections(session: Any) -> None:
             never_collect(adapter.poolmanager, *adapter.proxy_manager.values())
             # As after pickling: the same options, and no connections.
             adapter.__setstate__(adapter.__getstate__())
+
+
+def cut(opened: socket.socket | None) -> None:
+    """End what another thread sends or reads on a socket, for that thread to close it; do nothing if None.
+
+    The socket stays encrypted: the `shutdown` of Python's TLS sockets gives the encryption up a moment before
+    the connection, and what the other thread sends in that moment would go out as plain text.
+    """
+    import socket
+
+    if opened is not None:
+        with suppress(OSError):  # it has been closed meanwhile
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
 def redacted_copy(error: Exception, message: str) -> Exception:

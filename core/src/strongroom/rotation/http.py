@@ -12,7 +12,6 @@ import ipaddress
 import json
 import os
 import secrets
-import socket
 import ssl
 import threading
 import time
@@ -20,6 +19,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from strongroom.clients import cut
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.plugins.webhook_key import signing_key
@@ -153,7 +153,7 @@ class HttpRotator:
             return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         finally:
             late.set()
-            _cut(connection)
+            cut(connection.sock)
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
         # A longer answer may break off in the middle of a value, of which a part is not found.
@@ -184,14 +184,6 @@ class HttpRotator:
             f"rotator http: the certificate files cannot be used: {failure}",
             hint="they must be PEM, the key without a password",
         )
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    """End what another thread sends or reads there."""
-    opened = connection.sock
-    if opened is not None:
-        with suppress(OSError):
-            opened.shutdown(socket.SHUT_RDWR)
 
 
 def _parts(url: str) -> Any:

@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
+from strongroom.clients import cut
 from strongroom.deadlines import Deadline
 from strongroom.errors import AuthenticationError, PermissionDeniedError
 from strongroom.parallel import never_collect, renew_after_fork
@@ -82,7 +83,7 @@ class Listener:
         self._ended.set()
         connection = self._connection
         if connection is not None:
-            _shut(connection)
+            cut(connection.socket)
         if threading.current_thread() is not self._thread:
             self._thread.join(_CONNECT_SECONDS)
 
@@ -190,12 +191,3 @@ class Listener:
         if self._connection is not None:
             never_collect(self._connection.socket)
         self._connection = None
-
-
-def _shut(connection: HTTPConnection) -> None:
-    """End a connection that another thread reads from."""
-    import contextlib
-    import socket
-
-    with contextlib.suppress(OSError):
-        connection.socket.shutdown(socket.SHUT_RDWR)

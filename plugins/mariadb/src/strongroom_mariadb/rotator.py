@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
-from strongroom.clients import splits_login
+from strongroom.clients import cut, splits_login
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, redact
@@ -297,10 +296,7 @@ class MariaDBRotator(UserRotator):
         try:
             return self._runner.run(call, Deadline(self._timeout), discard)
         except DeadlineExceededError:
-            opened = connection._sock  # noqa: SLF001  # nothing else ends a call of another thread
-        if opened is not None:
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+            cut(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
         raise pymysql.OperationalError(0, f"timed out: no answer within {self._timeout:g} s")
 
     def _message_of(self, error: BaseException, *hidden: str) -> str:
