@@ -19,6 +19,7 @@ from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import BackendUnavailableError
 from strongroom.testing.faults import FaultProxy
 from strongroom_redis import RedisCacheStore, subscriber
+from valkey_server import connections_so_far
 
 
 class Clock:
@@ -323,6 +324,15 @@ class TestHearing:
         soon(lambda: heard == [None])
         store.close()
         assert not subscription._thread.is_alive()
+
+    def test_closing_opens_no_connection(self, server, heard):
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            before = connections_so_far(server)
+            subscription.close()
+            assert not subscription._thread.is_alive()
+            assert connections_so_far(server) == before + 1
 
     def test_so_is_one_whose_server_is_gone(self, start, heard):
         server = start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from free_ports import free_port
 
-__all__ = ["ValkeyServer"]
+__all__ = ["ValkeyServer", "connections_so_far"]
 
 
 class ValkeyServer:
@@ -75,3 +76,9 @@ class ValkeyServer:
             )
             time.sleep(0)
             return one.recv(65536)
+
+
+def connections_so_far(server: ValkeyServer) -> int:
+    """Return how many connections the server has taken, with the one that asks for it."""
+    [count] = re.findall(rb"total_connections_received:(\d+)", server.ask("INFO", "stats"))
+    return int(count)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from strongroom.clients import splits_login
+from strongroom.clients import cut, splits_login
 from strongroom.errors import ConfigurationError
 from strongroom.plugins.credentials import newest
 
@@ -133,19 +133,42 @@ def connect(options: Options) -> Any:
 
 
 def disconnect(client: Any) -> None:
-    """Close a client's connections; a call that waits on one ends with an error."""
-    with contextlib.suppress(Exception):  # what cannot be closed is gone
-        if hasattr(client, "get_nodes"):
-            for node in client.get_nodes():
-                if node.redis_connection is not None:
-                    node.redis_connection.connection_pool.disconnect()
-        else:
-            pool = client.connection_pool
-            pool.disconnect()
-            for sentinel in pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ():
-                sentinel.connection_pool.disconnect()
-    with contextlib.suppress(Exception):  # as above
-        client.close()
+    """Close a client's connections, from any thread; a call that waits on one ends with an error.
+
+    A connection in use is only cut: redis-py closes it in the thread that uses it. Closed from elsewhere, a
+    connection loses the socket that its thread has just opened, and reads on without its parser.
+    """
+    for pool in _pools(client):
+        with contextlib.suppress(Exception):  # what cannot be closed is gone
+            pool.disconnect(inuse_connections=False)
+            for connection in tuple(pool._in_use_connections):  # noqa: SLF001  # nothing else reaches them
+                _abandon(connection)
+
+
+def _abandon(connection: Any) -> None:
+    """Cut a connection, and let the call that uses it fail without a repetition.
+
+    The caller has its error by then: a write that is repeated could come after the caller's next one.
+    """
+    import redis
+
+    def disconnect(*arguments: object, **named: object) -> None:
+        connection.__dict__.pop("disconnect", None)
+        connection.disconnect(*arguments, **named)
+        raise redis.RedisError("the connection was cut")
+
+    connection.disconnect = disconnect  # redis-py calls it in the call's thread, before it connects again
+    cut(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
+
+
+def _pools(client: Any) -> list[Any]:
+    """Return the pools of connections to a server, to it and its sentinels, or to the nodes of a cluster."""
+    if hasattr(client, "get_nodes"):
+        nodes = [node.redis_connection for node in client.get_nodes()]
+        return [node.connection_pool for node in nodes if node is not None]
+    pool = client.connection_pool
+    sentinels = pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else []
+    return [pool, *(sentinel.connection_pool for sentinel in sentinels)]
 
 
 def _behind_sentinels(

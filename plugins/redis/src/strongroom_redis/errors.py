@@ -53,7 +53,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     "MasterNotFoundError": BackendUnavailableError,
     "ReplicaNotFoundError": BackendUnavailableError,
     "SlaveNotFoundError": BackendUnavailableError,
-    # below redis-py; the last two come of a connection that was closed under a call which hung
+    # below redis-py; the last two come of its own code where a connection is lost under it
     "OSError": BackendUnavailableError,
     "AttributeError": BackendUnavailableError,
     "ValueError": BackendUnavailableError,

@@ -130,23 +130,26 @@ class Listener:
         self._heard = time.monotonic()
         client = self._client = self._connect()
         try:
-            channel = _one_node(client).pubsub()
-            channel.subscribe(self._channel)
-            self._asked, waiting = time.monotonic(), True  # the subscription is an answer as well
-            self._heard = self._asked
-            while not self._ended.is_set():
-                now = time.monotonic()
-                if now - self._heard > SILENT_SECONDS:
-                    break
-                if not waiting and now - self._asked >= _PING_SECONDS:
-                    self._asked, waiting = now, True
-                    channel.ping()
-                message = channel.get_message(timeout=_PING_SECONDS)
-                if message is not None:
-                    waiting = not self._take(message) and waiting
-            return self._alive
+            with contextlib.closing(_one_node(client).pubsub()) as channel:
+                self._hear(channel)
         finally:
             disconnect(client)
+        return self._alive
+
+    def _hear(self, channel: Any) -> None:
+        channel.subscribe(self._channel)
+        self._asked, waiting = time.monotonic(), True  # the subscription is an answer as well
+        self._heard = self._asked
+        while not self._ended.is_set():
+            now = time.monotonic()
+            if now - self._heard > SILENT_SECONDS:
+                break
+            if not waiting and now - self._asked >= _PING_SECONDS:
+                self._asked, waiting = now, True
+                channel.ping()
+            message = channel.get_message(timeout=_PING_SECONDS)
+            if message is not None:
+                waiting = not self._take(message) and waiting
 
     def _take(self, message: dict[str, Any]) -> bool:
         """Pass on a message; return whether it is the expected answer."""
