@@ -108,8 +108,7 @@ class Channel:
             one.done.put(None)
         with contextlib.suppress(queue.Empty):
             self._first.get_nowait()
-            with contextlib.suppress(OSError):
-                self._input.close()
+            self._close_input()
             kill_program(self._program, grace=grace)
             self._words.end()
 
@@ -125,23 +124,42 @@ class Channel:
         if self.ended is not None:
             raise ProgramEndedError(self.ended)
 
+    def _close_input(self) -> None:
+        """Close the program's input; if a thread writes there, leave that to this thread, when it is done.
+
+        The number of a closed descriptor is free for the next file, which would get the request.
+        """
+        if self._writing.is_mine():  # it broke off, or a signal handler runs in the middle of it
+            return
+        with held_within(self._writing, 0) as held:
+            if held:
+                with contextlib.suppress(OSError):
+                    self._input.close()
+
     def _send(self, line: bytes, deadline: Deadline) -> None:
-        with held_within(self._writing, deadline.remaining()) as held:
-            if not held:
-                raise DeadlineExceededError
-            left = memoryview(line)
-            try:
-                while left:
-                    left = left[self._write(left, deadline) :]
-            except (OSError, ValueError):
-                # It has gone; the reader of its answers finds out how, and lets this caller know.
-                return
-            except BaseException as error:
-                if 0 < len(left) < len(line):  # half a line is in the pipe, and nothing can follow it
-                    hung = isinstance(error, DeadlineExceededError)
-                    why = "it hung: it does not read what it is sent" if hung else "a request broke off"
-                    self.end(why)
-                raise
+        try:
+            with held_within(self._writing, deadline.remaining()) as held:
+                if not held:
+                    raise DeadlineExceededError
+                self._write_line(line, deadline)
+        finally:
+            if self.ended is not None:
+                self._close_input()
+
+    def _write_line(self, line: bytes, deadline: Deadline) -> None:
+        left = memoryview(line)
+        try:
+            while left and self.ended is None:
+                left = left[self._write(left, deadline) :]
+        except (OSError, ValueError):
+            # It has gone; the reader of its answers finds out how, and lets this caller know.
+            return
+        except BaseException as error:
+            if 0 < len(left) < len(line):  # half a line is in the pipe, and nothing can follow it
+                hung = isinstance(error, DeadlineExceededError)
+                why = "it hung: it does not read what it is sent" if hung else "a request broke off"
+                self.end(why)
+            raise
 
     def _write(self, data: memoryview, deadline: Deadline) -> int:
         try:
