@@ -162,9 +162,13 @@ def test_a_server_that_says_nothing_ends_at_the_time_out():
 
 
 @pytest.mark.parametrize("after", [0, 2])
-def test_an_answer_that_trickles_in_ends_at_the_time_out(after):
-    """From the beginning, or once the login and what follows it have been answered."""
-    ended = threading.Event()
+def test_an_answer_that_trickles_in_ends_at_the_time_out(after, monkeypatch):
+    """From the beginning, or once the login and what follows it have been answered.
+
+    The thread that waits for the answer closes the connection: no other says goodbye there meanwhile.
+    """
+    ended, closed = threading.Event(), []
+    monkeypatch.setattr(pymysql.connections.Connection, "close", closed.append)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(60)
 
@@ -192,6 +196,7 @@ def test_an_answer_that_trickles_in_ends_at_the_time_out(after):
         finally:
             ended.set()
             slow.join()
+    assert closed == []
 
 
 def test_an_answer_that_comes_just_too_late_is_a_time_out_as_well():

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -95,6 +96,7 @@ class MariaDBRotator(UserRotator):
             self._tls |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         self._timeout = timeout_seconds
         self._runner = DeadlineExecutor()
+        self._abandoned: weakref.WeakSet[Any] = weakref.WeakSet()
         self._is_verified = ca_file is not None
 
     def __repr__(self) -> str:
@@ -136,9 +138,12 @@ class MariaDBRotator(UserRotator):
         for address in self._addresses:
             settings = {**address, "user": user, "password": password}
             try:
-                with closing(self._connected(settings)) as connection:
+                connection = self._connected(settings)
+                try:
                     self._rows(connection, "SELECT 1")  # an expired password logs in, and is refused here
                     continue
+                finally:
+                    self._close(connection)
             except Exception as error:  # noqa: BLE001  # as for an administrator's
                 said = self._message_of(error, password)
             raise RotationError(f"mariadb: {user!r} cannot log in at {_shown(address)}: {said}")
@@ -188,7 +193,7 @@ class MariaDBRotator(UserRotator):
         try:
             yield connection
         finally:
-            connection.close()
+            self._close(connection)
 
     def _logged_in(self, password: str | None) -> Any:
         try:
@@ -296,8 +301,17 @@ class MariaDBRotator(UserRotator):
         try:
             return self._runner.run(call, Deadline(self._timeout), discard)
         except DeadlineExceededError:
+            self._abandoned.add(connection)
             cut(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
         raise pymysql.OperationalError(0, f"timed out: no answer within {self._timeout:g} s")
+
+    def _close(self, connection: Any) -> None:
+        """Close a connection, unless the thread of an abandoned call uses it: PyMySQL closes it there then.
+
+        Closing says goodbye to the server, and OpenSSL allows no two threads on one connection.
+        """
+        if connection not in self._abandoned:
+            connection.close()
 
     def _message_of(self, error: BaseException, *hidden: str) -> str:
         """Return the message of the server or system, without the administrator's password and `hidden`."""
