@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -278,9 +279,19 @@ def test_whatever_stands_in_a_log_verification_answers(tmp_path_factory, data):
 # --- keys ---
 
 
-def test_a_key_may_be_given_as_it_stands_in_its_file(make_trail):
+@pytest.mark.parametrize("read", [Path.read_text, Path.read_bytes])
+def test_a_key_may_be_given_as_it_stands_in_its_file(make_trail, read):
     trail = make_trail()
     trail.read(2)
-    text = trail.path.with_name("audit.jsonl.key").read_text()
-    assert text.endswith("\n")
-    assert verify_audit_log(trail.path, text).ok
+    content = read(trail.key)
+    assert content != content.strip()
+    assert verify_audit_log(trail.path, content).ok
+    make_trail(key=content).read()
+    assert verify_audit_log(trail.path, content.strip()).ok
+
+
+def test_bytes_that_are_a_mistyped_key_are_refused(make_trail):
+    trail = make_trail()
+    trail.read()
+    with pytest.raises(ConfigurationError):
+        verify_audit_log(trail.path, trail.key.read_bytes()[:-3])

@@ -31,6 +31,7 @@ class KeySource(HoldsKey):
 
     Args:
         key: The key itself; text counts as its UTF-8 bytes, without the line breaks around it.
+            Bytes that begin like a generated key count as its text.
         key_file: A file that holds it; a trailing newline is not part of it.
 
     Raises:
@@ -114,6 +115,8 @@ class KeySource(HoldsKey):
 
 
 def _checked(key: str | bytes, what: str) -> bytes:
+    if isinstance(key, bytes | bytearray) and key.startswith(KEY_PREFIX.encode()):
+        key = _as_text(bytes(key))  # what a key file holds may be read as bytes, too
     if isinstance(key, str):
         key = key.strip("\r\n")  # as read from a key file
         if key.startswith(KEY_PREFIX):
