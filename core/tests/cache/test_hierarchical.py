@@ -79,6 +79,24 @@ class TestLevels:
         assert together(8, lambda: next(turns).get_or_fetch("key", backend)) == ["value"] * 8
         assert backend.calls == ["key"]
 
+    def test_a_cache_within_a_cache_over_the_same_store_does_not_wait_for_its_lock(
+        self, host, backend, store, monkeypatch
+    ):
+        waits, lock = [], store.lock
+
+        def counted(name, *, ttl_seconds, wait_seconds):
+            waits.append(wait_seconds)
+            return lock(name, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds)
+
+        monkeypatch.setattr(store, "lock", counted)
+        outer, inner = host(lock_seconds=0.1), host(lock_seconds=0.1)
+        for name in ("key", "other"):
+            read = outer.get_or_fetch(name, lambda key: inner.get_or_fetch(key, backend))
+            assert read == backend.values[name]
+            assert source_of(lambda name=name: host().get_or_fetch(name, backend)) == (read, "l2")
+        assert waits == [0.1, 0, 0.1, 0]
+        assert backend.calls == ["key", "other"]
+
     def test_failures_are_not_kept_in_the_store(self, host, backend, store):
         backend.fails = lambda: PermissionDeniedError("no")
         with pytest.raises(PermissionDeniedError):

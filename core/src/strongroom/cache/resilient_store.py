@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -34,6 +35,8 @@ _LONGEST_SECONDS = threading.TIMEOUT_MAX / 2
 """Longer waits are too long for a lock, which refuses them."""
 _SLICES: Final = 5
 _PROBE_SECONDS: Final = 10.0
+_held: ContextVar[tuple[str, ...]] = ContextVar("strongroom_held", default=())
+"""The names whose locks are held around the fetch that is under way here."""
 
 
 class ResilientStore:
@@ -166,6 +169,9 @@ class ResilientStore:
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
         """Hold the lock of `name` for the block, which gets its token, or None if it cannot be had."""
+        held = _held.get()
+        # A cache around this one may hold this very lock, and gives it back only after the fetch.
+        patience = 0.0 if name in held else self._lock_seconds
         entered: Future[int] = Future()
         leave, left = threading.Event(), threading.Event()
         caller = threading.get_ident()
@@ -175,9 +181,7 @@ class ResilientStore:
             try:
                 if threading.get_ident() == caller:  # there are no more threads, and it would wait for itself
                     raise ConflictError("no thread can hold the lock")  # noqa: TRY301  # as if another had it
-                with self.store.lock(
-                    name, ttl_seconds=self._lock_seconds, wait_seconds=self._lock_seconds
-                ) as token:
+                with self.store.lock(name, ttl_seconds=self._lock_seconds, wait_seconds=patience) as token:
                     entered.set_result(token)
                     leave.wait()
             except BaseException as error:  # noqa: BLE001  # of a third party's store
@@ -191,9 +195,11 @@ class ResilientStore:
             return
         self._prepare()
         self._holders.start(hold)
+        inside = _held.set((*held, name))
         try:
             yield self._entered(entered, name)
         finally:
+            _held.reset(inside)
             leave.set()
             # Wait: if the process ended now, others would have to wait until the lock expires.
             left.wait(self._timeout)
