@@ -189,7 +189,10 @@ def report(code):
     of_python = [path for path in opened if "/strongroom" in path and path.endswith(".pyc")]
     forked = os.fork()
     if forked == 0:
-        leave(any(type(finder).__name__ == "ModulesInOneFile" for finder in sys.meta_path))
+        name = "strongroom.errors"
+        before = type(sys.modules.pop(name).__loader__).__name__
+        __import__(name)
+        leave((before, type(sys.modules[name].__loader__).__name__) == ("_Loader", "_Loader"))
     status = os.waitpid(forked, 0)[1]
     print([len(of_python), status, code])
     sys.stdout.flush()

@@ -42,8 +42,6 @@ def use_one_file() -> Callable[[], None]:
     """Take modules from the files of earlier commands; return what keeps those that this one has loaded."""
     modules = ModulesInOneFile()
     sys.meta_path.insert(0, modules)
-    # A forked process may close all descriptors, and another file gets the number of ours.
-    os.register_at_fork(after_in_child=modules.forget)
     return modules.keep
 
 
@@ -57,6 +55,7 @@ class ModulesInOneFile:
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
+        self._process = os.getpid()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -64,6 +63,10 @@ class ModulesInOneFile:
         """Return the spec of a module whose bytecode is in the file; None leaves it to Python."""
         del target
         if not path or not name.startswith(_OURS):
+            return None
+        if (
+            os.getpid() != self._process
+        ):  # a fork may close all descriptors, and another file has the number then
             return None
         root = name[: name.index(".")]
         file = self._files.get(root)
@@ -86,11 +89,6 @@ class ModulesInOneFile:
         spec.has_location = True
         spec.cached = f"{folder}/__pycache__/{stem}.{_TAG}.pyc"
         return spec
-
-    def forget(self) -> None:
-        """Find nothing any longer."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
 
     def keep(self) -> None:
         """Keep the modules of ours that are not in the files yet, if Python could keep them there, too."""
