@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pickle
 from datetime import UTC, datetime
 
 import pytest
 from strongroom import SecretEvent, SecretHook
-from strongroom.hooks import report_source
+from strongroom.hooks import acting_as, report_source
+from strongroom.hooks.events import fill_in_event, finish_event, start_event
+from strongroom.hooks.identity import actor, system_user
 from strongroom.hooks.observation import Observation, observation
 
 EVENT = SecretEvent("1", "get", "key", "app", None, "somebody", datetime(2026, 1, 1, tzinfo=UTC))
@@ -31,6 +35,36 @@ def test_an_event_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         EVENT.key = "other"
     assert not hasattr(EVENT, "__dict__")
+
+
+def test_an_event_that_begins_is_like_any_other():
+    """It is made from a draft that is not frozen."""
+    event = start_event("get", "key", "app", None, "somebody")
+    made = SecretEvent(event.id, "get", "key", "app", None, "somebody", event.started_at)
+    assert type(event) is SecretEvent
+    assert (event, hash(event), repr(event)) == (made, hash(made), repr(made))
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert dataclasses.replace(event, key="other").key == "other"
+    for name in ("key", "__class__"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(event, name, "other")
+    fill_in_event(event, 0.5, "ok", "l1", None)
+    assert event == finish_event(made, 0.5, "ok", "l1", None, copy=True)
+
+
+def test_the_actor_is_looked_up_for_each_event(monkeypatch):
+    monkeypatch.delenv("STRONGROOM_ACTOR", raising=False)
+    assert actor() == system_user()
+    monkeypatch.setenv("STRONGROOM_ACTOR", "deploy")
+    assert actor() == "deploy"
+    with acting_as("client"):
+        assert actor() == "client"
+    monkeypatch.setenv("STRONGROOM_ACTOR", "")
+    assert actor() == system_user()
+    monkeypatch.setattr(os, "environ", {"STRONGROOM_ACTOR": "of a plain dictionary"})
+    assert actor() == "of a plain dictionary"
+    monkeypatch.setattr(os, "environ", {})
+    assert actor() == system_user()
 
 
 def test_a_hook_does_nothing():
