@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import Token
 
 from strongroom.errors import AuditError
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.base import BatchHook
-from strongroom.hooks.events import finish_event
+from strongroom.hooks.events import fill_in_event, finish_event
 from strongroom.hooks.observation import Observation, observation
 from strongroom.pipeline.operations import outcome_of
 from strongroom.runtime.logs import logger
 
 _log = logger("strongroom.hooks")
+_observed, _stop_observing = observation.get, observation.reset
+
+
+def leave_one(
+    hook: BatchHook,
+    events: Sequence[SecretEvent],
+    seen: Observation,
+    token: Token[Observation | None],
+    started: float,
+) -> None:
+    """Do what `HookCalls.leave` does, after one operation that succeeded under one audit hook alone."""
+    duration = time.perf_counter() - started
+    _stop_observing(token)
+    outer = _observed()
+    if outer is not None and outer.asks_others:
+        outer.source = seen.source
+        outer.sources.update(seen.sources)
+    event = events[0]
+    source = seen.source_of(event.key) if event.operation == "get" else None
+    fill_in_event(event, duration, "ok", source, None)
+    try:
+        hook.after_all(events)
+    except AuditError:
+        raise
+    except Exception as failed:  # noqa: BLE001  # a third party's hook
+        _warn(hook, event, failed)
+
+
+def _warn(hook: SecretHook, event: SecretEvent, failed: Exception) -> None:
+    # One hook's failure must not hide the result nor silence the other hooks.
+    _log.warning("hook %s failed after %s: %s", type(hook).__name__, event.operation, type(failed).__name__)
 
 
 class HookCalls:
@@ -55,8 +87,8 @@ class HookCalls:
         called all the same. Then an `AuditError`; all others are logged.
         """
         if self.token is not None:
-            observation.reset(self.token)
-            outer = observation.get()
+            _stop_observing(self.token)
+            outer = _observed()
             if outer is not None and outer.asks_others:
                 outer.source = self.seen.source
                 outer.sources.update(self.seen.sources)
@@ -72,13 +104,7 @@ class HookCalls:
             except AuditError as failed:
                 refused = failed
             except Exception as failed:  # noqa: BLE001  # a third party's hook
-                # One hook's failure must not hide the result nor silence the other hooks.
-                _log.warning(
-                    "hook %s failed after %s: %s",
-                    type(hook).__name__,
-                    after[at].operation,
-                    type(failed).__name__,
-                )
+                _warn(hook, after[at], failed)
             except BaseException as failed:  # noqa: BLE001  # such as Ctrl-C: it is raised at the end
                 interrupted = failed
         if interrupted is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,13 +19,15 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
+from strongroom.hooks.base import BatchHook
 from strongroom.hooks.events import start_event
 from strongroom.hooks.identity import actor
+from strongroom.hooks.observation import Observation, observation
 from strongroom.keys import cannot_start_key, check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.parallel import forks_wait
 from strongroom.pipeline.batch import describe_many, read_many, write_many
-from strongroom.pipeline.hook_calls import HookCalls
+from strongroom.pipeline.hook_calls import HookCalls, leave_one
 from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
 from strongroom.tenancy import current_tenant
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "actor"]
 
 T = TypeVar("T")
+_observe, _other_operation = observation.set, _operations.innermost
 NO_RECORD = (
     SecretNotFoundError,
     PermissionDeniedError,
@@ -58,6 +62,7 @@ class Pipeline(Middleware):
         self.name = name
         self._get = self.inner.get_secret
         self._hooks: tuple[SecretHook, ...] = ()
+        self._only_hook: BatchHook | None = None
         self._value_observer: Callable[[str], object] | None = None
         self._changed: Callable[[Any, Sequence[str]], object] | None = None
         self._first_use: Callable[[], object] | None = None
@@ -67,6 +72,8 @@ class Pipeline(Middleware):
     def set_hooks(self, hooks: Sequence[SecretHook]) -> None:
         """Replace the hooks."""
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
+        only = self._hooks[0] if len(self._hooks) == 1 else None
+        self._only_hook = only if isinstance(only, BatchHook) else None
 
     def has_hooks(self) -> bool:
         """Return whether any hook sees the operations."""
@@ -134,7 +141,8 @@ class Pipeline(Middleware):
 
     def get_secret(self, key: str) -> str:
         if self._hooks:
-            return self._get_watched(key)
+            hook = self._only_hook
+            return self._get_watched(key) if hook is None else self._get_audited(hook, key)
         try:
             return self._get(checked_user_key(key))
         except StrongroomError as error:
@@ -158,6 +166,26 @@ class Pipeline(Middleware):
     def _get_watched(self, key: str) -> str:
         # A method of its own: in `get_secret`, a closure over `key` would slow down reads without hooks.
         return self.run_with_hooks("get", key, lambda: self._get(check_user_key(key)))
+
+    def _get_audited(self, hook: BatchHook, key: str) -> str:
+        """Do what `_get_watched` does with one audit hook alone, the usual case, in half the time."""
+        events = (self._event("get", key),)
+        seen = Observation()
+        token = _observe(seen)
+        started, vetoed = perf_counter(), True
+        try:
+            hook.before_all(events)
+            vetoed = False
+            read = self._get  # Python calls a variable faster than an attribute
+            value = read(check_user_key(key))
+        except BaseException as error:
+            observation.reset(token)
+            watch = HookCalls((hook,), events)  # what fails goes the general way
+            watch.entered, watch.vetoed, watch.seen, watch.started = [(hook, 0)], vetoed, seen, started
+            self._leave_failed(watch, error, key or None)
+            raise
+        leave_one(hook, events, seen, token, started)
+        return value
 
     def set_secret(self, key: str, value: str) -> None:
         if self._hooks:
@@ -337,10 +365,19 @@ class Pipeline(Middleware):
             watch.enter()
             return call()
         except BaseException as error:
-            if isinstance(error, StrongroomError) and not watch.vetoed:
-                self._tell_where(error, key)
-            watch.leave(done, error)
+            self._leave_failed(watch, error, key, done)
             raise
+
+    def _leave_failed(
+        self,
+        watch: HookCalls,
+        error: BaseException,
+        key: str | None,
+        done: Mapping[str, Outcome] = MappingProxyType({}),
+    ) -> None:
+        if isinstance(error, StrongroomError) and not watch.vetoed:
+            self._tell_where(error, key)
+        watch.leave(done, error)
 
     def run_batch_with_hooks(
         self,
@@ -360,7 +397,7 @@ class Pipeline(Middleware):
 
     def _event(self, operation: str, key: str) -> SecretEvent:
         return start_event(
-            _operations.innermost() or operation,
+            _other_operation() or operation,
             key if isinstance(key, str) else show_key(key),  # it is refused: hooks may look up what they get
             self.name,
             current_tenant(),

@@ -1,0 +1,106 @@
+"""A read under one audit hook alone goes a short way: hooks and callers see what they see on the general one."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from strongroom import SecretHook
+from strongroom.backends import MemorySecretProvider
+from strongroom.errors import AuditError, AuthenticationError, BackendUnavailableError, SecretNotFoundError
+from strongroom.hooks import BatchHook, report_source
+from strongroom.hooks.observation import observation
+from strongroom.pipeline import Pipeline, as_operation
+
+KEYS = [
+    "a",
+    "absent",
+    "login",
+    "down",
+    "bug",
+    "interrupted",
+    "",
+    "no key at all!",
+    ".rotation/a",
+    None,
+    ["a"],
+]
+FAULTS = [None, AuditError("full"), ValueError("a bug of the hook"), KeyboardInterrupt()]
+
+
+ERRORS = {
+    "absent": SecretNotFoundError,
+    "login": AuthenticationError,
+    "down": BackendUnavailableError,
+    "bug": KeyError,
+    "interrupted": KeyboardInterrupt,
+}
+
+
+class Answers(MemorySecretProvider):
+    """Answers with what each key's name says."""
+
+    def get_secret(self, key):
+        if key in ERRORS:
+            raise ERRORS[key](key)
+        report_source("l2")
+        return f"value of {key}"
+
+
+class Seeing(BatchHook):
+    """Writes down the events, and fails where it is told to."""
+
+    def __init__(self, fails, fault):
+        self.fails, self.fault, self.events = fails, fault, []
+
+    def before_all(self, events):
+        self.see("before", events)
+
+    def after_all(self, events):
+        self.see("after", events)
+
+    def see(self, what, events):
+        for event in events:
+            assert (event.duration is None) is (what == "before")
+            members = {name: getattr(event, name) for name in event.__match_args__}
+            self.events.append((what, members | {"id": 0, "started_at": 0, "duration": 0}))
+        if what == self.fails and self.fault is not None:
+            raise self.fault
+
+
+def read(key, fails, fault, *others, operation=None):
+    """Return all that can be seen of a read of `key`: what the caller gets, and what the hook and others do."""
+    hook = Seeing(fails, fault)
+    pipeline = Pipeline(Answers(), name="app", hooks=[hook, *others])
+    assert (pipeline._only_hook is hook) is (not others)
+    with contextlib.ExitStack() as stack:
+        if operation is not None:
+            stack.enter_context(as_operation(operation))
+        try:
+            got = pipeline.get_secret(key)
+        except BaseException as error:  # interrupts too
+            got = (type(error), str(error), getattr(error, "key", 0), getattr(error, "pipeline", 0))
+    assert observation.get() is None
+    return got, hook.events
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("fails", ["before", "after"])
+@pytest.mark.parametrize("operation", [None, "rotate"])
+def test_the_short_way_and_the_general_one_look_alike(fails, fault, operation, caplog):
+    for key in KEYS:
+        caplog.clear()
+        short = (*read(key, fails, fault, operation=operation), caplog.messages.copy())
+        caplog.clear()
+        general = (*read(key, fails, fault, SecretHook(), operation=operation), caplog.messages.copy())
+        assert short == general
+
+
+def test_a_hook_that_is_added_or_taken_away_changes_the_way():
+    hook, other = Seeing(None, None), SecretHook()
+    pipeline = Pipeline(Answers(), name="app", hooks=[hook])
+    for hooks, only in [([hook, other], None), ([other], None), ([hook], hook), ([], None)]:
+        pipeline.set_hooks(hooks)
+        assert pipeline._only_hook is only
+        assert pipeline.get_secret("a") == "value of a"
+    assert len(hook.events) == 4
