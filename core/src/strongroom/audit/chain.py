@@ -122,9 +122,9 @@ class Chain:
 
     def seal(self, text: str, seq: int, prev: str) -> tuple[bytes, str]:
         """Return the line for the unclosed JSON object `text`, its newline included, and its MAC."""
-        sealed = f'{text},"seq":{seq},"prev":"{prev}"'.encode("ascii")
-        mac = self._lines.of(sealed)
-        return sealed + f',"mac":"{mac}"}}\n'.encode("ascii"), mac
+        sealed = f'{text},"seq":{seq},"prev":"{prev}"'
+        mac = self._lines.of(sealed.encode("ascii"))
+        return f'{sealed},"mac":"{mac}"}}\n'.encode("ascii"), mac
 
     def link(self, line: bytes) -> Link | None:
         """Return the place of `line`, without its newline, in the chain; None if its MAC is not ours."""

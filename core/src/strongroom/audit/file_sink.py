@@ -13,11 +13,11 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from strongroom.audit import recovery
-from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
+from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain
 from strongroom.audit.key_source import KeySource
 from strongroom.errors import AuditError, BackendUnavailableError, ConfigurationError
 from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FileSink"]
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
 _OTHERS_MAY = 0o027
 _SPARE_BYTES = 512
 _LOOK_SECONDS = 1.0
@@ -66,7 +67,8 @@ class FileSink:
         self._inode = self._device = self._size = -1
         self._seq, self._mac = 0, GENESIS
         self._look_at = 0.0
-        self._anchor: Anchor | None = None
+        self._seal: Callable[[str, int, str], tuple[bytes, str]] = _not_open
+        self._pack: Callable[[int, str, int], bytes] = _not_open
 
     def append(self, texts: Sequence[str]) -> list[bytes]:
         """Write `texts`, JSON objects without their closing brace, and return the lines that they became.
@@ -74,7 +76,7 @@ class FileSink:
         Raises:
             AuditError: They could not be written; none of them is in the log.
         """
-        commit = self._commit
+        commit, release = self._commit, self._mutex.release
         try:
             self._begin()
             try:
@@ -85,7 +87,7 @@ class FileSink:
                     if self._head_fd >= 0:
                         fcntl.flock(self._head_fd, fcntl.LOCK_UN)
                 finally:
-                    self._mutex.release()
+                    release()
             if commit is not None:
                 commit.wait(number, self._descriptors)
         except OSError as error:
@@ -132,7 +134,7 @@ class FileSink:
         begins would leave them locked, for all processes.
         """
         try:
-            taken = self._mutex.acquire(timeout=self._timeout)
+            taken = self._mutex.acquire(True, self._timeout)
         except BackendUnavailableError as error:
             raise AuditError(error.message, hint=error.hint) from None
         if not taken:
@@ -141,11 +143,11 @@ class FileSink:
             if self._head_fd < 0:
                 self._open_head()
             try:
-                fcntl.flock(self._head_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._head_fd, _LOCK)
             except BlockingIOError:
                 self._wait_for_head()
             try:
-                now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116  # on the path of every audited read
+                now = os.lstat(self.path)
             except FileNotFoundError:
                 self._recover_tail()
             else:
@@ -170,7 +172,7 @@ class FileSink:
         pause, until = _FIRST_PAUSE, time.monotonic() + self._timeout
         while time.monotonic() < until:
             with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self._head_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._head_fd, _LOCK)
                 return
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -216,9 +218,9 @@ class FileSink:
         record = os.pread(self._head_fd, HEAD_BYTES, 0)
         recovered = recovery.find_end(self._log_fd, record, self._chain, self.path, is_new=is_new)
         end = recovered.end
-        self._anchor = self._chain.anchor(end.first, end.prev, end.file)
+        self._seal, self._pack = self._chain.seal, self._chain.anchor(end.first, end.prev, end.file).pack
         self._seq, self._mac, self._size = end.seq, end.mac, end.size
-        os.pwrite(self._head_fd, self._anchor.pack(end.seq, end.mac, end.size), 0)
+        os.pwrite(self._head_fd, self._pack(end.seq, end.mac, end.size), 0)
         if recovered.notes:
             self._write(recovered.notes)
 
@@ -254,22 +256,25 @@ class FileSink:
     # --- with the lock held ---
 
     def _write(self, texts: Sequence[str]) -> list[bytes]:
-        chain, anchor = self._chain, self._anchor
-        assert chain is not None  # noqa: S101  # as above
-        assert anchor is not None  # noqa: S101  # as above
+        seal, pack = self._seal, self._pack  # Python calls a variable faster than an attribute
         seq, mac, before = self._seq, self._mac, self._size
-        lines = []
-        for text in texts:
+        if len(texts) == 1:
             seq += 1
-            line, mac = chain.seal(text, seq, mac)
-            lines.append(line)
-        data = lines[0] if len(lines) == 1 else b"".join(lines)
+            data, mac = seal(texts[0], seq, mac)
+            lines = [data]
+        else:
+            lines = []
+            for text in texts:
+                seq += 1
+                line, mac = seal(text, seq, mac)
+                lines.append(line)
+            data = b"".join(lines)
         size = before + len(data)
         self._size = -1  # if anything stops us in between, the next writer looks at what is there
         done = os.write(self._log_fd, data)
-        if done != size - before:
+        if done != len(data):
             self._put_rest(data, before, done)
-        os.pwrite(self._head_fd, anchor.pack(seq, mac, size), 0)
+        os.pwrite(self._head_fd, pack(seq, mac, size), 0)
         self._seq, self._mac, self._size = seq, mac, size
         return lines
 
@@ -366,3 +371,7 @@ def _group_commit() -> GroupCommit:
     from strongroom.audit.group_commit import GroupCommit
 
     return GroupCommit()
+
+
+def _not_open(*_: object) -> NoReturn:
+    raise AssertionError("a line was made before the end of the log was found")

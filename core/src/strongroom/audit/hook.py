@@ -13,6 +13,7 @@ from strongroom.audit.serialization import process_identity, serialize_event, un
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
+from strongroom.parallel import renew_after_fork
 from strongroom.runtime.logs import logger
 from strongroom.runtime.pickling import ProcessBound
 
@@ -82,6 +83,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         timeout: float = 10.0,
     ) -> None:
         self._log_reads, self._log_writes = log_reads, log_writes
+        self._logs_all = log_reads and log_writes
         self._fail_closed, self._intents = fail_closed, intents
         self._reason, self._require_reason = reason, require_reason
         self._one_is_enough = require == "one"
@@ -92,7 +94,11 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             from strongroom.audit.logger_sink import LOGGER, LoggerSink
 
             self._channel = LoggerSink(logger if logger is not None else LOGGER)
-        self._who, self._own_reason, self._pid = "", reason, -1
+        is_usual = fail_closed and self._channel is None and len(self._files) == 1
+        self._only_file = self._files[0] if is_usual else None
+        """The one log that must take every line, on the short way of the usual case."""
+        self._who, self._own_reason = "", reason
+        renew_after_fork(self, AuditLoggingHook._after_fork)
         self.failures = 0
         """How often an operation, or the events of a batch, could not be recorded, or `diagnose` found that
         none could; in this process."""
@@ -101,14 +107,8 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         """Refuse an operation without a reason, and make sure that a write can be recorded."""
         if not events:  # a batch of no keys does nothing
             return
-        if self._require_reason and self._pid != os.getpid():
-            self._look_up()
-        if self._require_reason and not (current_reason() or self._own_reason):
-            raise PermissionDeniedError(
-                "a reason is required here",
-                key=events[0].key,
-                hint="give --reason TEXT, set STRONGROOM_REASON, or use `with strongroom.audit.because(…)`",
-            )
+        if self._require_reason:
+            self._demand_reason(events[0].key)
         if not self._log_writes or events[0].operation in READS:
             return
         if self._intents:
@@ -120,13 +120,16 @@ class AuditLoggingHook(ProcessBound, BatchHook):
     def after_all(self, events: Sequence[SecretEvent]) -> None:
         """Record how they ended, in one write."""
         chosen = events
-        if not (self._log_reads and self._log_writes):
+        if not self._logs_all:
             chosen = [event for event in events if self._is_wanted(event)]
         if not chosen:
             return
         failure: AuditError
         try:
-            self.failures += not self._record(chosen)
+            if self._only_file is not None:
+                self._only_file.append(self._texts(chosen))
+            else:
+                self.failures += not self._record(chosen)
         except AuditError as error:
             failure = error
         else:
@@ -179,8 +182,18 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         logged = self._log_reads if event.operation in READS else self._log_writes
         return logged or event.operation in _ALWAYS or event.outcome not in _HARMLESS
 
+    def _demand_reason(self, key: str) -> None:
+        if not self._who:
+            self._look_up()
+        if not (current_reason() or self._own_reason):
+            raise PermissionDeniedError(
+                "a reason is required here",
+                key=key,
+                hint="give --reason TEXT, set STRONGROOM_REASON, or use `with strongroom.audit.because(…)`",
+            )
+
     def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
-        if self._pid != os.getpid():
+        if not self._who:
             self._look_up()
         reason = current_reason() or self._own_reason
         if len(events) == 1:
@@ -191,14 +204,14 @@ class AuditLoggingHook(ProcessBound, BatchHook):
     def _look_up(self) -> None:
         """Look up what does not change while a process lives."""
         self._own_reason = self._reason or os.environ.get("STRONGROOM_REASON") or None
-        self._who, self._pid = process_identity(), os.getpid()
+        self._who = process_identity()
+
+    def _after_fork(self) -> None:
+        self._who = ""
 
     def _record(self, events: Sequence[SecretEvent]) -> bool:
         """Record `events`; return whether every sink took them."""
         texts = self._texts(events)
-        if self._channel is None and len(self._files) == 1 and self._fail_closed:
-            self._files[0].append(texts)  # the usual case, on its short way
-            return True
         chained: list[str] = []
 
         def writing(file: FileSink) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from strongroom.runtime.scopes import OpenBlocks
 __all__ = ["because", "current_reason"]
 
 _reasons: OpenBlocks[str] = OpenBlocks("strongroom_reason")
+_open_reasons = _reasons.open.get
 
 
 @contextmanager
@@ -24,4 +25,7 @@ def because(reason: str) -> Iterator[None]:
 
 def current_reason() -> str | None:
     """Return the reason of the innermost open block, or None."""
-    return _reasons.innermost()
+    try:  # `_reasons.innermost()`, written out: every line asks
+        return _open_reasons()[0].value
+    except AttributeError:
+        return _reasons.after_ends_elsewhere()
