@@ -83,6 +83,67 @@ def test_a_lease_lives_as_long_as_a_thread_that_outlives_the_main_one(state, how
     assert LeaseLedger().files() == []
 
 
+DAEMONS = """
+import threading
+from strongroom.errors import BackendUnavailableError
+
+class Slow(Server):
+    def issue_lease(self, key):
+        issuing.set()
+        if key == "app/late":
+            assert revoked.wait(300)
+            sum(range(3_000_000))  # the process would have time to end
+        return super().issue_lease(key)
+
+    def revoke_lease(self, lease):
+        super().revoke_lease(lease)
+        revoked.set()
+        if lease.id == "app/first":  # a daemon thread reads whenever its lease is revoked
+            asked.release()
+            assert answered.acquire(timeout=300)
+
+def read_again():
+    while asked.acquire():
+        try:
+            print("read", len(registry.get_secret("app/first")))
+        except BackendUnavailableError as error:
+            print(error)
+        answered.release()
+
+def begin_late():
+    revoked.clear(), issuing.clear()
+    threading.Thread(target=registry.get_secret, args=["app/late"], daemon=True).start()
+    assert issuing.wait(300)
+
+def print(*words):  # in one write: other threads print, too
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+
+sys.stdout.reconfigure(line_buffering=True)
+issuing, revoked = threading.Event(), threading.Event()
+asked, answered = threading.Semaphore(0), threading.Semaphore(0)
+registry.register("app", Slow(), prefix="app/")
+registry.get_secret("app/first")
+if "late" in sys.argv:
+    atexit.register(begin_late)
+threading.excepthook = print
+threading.Thread(target=read_again, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("late", [[], ["late"]])
+def test_daemon_threads_leave_no_lease_behind(state, late):
+    """They go on while the process ends, and may be in the middle of a request then."""
+    program = AT_EXIT.partition("registry.register(")[0] + DAEMONS
+    done = subprocess.run(
+        [sys.executable, "-c", program, *late], capture_output=True, text=True, check=False, timeout=300
+    )
+    lines = [line for line in done.stdout.splitlines() if "app/" in line or line.startswith("read")]
+    assert lines.count("issued app/first") == lines.count("revoked app/first") == 2, done
+    assert any("no lease for 'app/first': the process is ending" in line for line in lines), done
+    assert lines.count("issued app/late") == lines.count("revoked app/late") == len(late), done
+    assert LeaseLedger().files() == []
+
+
 def test_nobody_waits_for_a_thread_that_is_just_being_started(monkeypatch):
     """`join` refuses one, and then no lease would be revoked."""
     begun = threading.Thread(target=print)

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from strongroom.errors import (
 )
 from strongroom.leases.calls import LeaseCalls, LeaseName, Observer
 from strongroom.leases.held import HeldLease, LeaseTimes
-from strongroom.leases.process_end import revoke_at_exit
+from strongroom.leases.process_end import is_at_the_end, revoke_at_exit
 from strongroom.parallel import (
     BackgroundPool,
     Condition,
@@ -53,6 +53,8 @@ _UNASKED_PART: Final = 1 / 12
 """How long, and for which part of its life, a lease that cannot be renewed is not replaced by a check."""
 _REVOKING_SECONDS: Final = 30.0
 """How long the end of a process may take to revoke its leases if each try fails."""
+_ISSUING_SECONDS: Final = 10.0
+"""How long the end of a process waits for leases that other threads are being issued."""
 _WORKERS: Final = 4
 _LONGEST_WAIT: Final = 60.0
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
@@ -299,6 +301,10 @@ class LiveLeases:
         """Return the flight under way, else `own`, which begins; the caller has the lock."""
         under_way = self._flights.get(name)
         if under_way is None:
+            if is_at_the_end():
+                raise BackendUnavailableError(
+                    f"no lease for {show_key(name[1])}: the process is ending", key=name[1]
+                )
             own.generation = self._generation
             self._flights[name] = own
             return own
@@ -573,6 +579,13 @@ class LiveLeases:
                 "%d more leases are not revoked, since the server is down; `strongroom lease sweep` does it "
                 "later", len(left),
             )  # fmt: skip
+
+    def end(self) -> None:
+        """Revoke all leases as the process ends, also those that other threads are being issued."""
+        with self._changed:
+            under_way = list(self._flights.values())
+        self.revoke_all()
+        wait(under_way, _ISSUING_SECONDS)  # their threads revoke what comes late
 
     def close(self) -> None:
         """Revoke all leases, and let the threads that renewed them end."""

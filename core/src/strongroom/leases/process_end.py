@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from contextlib import suppress
 from typing import Any, Protocol
 
-__all__ = ["revoke_at_exit"]
+__all__ = ["is_at_the_end", "revoke_at_exit"]
 
 
 class Revocable(Protocol):
@@ -16,9 +17,14 @@ class Revocable(Protocol):
 
     def revoke_all(self) -> None: ...
 
+    def end(self) -> None:
+        """Revoke all, also what other threads are being issued."""
+
 
 _holding: weakref.WeakSet[Revocable] = weakref.WeakSet()
 _registered = False
+_ending: int | None = None
+"""The process that ends; a child of it does not."""
 
 
 def revoke_at_exit(leases: Revocable) -> None:
@@ -63,5 +69,18 @@ def _revoke_all() -> None:
         leases.revoke_all()
 
 
+def _revoke_for_good() -> None:
+    """Revoke for the last time; daemon threads, which go on for a moment, get no more leases."""
+    global _ending  # noqa: PLW0603  # once in a process
+    _ending = os.getpid()
+    for leases in list(_holding):
+        leases.end()
+
+
+def is_at_the_end() -> bool:
+    """Return whether this is a daemon thread of a process that ends: nobody would revoke its leases."""
+    return _ending == os.getpid() and threading.current_thread().daemon
+
+
 # For what other functions at the exit read: those that were registered later run earlier.
-atexit.register(_revoke_all)
+atexit.register(_revoke_for_good)
