@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 __all__ = ["is_at_the_end", "revoke_at_exit"]
 
@@ -22,6 +22,7 @@ class Revocable(Protocol):
 
 
 _holding: weakref.WeakSet[Revocable] = weakref.WeakSet()
+_IMPORTED_IN: Final = os.getpid()
 _registered = False
 _ending: int | None = None
 """The process that ends; a child of it does not."""
@@ -43,7 +44,7 @@ def revoke_at_exit(leases: Revocable) -> None:
 def _revoke_after_threads() -> None:
     """Revoke when no thread of the program is left: some go on after the main one has ended."""
     if not _threads_at_work():
-        _revoke_all()
+        _revoke_without_threads()
         return
     # Not here: those of `concurrent.futures` end after this function. A process waits for this thread, too.
     with suppress(RuntimeError):  # since Python 3.12 none can be started at the end; `atexit` revokes then
@@ -53,7 +54,7 @@ def _revoke_after_threads() -> None:
 def _wait_and_revoke() -> None:
     while at_work := _threads_at_work():
         at_work[0].join()
-    _revoke_all()
+    _revoke_without_threads()
 
 
 def _threads_at_work() -> list[threading.Thread]:
@@ -64,7 +65,10 @@ def _threads_at_work() -> list[threading.Thread]:
     return [one for one in others if not one.daemon]
 
 
-def _revoke_all() -> None:
+def _revoke_without_threads() -> None:
+    if os.getpid() != _IMPORTED_IN:  # a child of `multiprocessing` runs no functions at its exit
+        _revoke_for_good()
+        return
     for leases in list(_holding):
         leases.revoke_all()
 
