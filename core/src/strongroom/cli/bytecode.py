@@ -64,9 +64,8 @@ class ModulesInOneFile:
         del target
         if not path or not name.startswith(_OURS):
             return None
-        if (
-            os.getpid() != self._process
-        ):  # a fork may close all descriptors, and another file has the number then
+        # A forked process may close all descriptors, and then another file has the number of ours.
+        if os.getpid() != self._process:
             return None
         root = name[: name.index(".")]
         file = self._files.get(root)
