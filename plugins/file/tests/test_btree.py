@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sampling import sample
 from strongroom_file.store import version_history
-from strongroom_file.store.btree import TreeDraft, find, find_known, leaves
+from strongroom_file.store.btree import TreeDraft, find, find_value, leaves
 from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
 
 ENTRY_BYTES = ENTRY.size
@@ -20,7 +20,7 @@ class Store:
     """Nodes in a dictionary; a tag is a running number, so a stale link is found at once."""
 
     def __init__(self):
-        self.rows = {1: (self.tag(0), Node(True, [], b""))}
+        self.rows = {1: (self.tag(0), Node.of(True, [], b""))}
         self.top = Link(1, self.tag(0))
         self.ids = count(2)
         self.tags = count(1)
@@ -179,9 +179,29 @@ def test_keys_that_come_back_where_all_were_removed(seed):
             found = model.get(name)
             assert find(store.load, store.top, name) == found
             place = ENTRY_VALUE.unpack_from(found) if found is not None else None
-            assert find_known(nodes, store.top.tag, name) == place
+            assert find_value(nodes, store.load, nodes[store.top.tag], name) == place
+            assert find_value({}, store.load, nodes[store.top.tag], name) == place
         assert store.names() == sorted(model)
         assert sorted(store.reachable(store.top)) == sorted(store.rows)
+
+
+def test_a_name_is_found_as_a_whole():
+    """Neither its parts are, nor what is longer, nor several names at once, nor anything in an empty leaf."""
+    held = [b"a", b"a/b", b"ab", b"b", b"b/a"]
+    packed = Node.of(True, held, b"".join(map(entry, range(5)))).pack()
+    for place, name in enumerate(held):
+        leaf, found = Node.unpack(packed), ENTRY_VALUE.unpack_from(entry(place))
+        for _ in range(3):  # as the first search, and as those among the names that it has split
+            assert find_value({}, pytest.fail, leaf, name) == found
+        assert leaf.start(name) == Node.unpack(packed).start(name) == place * ENTRY_BYTES
+    for name in (b"", b"/b", b"b/", b"aa", b"b/ab", b"c"):
+        leaf = Node.unpack(packed)
+        for _ in range(3):
+            assert find_value({}, pytest.fail, leaf, name) is None
+        assert leaf.start(name) == Node.unpack(packed).start(name) == -1
+    empty = Node.unpack(Node.of(True, [], b"").pack())
+    assert empty.start(b"") == empty.start(b"a") == -1
+    assert (empty.names, empty.keys, empty.size) == ([], [], len(empty.pack()))
 
 
 @pytest.mark.parametrize("known", [0, 1, 3_000], ids=["none", "one", "many"])

@@ -114,13 +114,13 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     # --- reading ---
 
     def get_secret(self, key: str) -> str:
-        check_key(key)
         session = self._session
-        if session is not None:
+        if session is not None and isinstance(key, str):
             with session.reading:
                 value = session.read_cached(key) if session is self._session else None
             if value is not None:
-                return value
+                return value  # the key was checked as it was written
+        check_key(key)
         return self._read(lambda view: queries.get(view, key), key, lambda: self._missing(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:

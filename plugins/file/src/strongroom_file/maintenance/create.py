@@ -67,7 +67,7 @@ def prepare_folder(path: Path) -> None:
 def _fill(connection: sqlite3.Connection, material: KeyMaterial) -> None:
     header = new_header(material)
     sealer = header.sealer(material)
-    node = sealer.seal(NODE, _TOP, Node(True, [], b"").pack())
+    node = sealer.seal(NODE, _TOP, Node.of(True, [], b"").pack())
     root = Root(_TOP, node[-16:], new_epoch(), _TOP, 1, 2, 0)
     rows = {"header": header.pack(material), "node": node, "root": sealer.seal(ROOT, ROW, root.pack())}
     connection.execute("PRAGMA page_size=4096")

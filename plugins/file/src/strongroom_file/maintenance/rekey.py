@@ -28,7 +28,6 @@ from strongroom_file.store.format import (
     VALUE,
     Entry,
     Link,
-    Node,
     StoredVersion,
     pack_history,
 )
@@ -118,7 +117,7 @@ class _Rekeying:
             )
         else:
             items = b"".join(LINK.pack(child.id, self._node(child)) for child in node.links())
-        return self._seal("node", NODE, link.id, Node(node.leaf, node.names, items).pack())
+        return self._seal("node", NODE, link.id, node.with_items(items).pack())
 
     def _entry(self, name: bytes, entry: Entry) -> Entry:
         if entry.history:

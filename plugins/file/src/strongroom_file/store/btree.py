@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from struct import unpack
 
 from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, NODE_HEAD, Link, Node
 
-__all__ = ["Change", "Load", "TreeDraft", "find", "find_known", "leaves"]
+__all__ = ["Change", "Load", "TreeDraft", "find", "find_value", "leaves"]
 
 Load = Callable[[int, bytes], Node]
 """Returns the verified node of a link."""
@@ -31,25 +32,30 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
     """Return the entry of `name`; None means absent, as every node on the way was verified."""
     node = load(*root)
     while not node.leaf:
-        place = bisect_right(node.names, name, 1) - 1  # as `_child`
-        node = load(*LINK.unpack_from(node.items, place * LINK.size))
-    place = bisect_left(node.names, name)
-    if place < len(node.names) and node.names[place] == name:
-        return node.item(place)
-    return None
+        node = load(*LINK.unpack_from(node.items, bisect_right(node.bounds, name) * _LINK_SIZE))
+    start = node.start(name)
+    return node.items[start : start + _ENTRY_SIZE] if start >= 0 else None
 
 
-def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[int, bytes] | None:
-    """Return the row of the current version of `name` and its tag, if every node on the way is known."""
-    node = nodes.get(tag)
-    while node is not None:
-        names = node.names
-        if node.leaf:
-            place = bisect_left(names, name)
-            known = place < len(names) and names[place] == name
-            return ENTRY_VALUE.unpack_from(node.items, place * _ENTRY_SIZE) if known else None
-        end = bisect_right(names, name, 1) * _LINK_SIZE  # of the child's link
-        node = nodes.get(node.items[end - 16 : end])
+def find_value(known: Mapping[bytes, Node], load: Load, node: Node, name: bytes) -> tuple[int, bytes] | None:
+    """Return the row of the current version of `name` below `node`, and its tag; None means absent.
+
+    A node keeps the children that were met, for most reads meet them again: a link admits no other node.
+    """
+    while not node.leaf:
+        place = bisect_right(node.bounds, name)
+        child = node.children[place]
+        if child is None:
+            row, tag = LINK.unpack_from(node.items, place * _LINK_SIZE)
+            child = node.children[place] = known.get(tag) or load(row, tag)
+        node = child
+    names = node.split
+    if names is None:
+        start = node.start(name)
+        return ENTRY_VALUE.unpack_from(node.items, start) if start >= 0 else None
+    place = bisect_left(names, name)  # as in `Node.start`, without the time for another call
+    if place < len(names) and names[place] == name:
+        return ENTRY_VALUE.unpack_from(node.items, place * _ENTRY_SIZE)
     return None
 
 
@@ -111,7 +117,7 @@ class TreeDraft:
         grown = self._update(self.root, names, change) if names else []
         while grown:
             bounds, links = zip(*grown, strict=True)
-            top = Node(False, [b"", *bounds], b"".join(LINK.pack(*link) for link in (self.root, *links)))
+            top = Node.of(False, [b"", *bounds], b"".join(LINK.pack(*link) for link in (self.root, *links)))
             first, *others = _parts(top, appended=True)
             self.root = self._new(first)
             grown = self._added(others)
@@ -121,7 +127,7 @@ class TreeDraft:
         self._remove(self.root, name)
         top = self.touched[self.root.id]
         if not top.leaf and not top.names:
-            top = self.touched[self.root.id] = Node(True, [], b"")
+            top = self.touched[self.root.id] = Node.of(True, [], b"")
         while not top.leaf and len(top.names) == 1:
             self._drop(self.root.id)
             self.root = top.link(0)
@@ -167,29 +173,39 @@ class TreeDraft:
             else self._updated_children(node, names, change)
         )
         # Keys that come in order fill their leaves instead of leaving half of each empty.
-        appended = len(new.names) > len(node.names) and new.names[: len(node.names)] == node.names
+        appended = new.count > node.count and new.names[: len(node.names)] == node.names
         self.touched[link.id], *others = _parts(new, appended=appended)
         return self._added(others)
 
     @staticmethod
     def _updated_leaf(node: Node, names: Sequence[bytes], change: Change) -> Node:
-        known, items, width = node.names, node.items, node.width
+        items, width, count = node.items, node.width, node.count
+        if len(names) == 1 and (start := node.start(names[0])) >= 0:  # as most writes that the root had
+            end = start + width
+            return node.with_items(items[:start] + change(names[0], items[start:end]) + items[end:])
+        known = node.names
         new_names: list[bytes] = []
         new_items: list[bytes] = []
-        start = 0
-        for name in names:
+        start = at = 0  # what is known, and what is asked for, from here on is still to be taken over
+        while at < len(names):
+            name = names[at]
             place = bisect_left(known, name, start)
             new_names += known[start:place]
             new_items.append(items[start * width : place * width])
-            found = place < len(known) and known[place] == name
-            new_names.append(name)
-            new_items.append(change(name, node.item(place) if found else None))
-            start = place + found
+            start = place
+            if place < count and known[place] == name:
+                start, end = place + 1, at + 1
+                new_items.append(change(name, items[place * width : start * width]))
+            else:  # it is new, and so are the names behind it that are less than the next known one
+                end = bisect_left(names, known[place], at) if place < count else len(names)
+                new_items += map(change, names[at:end], repeat(None))
+            new_names += names[at:end]
+            at = end
         new_items.append(items[start * width :])
         items = b"".join(new_items)
         if len(new_names) == start:  # all of them were there
             return node.with_items(items)
-        return Node(True, new_names + known[start:], items)
+        return Node.of(True, new_names + known[start:], items)
 
     def _updated_children(self, node: Node, names: Sequence[bytes], change: Change) -> Node:
         bounds = node.names
@@ -240,7 +256,7 @@ class TreeDraft:
 
 def _parts(node: Node, *, appended: bool) -> list[Node]:
     """Return `node`, in parts where it is too large; all but the last are full where names were appended."""
-    count, least = len(node.names), 1 if node.leaf else 2
+    count, least = node.count, 1 if node.leaf else 2
     if count < 2 * least or node.size <= MAX_NODE_BYTES:
         return [node]
     if not appended:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
@@ -132,37 +134,78 @@ class Node:
     In a leaf a name is a key and its item an entry. In an inner node a name is the lower bound of a child
     and its item the link to it; the first name counts for nothing, for the first child has all that is less
     than the second name. Names hold no NUL, so one `split` reads them all.
+
+    Attributes:
+        framed: The names with a NUL before and behind each.
+        split: The names one by one, None as long as nothing needs them so.
+        searched: Whether a read has looked for a name in this leaf.
+        bounds: Of an inner node, the lower bounds of all children but the first.
+        children: Of an inner node, the nodes that its links lead to, as far as reads have met them.
     """
 
-    __slots__ = ("_joined", "items", "leaf", "names", "width")
+    __slots__ = ("bounds", "children", "framed", "items", "leaf", "searched", "split", "width")
 
-    def __init__(self, leaf: bool, names: list[bytes], items: bytes, joined: bytes | None = None) -> None:
+    def __init__(self, leaf: bool, framed: bytes, items: bytes, names: list[bytes] | None = None) -> None:
         self.leaf = leaf
-        self.names = names
+        self.framed = framed
         self.items = items
         self.width = ENTRY.size if leaf else LINK.size
-        # Kept, because most changes replace an item, and not the names.
-        self._joined = b"\0".join(names) if joined is None else joined
+        self.split = names
+        self.searched = False
+        if not leaf:
+            self.bounds = self.names[1:]
+            self.children: list[Node | None] = [None] * len(self.names)
+
+    @classmethod
+    def of(cls, leaf: bool, names: Sequence[bytes], items: bytes) -> Node:
+        """Return the node with these names."""
+        return cls(leaf, b"\0".join([b"", *names, b""]), items)
 
     @classmethod
     def unpack(cls, data: bytes) -> Node:
         leaf, count, names_length = NODE_HEAD.unpack_from(data)
         end = NODE_HEAD.size + names_length
-        joined = data[NODE_HEAD.size : end]
-        return cls(bool(leaf), joined.split(b"\0") if count else [], data[end:], joined)
+        framed = b"\0" + data[NODE_HEAD.size : end] + b"\0" if count else b"\0"
+        return cls(bool(leaf), framed, data[end:])
 
     def pack(self) -> bytes:
-        joined = self._joined
-        return NODE_HEAD.pack(self.leaf, len(self.names), len(joined)) + joined + self.items
+        joined = self.framed[1:-1]
+        return NODE_HEAD.pack(self.leaf, self.count, len(joined)) + joined + self.items
+
+    @property
+    def count(self) -> int:
+        """How many items it has."""
+        return len(self.items) // self.width
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names, split at their first use."""
+        names = self.split
+        if names is None:
+            names = self.split = self.framed[1:-1].split(b"\0") if self.items else []
+        return names
 
     @property
     def keys(self) -> list[str]:
         """The names as text, decoded at once."""
-        return self._joined.decode().split("\0") if self.names else []
+        return self.framed[1:-1].decode().split("\0") if self.items else []
 
     @property
     def size(self) -> int:
-        return NODE_HEAD.size + len(self._joined) + len(self.items)
+        return NODE_HEAD.size + max(len(self.framed) - 2, 0) + len(self.items)
+
+    def start(self, name: bytes) -> int:
+        """Return where the item of `name` begins in the items of a leaf; -1 if there is none.
+
+        The first search goes through the bytes, for many leaves are searched once; the next one splits them.
+        """
+        if self.split is None and not self.searched:
+            self.searched = True
+            at = self.framed.find(b"\0" + name + b"\0")
+            return self.framed.count(0, 0, at) * self.width if at >= 0 else -1
+        names = self.names
+        place = bisect_left(names, name)
+        return place * self.width if place < len(names) and names[place] == name else -1
 
     def item(self, place: int) -> bytes:
         width = self.width
@@ -178,14 +221,10 @@ class Node:
         names = self.names.copy()
         names.insert(place, name)
         cut = place * self.width
-        return Node(self.leaf, names, self.items[:cut] + item + self.items[cut:])
-
-    def replaced(self, place: int, item: bytes) -> Node:
-        cut = place * self.width
-        return self.with_items(self.items[:cut] + item + self.items[cut + self.width :])
+        return Node.of(self.leaf, names, self.items[:cut] + item + self.items[cut:])
 
     def with_items(self, items: bytes) -> Node:
-        return Node(self.leaf, self.names, items, self._joined)
+        return Node(self.leaf, self.framed, items, self.split)
 
     def removed(self, place: int) -> Node:
         """Return the node without one item; an inner node keeps its own lower bound."""
@@ -194,12 +233,12 @@ class Node:
         if not self.leaf and place == 0 and names:
             names[0] = bound
         cut = place * self.width
-        return Node(self.leaf, names, self.items[:cut] + self.items[cut + self.width :])
+        return Node.of(self.leaf, names, self.items[:cut] + self.items[cut + self.width :])
 
     def part(self, start: int, end: int) -> Node:
-        return Node(self.leaf, self.names[start:end], self.items[start * self.width : end * self.width])
+        return Node.of(self.leaf, self.names[start:end], self.items[start * self.width : end * self.width])
 
     def joined(self, right: Node, bound: bytes) -> Node:
         """Return the node with the items of its right neighbour, whose lower bound is `bound`."""
         names = right.names if self.leaf else [bound, *right.names[1:]]
-        return Node(self.leaf, self.names + names, self.items + right.items)
+        return Node.of(self.leaf, self.names + names, self.items + right.items)

@@ -22,7 +22,16 @@ from strongroom.plugins import NamedTuple, blake2b, compare_digest, hmac_sha256,
 
 from strongroom_file.integrity import TYPE_NAME, tampered
 
-__all__ = ["MAX_SEALS", "Header", "RowCipher", "header_id", "new_header", "open_header"]
+__all__ = [
+    "MAX_SEALS",
+    "OPENING_ERRORS",
+    "ROW_ID",
+    "Header",
+    "RowCipher",
+    "header_id",
+    "new_header",
+    "open_header",
+]
 
 MAX_SEALS: Final = 2**32
 """Encryptions under one data key: NIST SP 800-38D, section 8.3, for random nonces of 96 bits."""
@@ -33,8 +42,12 @@ _OVERHEAD: Final = _NONCE + _TAG
 _CHECK: Final = 16
 _SUM: Final = 8
 _FIELDS = Struct(">16s16sBIII")
-_ID = Struct(">Q")
+ROW_ID: Final = Struct(">Q")
+"""A row's id, as it is bound to the row."""
 _RAW, _ARGON2ID = 0, 1
+
+OPENING_ERRORS: Final = (InvalidTag, ValueError, TypeError)
+"""What opening a row raises that `seal` did not make."""
 
 
 class Header(NamedTuple):
@@ -140,7 +153,7 @@ class RowCipher:
 
     def bound(self, kind: bytes, row: int, name: bytes = b"") -> bytes:
         """Return the associated data: fixed lengths first, so that no two rows have the same."""
-        return kind + self.store + _ID.pack(row) + name
+        return kind + self.store + ROW_ID.pack(row) + name
 
     def seal(self, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
         nonce = os.urandom(_NONCE)
@@ -152,13 +165,13 @@ class RowCipher:
         for place, (name, data) in enumerate(named.items()):
             nonce = nonces[place * _NONCE : place * _NONCE + _NONCE]
             row = first + place
-            yield row, nonce + encrypt(nonce, data, bound + _ID.pack(row) + name)
+            yield row, nonce + encrypt(nonce, data, bound + ROW_ID.pack(row) + name)
 
     def open(self, body: bytes, bound: bytes) -> bytes | None:
         """Return the plaintext that `seal` was given; None if `body` was not made by it."""
         try:
             return self.cipher.decrypt(body[:_NONCE], body[_NONCE:], bound)
-        except (InvalidTag, ValueError, TypeError):
+        except OPENING_ERRORS:
             return None
 
     def open_row(self, body: object, bound: bytes, tag: bytes | None, what: str) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.errors import ReadOnlyError, TamperedError
@@ -19,13 +19,15 @@ from strongroom_file.errors import SQLITE_ERRORS, translate, translated
 from strongroom_file.integrity import TYPE_NAME, StaleSessionError, tampered, wrong_key
 from strongroom_file.key_source import KeySource
 from strongroom_file.store import database
-from strongroom_file.store.btree import find, find_known, leaves
+from strongroom_file.store.btree import find, find_value, leaves
 from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
 from strongroom_file.store.root import Root
-from strongroom_file.store.row_cipher import Header, RowCipher, header_id, open_header
+from strongroom_file.store.row_cipher import OPENING_ERRORS, ROW_ID, Header, RowCipher, header_id, open_header
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from strongroom_file.store.write_buffer import Write
 
 __all__ = ["ROW", "Highest", "Session", "Snapshot", "VerifiedState"]
 
@@ -45,6 +47,12 @@ _LAST_VALUE = "SELECT max(id) FROM value"
 _MAX_NODES = 4096
 _MAX_LINKS = 32_768
 _LOOK_SECONDS = 1.0
+
+_NOWHERE = 0, b""
+"""The place of a key that is not there: no row has this id."""
+
+_NOT_AT_ONCE = (*SQLITE_ERRORS, TamperedError, *OPENING_ERRORS)
+"""Raised by a read without a transaction for a row that is gone or changed, or a key that no store has."""
 
 
 class Highest:
@@ -67,11 +75,12 @@ class Highest:
 class VerifiedState:
     """The verified nodes of one root. A node is identified by its tag, so it is verified only once."""
 
-    __slots__ = ("body", "links", "nodes", "root")
+    __slots__ = ("body", "links", "nodes", "recent", "root")
 
     def __init__(self, body: bytes, root: Root) -> None:
         self.body = body
         self.root = root
+        self.recent: dict[bytes, tuple[Write, ...]] | None = None  # those of the root, once a read needs them
         self.nodes: dict[bytes, Node] = {}
         self.links: dict[str, tuple[int, bytes, bytes]] = {}
 
@@ -160,7 +169,7 @@ class Session:
         self.read_only = read_only or not files.is_writable(path)
         self._place = os.fspath(path)
         self._identity = _identity(self._place, self.read_only)
-        self._looked = time.monotonic()
+        self._note_look()
         opened = database.connect_read_only if self.read_only else database.connect
         with translated():
             try:
@@ -172,13 +181,16 @@ class Session:
                     raise
                 self.reader = database.copy_in_memory(path, timeout)
                 # Now, for the log of a process that died was brought into the file, as far as there was room.
-                self._copied = time.monotonic(), _as_it_lies(self._place)
+                self._copied = monotonic(), _as_it_lies(self._place)
+                self._look_at = 0.0
         try:
             with translated():
                 self.format = database.check_schema(self.reader, path)
                 self.header, self.header_body, self.sealer = self._unlock(source)
                 if not self.read_only and self._copied is None:
                     database.use_log(self.reader)
+                self._value_bound = VALUE + self.header.store
+                self._decrypt = self.sealer.cipher.decrypt
                 self._cursor = self.reader.cursor()
                 self.state = VerifiedState(b"", Root(0, b"", 0, 0, 0, 0, 0))
         except BaseException:
@@ -224,46 +236,45 @@ class Session:
         """Return the value of a key if that needs no transaction; None if it has to be looked up.
 
         The root is read together with the value: the same root means that there was no write at all, so that
-        the place of the value, which follows from that root, is the right one.
+        the place of the value, which follows from that root, is the right one. The key need not have been
+        checked: a name in the tree was checked as it was written, and the value is bound to it.
         """
-        if self.read_only or self._copied is not None or time.monotonic() - self._looked > _LOOK_SECONDS:
+        if monotonic() > self._look_at:
             return None
         state = self.state
         try:
-            link = state.links.get(key) or self._link(key)
-            row = self._cursor.execute(_RECALL, (link[0],)).fetchone() if link is not None else None
-        except (TamperedError, *SQLITE_ERRORS):
-            return None  # a node has gone with a write: look it up
-        if link is None or row is None or row[1] != state.body:
-            return None
-        body: bytes = row[0]
-        if type(body) is not bytes or body[-16:] != link[1]:
-            return None
-        data = self.sealer.open(body, link[2])
-        try:
-            return data.decode() if data is not None else None
-        except UnicodeDecodeError:
-            return None  # the look-up reports it
+            row, tag, bound = state.links.get(key) or self._link(state, key)
+            body, root = self._cursor.execute(_RECALL, (row,)).fetchone()
+            if root == state.body and body[-16:] == tag:
+                # As `RowCipher.open`, without the time for another call.
+                return self._decrypt(body[:12], body[12:], bound).decode()
+        except _NOT_AT_ONCE:
+            pass
+        return None
 
-    def _link(self, key: str) -> tuple[int, bytes, bytes] | None:
+    def _link(self, state: VerifiedState, key: str) -> tuple[int, bytes, bytes]:
         """Return the place of a key's value by the known root: its row, its tag and its bounds."""
-        name, state = key.encode(), self.state
-        writes = state.root.recent.writes.get(name)
-        if writes:
-            row, tag = writes[-1].value, writes[-1].tag
+        name, recent = key.encode(), state.recent
+        if recent is None:
+            recent = state.recent = state.root.recent.writes
+        if name in recent:
+            last = recent[name][-1]
+            row, tag = last.value, last.tag
         else:
-            place = find_known(state.nodes, state.root.tag, name)
-            if place is None:
-                entry = Snapshot(self._cursor, self.sealer, state).entry(name)
-                if entry is None:
-                    return None
-                place = entry.value, entry.tag
-            row, tag = place
-        if not row:
-            return None
-        link = row, tag, self.sealer.bound(VALUE, row, name)
-        state.remember(key, link)
+            root = state.root
+            top = state.nodes.get(root.tag) or self._load(root.node, root.tag)
+            row, tag = find_value(state.nodes, self._load, top, name) or _NOWHERE
+        # As `RowCipher.bound`, without the time for another call.
+        link = row, tag, self._value_bound + ROW_ID.pack(row) + name
+        if row:
+            state.remember(key, link)
         return link
+
+    def _load(self, row: int, tag: bytes) -> Node:
+        """Return a node that is not known yet, and know it."""
+        node = Snapshot(self._cursor, self.sealer, self.state).load_fresh(row, tag)
+        self.state.keep(tag, node)
+        return node
 
     _copied: tuple[float, list[tuple[int, ...]]] | None = None
     """When the files were copied into memory, as the disk has no room to open them, and their state then."""
@@ -273,20 +284,27 @@ class Session:
         if self._copied is None:
             return False
         at, files_then = self._copied
-        return time.monotonic() - at > _LOOK_SECONDS or _as_it_lies(self._place) != files_then
+        return monotonic() - at > _LOOK_SECONDS or _as_it_lies(self._place) != files_then
 
     def check_identity(self) -> None:
         """Raise `StaleSessionError` if the path leads to another file now."""
         if _identity(self._place, self.read_only) != self._identity:
             raise StaleSessionError
-        self._looked = time.monotonic()
+        self._note_look()
+
+    _look_at = 0.0
+    """When to look at the path again. It stays 0 where nothing else tells of another file or of changes."""
+
+    def _note_look(self) -> None:
+        if not self.read_only and self._copied is None:
+            self._look_at = monotonic() + _LOOK_SECONDS
 
     def read(self, function: Callable[[Snapshot], Result]) -> Result:
         """Return the result of `function` on a snapshot of the store."""
         with self.reading:
             if self._closed or self._is_old():
                 raise StaleSessionError
-            if self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
+            if monotonic() > self._look_at:
                 self.check_identity()
             cursor = self._cursor
             floor = self._highest.seen  # before the snapshot: a writer may add to it meanwhile
