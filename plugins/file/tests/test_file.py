@@ -304,6 +304,16 @@ def test_batches_are_one_transaction(provider):
     assert provider.get_secrets(["a", "b"]) == {"a": "old"}
 
 
+@pytest.mark.parametrize("how_many", [149, 150, 151])
+def test_batches_of_short_and_long_values(store, how_many):
+    """Rows that are added together, and those that are added alone, are read back."""
+    values = {f"k{number:03d}": f"of {number}" for number in range(how_many)} | {"k070": "x" * 2_000_000}
+    with FileSecretProvider(store, KEY) as provider:
+        provider.set_secrets(values)
+        assert provider.get_secrets(values) == values
+        assert provider.verify() == []
+
+
 def test_keys_that_come_back_where_all_were_deleted(store):
     """They are read and listed, and the store is whole: its keys can be backed up and put under a new one."""
     keys = [f"{number:03d}/{'x' * 500}" for number in range(120)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from struct import Struct
 from typing import Final
 
@@ -159,13 +159,16 @@ class RowCipher:
         nonce = os.urandom(_NONCE)
         return nonce + self.cipher.encrypt(nonce, data, self.bound(kind, row, name))
 
-    def seal_many(self, kind: bytes, first: int, named: Mapping[bytes, bytes]) -> Iterator[tuple[int, bytes]]:
+    def seal_many(self, kind: bytes, first: int, named: Mapping[bytes, bytes]) -> list[tuple[int, bytes]]:
         """Seal each text under its name, in rows from `first` on; the nonces are drawn at once."""
-        nonces, encrypt, bound = os.urandom(_NONCE * len(named)), self.cipher.encrypt, kind + self.store
-        for place, (name, data) in enumerate(named.items()):
-            nonce = nonces[place * _NONCE : place * _NONCE + _NONCE]
-            row = first + place
-            yield row, nonce + encrypt(nonce, data, bound + ROW_ID.pack(row) + name)
+        nonces, start = os.urandom(_NONCE * len(named)), 0
+        encrypt, bound, packed_id = self.cipher.encrypt, kind + self.store, ROW_ID.pack
+        rows: list[tuple[int, bytes]] = []
+        for row, (name, data) in enumerate(named.items(), first):
+            nonce = nonces[start : start + _NONCE]
+            start += _NONCE
+            rows.append((row, nonce + encrypt(nonce, data, bound + packed_id(row) + name)))
+        return rows
 
     def open(self, body: bytes, bound: bytes) -> bytes | None:
         """Return the plaintext that `seal` was given; None if `body` was not made by it."""

@@ -16,7 +16,7 @@ from strongroom_file.store import version_history
 from strongroom_file.store.format import EMPTY_ENTRY, ENTRY, Entry, StoredVersion
 from strongroom_file.store.version_history import PREVIOUS
 
-__all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "first_entry", "made_current", "replayed"]
+__all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "first_entries", "made_current", "replayed"]
 
 WRITE: Final = Struct(">IQ16sqH")
 _HEAD: Final = Struct(">HI")
@@ -92,9 +92,16 @@ class WriteBuffer:
 NO_WRITES: Final = WriteBuffer(b"", b"")
 
 
-def first_entry(epoch: int, row: int, tag: bytes, now: int) -> bytes:
-    """Return the packed entry of a key with one version, as `made_current` makes it of `EMPTY_ENTRY`."""
-    return ENTRY.pack(epoch, row, tag, now, now, now, 0, EMPTY_ENTRY.history_tag)
+def first_entries(epoch: int, rows: Iterable[tuple[int, bytes]], now: int) -> list[bytes]:
+    """Return the packed entries of keys with one version each, as `made_current` makes them of `EMPTY_ENTRY`.
+
+    Args:
+        epoch: That of the versions.
+        rows: The sealed rows of their values, by id.
+        now: When they were written.
+    """
+    pack, no_history = ENTRY.pack, EMPTY_ENTRY.history_tag
+    return [pack(epoch, row, body[-16:], now, now, now, 0, no_history) for row, body in rows]
 
 
 def made_current(
