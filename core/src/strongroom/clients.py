@@ -27,7 +27,6 @@ __all__ = [
     "backoff_delays",
     "call_with_retries",
     "check_answer",
-    "cut",
     "is_permanent",
     "leave_connections",
     "parse_http_date",
@@ -37,6 +36,7 @@ __all__ = [
     "redacted_copy",
     "service_error",
     "shows_value",
+    "shut_down_socket",
     "splits_login",
 ]
 
@@ -251,7 +251,7 @@ def leave_connections(session: Any) -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-def cut(opened: socket.socket | None) -> None:
+def shut_down_socket(opened: socket.socket | None) -> None:
     """End what another thread sends or reads on a socket, for that thread to close it; do nothing if None.
 
     The socket stays encrypted: the `shutdown` of Python's TLS sockets gives the encryption up a moment before

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from strongroom.clients import cut
+from strongroom.clients import shut_down_socket
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.plugins.webhook_key import signing_key
@@ -153,7 +153,7 @@ class HttpRotator:
             return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         finally:
             late.set()
-            cut(connection.sock)
+            shut_down_socket(connection.sock)
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
         # A longer answer may break off in the middle of a value, of which a part is not found.

@@ -9,7 +9,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
-from strongroom.clients import cut
+from strongroom.clients import shut_down_socket
 from strongroom.deadlines import Deadline
 from strongroom.errors import AuthenticationError, PermissionDeniedError
 from strongroom.parallel import never_collect, renew_after_fork
@@ -83,7 +83,7 @@ class Listener:
         self._ended.set()
         connection = self._connection
         if connection is not None:
-            cut(connection.socket)
+            shut_down_socket(connection.socket)
         if threading.current_thread() is not self._thread:
             self._thread.join(_CONNECT_SECONDS)
 

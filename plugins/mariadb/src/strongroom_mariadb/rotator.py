@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
-from strongroom.clients import cut, splits_login
+from strongroom.clients import shut_down_socket, splits_login
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, redact
@@ -302,7 +302,7 @@ class MariaDBRotator(UserRotator):
             return self._runner.run(call, Deadline(self._timeout), discard)
         except DeadlineExceededError:
             self._abandoned.add(connection)
-            cut(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
+            shut_down_socket(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
         raise pymysql.OperationalError(0, f"timed out: no answer within {self._timeout:g} s")
 
     def _close(self, connection: Any) -> None:

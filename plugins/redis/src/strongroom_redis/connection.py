@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from strongroom.clients import cut, splits_login
+from strongroom.clients import shut_down_socket, splits_login
 from strongroom.errors import ConfigurationError
 from strongroom.plugins.credentials import newest
 
@@ -158,7 +158,7 @@ def _abandon(connection: Any) -> None:
         raise redis.RedisError("the connection was cut")
 
     connection.disconnect = disconnect  # redis-py calls it in the call's thread, before it connects again
-    cut(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
+    shut_down_socket(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
 
 
 def _pools(client: Any) -> list[Any]:
