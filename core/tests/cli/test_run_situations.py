@@ -100,10 +100,15 @@ PYTHON = {
         "os.read(read, 1)\n"
         "print('<on>', flush=True)\n"
     ),
+    # Python calls a handler between two steps: a signal just before `input` waits would wait with it.
     "stubborn": (
-        "import signal\n"
+        "import os, select, signal\n"
         "signal.signal(signal.SIGINT, lambda *_: print('<met>', flush=True))\n"
+        "woken, wake = os.pipe()\n"
+        "os.set_blocking(wake, False)\n"
+        "signal.set_wakeup_fd(wake)\n"
         "print('<ready>', flush=True)\n"
+        "select.select([woken], [], [])\n"
         "print(f'<got {input()}>')\n"
     ),
     "loop": (
