@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from strongroom.clients import (
     backoff_delays,
     call_with_retries,
-    cut,
     is_permanent,
     parse_http_date,
     parse_retry_after,
     redact_message,
     redacted_copy,
     service_error,
+    shut_down_socket,
     splits_login,
 )
 from strongroom.deadlines import Deadline, DeadlineExceededError
@@ -333,14 +333,14 @@ class TestCut:
 
     def test_what_waits_to_receive_gets_the_end(self, pair):
         one, other = pair
-        cut(one)
+        shut_down_socket(one)
         assert one.recv(1) == other.recv(1) == b""
         assert one.fileno() != -1  # the thread that uses it closes it
 
     def test_what_was_closed_or_not_opened_needs_nothing(self, pair):
         pair[0].close()
-        cut(pair[0])
-        cut(None)
+        shut_down_socket(pair[0])
+        shut_down_socket(None)
 
     def test_what_another_thread_sends_meanwhile_is_still_encrypted(self, pair, monkeypatch):
         one, other = pair
@@ -355,7 +355,7 @@ class TestCut:
 
         monkeypatch.setattr(socket.socket, "shutdown", send_and_end)
         with context.wrap_socket(one, server_hostname="example.com", do_handshake_on_connect=False) as tls:
-            cut(tls)
+            shut_down_socket(tls)
         sent = other.recv(65536)
         assert sent.startswith(b"\x16\x03")  # TLS: a handshake
         assert b"password" not in sent
