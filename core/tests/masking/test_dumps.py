@@ -66,6 +66,39 @@ def test_what_is_dumped_is_masked_in_whatever_pieces_it_comes(program):
     judged(program, 40, LETTERS, b"", ((7, 90),))
 
 
+SEVERAL_FORMS = (
+    *("od -tx1c", "od -tx1a", "od -bc", "od -tu1c", "od -tcx1", "od -tx2c", "od -xc", "od -ca", "od -to1c"),
+    *("od -cb", "od -tx1c -w32", "od -tx1cz", "od -tx1 -bc", "hexdump -bc"),
+)
+
+
+def shows(shown, value):
+    """Return whether `shown` has eight bytes of the value in a row in any form."""
+    forms = (b"%c", b"%02x", b"%03o", b"%d")
+    flat = b"".join(shown.split())
+    parts = (value[at : at + 8] for at in range(len(value) - 7))
+    return any(b"".join(form % byte for byte in part) in flat for part in parts for form in forms)
+
+
+@pytest.mark.parametrize("program", SEVERAL_FORMS)
+@pytest.mark.parametrize("text", [b"", b"log line before\n" * 3])
+def test_a_dump_that_has_each_line_in_several_forms_is_masked_in_all(program, text):
+    for size in (8, 15, 40):
+        value = "".join(random.Random(size).choices(LETTERS, k=size)).encode()
+        whole = b"a line\n" + dumped(program, text + value + b" more\n") + b"a line\n"
+        masker = Masker([value.decode()])
+        assert shows(whole, value)
+        shown = masker.mask(whole)
+        assert not shows(shown, value), (size, shown)
+        assert shown.startswith(b"a line\n0000000")
+        assert shown.endswith(b"\na line\n")
+        for cut in (1, 90) if size == 8 else (7,):
+            stream = masker.stream()
+            pieces = (whole[at : at + cut] for at in range(0, len(whole), cut))
+            streamed = b"".join(map(stream.feed, pieces)) + stream.finish()
+            assert not shows(streamed, value), (size, cut, streamed)
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("alphabet", [LETTERS, LETTERS_AND_SIGNS], ids=["letters", "signs"])
 @pytest.mark.parametrize("size", [40, 300, 886])

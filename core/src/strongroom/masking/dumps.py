@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterator
 from functools import cache
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View
 
-__all__ = ["ADDRESS_END", "DUMP", "characters", "characters_at", "dumped_at_end"]
+__all__ = ["ADDRESS_END", "DUMP", "characters", "characters_at", "dumped_at_end", "in_several_forms"]
 
 ADDRESS_END = b"0   "
 """An address, which is a multiple of 16, and the blanks before a character of ASCII."""
@@ -28,6 +29,8 @@ _CELL = (
 _LINE = compiled_later(rb"[0-9a-f]{6,8}((?:" + _CELL + rb"){1,256})[ \\]{0,80}(?:\r?\n|\Z)")
 _BARE_LINE = compiled_later(rb"(?:" + _CELL + rb"){1,64}[ \\]{0,80}(?:\r?\n|\Z)")
 _CELLS = compiled_later(_CELL)
+_ADDRESS = compiled_later(rb"[0-9a-f]{6,8}(?= )")
+_ROW = compiled_later(rb"( [^\n]{1,1024})(?:\n|\Z)")
 _REPEATED = b"*\n"
 """Stands for lines that are the same as the one before."""
 _ESCAPED = {b"0": 0, b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
@@ -94,6 +97,53 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
     return View(b"".join(pieces), Joined(pieces, spans), "apart") if pieces else None
 
 
+def in_several_forms(data: bytes) -> Iterator[View]:
+    """Yield what dumps hold that show each line in several forms, one in a row, such as those of `od -bc`.
+
+    Only the first form of a line has its address, or each has the same. Where a value is in one form, all go.
+    """
+    done = 0
+    begin = 0 if data.startswith(_FIRST) else data.find(DUMP) + 1
+    while begin > 0 or (done == 0 and data.startswith(_FIRST)):
+        lines: list[list[tuple[int, int]]] = []
+        done = begin + len(_FIRST)
+        while len(rows := list(_rows(data, begin))) > 1 and (not lines or len(rows) == len(lines[0])):
+            lines.append(rows)
+            done = begin = rows[-1][1] + 1
+            begin += len(_REPEATED) if data.startswith(_REPEATED, begin) else 0
+        spans = [(rows[0][0], rows[-1][1]) for rows in lines]
+        for form in zip(*lines, strict=True):
+            pieces = [_bytes_of_row(data[start:stop]) for start, stop in form]
+            if all(pieces):
+                yield View(b"".join(pieces), Joined(pieces, spans), "apart")
+        begin = data.find(DUMP, done - 1) + 1
+
+
+def _rows(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
+    """Yield from where to where the forms of the line of a dump are whose address is at `begin`."""
+    address = _ADDRESS.match(data, begin)
+    while address is not None and (row := _ROW.match(data, begin + len(address[0]))) is not None:
+        yield row.span(1)
+        begin = row.end()
+        if not data.startswith((address[0], b" " * len(address[0])), begin):
+            return
+
+
+def _bytes_of_row(row: bytes) -> bytes:
+    """Return what a row of a dump shows as characters, or octal or hexadecimal digits; nothing of others."""
+    cells = row.rstrip()
+    if _BARE_LINE.fullmatch(cells):
+        known = _bytes_of_cells()
+        return b"".join(known.get(cell.strip(), cell[3:]) for cell in _CELLS.findall(cells)) or b""
+    words = cells.split()
+    if any(len(word) != len(b"ff") for word in words):
+        return b""
+    try:
+        return binascii.a2b_hex(b"".join(words))
+    except binascii.Error:
+        return b""
+
+
 def _begin_of_address(data: bytes, end: int) -> int:
     """Return where the line begins whose address ends at `end`; -1 where none does."""
     if not data[max(0, end - _SHORTEST_ADDRESS) : end].isalnum():  # as at nearly all places
@@ -140,8 +190,10 @@ _WORD = rb"(?:0[xX])?[0-9a-fA-F]{2,22}(?![^\s,\]}])"
 # PHP prints it; or of what uuencode writes.
 _OF_DUMPS = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
-    rb"|(?: {7})?(?:" + _CELL + rb"){8,}[ \\]*(?:\r?\n|\Z)"
-    rb"| {7}(?:" + _CELL + rb"){0,8} {0,3}\Z"
+    rb"|(?: {7})?(?:" + _CELL + rb"){8,}(?:[ \\]*(?:\r?\n|\Z)| {1,2}[a-z0-7]{1,2}\Z)"
+    rb"| {7}(?:" + _CELL + rb"){0,8} {0,3}[a-z0-7\\]{0,2}\Z"
+    rb"| {7}(?:" + _CELL + rb"){1,64} {0,99}>[^\n]{0,64}(?:\n|\Z)"
+    rb"|0{7,8}(?: {1,3}[^\s]{0,3})? *\Z"
     rb"|[ \t]{0,16}(?:- )?-?(?:0[xX])?[0-9a-fA-F]{1,3},?\s*\Z"
     rb"|(?:\||\xe2\x94\x82)[0-9a-fA-F]{4,16}(?:\||\xe2\x94?\x82?)"
     rb"|[ \t]{0,12}0x[0-9a-fA-F]{4,16}(?: <[^>\n]{0,80})?(?:>?:?\s*\Z|>?:\t)"
