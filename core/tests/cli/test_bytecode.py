@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import marshal
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from strongroom.cli import bytecode
 from strongroom.cli.bytecode import ModulesInOneFile, file_of
 
 SOURCES = {
@@ -152,6 +154,66 @@ def test_a_damaged_file_costs_time_and_nothing_else(probe):
     assert (probe.value(), probe.from_the_file()) == (1, [])
     finder.keep()
     assert probe.file.read_bytes() == whole
+
+
+STATE = (0, 0)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        5,
+        [1],
+        {NAMES[-1]: 3},
+        {NAMES[-1]: (1, 2)},
+        {NAMES[-1]: (False, STATE, 0, 5)},
+        {NAMES[-1]: (False, STATE, 0, 1 << 60)},
+        {NAMES[-1]: (False, STATE, 0, 1 << 70)},
+        {NAMES[-1]: (False, STATE, 0, -1)},
+    ],
+)
+def test_an_index_of_another_shape_is_taken_for_damaged(probe, index):
+    probe.start().keep()
+    data = marshal.dumps(index)
+    head = bytecode._HEAD + len(data).to_bytes(bytecode._LENGTH_BYTES, "big")
+    probe.file.write_bytes(head + data + marshal.dumps(7))
+    probe.patch.setattr(bytecode, "_state", lambda source: STATE)
+    probe.start()
+    assert probe.value() == 1
+
+
+@pytest.mark.parametrize("odd", [None, object(), os, "second name"], ids=str)
+def test_what_python_did_not_find_in_a_folder_is_not_looked_at_again_and_again(probe, odd):
+    probe.start().keep()
+    written = probe.file.stat()
+    finder = probe.start()
+    sys.modules["strongroom_probe.odd"] = sys.modules[NAMES[0]] if odd == "second name" else odd
+    finder.keep()
+    assert probe.file.stat().st_ino == written.st_ino
+
+
+def test_a_place_that_is_not_a_folder_does_not_lead_to_the_current_folder(probe, monkeypatch):
+    probe.start().keep()
+    monkeypatch.chdir(probe.folder.parent)
+    probe.patch.setattr(sys.modules["strongroom_probe"], "__path__", [probe.folder.name])
+    finder = ModulesInOneFile()
+    assert finder.find_spec(NAMES[-1], [probe.folder.name]) is None
+
+
+@pytest.mark.parametrize("prefix", [None, "/elsewhere"])
+def test_the_file_is_left_alone_where_python_looks_for_bytecode_elsewhere(monkeypatch, prefix):
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
+    monkeypatch.setattr(sys, "pycache_prefix", prefix)
+    bytecode.use_one_file()
+    assert isinstance(sys.meta_path[0], ModulesInOneFile) is (prefix is None)
+
+
+def test_an_optimizing_python_has_a_file_of_its_own():
+    script = "from importlib.util import cache_from_source; from strongroom.cli import bytecode; "
+    script += "print(bytecode.file_of('/x'), cache_from_source('/x/commands.py'))"
+    done = subprocess.run([sys.executable, "-O", "-c", script], capture_output=True, text=True, check=True)
+    ours, of_python = done.stdout.split()
+    assert ours.removesuffix(".bytecode") == of_python.removesuffix(".pyc")
 
 
 @pytest.mark.parametrize("why", ["no bytecode", "elsewhere", "no folder", "not ours"])

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
-    from typing import Final
+    from typing import Any, Final
 
     State = tuple[int, int]
     """Time (s) and size of a source, as Python compares them (PEP 552)."""
@@ -34,14 +34,17 @@ _HEAD: Final = f"strongroom {__version__} 1 {sys.flags.optimize} {sys.version}\n
 _LENGTH_BYTES: Final = 8
 _MOST_BYTES: Final = 1 << 24
 _OURS: Final = "strongroom"
-_TAG: Final = sys.implementation.cache_tag
-_DAMAGED: Final = (EOFError, TypeError, ValueError)
+_TAG: Final = f"{sys.implementation.cache_tag}{f'.opt-{sys.flags.optimize}' if sys.flags.optimize else ''}"
+"""What names of files of bytecode end with, as those of Python do: with `-O` it has others."""
+_DAMAGED: Final = (EOFError, MemoryError, OverflowError, TypeError, ValueError)
+_PLACE_MEMBERS: Final = 4
 
 
 def use_one_file() -> Callable[[], None]:
     """Take modules from the files of earlier commands; return what keeps those that this one has loaded."""
     modules = ModulesInOneFile()
-    sys.meta_path.insert(0, modules)
+    if sys.pycache_prefix is None:  # else Python does not look for bytecode beside the sources either
+        sys.meta_path.insert(0, modules)
     return modules.keep
 
 
@@ -93,17 +96,21 @@ class ModulesInOneFile:
         """Keep the modules of ours that are not in the files yet, if Python could keep them there, too."""
         if sys.dont_write_bytecode or sys.pycache_prefix is not None:
             return
-        new: dict[str, list[ModuleType]] = {}
+        new: dict[str, list[SourceFileLoader]] = {}
         for name, module in list(sys.modules.items()):
             root, has_parent, _ = name.partition(".")
             file = self._files.get(root)
-            if file is not None and has_parent and name not in file.places:
-                new.setdefault(root, []).append(module)
-        for root, modules in new.items():
+            loader = getattr(getattr(module, "__spec__", None), "loader", None)
+            if file is None or not has_parent or name in file.places:
+                continue
+            # Of others Python did not find the source in a folder, or the module has a second name.
+            if type(loader) is SourceFileLoader and loader.name == name:
+                new.setdefault(root, []).append(loader)
+        for root, loaders in new.items():
             with contextlib.suppress(
                 OSError, SyntaxError, ValueError
             ):  # it cannot be written, or a source read
-                self._files[root].add(modules)
+                self._files[root].add(loaders)
 
 
 class _File:
@@ -113,6 +120,10 @@ class _File:
         self._path = file_of(folder)
         self._descriptor = -1
         self.places: dict[str, Place] = {}
+        # A hook for editable packages has a name of its own there instead of a folder; it would lead to what
+        # lies in the current one.
+        if not os.path.isabs(folder):  # noqa: PTH117  # no pathlib here
+            return
         with contextlib.suppress(OSError, *_DAMAGED):
             self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self.places = self._read_places()
@@ -123,18 +134,20 @@ class _File:
         if not head.startswith(_HEAD) or length > _MOST_BYTES:
             return {}
         self._begin = len(head) + length
-        places: dict[str, Place] = marshal.loads(  # noqa: S302  # as safe as the modules beside it
+        places: Any = marshal.loads(  # noqa: S302  # as safe as the modules beside it
             os.pread(self._descriptor, length, len(head))
         )
-        return places
+        if any(len(place) != _PLACE_MEMBERS for place in dict.values(places)):
+            return {}
+        return dict(places)
 
     def piece(self, place: Place) -> bytes:
         """Return the bytecode at a place."""
         _, _, start, length = place
         return os.pread(self._descriptor, length, self._begin + start)
 
-    def add(self, modules: Iterable[ModuleType]) -> None:
-        """Replace the file by one that has these modules, too.
+    def add(self, loaders: Iterable[SourceFileLoader]) -> None:
+        """Replace the file by one that has the modules of these loaders, too.
 
         Raises:
             OSError: It cannot be written.
@@ -142,13 +155,12 @@ class _File:
             ValueError: The same.
         """
         folder = os.path.dirname(self._path)  # noqa: PTH120  # no pathlib here
-        if not os.access(folder, os.W_OK):
+        if not os.path.isabs(folder) or not os.access(folder, os.W_OK):  # noqa: PTH117  # as above
             return
-        pieces = {name: (*place[:2], self.piece(place)) for name, place in self.places.items()}
-        for module in modules:
-            code = _code_of(module)
-            if code is not None:
-                pieces[module.__name__] = code
+        fresh = {loader.name: code for loader in loaders if (code := _code_of(loader)) is not None}
+        if not fresh:
+            return
+        pieces = {name: (*place[:2], self.piece(place)) for name, place in self.places.items()} | fresh
         places, start = {}, 0
         for name, (is_package, state, piece) in pieces.items():
             places[name] = (is_package, state, start, len(piece))
@@ -175,20 +187,17 @@ class _Loader(SourceFileLoader):
         with contextlib.suppress(OSError, KeyError, *_DAMAGED):
             piece = self._file.piece(self._file.places[fullname])
             code: CodeType = marshal.loads(piece)  # noqa: S302  # as above
-            if code.co_filename == self.path:  # else the whole tree was moved
+            if getattr(code, "co_filename", "") == self.path:  # else the whole tree was moved
                 return code
         return super().get_code(fullname)
 
 
-def _code_of(module: ModuleType) -> tuple[bool, State, bytes] | None:
-    """Return what a file holds of a module; None if Python did not find it in a folder, or it has changed."""
-    spec = module.__spec__
-    if spec is None or type(spec.loader) is not SourceFileLoader:
+def _code_of(loader: SourceFileLoader) -> tuple[bool, State, bytes] | None:
+    """Return what a file holds of a module that Python found in a folder; None if it has changed."""
+    state, code = _state(loader.path), loader.get_code(loader.name)
+    if state is None or code is None or _state(loader.path) != state:
         return None
-    state, code = _state(spec.loader.path), spec.loader.get_code(module.__name__)
-    if state is None or code is None or _state(spec.loader.path) != state:
-        return None
-    return spec.submodule_search_locations is not None, state, marshal.dumps(code)
+    return loader.is_package(loader.name), state, marshal.dumps(code)
 
 
 def _state(source: str) -> State | None:
