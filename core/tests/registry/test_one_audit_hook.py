@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from interrupts import interrupted_at_each_moment
 from strongroom import SecretHook
 from strongroom.backends import MemorySecretProvider
 from strongroom.errors import AuditError, AuthenticationError, BackendUnavailableError, SecretNotFoundError
@@ -104,3 +105,18 @@ def test_a_hook_that_is_added_or_taken_away_changes_the_way():
         assert pipeline._only_hook is only
         assert pipeline.get_secret("a") == "value of a"
     assert len(hook.events) == 4
+
+
+def test_a_hook_that_an_interrupt_let_in_sees_reads_and_writes_alike():
+    def prepare():
+        return Pipeline(Answers(), name="app", hooks=[Seeing(None, None)]), Seeing(None, None)
+
+    def add(prepared):
+        pipeline, added = prepared
+        pipeline.set_hooks([*pipeline._hooks, added])
+
+    for pipeline, added in interrupted_at_each_moment(prepare, add):
+        pipeline.get_secret("a")
+        reads = len(added.events)
+        pipeline.set_secret("a", "b")
+        assert reads == len(added.events) - reads

@@ -71,6 +71,7 @@ class Pipeline(Middleware):
 
     def set_hooks(self, hooks: Sequence[SecretHook]) -> None:
         """Replace the hooks."""
+        self._only_hook = None  # a read or an interrupt in between goes the general way, by either hooks
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
         only = self._hooks[0] if len(self._hooks) == 1 else None
         self._only_hook = only if isinstance(only, BatchHook) else None
