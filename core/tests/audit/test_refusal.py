@@ -15,10 +15,14 @@ import textwrap
 import pytest
 import warm_command
 from sampling import sample
-from strongroom import AuditLoggingHook, SecretProviderRegistry
+from strongroom import AuditLoggingHook, SecretHook, SecretProviderRegistry
+from strongroom.backends import MemorySecretProvider
 from strongroom.errors import AuditError, ConflictError, SecretNotFoundError
+from strongroom.hooks import report_source
+from strongroom.pipeline import Pipeline
 
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+VALUE = "a value of its own"
 
 
 def everything(registry):
@@ -379,3 +383,26 @@ def test_whether_operations_could_be_recorded_is_seen_without_one(make_trail, tm
         hook.close()
     with pytest.raises(AuditError):
         AuditLoggingHook(path=["/dev/full", "/dev/full/x"], require="one").diagnose()
+
+
+class _Confused(MemorySecretProvider):
+    """Reports a source that is not text."""
+
+    def get_secret(self, key):
+        report_source(("l1", "of two"))
+        return VALUE
+
+
+@pytest.mark.parametrize("others", [[], [SecretHook()]], ids=["alone", "with another"])
+def test_no_value_comes_out_of_a_read_whose_line_cannot_be_made(tmp_path, others, caplog):
+    for fail_closed in (True, False):
+        hook = AuditLoggingHook(path=tmp_path / "audit.jsonl", fail_closed=fail_closed)
+        pipeline = Pipeline(_Confused(), name="app", hooks=[hook, *others])
+        if fail_closed:
+            with pytest.raises(AuditError, match="could not be made: TypeError") as raised:
+                pipeline.get_secret("a")
+            assert (raised.value.key, raised.value.pipeline) == ("a", "app")
+        else:
+            assert pipeline.get_secret("a") == VALUE
+            assert "failed after get: TypeError" in caplog.text
+        assert hook.failures == 1

@@ -131,10 +131,15 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             else:
                 self.failures += not self._record(chosen)
         except AuditError as error:
+            self.failures += 1
             failure = error
+        except Exception as error:
+            self.failures += 1
+            if not self._fail_closed:
+                raise  # the pipeline logs it
+            failure = _failed(error)
         else:
             return
-        self.failures += 1
         done = [event for event in chosen if event.outcome == "ok" and event.operation not in READS]
         if done:
             what = ", ".join(show_key(event.key) for event in done[:_SHOWN_KEYS] if event.key)
@@ -244,6 +249,14 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         for failure in failures:
             _log.warning("not recorded: %s", failure)
         return not failures
+
+
+def _failed(error: Exception) -> AuditError:
+    """Return what is raised where a line could not even be made, as of a source that is not text."""
+    return AuditError(
+        f"the line for the audit log could not be made: {type(error).__name__}",
+        hint="look at what the middleware and the backend of this pipeline report of a read",
+    )
 
 
 def _checking(file: FileSink, size: int) -> Callable[[], None]:
