@@ -21,6 +21,7 @@ from strongroom import (
 from strongroom.backends import MemorySecretProvider
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import PermissionDeniedError, RotationError
+from strongroom.hooks import BatchHook
 from strongroom.runtime.coroutines import is_async
 
 
@@ -63,6 +64,13 @@ def test_a_hook_that_would_veto_nothing_is_refused(registry):
     with pytest.raises(TypeError, match="Hook: before is a coroutine function"):
         registry.add_hook(Hook())
     registry.set_secret("k", "v")  # it is not there in part
+
+
+@pytest.mark.parametrize("method", ["before_all", "after_all", "registry_opened", "registry_closing"])
+def test_an_audit_hook_that_would_record_nothing_is_refused(registry, method):
+    hook = type("Hook", (BatchHook,), {method: asynchronous})()
+    with pytest.raises(TypeError, match=f"Hook: {method} is a coroutine function"):
+        registry.add_hook(hook)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RoutedPipelines", "Routes", "no_default", "warn_of_closing"]
 
 _log = logger("strongroom.registry")
+_HOOK_METHODS = ("before", "after", "before_all", "after_all", "registry_opened", "registry_closing")
 
 
 class Routes:
@@ -318,12 +319,12 @@ class RoutedPipelines(BaseProvider):
         """Let `hook` see every operation of every pipeline from now on.
 
         Raises:
-            TypeError: It lacks `before` or `after`, or one of them is a coroutine function.
+            TypeError: It lacks `before` or `after`, or a method of a hook is a coroutine function there.
         """
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
             raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
         refuse_class(hook, "before")
-        refuse_async(type(hook).__name__, before=hook.before, after=hook.after)
+        refuse_async(type(hook).__name__, **{name: getattr(hook, name, None) for name in _HOOK_METHODS})
         self._introduce([hook])
         with self._lock:
             self._hooks.append(hook)
