@@ -61,13 +61,15 @@ def serialize_event(event: SecretEvent, who: str, reason: str | None, batch: str
 # What members came to, by their values: most are those of an earlier line.
 _begins: dict[tuple[str | None, ...], str] = {}
 _ends: dict[tuple[str | None, ...], str] = {}
-_MOST_KEPT, _LONGEST_KEPT = 1024, 4096
+_MOST_KEPT, _LONGEST_KEPT = 1024, 2048
+"""Most come to 500 characters, so that all together are far from the 40 MB that long keys would take."""
 
 
 def _kept(texts: dict[tuple[str | None, ...], str], members: tuple[str | None, ...], text: str) -> str:
     """Return `text`, and remember it for `members`, unless one is odd or long, as a refused key may be."""
     plain = [one for one in members if type(one) is str]
-    if len(plain) + members.count(None) == len(members) and sum(map(len, plain)) <= _LONGEST_KEPT:
+    is_short = len(text) + sum(map(len, plain)) <= _LONGEST_KEPT  # a character may take twelve in the line
+    if is_short and len(plain) + members.count(None) == len(members):
         if len(texts) >= _MOST_KEPT:
             texts.clear()
         texts[members] = text
