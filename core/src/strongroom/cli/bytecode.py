@@ -107,9 +107,8 @@ class ModulesInOneFile:
             if type(loader) is SourceFileLoader and loader.name == name:
                 new.setdefault(root, []).append(loader)
         for root, loaders in new.items():
-            with contextlib.suppress(
-                OSError, SyntaxError, ValueError
-            ):  # it cannot be written, or a source read
+            # It cannot be written, or a source read.
+            with contextlib.suppress(OSError, SyntaxError, ValueError):
                 self._files[root].add(loaders)
 
 
