@@ -182,7 +182,9 @@ def test_an_index_of_another_shape_is_taken_for_damaged(probe, index):
     assert probe.value() == 1
 
 
-@pytest.mark.parametrize("odd", [None, object(), os, "second name"], ids=str)
+@pytest.mark.parametrize(
+    "odd", [None, object(), os, "second name"], ids=["none", "object", "module", "alias"]
+)
 def test_what_python_did_not_find_in_a_folder_is_not_looked_at_again_and_again(probe, odd):
     probe.start().keep()
     written = probe.file.stat()
