@@ -102,9 +102,8 @@ def in_several_forms(data: bytes) -> Iterator[View]:
 
     Only the first form of a line has its address, or each has the same. Where a value is in one form, all go.
     """
-    done = 0
-    begin = 0 if data.startswith(_FIRST) else data.find(DUMP) + 1
-    while begin > 0 or (done == 0 and data.startswith(_FIRST)):
+    begin = 0 if data.startswith(_FIRST) else _first_address(data, 0)
+    while begin >= 0:
         lines: list[list[tuple[int, int]]] = []
         done = begin + len(_FIRST)
         while len(rows := list(_rows(data, begin))) > 1 and (not lines or len(rows) == len(lines[0])):
@@ -116,7 +115,13 @@ def in_several_forms(data: bytes) -> Iterator[View]:
             pieces = [_bytes_of_row(data[start:stop]) for start, stop in form]
             if all(pieces):
                 yield View(b"".join(pieces), Joined(pieces, spans), "apart")
-        begin = data.find(DUMP, done - 1) + 1
+        begin = _first_address(data, done - 1)
+
+
+def _first_address(data: bytes, low: int) -> int:
+    """Return where the next dump from `low` on begins; -1 where none does."""
+    at = data.find(DUMP, low)
+    return at + 1 if at >= 0 else -1
 
 
 def _rows(data: bytes, begin: int) -> Iterator[tuple[int, int]]:

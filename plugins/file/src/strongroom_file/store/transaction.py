@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from itertools import chain
 
 from strongroom.errors import ConflictError, show_key
+from strongroom.providers import expect_version
 
 from strongroom_file.integrity import TYPE_NAME
 from strongroom_file.store import version_history as packed_history
@@ -93,14 +94,7 @@ class WriteTransaction:
     def expect(self, key: str, entry: Entry | None, expected: str | None) -> None:
         """Raise `ConflictError` unless `expected` is the current version."""
         current = version_id(entry.epoch, entry.value) if entry is not None and entry.value else None
-        if current != expected:
-            there = f"is at version {current}" if current is not None else "is not there"
-            raise ConflictError(
-                f"secret {show_key(key)} {there}",
-                key=key,
-                provider=TYPE_NAME,
-                hint="read it again, then decide",
-            )
+        expect_version(TYPE_NAME, key, current, expected)
 
     def write(self, key: str, value: bytes) -> str:
         """Add a version and make it the current one."""
