@@ -96,6 +96,42 @@ def test_an_owner_is_brought_to_rest_in_the_parent_before_the_fork():
     assert log == ["a rests"]
 
 
+def test_a_fork_aside_leaves_the_owners_alone_and_the_forks_of_its_child_do_not():
+    log = []
+    owner = Owner(log, "a")
+    renew_after_fork(owner, Owner.renew, rest=Owner.rest)
+    pid = forks.fork_aside()
+    if pid == 0:
+        try:
+            code = 0 if log == [] and Children(1, lambda _: log).results() == [["a rests", "a"]] else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert log == []
+    assert Children(1, lambda _: log).results() == [["a rests", "a"]]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_aside_waits_for_no_build(monkeypatch):
+    monkeypatch.setattr(forks, "_LONGEST_WAIT", 600.0)
+    building, release = threading.Event(), threading.Event()
+
+    def build():
+        with forks_wait():
+            building.set()
+            release.wait(300)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert building.wait(300)
+    pid = forks.fork_aside()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    release.set()
+    thread.join(300)
+
+
 def test_a_lock_taken_for_a_fork_is_free_afterwards_in_parent_and_child():
     class Holder:
         def __init__(self):

@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-__all__ = ["Lock", "Take", "forks_wait", "never_collect", "note_acquired", "renew_after_fork"]
+__all__ = [
+    "Lock", "Take", "fork_aside", "forks_wait", "never_collect", "note_acquired", "renew_after_fork",
+]  # fmt: skip
 
 T = TypeVar("T")
 _LONGEST_WAIT: Final = 10.0
@@ -47,6 +49,8 @@ _numbers = itertools.count()
 _owners: dict[int, _Owner] = {}
 _builds: dict[int, _Build] = {}
 _taken: dict[int, list[Lock]] = {}
+_aside: set[int] = set()
+"""Threads that make a fork in which no owner is used."""
 _gate: Lock = threading.RLock()
 
 
@@ -140,8 +144,26 @@ def never_collect(*things: object) -> None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
+def fork_aside() -> int:
+    """Fork a process that uses no registered owner: one that only waits, or becomes a program.
+
+    To renew owners in such a process would copy hundreds of the parent's pages for nothing.
+
+    Returns:
+        0 in the child, and the number of its process in the parent, as `os.fork`.
+    """
+    me = threading.get_ident()
+    _aside.add(me)
+    try:
+        return os.fork()
+    finally:
+        _aside.discard(me)
+
+
 def _before() -> None:
     """Wait for builds, and bring to rest what must not be met half-done."""
+    if threading.get_ident() in _aside:
+        return
     end = time.monotonic() + _LONGEST_WAIT
     taken = _taken[threading.get_ident()] = []
 
@@ -194,6 +216,8 @@ def _let_go() -> None:
 
 def _in_child() -> None:
     global _gate  # noqa: PLW0603  # another thread may have held it
+    if threading.get_ident() in _aside:
+        return
     _let_go()
     _gate = threading.RLock()
     _taken.clear()

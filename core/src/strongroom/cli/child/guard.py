@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import struct
 import sys
 import time
 from collections.abc import Iterable
+
+from strongroom.runtime.forks import fork_aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ class Guard:
         # On a busy machine the guard may run only after the program does, and after our group was hung up.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_JOB)
         try:
-            self._process = os.fork()
+            self._process = fork_aside()
             if self._process == 0:
                 _wait(reader, owner)
             os.setpgid(self._process, self._process)
@@ -63,6 +66,7 @@ def _wait(reader: int, owner: int) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)  # our parent does it too, whichever of both comes first
         keep_only([reader])
+        gc.disable()  # a connection of our parent that was collected would close what has its number by now
         received = b""
         while data := os.read(reader, _PROGRAM.size):
             received = data

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from strongroom.cli.errors import UsageError
 from strongroom.errors import ValidationError
+from strongroom.runtime.forks import fork_aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _fork(
     reader, writer = os.pipe()  # a program that is started closes it
     with open(reader, "rb") as report:  # noqa: PTH123  # a descriptor
         try:
-            pid = os.fork()
+            pid = fork_aside()
             if pid == 0:
                 _become(paths, words, environment, begin, writer)
         finally:
