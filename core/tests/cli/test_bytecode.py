@@ -134,9 +134,14 @@ def test_a_tree_that_was_moved_shows_its_new_place(probe, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(probe.folder, moved / "strongroom_probe")
     probe.patch.syspath_prepend(moved)
-    probe.start()
-    one = sys.modules["strongroom_probe.one"]
-    assert one.value.__code__.co_filename == str(moved / "strongroom_probe/one.py")
+    for _ in range(2):  # the second is fast again
+        finder = probe.start()
+        one = sys.modules["strongroom_probe.one"]
+        assert one.value.__code__.co_filename == str(moved / "strongroom_probe/one.py")
+        finder.keep()
+    again = finder._files["strongroom_probe"]
+    assert again.places.keys() == set(NAMES)
+    assert [again.code(name) for name in NAMES] == [None] * len(NAMES)  # each was taken
 
 
 def test_a_damaged_file_costs_time_and_nothing_else(probe):
@@ -156,6 +161,30 @@ def test_a_damaged_file_costs_time_and_nothing_else(probe):
     assert probe.file.read_bytes() == whole
 
 
+def test_bytecode_that_is_damaged_is_kept_again(probe):
+    probe.start().keep()
+    probe.file.write_bytes(probe.file.read_bytes()[:-40] + bytes(40))
+    finder = probe.start()
+    assert probe.value() == 1
+    finder.keep()
+    finder = probe.start()
+    assert (probe.value(), probe.from_the_file()) == (1, NAMES)
+    assert finder._files["strongroom_probe"].places.keys() == set(NAMES)
+
+
+def test_a_file_loses_what_was_replaced(probe):
+    probe.start().keep()
+    size = probe.file.stat().st_size
+    for number in range(5):
+        probe.write("inner/two.py", f"VALUE = {number}\n" + "#" * (number + 1))
+        finder = probe.start()
+        assert probe.value() == number
+        finder.keep()
+        probe.start()
+        assert (probe.value(), probe.from_the_file()) == (number, NAMES)
+    assert probe.file.stat().st_size < size + 400
+
+
 STATE = (0, 0)
 
 
@@ -165,11 +194,19 @@ STATE = (0, 0)
         5,
         [1],
         {NAMES[-1]: 3},
-        {NAMES[-1]: (1, 2)},
-        {NAMES[-1]: (False, STATE, 0, 5)},
-        {NAMES[-1]: (False, STATE, 0, 1 << 60)},
-        {NAMES[-1]: (False, STATE, 0, 1 << 70)},
-        {NAMES[-1]: (False, STATE, 0, -1)},
+        (1, 2, 3),
+        (5, []),
+        ({NAMES[-1]: 3}, []),
+        ({NAMES[-1]: (1, 2)}, []),
+        ({NAMES[-1]: (False, STATE, 0)}, 5),
+        ({NAMES[-1]: (False, STATE, 0)}, []),
+        ({NAMES[-1]: (False, STATE, "0")}, [(0, 5)]),
+        ({NAMES[-1]: (False, STATE, 0)}, [5]),
+        ({NAMES[-1]: (False, STATE, 0)}, [(0, 5)]),
+        ({NAMES[-1]: (False, STATE, 0)}, [(0, 1 << 60)]),
+        ({NAMES[-1]: (False, STATE, 0)}, [(0, 1 << 70)]),
+        ({NAMES[-1]: (False, STATE, 0)}, [(0, -1)]),
+        ({NAMES[-1]: (False, STATE, [])}, [(0, 5)]),
     ],
 )
 def test_an_index_of_another_shape_is_taken_for_damaged(probe, index):

@@ -14,6 +14,7 @@ import marshal
 import os
 import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import accumulate
 
 from strongroom._version import __version__
 
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
 
     State = tuple[int, int]
     """Time (s) and size of a source, as Python compares them (PEP 552)."""
-    Place = tuple[bool, State, int, int]
-    """Whether the module is a package, its source, and where its bytecode begins and how long it is."""
+    Place = tuple[bool, State, int]
+    """Whether the module is a package, its source, and the number of the group that has its bytecode."""
 
 __all__ = ["ModulesInOneFile", "file_of", "use_one_file"]
 
-_HEAD: Final = f"strongroom {__version__} 1 {sys.flags.optimize} {sys.version}\n".encode()
+_HEAD: Final = f"strongroom {__version__} 2 {sys.flags.optimize} {sys.version}\n".encode()
 _LENGTH_BYTES: Final = 8
 _MOST_BYTES: Final = 1 << 24
 _OURS: Final = "strongroom"
 _TAG: Final = f"{sys.implementation.cache_tag}{f'.opt-{sys.flags.optimize}' if sys.flags.optimize else ''}"
 """What names of files of bytecode end with, as those of Python do: with `-O` it has others."""
-_DAMAGED: Final = (EOFError, MemoryError, OverflowError, TypeError, ValueError)
-_PLACE_MEMBERS: Final = 4
+_DAMAGED: Final = (EOFError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
+_PLACE_MEMBERS: Final = 3
 
 
 def use_one_file() -> Callable[[], None]:
@@ -77,7 +78,7 @@ class ModulesInOneFile:
         place = file.places.get(name)
         if place is None:
             return None
-        is_package, state, _, _ = place
+        is_package, state, _ = place
         stem = name[name.rindex(".") + 1 :]
         folder = f"{path[0]}/{stem}" if is_package else path[0]
         stem = "__init__" if is_package else stem
@@ -100,11 +101,11 @@ class ModulesInOneFile:
         for name, module in list(sys.modules.items()):
             root, has_parent, _ = name.partition(".")
             file = self._files.get(root)
-            loader = getattr(getattr(module, "__spec__", None), "loader", None)
+            loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
             if file is None or not has_parent or name in file.places:
                 continue
             # Of others Python did not find the source in a folder, or the module has a second name.
-            if type(loader) is SourceFileLoader and loader.name == name:
+            if type(loader) in {SourceFileLoader, _Loader} and loader.name == name:
                 new.setdefault(root, []).append(loader)
         for root, loaders in new.items():
             # It cannot be written, or a source read.
@@ -113,12 +114,19 @@ class ModulesInOneFile:
 
 
 class _File:
-    """The file of one distribution; it has no modules if there is none, or one of another Python."""
+    """The file of one distribution; it has no modules if there is none, or one of another Python.
+
+    Those that one command has brought in are one group, which is read as a whole: the names that they have in
+    common, half of all, are there once.
+    """
 
     def __init__(self, folder: str) -> None:
         self._path = file_of(folder)
         self._descriptor = -1
         self.places: dict[str, Place] = {}
+        self._groups: list[tuple[int, int]] = []
+        """Where each begins, and how long it is."""
+        self._read: dict[int, dict[str, CodeType]] = {}
         # A hook for editable packages has a name of its own there instead of a folder; it would lead to what
         # lies in the current one.
         if not os.path.isabs(folder):  # noqa: PTH117  # no pathlib here
@@ -133,17 +141,27 @@ class _File:
         if not head.startswith(_HEAD) or length > _MOST_BYTES:
             return {}
         self._begin = len(head) + length
-        places: Any = marshal.loads(  # noqa: S302  # as safe as the modules beside it
+        places: Any
+        places, groups = marshal.loads(  # noqa: S302  # as safe as the modules beside it
             os.pread(self._descriptor, length, len(head))
         )
-        if any(len(place) != _PLACE_MEMBERS for place in dict.values(places)):
+        if any(len(place) != _PLACE_MEMBERS or type(place[-1]) is not int for place in dict.values(places)):
             return {}
+        self._groups = list(groups)
         return dict(places)
 
-    def piece(self, place: Place) -> bytes:
-        """Return the bytecode at a place."""
-        _, _, start, length = place
-        return os.pread(self._descriptor, length, self._begin + start)
+    def code(self, name: str) -> CodeType | None:
+        """Return the bytecode of a module, once; None if there is none."""
+        number = self.places[name][2]
+        if number not in self._read:
+            self._read[number] = self._group(number)
+        return self._read[number].pop(name, None)
+
+    def _group(self, number: int) -> dict[str, CodeType]:
+        with contextlib.suppress(OSError, *_DAMAGED):
+            start, length = self._groups[number]
+            return dict(marshal.loads(os.pread(self._descriptor, length, self._begin + start)))  # noqa: S302  # as above
+        return {}
 
     def add(self, loaders: Iterable[SourceFileLoader]) -> None:
         """Replace the file by one that has the modules of these loaders, too.
@@ -156,23 +174,30 @@ class _File:
         folder = os.path.dirname(self._path)  # noqa: PTH120  # no pathlib here
         if not os.path.isabs(folder) or not os.access(folder, os.W_OK):  # noqa: PTH117  # as above
             return
-        fresh = {loader.name: code for loader in loaders if (code := _code_of(loader)) is not None}
+        fresh = {loader.name: known for loader in loaders if (known := _known(loader)) is not None}
         if not fresh:
             return
-        pieces = {name: (*place[:2], self.piece(place)) for name, place in self.places.items()} | fresh
-        places, start = {}, 0
-        for name, (is_package, state, piece) in pieces.items():
-            places[name] = (is_package, state, start, len(piece))
-            start += len(piece)
-        index = marshal.dumps(places)
+        new = len(self._groups)
+        places = self.places | {name: (*known[:2], new) for name, known in fresh.items()}
+        groups = [*map(self._group, range(new)), {name: code for name, (_, _, code) in fresh.items()}]
+        pieces = [
+            marshal.dumps(
+                {name: code for name, code in group.items() if name in places and places[name][2] == number}
+            )
+            for number, group in enumerate(groups)
+        ]
+        ends = list(accumulate(map(len, pieces), initial=0))
+        index = marshal.dumps(
+            (places, [(start, len(piece)) for start, piece in zip(ends, pieces, strict=False)])
+        )
         from strongroom.paths.new_file import NewFile
 
-        with NewFile(folder) as new:
-            new.write(_HEAD + len(index).to_bytes(_LENGTH_BYTES, "big") + index)
-            new.write(b"".join(piece for _, _, piece in pieces.values()))
-            new.sync()
-            os.fchmod(new.descriptor, os.stat(folder).st_mode & 0o666)  # noqa: PTH116  # as above
-            new.replace(self._path)
+        with NewFile(folder) as file:
+            file.write(_HEAD + len(index).to_bytes(_LENGTH_BYTES, "big") + index)
+            file.write(b"".join(pieces))
+            file.sync()
+            os.fchmod(file.descriptor, os.stat(folder).st_mode & 0o666)  # noqa: PTH116  # as above
+            file.replace(self._path)
 
 
 class _Loader(SourceFileLoader):
@@ -183,20 +208,20 @@ class _Loader(SourceFileLoader):
         self._file = file
 
     def get_code(self, fullname: str) -> CodeType | None:
-        with contextlib.suppress(OSError, KeyError, *_DAMAGED):
-            piece = self._file.piece(self._file.places[fullname])
-            code: CodeType = marshal.loads(piece)  # noqa: S302  # as above
-            if getattr(code, "co_filename", "") == self.path:  # else the whole tree was moved
+        if fullname in self._file.places:
+            code = self._file.code(fullname)
+            if getattr(code, "co_filename", "") == self.path:
                 return code
+            del self._file.places[fullname]  # it is damaged, or the whole tree was moved: it is kept again
         return super().get_code(fullname)
 
 
-def _code_of(loader: SourceFileLoader) -> tuple[bool, State, bytes] | None:
+def _known(loader: SourceFileLoader) -> tuple[bool, State, CodeType] | None:
     """Return what a file holds of a module that Python found in a folder; None if it has changed."""
     state, code = _state(loader.path), loader.get_code(loader.name)
     if state is None or code is None or _state(loader.path) != state:
         return None
-    return loader.is_package(loader.name), state, marshal.dumps(code)
+    return loader.is_package(loader.name), state, code
 
 
 def _state(source: str) -> State | None:
