@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -47,19 +48,30 @@ class Probe:
         """Import the package as a new process does."""
         for name in [name for name in sys.modules if name.startswith("strongroom_probe")]:
             del sys.modules[name]
-        finder = ModulesInOneFile()
-        self.patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
-        importlib.import_module("strongroom_probe.one")
-        self.patch.setattr(sys, "meta_path", sys.meta_path[1:])
+        finder, self.by_python = ModulesInOneFile(), []
+        with self.patch.context() as patch:
+            patch.setattr(SourceFileLoader, "get_code", self.get_code)
+            patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+            importlib.import_module("strongroom_probe.one")
         return finder
+
+    @property
+    def get_code(self):
+        original = SourceFileLoader.get_code
+
+        def get_code(loader, name):
+            self.by_python.append(name)
+            return original(loader, name)
+
+        return get_code
 
     def value(self) -> object:
         return sys.modules["strongroom_probe.one"].value()
 
     def from_the_file(self) -> list[str]:
-        """Return the modules that were not found by Python."""
-        module = ModulesInOneFile.__module__
-        return [name for name in NAMES if type(sys.modules[name].__loader__).__module__ == module]
+        """Return the modules that Python has neither found nor read."""
+        assert "strongroom_probe" in self.by_python  # the package itself, which no finder of ours gives
+        return [name for name in NAMES if name not in self.by_python]
 
 
 @pytest.fixture
@@ -134,14 +146,10 @@ def test_a_tree_that_was_moved_shows_its_new_place(probe, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(probe.folder, moved / "strongroom_probe")
     probe.patch.syspath_prepend(moved)
-    for _ in range(2):  # the second is fast again
-        finder = probe.start()
-        one = sys.modules["strongroom_probe.one"]
-        assert one.value.__code__.co_filename == str(moved / "strongroom_probe/one.py")
-        finder.keep()
-    again = finder._files["strongroom_probe"]
-    assert again.places.keys() == set(NAMES)
-    assert [again.code(name) for name in NAMES] == [None] * len(NAMES)  # each was taken
+    probe.start()
+    assert probe.from_the_file() == NAMES
+    one = sys.modules["strongroom_probe.one"]
+    assert one.value.__code__.co_filename == str(moved / "strongroom_probe/one.py")
 
 
 def test_a_damaged_file_costs_time_and_nothing_else(probe):
@@ -152,8 +160,11 @@ def test_a_damaged_file_costs_time_and_nothing_else(probe):
         probe.start()
         assert probe.value() == 1
         probe.file.write_bytes(whole[:length] + bytes(len(whole) - length))  # as a file system may leave it
-        probe.start()
+        finder = probe.start()
         assert probe.value() == 1
+        finder.keep()
+        probe.start()
+        assert probe.from_the_file() == NAMES
     probe.file.write_bytes(whole.replace(b"strongroom ", b"another one", 1))
     finder = probe.start()
     assert (probe.value(), probe.from_the_file()) == (1, [])
@@ -188,6 +199,12 @@ def test_a_file_loses_what_was_replaced(probe):
 STATE = (0, 0)
 
 
+def write_index(probe, index):
+    data = marshal.dumps(index)
+    head = bytecode._HEAD + len(data).to_bytes(bytecode._LENGTH_BYTES, "big")
+    probe.file.write_bytes(head + data + marshal.dumps(7))
+
+
 @pytest.mark.parametrize(
     "index",
     [
@@ -211,12 +228,27 @@ STATE = (0, 0)
 )
 def test_an_index_of_another_shape_is_taken_for_damaged(probe, index):
     probe.start().keep()
-    data = marshal.dumps(index)
-    head = bytecode._HEAD + len(data).to_bytes(bytecode._LENGTH_BYTES, "big")
-    probe.file.write_bytes(head + data + marshal.dumps(7))
+    write_index(probe, index)
     probe.patch.setattr(bytecode, "_state", lambda source: STATE)
     probe.start()
     assert probe.value() == 1
+
+
+@pytest.mark.parametrize("start", ["0", 1 << 62, 1 << 70])
+def test_a_damaged_place_that_a_command_does_not_use_does_not_fail_it(probe, start):
+    probe.start().keep()
+    write_index(probe, ({"strongroom_probe.unused": (False, STATE, 0)}, [(start, start)]))
+    probe.start().keep()  # which finds modules to keep
+    probe.start()
+    assert (probe.value(), probe.from_the_file()) == (1, NAMES)
+
+
+def test_what_cannot_be_kept_does_not_fail_a_command(probe):
+    finder = probe.start()
+    cached = Path(sys.modules[NAMES[0]].__cached__)
+    cached.write_bytes(cached.read_bytes()[:20])  # Python raises an EOFError for one that a full disk cut off
+    finder.keep()
+    assert not probe.file.exists()
 
 
 @pytest.mark.parametrize(

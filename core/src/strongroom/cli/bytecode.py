@@ -9,19 +9,22 @@ Anyone who may write there may replace the modules as well.
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import marshal
 import os
 import sys
+from importlib._bootstrap_external import MAGIC_NUMBER  # as `importlib.util` has it, which takes time to load
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from itertools import accumulate
+from types import CodeType
 
 from strongroom._version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any, Final
 
     State = tuple[int, int]
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModulesInOneFile", "file_of", "use_one_file"]
 
-_HEAD: Final = f"strongroom {__version__} 2 {sys.flags.optimize} {sys.version}\n".encode()
+_HEAD: Final = f"strongroom {__version__} 2 {sys.flags.optimize} {MAGIC_NUMBER.hex()}\n".encode()
 _LENGTH_BYTES: Final = 8
 _MOST_BYTES: Final = 1 << 24
 _OURS: Final = "strongroom"
@@ -101,15 +104,17 @@ class ModulesInOneFile:
         for name, module in list(sys.modules.items()):
             root, has_parent, _ = name.partition(".")
             file = self._files.get(root)
-            loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
             if file is None or not has_parent or name in file.places:
                 continue
+            loader = getattr(getattr(module, "__spec__", None), "loader", None)
             # Of others Python did not find the source in a folder, or the module has a second name.
-            if type(loader) in {SourceFileLoader, _Loader} and loader.name == name:
+            if not isinstance(loader, SourceFileLoader) or loader.name != name:
+                continue
+            if type(loader) in {SourceFileLoader, _Loader}:  # another one may change the code
                 new.setdefault(root, []).append(loader)
         for root, loaders in new.items():
-            # It cannot be written, or a source read.
-            with contextlib.suppress(OSError, SyntaxError, ValueError):
+            # It cannot be written, or a source read or compiled: the command has done its work all the same.
+            with contextlib.suppress(Exception):
                 self._files[root].add(loaders)
 
 
@@ -164,13 +169,7 @@ class _File:
         return {}
 
     def add(self, loaders: Iterable[SourceFileLoader]) -> None:
-        """Replace the file by one that has the modules of these loaders, too.
-
-        Raises:
-            OSError: It cannot be written.
-            SyntaxError: A source has been changed, and cannot be compiled.
-            ValueError: The same.
-        """
+        """Replace the file by one that has the modules of these loaders, too; it may raise any error."""
         folder = os.path.dirname(self._path)  # noqa: PTH120  # no pathlib here
         if not os.path.isabs(folder) or not os.access(folder, os.W_OK):  # noqa: PTH117  # as above
             return
@@ -210,9 +209,11 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         if fullname in self._file.places:
             code = self._file.code(fullname)
-            if getattr(code, "co_filename", "") == self.path:
+            if isinstance(code, CodeType):
+                # As Python does: the tree may be moved.
+                _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]  # noqa: SLF001
                 return code
-            del self._file.places[fullname]  # it is damaged, or the whole tree was moved: it is kept again
+            del self._file.places[fullname]  # a new file will have it whole
         return super().get_code(fullname)
 
 
