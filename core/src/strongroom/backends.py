@@ -6,11 +6,11 @@ distribution is missing, the error says which one to install.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
 from strongroom.plugins import nearest
+from strongroom.plugins.factories import import_package
 from strongroom.plugins.known import KNOWN_CLASSES
 
 __all__ = tuple(KNOWN_CLASSES)  # each is found at first use
@@ -21,15 +21,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     distribution = KNOWN_CLASSES.get(name)
     if distribution is not None:
-        module_name = distribution.replace("-", "_")
         try:
-            module = importlib.import_module(module_name)
+            package = import_package(distribution)
         except ModuleNotFoundError as error:
-            if error.name != module_name:
+            if error.name != distribution.replace("-", "_"):
                 raise
             missing = PluginError(f"{name} is not installed", hint=f"pip install {distribution}")
         else:
-            return getattr(module, name)
+            return getattr(package, name)
         raise missing
     found = _from_plugins(name)
     if found is not None:

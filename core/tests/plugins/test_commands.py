@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from strongroom import backends
 from strongroom.errors import PluginError
 from strongroom.plugins import command_of
 
@@ -54,3 +55,17 @@ def test_one_that_is_broken_is_told_so(package, code):
     package(code)
     with pytest.raises(PluginError, match="of strongroom-answer is broken"):
         command_of("answer", "strongroom-answer")
+
+
+def test_the_bytecode_that_an_uninstallation_leaves_behind_is_not_taken_for_a_distribution(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "strongroom_answer/__pycache__").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(PluginError) as raised:
+        command_of("answer", "strongroom-answer")
+    assert raised.value.hint == "install it: pip install strongroom-answer"
+    monkeypatch.setattr(backends, "KNOWN_CLASSES", {"AnswerSecretProvider": "strongroom-answer"})
+    with pytest.raises(PluginError, match="pip install strongroom-answer"):
+        backends.AnswerSecretProvider  # noqa: B018  # the access is what is tested
+    monkeypatch.delitem(sys.modules, "strongroom_answer")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
 from strongroom.plugins.allowed import allowed_distributions, is_shut_out
-from strongroom.plugins.factories import describe_error
+from strongroom.plugins.factories import describe_error, import_package
 
 __all__ = ["command_of"]
 
@@ -29,7 +28,7 @@ def command_of(name: str, distribution: str) -> Any:
     why: Exception | None = None
     if allowed is None or distribution in allowed:
         try:
-            return getattr(importlib.import_module(module), name)
+            return getattr(import_package(distribution), name)
         except (ImportError, AttributeError) as error:
             why = error
     if why is None or (isinstance(why, ModuleNotFoundError) and why.name == module):

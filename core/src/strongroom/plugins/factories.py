@@ -1,4 +1,4 @@
-"""Importing the factory of a component, without pydantic and without descriptors."""
+"""Importing factories of components and packages of ours, without pydantic and without descriptors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-__all__ = ["check_made", "describe_error", "load_factory", "takes_text_paths"]
+__all__ = ["check_made", "describe_error", "import_package", "load_factory", "takes_text_paths"]
 
 _PROVIDER: Final = ("get_secret", "set_secret", "delete_secret", "list_secrets")
 _METHODS: Final = {
@@ -66,6 +66,20 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
             hint="install what the plugin needs, or its newer version",
         ) from error
     return factory  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+
+
+def import_package(distribution: str) -> Any:
+    """Return the package of a distribution of ours.
+
+    Raises:
+        ModuleNotFoundError: It is not there. Bytecode that an uninstallation has left behind does not count,
+            though Python takes its folder for a package.
+    """
+    name = distribution.replace("-", "_")
+    package = importlib.import_module(name)
+    if getattr(package, "__file__", None) is None:
+        raise ModuleNotFoundError(name=name)
+    return package
 
 
 def takes_text_paths(path: str) -> bool:
