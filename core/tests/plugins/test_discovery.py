@@ -572,9 +572,10 @@ def test_a_factory_that_returns_no_component_is_told_by_its_place(install, run, 
         assert f"pipelines.{place}: its factory" in message
 
 
-def test_a_factory_that_returns_an_asynchronous_hook_is_refused(install, run):
-    """Its `before` would veto nothing."""
-    hook = "type('Hook', (), {'before': wait, 'after': print})()"
+@pytest.mark.parametrize("method", ["before", "after_all"])
+def test_a_factory_that_returns_an_asynchronous_hook_is_refused(install, run, method):
+    """Its `before` would veto nothing, and its `after_all` record nothing."""
+    hook = f"type('Hook', (), {{'before': print, 'after': print, {method!r}: wait}})()"
     source = EMPTY.replace("RETURNED", hook) + "\nasync def wait(self, event):\n    raise PermissionError\n"
     install("acme-strong", "acme", source)
     pipeline = {"provider": {"type": "memory"}, "hooks": [{"type": "acme"}]}
@@ -585,7 +586,9 @@ def test_a_factory_that_returns_an_asynchronous_hook_is_refused(install, run):
             print(json.dumps([type(error).__name__, str(error)]))
     """)
     assert out[0] == "PluginError"
-    assert "pipelines.app.hooks[0]: its factory returned a Hook, of which before must not be async" in out[1]
+    assert (
+        f"pipelines.app.hooks[0]: its factory returned a Hook, of which {method} must not be async" in out[1]
+    )
 
 
 def test_a_plugins_validator_cannot_put_a_value_into_an_error(install, run):

@@ -66,7 +66,9 @@ def test_a_hook_that_would_veto_nothing_is_refused(registry):
     registry.set_secret("k", "v")  # it is not there in part
 
 
-@pytest.mark.parametrize("method", ["before_all", "after_all", "registry_opened", "registry_closing"])
+@pytest.mark.parametrize(
+    "method", ["before_all", "after_all", "registry_opened", "registry_closing", "diagnose"]
+)
 def test_an_audit_hook_that_would_record_nothing_is_refused(registry, method):
     hook = type("Hook", (BatchHook,), {method: asynchronous})()
     with pytest.raises(TypeError, match=f"Hook: {method} is a coroutine function"):

@@ -12,7 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-__all__ = ["check_made", "describe_error", "import_package", "load_factory", "takes_text_paths"]
+__all__ = [
+    "HOOK_METHODS",
+    "check_made",
+    "describe_error",
+    "import_package",
+    "load_factory",
+    "takes_text_paths",
+]
 
 _PROVIDER: Final = ("get_secret", "set_secret", "delete_secret", "list_secrets")
 _METHODS: Final = {
@@ -24,6 +31,11 @@ _METHODS: Final = {
     "rotator": ("apply", "verify"),
 }
 """What a component of each kind has at least."""
+HOOK_METHODS: Final = (
+    *("before", "after", "before_all", "after_all"),
+    *("registry_opened", "registry_closing", "diagnose"),
+)
+"""What a hook may have. A coroutine function among them would veto or record nothing."""
 
 
 def check_made(made: Any, kind: str) -> Any:
@@ -40,7 +52,8 @@ def check_made(made: Any, kind: str) -> Any:
             f"its factory returned {what}",
             hint=f"a component of the kind {kind} has the methods {', '.join(lacking)}",
         )
-    unusable = [name for name in _METHODS[kind] if is_async(getattr(made, name))]
+    called = HOOK_METHODS if kind == "hook" else _METHODS[kind]
+    unusable = [name for name in called if is_async(getattr(made, name, None))]
     if unusable:
         raise PluginError(
             f"its factory returned a {type(made).__name__}, of which {', '.join(unusable)} must not be async",

@@ -14,6 +14,7 @@ from strongroom.hooks import SecretHook
 from strongroom.keys import cannot_start_key, check_prefix, starts_reserved
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
+from strongroom.plugins.factories import HOOK_METHODS
 from strongroom.providers.base import BaseProvider, innermost
 from strongroom.providers.guarding import guard
 from strongroom.registry.assembly import Assembly, first_to_raise
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["RoutedPipelines", "Routes", "no_default", "warn_of_closing"]
 
 _log = logger("strongroom.registry")
-_HOOK_METHODS = ("before", "after", "before_all", "after_all", "registry_opened", "registry_closing")
 
 
 class Routes:
@@ -324,7 +324,7 @@ class RoutedPipelines(BaseProvider):
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
             raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
         refuse_class(hook, "before")
-        refuse_async(type(hook).__name__, **{name: getattr(hook, name, None) for name in _HOOK_METHODS})
+        refuse_async(type(hook).__name__, **{name: getattr(hook, name, None) for name in HOOK_METHODS})
         self._introduce([hook])
         with self._lock:
             self._hooks.append(hook)
