@@ -6,7 +6,9 @@ our own plugins can be imported from here, too; see `strongroom.backends`.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import sys
 
 from strongroom._lazy import lazy_exports
 
@@ -271,3 +273,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__", *sorted(_SUBMODULES)]
+
+
+def _end() -> None:
+    leases: Any = sys.modules.get("strongroom.leases.process_end")
+    if leases is not None:
+        leases.revoke_for_good()
+
+
+# As early as possible, since such functions run in reverse: those that a program registers may read leases.
+atexit.register(_end)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from strongroom.leases import LeaseLedger, process_end
+from strongroom import Lease
+from strongroom.errors import BackendUnavailableError
+from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, process_end
 
 AT_EXIT = """
 import atexit, sys
@@ -44,6 +48,41 @@ def test_a_lease_that_a_function_at_the_exit_reads_is_revoked(state, before):
     expected = [*earlier, "issued app/last", "read 22", "revoked app/last"]
     assert (done.stdout.splitlines(), done.stderr) == (expected, "")
     assert LeaseLedger().files() == []
+
+
+@pytest.mark.parametrize("registered", ["before", "after"])
+def test_a_function_at_the_exit_that_leases_do_not_know_yet_leaves_none_behind(state, registered):
+    """It may be registered before leases are loaded, which happens at their first use, or before strongroom is."""
+    first = "import atexit, sys\nread = []\n"
+    register, load = "atexit.register(lambda: read[0]())\n", "import strongroom\n"
+    known = "assert 'strongroom.leases.process_end' not in sys.modules\n"
+    begin = register + load if registered == "before" else load + known + register
+    program, _, last = AT_EXIT.rpartition("atexit.register(")
+    done = subprocess.run(
+        [sys.executable, "-c", first + begin + program + f"read.append({last}"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    reads = ["issued app/last", "read 22", "revoked app/last"]
+    assert done.stdout.splitlines() == (reads if registered == "after" else [])
+    assert ("the process is ending" in done.stderr) is (registered == "before")
+    assert LeaseLedger().files() == []
+
+
+def test_what_ends_by_itself_can_be_read_until_the_end(monkeypatch):
+    class Own(LeasingProvider):
+        type_name, revocable = "own", False
+
+        def issue_lease(self, key):
+            now = datetime.now(UTC)
+            return Lease("", key, {"password": "p"}, now, now + timedelta(hours=1), renewable=False)
+
+        renew_lease = revoke_lease = issue_lease
+
+    monkeypatch.setattr(process_end, "_ended", os.getpid())
+    assert LiveLeases(Own()).text("k") == '{"password": "p"}'
+    Own.revocable = True
+    with pytest.raises(BackendUnavailableError, match="the process is ending"):
+        LiveLeases(Own()).text("k")
 
 
 AFTER_MAIN = """
@@ -139,10 +178,20 @@ if "late" in sys.argv:
 """
 
 
-@pytest.mark.parametrize("how", ["daemon", "late", "forked"])
+IN_A_CHILD = """
+import multiprocessing, sys
+child = multiprocessing.get_context("fork").Process(target=exec, args=[{program!r}, {{}}])
+child.start()
+child.join()
+"""
+
+
+@pytest.mark.parametrize("how", ["daemon", "late", "forked", "imported in a child"])
 def test_daemon_threads_leave_no_lease_behind(state, how):
     """They go on while the process ends, and may be in the middle of a request then."""
     program = AT_EXIT.partition("registry.register(")[0] + DAEMONS
+    if how == "imported in a child":
+        program = IN_A_CHILD.format(program=program)
     done = subprocess.run(
         [sys.executable, "-c", program, how], capture_output=True, text=True, check=False, timeout=300
     )

@@ -95,6 +95,11 @@ class LeaseCalls:
         self._check(renewed, name[1])
         return renewed
 
+    @property
+    def can_revoke(self) -> bool:
+        """Whether the backend ends leases before their time."""
+        return _can_revoke(self._provider)
+
     def ends(self, lease: Lease) -> bool:
         """Return whether `revoke` ends `lease` before its time."""
         return is_revocable(self._provider, lease)
@@ -161,7 +166,11 @@ class LeaseCalls:
 
 def is_revocable(provider: Any, lease: Lease) -> bool:
     """Return whether `lease` can be ended before its time: it has an id, and its backend ends leases."""
-    return bool(lease.id) and getattr(innermost(provider), "revocable", True)
+    return bool(lease.id) and _can_revoke(provider)
+
+
+def _can_revoke(provider: Any) -> bool:
+    return bool(getattr(innermost(provider), "revocable", True))
 
 
 @contextmanager

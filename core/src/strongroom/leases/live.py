@@ -301,9 +301,11 @@ class LiveLeases:
         """Return the flight under way, else `own`, which begins; the caller has the lock."""
         under_way = self._flights.get(name)
         if under_way is None:
-            if is_at_the_end():
+            if self._calls.can_revoke and is_at_the_end():
                 raise BackendUnavailableError(
-                    f"no lease for {show_key(name[1])}: the process is ending", key=name[1]
+                    f"no lease for {show_key(name[1])}: the process is ending",
+                    key=name[1],
+                    hint="functions at the exit may read if they are registered after `import strongroom`",
                 )
             own.generation = self._generation
             self._flights[name] = own

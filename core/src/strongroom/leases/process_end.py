@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import os
+import sys
 import threading
 import weakref
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-__all__ = ["is_at_the_end", "revoke_at_exit"]
+__all__ = ["is_at_the_end", "revoke_at_exit", "revoke_for_good"]
 
 
 class Revocable(Protocol):
@@ -25,7 +25,9 @@ _holding: weakref.WeakSet[Revocable] = weakref.WeakSet()
 _IMPORTED_IN: Final = os.getpid()
 _registered = False
 _ending: int | None = None
-"""The process that ends; a child of it does not."""
+"""The process that ends, so that daemon threads get no more leases; a child of it does not end."""
+_ended: int | None = None
+"""The process that has revoked for the last time, so that no thread gets any."""
 
 
 def revoke_at_exit(leases: Revocable) -> None:
@@ -66,25 +68,37 @@ def _threads_at_work() -> list[threading.Thread]:
 
 
 def _revoke_without_threads() -> None:
-    if os.getpid() != _IMPORTED_IN:  # a child of `multiprocessing` runs no functions at its exit
-        _revoke_for_good()
+    if os.getpid() != _IMPORTED_IN or _is_child_of_multiprocessing():  # which runs no functions at its exit
+        _end_all()
         return
     for leases in list(_holding):
         leases.revoke_all()
 
 
-def _revoke_for_good() -> None:
-    """Revoke for the last time; daemon threads, which go on for a moment, get no more leases."""
+def _is_child_of_multiprocessing() -> bool:
+    process: Any = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _end_all() -> None:
+    """Revoke all leases; daemon threads, which go on for a moment, get no more."""
     global _ending  # noqa: PLW0603  # once in a process
     _ending = os.getpid()
     for leases in list(_holding):
         leases.end()
 
 
+def revoke_for_good() -> None:
+    """Revoke for the last time; `import strongroom` has registered that among the functions at the exit.
+
+    Those that were registered later run earlier, and may read.
+    """
+    global _ended  # noqa: PLW0603  # once in a process
+    _ended = os.getpid()
+    _end_all()
+
+
 def is_at_the_end() -> bool:
-    """Return whether this is a daemon thread of a process that ends: nobody would revoke its leases."""
-    return _ending == os.getpid() and threading.current_thread().daemon
-
-
-# For what other functions at the exit read: those that were registered later run earlier.
-atexit.register(_revoke_for_good)
+    """Return whether nobody would revoke a lease that this thread is issued now."""
+    process = os.getpid()
+    return _ended == process or (_ending == process and threading.current_thread().daemon)
