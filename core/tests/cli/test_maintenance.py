@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from strongroom.errors import ConfigurationError, DecryptionError, RotationError
 from strongroom.registry import rekey
 from strongroom.rotation import SecretRotation
 from strongroom.spec import key_uses
+from strongroom.spec.locate import own_store
 from strongroom_file import FileSecretProvider
 from strongroom_file.key_source import FileKey
 from strongroom_file.maintenance.rekey import _Rekeying
@@ -473,6 +475,59 @@ def test_a_backup_replaces_no_file_of_its_spec(shared, run, taken):
     Path("old.backup").write_bytes(b"an older one")
     run("backup", "old.backup", "--overwrite")
     assert all_read() == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "second.enc",
+        "audit.jsonl",
+        "audit.jsonl.head",
+        "app.key",
+        "strongroom.yaml",
+        "link.key",
+        "another.enc",
+        "app.key.next",
+        "app.key.old-1",
+    ],
+)
+def test_render_replaces_no_file_of_its_spec(shared, run, taken):
+    """Nor a store of another spec; a file that it wrote before is replaced."""
+    Path("template").write_text("text")
+    os.link("app.key", "link.key")
+    shutil.copy("second.enc", "another.enc")
+    for name in ("app.key.next", "app.key.old-1"):
+        shutil.copy("app.key", name)
+    before = Path(taken).read_bytes()
+    assert "name another file" in run("render", "template", "-o", taken, expected=2)
+    assert Path(taken).read_bytes() == before
+    for _ in range(2):
+        run("render", "template", "-o", "rendered")
+    for name in ("app.key.next", "app.key.old-1"):
+        Path(name).unlink()
+    assert all_read() == EXPECTED
+
+
+def test_render_replaces_nothing_of_the_own_store(folder, run, monkeypatch):
+    """Without a spec, too."""
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(folder / "home"))
+    store, key = own_store()
+    run("set", "key", "value")
+    Path("template").write_text("text")
+    for taken in (store, key):
+        before = Path(taken).read_bytes()
+        assert "never replaces" in run("render", "template", "-o", taken, expected=2)
+        assert Path(taken).read_bytes() == before
+
+
+@pytest.mark.parametrize("taken", ["app.enc", "app.key", "app.fernet", "secrets.enc"])
+def test_init_replaces_no_store_and_no_key(shared, run, taken):
+    """Whatever --force says."""
+    Path("app.fernet").write_text(base64.urlsafe_b64encode(bytes(32)).decode() + "\n")
+    before = Path(taken).read_bytes() if Path(taken).exists() else None
+    assert "name another file" in run("--spec", taken, "init", "--force", expected=2)
+    assert (Path(taken).read_bytes() if Path(taken).exists() else None) == before
 
 
 @pytest.mark.parametrize("password", ["${secret:app:db}", "${env:NOT_SET_HERE}"])

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.paths.ownership import distrust
@@ -15,8 +15,10 @@ from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
 from strongroom.spec.found import SPEC_FILE, FoundSpec
-from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
+
+if TYPE_CHECKING:
+    from strongroom.spec.models import Spec
 
 __all__ = ["Source", "folder_of", "read_bytes", "read_source"]
 
@@ -107,10 +109,10 @@ def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundS
         ConfigurationError: There is no such file, or it cannot be read.
         UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
     """
-    if isinstance(spec, Spec):
-        return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
     if isinstance(spec, Mapping):
         return Source("spec", Path.cwd(), _document_of(spec))
+    if not isinstance(spec, (str, os.PathLike, FoundSpec)):
+        return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
     path = Path(spec.path if isinstance(spec, FoundSpec) else spec)
     data, status = read_bytes(path)
     document = read_document(data)

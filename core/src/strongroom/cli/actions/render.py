@@ -35,10 +35,12 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
     With `--json`, stdout gets an object with the text, or with the name of the file that has it.
     """
     text = _source(template)
+    to_stdout = target is None or target in _STDOUT
     with settings.registry() as registry:
+        if target is not None and not to_stdout:
+            _refuse_own_files(registry, target)
         rendered = render(text, template, registry)
         settings.warn_of_leases(registry)
-    to_stdout = target is None or target in _STDOUT
     if target is not None and not to_stdout:
         from pathlib import Path
 
@@ -47,6 +49,16 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
         output.as_json({"template": template, **({"text": rendered} if to_stdout else {"file": target})})
     elif to_stdout:
         output.raw(rendered.encode())
+
+
+def _refuse_own_files(registry: SecretProviderRegistry, target: str) -> None:
+    """Refuse to replace the template's own spec, keys, stores and logs, before a secret is read."""
+    from pathlib import Path
+
+    from strongroom.cli.overwrite import refuse_own_files, refuse_store
+
+    refuse_own_files(registry.plan, Path(target), "render")
+    refuse_store(Path(target), "render")
 
 
 def _write(target: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ from strongroom.cli.app import FilePath, command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.detect import guess_type, is_setting, suggested_pipelines
 from strongroom.cli.errors import UsageError
-from strongroom.cli.overwrite import refuse_existing
+from strongroom.cli.overwrite import refuse_existing, refuse_key, refuse_store
 from strongroom.errors import ConfigurationError
 from strongroom.paths.atomic_write import write_atomically
 from strongroom.spec.trust import trust
@@ -73,6 +73,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
 
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
+    _refuse_store_or_key(spec)
     assignments = {}
     left_out: list[str] = []
 
@@ -120,6 +121,20 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
         )
         return
     output.lines([_written(spec, kept), *_summary(source, values, left_out)])
+
+
+def _refuse_store_or_key(spec: Path) -> None:
+    """Refuse to write the spec where a store or a key is, or will be.
+
+    Raises:
+        UsageError: `spec` is such a file.
+    """
+    if spec.name in {STORE, KEY}:
+        raise UsageError(
+            f"{spec.name} is the name of the store or of its key", hint="name another file with --spec"
+        )
+    refuse_store(spec, "init")
+    refuse_key(spec, "init")
 
 
 def _is_composed(one: Assignment) -> bool:

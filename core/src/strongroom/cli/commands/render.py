@@ -20,7 +20,7 @@ def render_command(settings: GlobalOptions, *, template: str, target: str | None
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
 
     A name that is not declared is an error. FILE is written whole or not at all; - is stdout, and a device or
-    pipe is written to directly.
+    pipe is written to directly. A file that the spec names, such as a key or a store, is never replaced.
     Jinja2 comes with the extra: pip install 'strongroom[templates]'.
 
     Example: strongroom render config.ini.j2 -o config.ini
