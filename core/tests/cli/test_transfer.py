@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from strongroom.cli.actions.transfer import move
 from strongroom.cli.context import GlobalOptions
@@ -102,3 +104,67 @@ def test_what_is_disabled_in_the_target_is_not_replaced():
     with pytest.raises(SecretNotFoundError, match="disabled"):
         store({"a": "1", "b": "2"}, target)
     assert target.list_secrets() == []
+
+
+COPIED = """\
+version: 1
+pipelines:
+  files: {provider: {type: directory, path: files}}
+  given: {provider: {type: directory, path: given, writable: true}}
+"""
+
+
+@pytest.fixture
+def folders(in_process, tmp_path):
+    """Return what runs `strongroom` beside a folder with a binary secret and two of text, and an empty one."""
+    for name, data in (("binary", b"\xff"), ("a", b"text"), ("z", b"last")):
+        path = tmp_path / "files" / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "given").mkdir(mode=0o700)
+    return in_process(COPIED)
+
+
+def test_copy_goes_past_a_binary_secret(folders, tmp_path):
+    """It is named, the others are there, and the exit code tells."""
+    code, out, err = folders("copy", "files", "given")
+    assert (code, out) == (2, "2 stored, 0 replaced, 0 were there already, 1 could not be read\n")
+    assert err.startswith("warning: 'binary' is not copied: ")
+    assert sorted(path.name for path in (tmp_path / "given").iterdir()) == ["a", "z"]
+    code, out, _ = folders("copy", "files", "given", "--json", "--dry-run")
+    assert json.loads(out) == {
+        "dry_run": True, "new": [], "same": ["a", "z"], "other": [], "failed": ["binary"],
+    }  # fmt: skip
+
+
+def test_copy_of_none_that_can_be_read_is_its_error(folders):
+    code, out, err = folders("copy", "files", "given", "--prefix", "b")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "binary" in err
+
+
+def test_a_binary_secret_at_the_destination_is_another_value(folders, tmp_path):
+    (tmp_path / "given" / "a").write_bytes(b"\xfe")
+    code, _, err = folders("copy", "files", "given", "--prefix", "a")
+    assert (code, "holds another value" in err) == (8, True)
+    assert (tmp_path / "given" / "a").read_bytes() == b"\xfe"
+    assert folders("copy", "files", "given", "--prefix", "a", "--overwrite")[0] == 0
+    assert (tmp_path / "given" / "a").read_bytes() == b"text"
+
+
+def test_copy_deletes_nothing_that_it_could_not_read(folders, tmp_path):
+    spec = (tmp_path / "strongroom.yaml").read_text().replace("path: files", "path: files, writable: true")
+    (tmp_path / "strongroom.yaml").write_text(spec)
+    assert folders("copy", "files", "given", "--delete-source")[0] == 2
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["binary"]
+
+
+def test_diff_goes_past_a_binary_secret(folders, tmp_path):
+    (tmp_path / "given" / "a").write_bytes(b"text")
+    code, out, err = folders("diff", "files", "given", "--json")
+    assert (code, json.loads(out)["secrets"]) == (
+        7,
+        {"a": "same", "binary": "invalid in files", "z": "only in files"},
+    )
+    assert err.startswith('{"warning": {"message": "not everything can be compared in files: ')

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
 from strongroom.cli.output import counted, progress
-from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError, show_key
-from strongroom.parallel import present_in_parallel
+from strongroom.errors import (
+    PermissionDeniedError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+    StrongroomError,
+    ValidationError,
+    show_key,
+)
+from strongroom.parallel import in_parallel
 from strongroom.pipeline import read_many
 from strongroom.providers import BatchWriter
 
@@ -25,6 +32,8 @@ _PART = 500
 
 _PARALLEL_READS = 8
 _BEGUN_AGAIN = frozenset({"absent", "deleted", "destroyed"})
+_OF_ONE_SECRET = (ValidationError, SecretNotFoundError, PermissionDeniedError)
+"""What is wrong with one secret alone, such as a binary one: others can be read all the same."""
 
 
 class TransferPlan(NamedTuple):
@@ -62,11 +71,36 @@ def value_now(provider: SecretProvider, key: str) -> str | None:
         return None
 
 
-def read_now(source: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str]:
-    """Return the values that are stored in `source`, and not what a cache remembers of them."""
+def read_each_now(
+    source: Pipeline | SecretProviderRegistry, keys: Sequence[str]
+) -> tuple[dict[str, str], dict[str, StrongroomError]]:
+    """Return what `read_each` does of what is stored in `source`, and not what a cache remembers of it."""
     for key in keys:
         source.invalidate(key)
-    return read_many(source, keys)
+    return read_each(source, keys)
+
+
+def read_each(
+    source: SecretProvider, keys: Sequence[str]
+) -> tuple[dict[str, str], dict[str, StrongroomError]]:
+    """Return the values of `keys`, and why others cannot be read; what is absent is in neither.
+
+    Raises:
+        StrongroomError: All secrets are affected, as by an outage.
+    """
+    with suppress(*_OF_ONE_SECRET):
+        return read_many(source, keys), {}
+
+    def read(key: str) -> str | StrongroomError:
+        try:
+            return source.get_secret(key)
+        except _OF_ONE_SECRET as error:
+            return error
+
+    found = dict(zip(keys, in_parallel(read, keys, _PARALLEL_READS), strict=True))
+    values = {key: one for key, one in found.items() if isinstance(one, str)}
+    failed = {key: one for key, one in found.items() if not isinstance(one, str)}
+    return values, {key: one for key, one in failed.items() if getattr(one, "reason", None) != "absent"}
 
 
 def move(
@@ -83,7 +117,7 @@ def move(
         plan = TransferPlan(
             new=sorted(key for key in values if key not in present),
             same=sorted(key for key in values if present.get(key) == values[key]),
-            other=sorted(key for key in values if key in present and present[key] != values[key]),
+            other=sorted(key for key in present if present[key] != values[key]),
         )
         if dry_run:
             return plan
@@ -95,14 +129,17 @@ def move(
     return plan
 
 
-def _present(target: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str]:
-    """Return the values in `target`; a secret that was deleted there counts as absent, as for `set`."""
-    try:
-        return read_now(target, keys)
-    except SecretNotFoundError as error:
-        if error.reason not in _BEGUN_AGAIN:
-            raise
-    return present_in_parallel(target.get_secret, keys, _PARALLEL_READS, absent=_BEGUN_AGAIN)
+def _present(target: Pipeline | SecretProviderRegistry, keys: Sequence[str]) -> dict[str, str | None]:
+    """Return the values in `target`; a secret that was deleted there counts as absent, as for `set`.
+
+    None is for a value that is not text: a binary secret of another tool is another value.
+    """
+    values, failed = read_each_now(target, keys)
+    for error in failed.values():
+        is_binary = isinstance(error, ValidationError)
+        if not is_binary and getattr(error, "reason", None) not in _BEGUN_AGAIN:
+            raise error
+    return {**values, **{key: None for key, error in failed.items() if isinstance(error, ValidationError)}}
 
 
 def _store(
@@ -157,14 +194,18 @@ def report(
     dry_run: bool,
     removed: Removed | None = None,
     source: str = "",
+    failed: Collection[str] = (),
 ) -> None:
     if settings.json:
         removal = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}
-        output.as_json({"dry_run": dry_run, **plan._asdict(), **removal})
+        unread = {"failed": list(failed)} if failed else {}
+        output.as_json({"dry_run": dry_run, **plan._asdict(), **removal, **unread})
     elif dry_run:
         output.table(["key", "what"], plan.as_rows())
     else:
         line = f"{len(plan.new)} stored, {len(plan.other)} replaced, {len(plan.same)} were there already"
         if removed is not None:
             line += f", {len(removed.deleted)} deleted from {source}"
+        if failed:
+            line += f", {len(failed)} could not be read"
         output.lines([line])

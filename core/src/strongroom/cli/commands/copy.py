@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli import completions, errors
-from strongroom.cli.actions.transfer import Removed, move, read_now, report, unwrapped, value_now
+from strongroom.cli.actions.transfer import Removed, move, read_each_now, report, unwrapped, value_now
 from strongroom.cli.app import command
 from strongroom.cli.declared.rotations import unfinished
 from strongroom.cli.output import progress
 from strongroom.cli.scanning.leased import refuse_writes
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
-from strongroom.pipeline import read_many
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.errors import StrongroomError
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
 
@@ -47,8 +47,9 @@ def copy_command(
 ) -> int:
     """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Run it again to continue.
 
-    With --delete-source, a secret that has changed in SRC or DST meanwhile, or whose rotation has not ended,
-    is kept, and the exit code is 8.
+    A secret that cannot be read, such as a binary one of another tool, is named and left out; the others are
+    copied, and the exit code is that of the first such error. With --delete-source, a secret that has changed
+    in SRC or DST meanwhile, or whose rotation has not ended, is kept, and the exit code is 8.
 
     Example: strongroom copy app vault --dry-run
     """
@@ -62,8 +63,7 @@ def copy_command(
         keys = origin.list_secrets(prefix)
         if not keys:
             settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")
-        own = read_many(unwrapped(origin), keys) if delete_source else {}
-        values = {**read_now(origin, [key for key in keys if key not in own]), **own}
+        values, failed = _read(origin, keys, past_caches=delete_source)
         left = [key for key in values if _is_probe(key, values[key])]
         for key in left:
             del values[key]
@@ -75,10 +75,31 @@ def copy_command(
         if delete_source and not dry_run:
             _delete_probes(origin, left)
         settings.warn_of_leases(registry)
+    for key, error in failed.items():
+        settings.warn(f"{show_key(key)} is not copied: {error.message}")
     for key, reason in removed.kept.items():
         settings.warn(f"{show_key(key)} is not deleted from {source}: {reason}")
-    report(settings, plan, dry_run=dry_run, removed=removed if delete_source else None, source=source)
-    return errors.CONFLICT if removed.kept else 0
+    removal = removed if delete_source else None
+    report(settings, plan, dry_run=dry_run, removed=removal, source=source, failed=failed)
+    if removed.kept:
+        return errors.CONFLICT
+    return next(map(errors.exit_code, failed.values()), 0)
+
+
+def _read(
+    origin: Pipeline, keys: Sequence[str], *, past_caches: bool
+) -> tuple[dict[str, str], dict[str, StrongroomError]]:
+    """Return the values of `keys`, and why others cannot be read, sorted.
+
+    Raises:
+        StrongroomError: None can be read.
+    """
+    own = read_each_now(unwrapped(origin), keys)[0] if past_caches else {}
+    values, failed = read_each_now(origin, [key for key in keys if key not in own])
+    values |= own
+    if failed and not values:
+        raise failed[min(failed)]
+    return values, dict(sorted(failed.items()))
 
 
 def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from strongroom.cache.addresses import issues_leases
 from strongroom.cli import completions, errors, output
+from strongroom.cli.actions.transfer import read_each
 from strongroom.cli.app import command
 from strongroom.cli.scanning.leased import is_leased, without_leases
 from strongroom.declarations.resolve import resolve_all
-from strongroom.errors import show_key
-from strongroom.pipeline import read_many
+from strongroom.errors import PermissionDeniedError, SecretNotFoundError, StrongroomError, show_key
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.providers import SecretProvider
     from strongroom.registry import SecretProviderRegistry
 
 
@@ -89,7 +90,27 @@ def _of_pipeline(registry: SecretProviderRegistry, name: str, prefix: str) -> Si
     keys = pipeline.list_secrets(prefix)
     if issues_leases(pipeline):
         return Side({}, dict.fromkeys(keys, _LEASE))
-    return Side(read_many(pipeline, keys), {})
+    return _read(pipeline, keys)
+
+
+def _read(source: SecretProvider, keys: Sequence[str]) -> Side:
+    """Return the side of `keys`; a binary secret, or one that is refused, does not keep others from it.
+
+    Raises:
+        StrongroomError: None of them can be read.
+    """
+    values, failed = read_each(source, keys)
+    if failed and not values:
+        raise failed[min(failed)]
+    unknown = {key: _status(error) for key, error in failed.items()}
+    why = next((error.message for error in failed.values()), None)
+    return Side(values, unknown, why)
+
+
+def _status(error: StrongroomError) -> str:
+    if isinstance(error, SecretNotFoundError):
+        return error.reason
+    return "denied" if isinstance(error, PermissionDeniedError) else "invalid"
 
 
 def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
@@ -103,8 +124,8 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
         if not registry.plan.secrets:
             keys = registry.list_secrets(prefix)
             leased = [key for key in keys if is_leased(registry, key)]
-            values = registry.get_secrets([key for key in keys if key not in leased])
-            return Side(values, dict.fromkeys(leased, _LEASE))
+            side = _read(registry, [key for key in keys if key not in leased])
+            return side._replace(unknown={**side.unknown, **dict.fromkeys(leased, _LEASE)})
         chosen = {name: one for name, one in registry.plan.secrets.items() if name.startswith(prefix)}
         read = without_leases(registry, chosen)
         resolutions = resolve_all(registry, read)
