@@ -44,7 +44,8 @@ def doctor(tmp_path, monkeypatch, capsys):
         done = capsys.readouterr()
         assert code == expected, done
         findings = json.loads(done.out)["findings"]
-        return {one["subject"]: (one["ok"], one["told"], one["hint"]) for one in findings}
+        assert all(one["told"] == one["message"] for one in findings)  # the name that it had first
+        return {one["subject"]: (one["ok"], one["message"], one["hint"]) for one in findings}
 
     return look
 

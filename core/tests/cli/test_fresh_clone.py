@@ -64,7 +64,7 @@ def test_doctor_and_list_say_it_too(clone, tmp_path):
     done = clone("doctor", "--json").out
     (row,) = [one for one in json.loads(done)["findings"] if one["subject"] == "store of app"]
     assert row["ok"] is None
-    assert row["told"] == why
+    assert row["message"] == why
     assert "verified" not in done
     clone("set", "A", "value", "--quiet")
     assert clone("list", "B").err == ""

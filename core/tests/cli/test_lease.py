@@ -254,7 +254,7 @@ def test_doctor_names_a_ledger_that_cannot_be_read_and_goes_on(command, left, da
         code, answer, _ = command(of="doctor")
     found = [one for one in answer["findings"] if one["subject"] == "leases"]
     assert (code, [one["ok"] for one in found]) == (7, [False])
-    assert str(place) in found[0]["told"]
+    assert str(place) in found[0]["message"]
 
 
 class Issuing(MemorySecretProvider):

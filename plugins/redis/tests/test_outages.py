@@ -65,7 +65,7 @@ class TestOutages:
             assert run_app(["--spec", str(spec), "--json", "doctor"]) == expected
             done = capsys.readouterr()
             (found,) = [one for one in json.loads(done.out)["findings"] if "second level" in one["subject"]]
-            assert (found["ok"], said in found["told"]) == (expected == 0, True)
+            assert (found["ok"], said in found["message"]) == (expected == 0, True)
             assert "hunter22" not in done.out + done.err
         assert "check that the server runs" in found["hint"]
 

@@ -41,8 +41,12 @@ class Check(NamedTuple):
 
     subject: str
     ok: bool | None
-    told: str
+    message: str
     hint: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the members by name; `told` is what `message` was called first, and stays for programs."""
+        return {**self._asdict(), "told": self.message}
 
 
 @command("doctor")
@@ -61,12 +65,12 @@ def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
     findings = [*_serve(settings)] if serve else [*_plugins(), *_spec_and_backends(settings)]
     bad = [one for one in findings if one.ok is False]
     if settings.json:
-        output.as_json({"ok": not bad, "findings": [one._asdict() for one in findings]})
+        output.as_json({"ok": not bad, "findings": [one.as_data() for one in findings]})
     else:
         marks = {True: "ok", False: "WRONG", None: "-"}
         output.table(
             ["what", "state", "about"],
-            ([one.subject, marks[one.ok], errors.with_hint(one.told, one.hint)] for one in findings),
+            ([one.subject, marks[one.ok], errors.with_hint(one.message, one.hint)] for one in findings),
         )
     return errors.FOUND_SOMETHING if bad else 0
 
