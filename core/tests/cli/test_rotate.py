@@ -89,6 +89,15 @@ def test_a_failure_is_told_kept_and_undone(strongroom, folder):
     strongroom("rotate", "database/password", "--resume", expected=1)
 
 
+def test_a_delete_says_that_a_rotation_is_lost(strongroom, folder):
+    """The target system has a value that is stored nowhere; nobody would see it any more."""
+    (folder / "fail-change").touch()
+    strongroom("rotate", "database/password", expected=1)
+    assert "a rotation of 'database/password' was in flight" in strongroom("delete", "database/password").stderr
+    strongroom("set", "database/password", stdin="the-next-life-of-it")
+    assert strongroom("delete", "database/password", "user").stderr == ""
+
+
 def test_what_is_in_flight_is_resumed(strongroom, folder):
     (folder / "fail-check").touch()
     strongroom("rotate", "database/password", expected=1)

@@ -9,6 +9,7 @@ import click
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.declared import names
+from strongroom.cli.declared.rotations import has_begun
 from strongroom.cli.declared.sightings import forget_sightings
 from strongroom.cli.declared.undeclared import forget_undeclared
 from strongroom.errors import SecretNotFoundError, show_key
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from strongroom.cli.context import GlobalOptions
+
+_LOST = (
+    "a rotation of {} was in flight, and is deleted with it: the target system may have a value that is "
+    "stored nowhere; set another one there"
+)
 
 
 @command("delete")
@@ -33,10 +39,13 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
             registry.explain(key)  # refuses a bad key before any is deleted
         try:
             for key in dict.fromkeys(keys):
+                begun = has_begun(registry.pipeline_for(key), key)
                 try:
                     registry.delete_secret(key)
                     deleted.append(key)
                     settings.note(f"deleted {show_key(key)}")
+                    if begun:
+                        settings.warn(_LOST.format(show_key(key)))
                 except SecretNotFoundError as error:
                     names.with_nearest(registry, error)
                     code = errors.print_error(error, as_json=settings.json, debug=settings.debug)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from strongroom.cache.addresses import issues_leases
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.command_lines import command_line
 from strongroom.cli.errors import UsageError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InFlight",
     "declared_rotations",
+    "has_begun",
     "in_flight",
     "rotated_declaration",
     "rotation_of",
@@ -192,6 +195,19 @@ def unfinished(pipeline: Pipeline, key: str) -> InFlight | None:
         reason = "a rotation has yet to remove the previous value from the target system"
         return InFlight(reason, "`rotate --status` removes it, after the grace")
     return None
+
+
+def has_begun(pipeline: Pipeline, key: str) -> bool:
+    """Return whether a rotation of `key` is in flight that may have touched the target system.
+
+    False also if its record cannot be read: a caller that deletes the secret hears that from the backend.
+    """
+    if issues_leases(pipeline):
+        return False
+    with suppress(StrongroomError):
+        record = Ledger(without_value_middleware(pipeline), key, None).read()
+        return record is not None and record.in_flight and record.begun
+    return False
 
 
 def _program(
