@@ -93,7 +93,9 @@ def test_a_delete_says_that_a_rotation_is_lost(strongroom, folder):
     """The target system has a value that is stored nowhere; nobody would see it any more."""
     (folder / "fail-change").touch()
     strongroom("rotate", "database/password", expected=1)
-    assert "a rotation of 'database/password' was in flight" in strongroom("delete", "database/password").stderr
+    assert (
+        "a rotation of 'database/password' was in flight" in strongroom("delete", "database/password").stderr
+    )
     strongroom("set", "database/password", stdin="the-next-life-of-it")
     assert strongroom("delete", "database/password", "user").stderr == ""
 

@@ -10,7 +10,20 @@ import threading
 from contextlib import suppress
 
 import pytest
-from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Killed, Mortal, Target, backend, memory_with
+from rotation_support import (
+    BACKENDS,
+    KEY,
+    NAMED,
+    NEW,
+    OLD,
+    Clock,
+    Killed,
+    Mortal,
+    Target,
+    backend,
+    leftovers,
+    memory_with,
+)
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.encryption import AESGCMEncryption, generate_key
@@ -186,6 +199,54 @@ def test_rotate_due_leaves_what_another_tool_has_staged():
         rotation.rotate_due()
     assert memory.get_secret_version(KEY, staged) == NEW
     assert rotation.resume(KEY).new_version == staged
+
+
+@pytest.mark.parametrize("names", NAMED)
+def test_a_rollback_ends_though_each_of_its_applies_is_met_by_another_write(names):
+    """It stays in flight, and ends as soon as nobody sets the secret any more."""
+    memory, target, lock = memory_with(), Target(), MemoryCacheStore()
+    provider = backend(memory, names)
+    half_way(provider, target, lock)
+
+    def busy(key, old, new):
+        assert len(target.calls) < 100
+        target.apply(key, old, new)
+        memory.set_secret(key, f"set by somebody else, {len(target.calls)}")
+
+    with pytest.raises(RotationError, match="in flight: the secret was changed each time") as caught:
+        SecretRotation(provider, apply=busy, verify=target.verify, lock=lock).rollback(KEY)
+    assert "stop what sets the secret" in caught.value.hint
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock)
+    assert "changed each time" in rotation.status_of(KEY).last_error
+    rotation.rollback(KEY)
+    assert target.password == memory.get_secret(KEY) == f"set by somebody else, {len(target.calls) - 1}"
+    assert not leftovers(memory)
+
+
+def test_an_attempt_that_is_overtaken_again_and_again_ends():
+    """Others write the record between each of its looks and its write."""
+
+    class Restless(MemorySecretProvider):
+        others = 0
+
+        def set_secret_if(self, key, value, expected_version):
+            if self.others:
+                assert self.others < 100
+                self.others += 1
+                record = json.loads(self.get_secret(key)) | {"attempt": f"another, {self.others}"}
+                self.set_secret(key, json.dumps(record))
+            return super().set_secret_if(key, value, expected_version)
+
+    memory, target = Restless(secrets={KEY: OLD}), Target()
+
+    def apply(key, old, new):
+        target.apply(key, old, new)
+        memory.others = 1
+
+    with pytest.raises(ConflictError, match="overtaken again and again"):
+        SecretRotation(memory, apply=apply).rotate(KEY, NEW)
+    memory.others = 0
+    assert SecretRotation(memory).status_of(KEY).state == "pending"  # as those have left it
 
 
 def test_a_rollback_leaves_what_another_tool_has_staged():

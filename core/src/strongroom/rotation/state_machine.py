@@ -44,6 +44,8 @@ from strongroom.rotation.target_system import TargetSystem
 __all__ = ["RotationRun"]
 
 T = TypeVar("T")
+_MOST_ROUNDS: Final = 8
+"""How often the target system may be given a value after which somebody has set another one."""
 _log = logging.getLogger("strongroom.rotation")
 _CHANGED: Final = (
     "see which value the target system accepts: `resume` has not touched it; "
@@ -245,7 +247,7 @@ class RotationRun:
         # From here on the target system may have the old value: a resumption must not go forward.
         record = self._held.save(record, abandoned=True, step="rollback")
         new = self._secret.new(record) if record.begun and self._system.retirer() is not None else None
-        while True:
+        for _ in range(_MOST_ROUNDS):
             look = self._secret.look()
             goal = self._secret.value(look)
             if record.begun and self._settings.apply is not None:
@@ -255,6 +257,8 @@ class RotationRun:
                     continue  # somebody has changed the secret meanwhile: the target system has to follow
             if self._discarded(record):
                 break
+        else:
+            raise self._outrun(record)
         readers = self._secret.readers(record, self._secret.look())
         state: RotationState = "current" if readers == "new" else "rolled_back"
         self._effect = f"the rollback of {show_key(self._key)} took effect"
@@ -262,6 +266,16 @@ class RotationRun:
             self._system.retire(record, goal, *((record.old,) if readers != "old" else ()), new)
         self._held.close(record, state, self._system.left_of(record))
         return RotationResult(self._key, state, record.old_version, record.new_version)
+
+    def _outrun(self, record: Record) -> RotationError:
+        """Return the error for a secret that is written faster than the target system takes its values."""
+        reason = "the secret was changed each time the target system had taken its value"
+        self._held.note(record, reason)
+        return RotationError(
+            f"the rollback of {show_key(self._key)} is in flight: {reason}",
+            key=self._key,
+            hint="stop what sets the secret, then repeat the rollback",
+        )
 
     def put_back(self, last: Record) -> RotationResult:
         """Rotate to the value that `last` replaced; this can be resumed like any rotation.
@@ -505,7 +519,7 @@ class RotationRun:
         Raises:
             RotationError: `apply` failed; a rotation in flight then records that.
         """
-        while True:
+        for _ in range(_MOST_ROUNDS):
             found = self._held.read()
             try:
                 if found is not None and found.in_flight:
@@ -525,6 +539,12 @@ class RotationRun:
                 )
             except ConflictError:
                 continue  # another attempt has written: look again
+        else:
+            return ConflictError(
+                f"a rotation of {show_key(self._key)} was overtaken again and again by other processes",
+                key=self._key,
+                hint="stop them, then see whether the target system accepts the value that readers get",
+            )
         return ConflictError(
             f"a rotation of {show_key(self._key)} was continued or ended by another process",
             key=self._key,
