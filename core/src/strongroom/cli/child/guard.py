@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-from strongroom.runtime.forks import fork_aside
+from strongroom.cli.child.launch import fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Guard:
         # On a busy machine the guard may run only after the program does, and after our group was hung up.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_JOB)
         try:
-            self._process = fork_aside()
+            self._process = fork()
             if self._process == 0:
                 _wait(reader, owner)
             os.setpgid(self._process, self._process)

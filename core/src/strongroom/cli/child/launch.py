@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from strongroom.cli.errors import UsageError
 from strongroom.errors import ValidationError
-from strongroom.runtime.forks import fork_aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["refuse_start", "refuse_too_large", "replace_by", "start"]
+__all__ = ["fork", "refuse_start", "refuse_too_large", "replace_by", "start"]
 
 CANNOT_EXECUTE, NO_SUCH_COMMAND = 126, 127
 _SMALLER = "declare a large secret with `as_file: true`; the variable then holds the path of a file"
@@ -64,15 +63,22 @@ def start(
     folders = [""] if os.path.dirname(name) else os.get_exec_path(environment)  # noqa: PTH120  # no pathlib here
     paths = [os.path.join(folder, name) for folder in folders]  # noqa: PTH118  # as above
     try:
-        return _fork(paths, command, environment, begin)
+        return _start_first(paths, command, environment, begin)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
     # A script without `#!` is run by the shell, as `execvp` does.
-    return _fork([_SHELL], [_SHELL, _found(name, environment), *command[1:]], environment, begin)
+    return _start_first([_SHELL], [_SHELL, _found(name, environment), *command[1:]], environment, begin)
 
 
-def _fork(
+def fork() -> int:
+    """Fork a process that only waits, or becomes a program, as `strongroom.runtime.forks.fork_aside` does."""
+    forks = sys.modules.get("strongroom.runtime.forks")
+    pid: int = os.fork() if forks is None else forks.fork_aside()  # without it there is nothing to renew
+    return pid
+
+
+def _start_first(
     paths: Sequence[str], words: Sequence[str], environment: Mapping[str, str], begin: Callable[[], object]
 ) -> int:
     """Start the first of the programs at `paths` that can be started, and return its process.
@@ -83,7 +89,7 @@ def _fork(
     reader, writer = os.pipe()  # a program that is started closes it
     with open(reader, "rb") as report:  # noqa: PTH123  # a descriptor
         try:
-            pid = fork_aside()
+            pid = fork()
             if pid == 0:
                 _become(paths, words, environment, begin, writer)
         finally:
