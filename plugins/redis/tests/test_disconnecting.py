@@ -56,23 +56,39 @@ def steps(server):
     return redis.Redis(connection_pool=pool), kind
 
 
-def test_no_socket_is_lost_that_another_thread_has_just_opened(steps):
+def test_no_socket_is_lost_and_nothing_sent_that_another_thread_has_just_opened(steps, server):
+    """The caller has its error by then: what is sent late could undo what its caller has done since."""
     client, kind = steps
-    thread = threading.Thread(target=client.ping)
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(_failure(lambda: client.set("late", "value"))))
     thread.start()
     assert kind.connects.wait(60)
     disconnect(client)  # looks for a socket before the thread has opened one, and goes on after it has
     kind.gone.set()
     thread.join(60)
-    disconnect(client)
+    assert ended == ["the connection was cut"]
+    assert server.ask("EXISTS", "late") == b":0\r\n"
     assert [one.fileno() for one in kind.opened] == [-1]
+
+
+def test_all_idle_connections_are_closed_after_calls_that_were_left_to_themselves(server):
+    client = redis.Redis(port=server.port, client_name="idle")
+    pool = client.connection_pool
+    used = [pool.get_connection() for _ in range(3)]
+    disconnect(client)
+    for one in used:
+        pool.release(one)
+    disconnect(client)
+    assert [one._sock for one in used] == [None] * 3
+    assert client.ping()
+    client.close()
 
 
 def test_a_call_that_waits_ends_in_its_own_thread_and_is_not_repeated(server):
     """A repeated write could come after what its caller has done since."""
     client = redis.Redis(port=server.port, client_name="waits", retry=Retry(NoBackoff(), 3))
     ended = []
-    thread = threading.Thread(target=lambda: ended.append(_failure(client)))
+    thread = threading.Thread(target=lambda: ended.append(_failure(lambda: client.blpop("nothing", 300))))
     thread.start()
     while b"cmd=blpop" not in server.ask("CLIENT", "LIST"):
         pass
@@ -86,8 +102,8 @@ def test_a_call_that_waits_ends_in_its_own_thread_and_is_not_repeated(server):
     client.close()
 
 
-def _failure(client):
+def _failure(call):
     try:
-        client.blpop("nothing", 300)
+        call()
     except redis.RedisError as error:
         return str(error)

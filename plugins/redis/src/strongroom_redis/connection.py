@@ -142,22 +142,29 @@ def disconnect(client: Any) -> None:
         with contextlib.suppress(Exception):  # what cannot be closed is gone
             pool.disconnect(inuse_connections=False)
             for connection in tuple(pool._in_use_connections):  # noqa: SLF001  # nothing else reaches them
-                _abandon(connection)
+                _abandon(connection, pool._in_use_connections)  # noqa: SLF001  # as above
 
 
-def _abandon(connection: Any) -> None:
-    """Cut a connection, and let the call that uses it fail without a repetition.
+def _abandon(connection: Any, in_use: set[Any]) -> None:
+    """Cut a connection, and let the call that uses it fail: it sends no more, and is not repeated.
 
-    The caller has its error by then: a write that is repeated could come after the caller's next one.
+    The caller has its error by then: what is sent late could come after the caller's next call.
     """
     import redis
 
     def disconnect(*arguments: object, **named: object) -> None:
-        connection.__dict__.pop("disconnect", None)
+        for name in ("disconnect", "send_packed_command"):
+            connection.__dict__.pop(name, None)
         connection.disconnect(*arguments, **named)
+        if connection in in_use:  # else the call had ended, and nobody waits for an error
+            raise redis.RedisError("the connection was cut")
+
+    def send(*_: object, **__: object) -> None:
+        disconnect()
         raise redis.RedisError("the connection was cut")
 
     connection.disconnect = disconnect  # redis-py calls it in the call's thread, before it connects again
+    connection.send_packed_command = send  # for a call that connects just now
     shut_down_socket(connection._sock)  # noqa: SLF001  # nothing else ends a call of another thread
 
 
