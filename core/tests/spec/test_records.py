@@ -663,6 +663,36 @@ def test_frozen_classes_are_dataclasses_to_others():
         _Sample()
 
 
+def test_classes_derived_from_frozen_ones_are_dataclasses_to_others_too():
+    """As descriptors of plugins, of which some take their members by name alone."""
+    import copy
+    import dataclasses
+
+    class Derived(_Sample):
+        __slots__ = ()
+
+    assert dataclasses.replace(Derived("n"), name="o") == Derived("o")
+
+    @frozen
+    class ByName:
+        name: str
+        more: int = 1
+
+        def __init__(self, *, name: str, more: int = 1) -> None:
+            object.__setattr__(self, "name", name)
+            object.__setattr__(self, "more", more)
+
+    for slots in (False, True):
+
+        @dataclasses.dataclass(frozen=True, slots=slots)
+        class Own(ByName):
+            needed: str
+
+        one = Own("needed", name="n")
+        assert copy.deepcopy(one) == dataclasses.replace(one, more=1) == one
+        assert (one.name, one.more, one.needed) == ("n", 1, "needed")
+
+
 def test_a_frozen_class_compiles_no_method_before_it_is_used_much_and_each_only_once():
     import inspect
 

@@ -7,7 +7,7 @@ made then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 __all__ = ["NamedTuple", "frozen", "member", "replaced"]
@@ -151,7 +151,11 @@ def frozen(cls: type[T]) -> type[T]:
         namespace.pop(name, None)
     namespace |= {"__slots__": (*members,), "__match_args__": (*members,)}
     namespace.setdefault("__repr__", _repr_of([name for name, one in members.items() if one.shown]))
-    namespace["__dataclass_fields__"] = _Fields(members)
+    shadow = _Shadow(cls.__name__, members, namespace)
+    namespace |= {
+        "__dataclass_fields__": _FromShadow(shadow, "__dataclass_fields__"),
+        "__dataclass_params__": _FromShadow(shadow, "__dataclass_params__"),
+    }
     namespace |= {
         "__setattr__": _refuse,
         "__delattr__": _refuse,
@@ -275,35 +279,53 @@ def _refuse(self: Any, name: str, value: object = None) -> NoReturn:
     raise FrozenInstanceError(f"cannot assign to {type(self).__name__}.{name}, which is frozen")
 
 
+def _names(kind: Any) -> Iterable[str]:
+    """Return the names of the members of a frozen class, or of a dataclass made from one."""
+    fields = vars(kind).get("__dataclass_fields__")
+    return fields if isinstance(fields, dict) else kind.__match_args__
+
+
 def _state(self: Any) -> list[Any]:
-    return [getattr(self, name) for name in type(self).__match_args__]
+    return [getattr(self, name) for name in _names(type(self))]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for name, value in zip(type(self).__match_args__, state, strict=True):
+    for name, value in zip(_names(type(self)), state, strict=True):
         object.__setattr__(self, name, value)
 
 
-class _Fields:
-    """The fields that `dataclasses` looks for in a class, made at the first look."""
+class _Shadow:
+    """The same class as `dataclasses` makes it, made at the first look."""
 
-    def __init__(self, members: dict[str, _Member]) -> None:
-        self._members = members
+    def __init__(self, name: str, members: dict[str, _Member], namespace: dict[str, Any]) -> None:
+        self._name, self._members = name, members
+        self._hints = namespace.get("__annotations__", {})
+        code = getattr(namespace.get("__init__"), "__code__", None)
+        self._by_name = getattr(code, "co_kwonlyargcount", 0) > 0
         self._made: Any = None
 
-    def __get__(self, instance: object, owner: type) -> Any:
+    def made(self) -> Any:
+        """Return it."""
         if self._made is None:
             import dataclasses
 
             fields: list[Any] = []
-            hints = owner.__annotations__
             for name, member in self._members.items():
                 more: dict[str, Any] = {"repr": member.shown}
                 if member.factory is not None:
                     more["default_factory"] = member.factory
                 elif member.default is not _MISSING:
                     more["default"] = member.default
-                fields.append((name, hints[name], dataclasses.field(**more)))
-            shadow = dataclasses.make_dataclass(owner.__name__, fields, frozen=True)
-            self._made = vars(shadow)["__dataclass_fields__"]
+                fields.append((name, self._hints[name], dataclasses.field(**more)))
+            self._made = dataclasses.make_dataclass(self._name, fields, frozen=True, kw_only=self._by_name)
         return self._made
+
+
+class _FromShadow:
+    """What `dataclasses` looks for in a class of its own, such as a base of one."""
+
+    def __init__(self, shadow: _Shadow, name: str) -> None:
+        self._shadow, self._name = shadow, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return vars(self._shadow.made())[self._name]
