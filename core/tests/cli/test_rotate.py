@@ -362,6 +362,33 @@ def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, 
     assert strongroom("rotate", "database/password").stdout == "database/password has a new value\n"
 
 
+@pytest.mark.parametrize("words", [["--status"], ["--due", "--dry-run"]], ids=" ".join)
+def test_what_nobody_was_let_look_at_is_a_refusal(in_process, words):
+    """The others are shown all the same; with the tenant nothing is wrong."""
+    run = in_process(TENANTS)
+    for more in (["--tenant", "acme", "set", "theirs"], ["set", "own/key"]):
+        run(*more, "a value")
+    code, out, err = run("rotate", *words)
+    assert (code, "no tenant is active" in out, "own/key" in out) == (4, True, words == ["--status"])
+    assert err.startswith("error: no tenant is active")
+    assert "--tenant" in err
+    assert json.loads(run("--json", "rotate", *words)[2])["error"]["type"] == "TenantContextError"
+    assert run("--tenant", "acme", "rotate", *words)[0] == 0
+
+
+TENANTS = """\
+version: 1
+pipelines:
+  theirs: {provider: {type: file, file_path: theirs.enc, key_file: app.key}, middleware: [{type: tenant}]}
+  own: {provider: {type: file, file_path: own.enc, key_file: app.key}}
+default: theirs
+routes: [{prefix: own/, pipeline: own}]
+secrets:
+  THEIRS: {key: theirs, rotate_days: 30}
+  OWN: {key: own/key, rotate_days: 30}
+"""
+
+
 def test_the_last_words_of_a_program_are_told(strongroom, folder):
     Path("check").write_text(
         f"#!{sys.executable} -IS\nimport sys\nsys.exit('Traceback ' + 'x' * 5000 + ' FATAL: no such role')\n"

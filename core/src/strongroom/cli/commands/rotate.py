@@ -195,13 +195,14 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
     if not declared:
         settings.warn("the spec declares no secret with `rotate_days` or `rotate`")
     if dry_run:
-        steps = {key: _planned(registry, key) for key in declared}
+        refused: list[Exception] = []
+        steps = {key: _planned(registry, key, refused) for key in declared}
         planned = [(key, step) for key, step in steps.items() if step is not None and step != "wait"]
         if settings.json:
             output.as_json({"due": [{"key": key, "action": action} for key, action in planned]})
         else:
             _print_due(["key", "action"], planned, [key for key, step in steps.items() if step == "wait"])
-        return 0
+        return _refusal(settings, refused)
     outcomes = {secret.key: _rotated(settings, registry, secret) for secret in declared.values()}
     done = [one for one in outcomes.values() if isinstance(one, _Done)]
     if settings.json:
@@ -227,7 +228,7 @@ def _print_due(columns: Sequence[str], rows: Sequence[Sequence[str]], waiting: S
         output.lines([f"{nothing}failed before, and tried again later: {', '.join(waiting)}"])
 
 
-def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
+def _planned(registry: SecretProviderRegistry, key: str, refused: list[Exception]) -> str | None:
     try:
         return rotation_of(registry, key).due_step(key)
     except SecretNotFoundError:
@@ -235,7 +236,19 @@ def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
     except BackendUnavailableError:
         raise
     except Exception as error:  # noqa: BLE001  # a hook may veto with any; one must not hide the others
+        _note_refusal(error, refused)
         return f"unknown: {_message(error)}"
+
+
+def _note_refusal(error: Exception, refused: list[Exception]) -> None:
+    """Add `error` to `refused` if it is no answer about the rotation: nobody was let look."""
+    if errors.exit_code(error) == errors.DENIED:
+        refused.append(error)
+
+
+def _refusal(settings: GlobalOptions, refused: Sequence[Exception]) -> int:
+    """Print the first refusal, such as a missing tenant, and return the exit code for it; 0 without any."""
+    return errors.print_error(refused[0], as_json=settings.json, debug=settings.debug) if refused else 0
 
 
 def _rotated(
@@ -274,22 +287,23 @@ def _state(registry: SecretProviderRegistry, key: str) -> str:
 
 
 def _status(settings: GlobalOptions, registry: SecretProviderRegistry, key: str | None) -> int:
+    refused: list[Exception] = []
     if key is not None:
         statuses: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
     else:
-        statuses = [(name, _status_of(registry, name)) for name in declared_rotations(registry.plan)]
+        statuses = [(name, _status_of(registry, name, refused)) for name in declared_rotations(registry.plan)]
         if not statuses and not settings.json:
             output.lines(["the spec declares no secret with `rotate_days` or `rotate`"])
             return 0
     if settings.json:
         output.as_json({"secrets": [_status_as_data(name, status) for name, status in statuses]})
-        return 0
+        return _refusal(settings, refused)
     now = datetime.now(UTC)
     output.table(["key", "age", "due", "state", "last error"], _rows(statuses, now))
-    return 0
+    return _refusal(settings, refused)
 
 
-def _status_of(registry: SecretProviderRegistry, key: str) -> RotationStatus | None:
+def _status_of(registry: SecretProviderRegistry, key: str, refused: list[Exception]) -> RotationStatus | None:
     try:
         return rotation_of(registry, key).status_of(key)
     except SecretNotFoundError:
@@ -297,6 +311,7 @@ def _status_of(registry: SecretProviderRegistry, key: str) -> RotationStatus | N
     except BackendUnavailableError:
         raise
     except Exception as error:  # noqa: BLE001  # as above
+        _note_refusal(error, refused)
         return RotationStatus(key, "unknown", last_error=_message(error))
 
 
