@@ -32,9 +32,8 @@ def store(clock):
 @pytest.fixture
 def host(store, clock):
     def made(**options):
-        options = {"l2_timeout_seconds": 120, **options}  # the store is memory, however late a thread begins
-        return HierarchicalSecretCache(
-            60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock, **options
-        )
+        # The store is memory, however late a thread begins.
+        options = {"l2": store, "l2_timeout_seconds": 120, **options}
+        return HierarchicalSecretCache(60, 300, encryption=AESGCMEncryption(KEY), clock=clock, **options)
 
     return made

@@ -36,8 +36,8 @@ def present(keys):
 class OnlyTheContract:
     """A store with the five methods of the contract, and nothing besides."""
 
-    def __init__(self) -> None:
-        inner = MemoryCacheStore()
+    def __init__(self, inner=None) -> None:
+        inner = inner or MemoryCacheStore()
         self.get, self.set, self.delete = inner.get, inner.set, inner.delete
         self.clear, self.lock = inner.clear, inner.lock
 
@@ -96,6 +96,33 @@ class TestLevels:
             assert source_of(lambda name=name: host().get_or_fetch(name, backend)) == (read, "l2")
         assert waits == [0.1, 0, 0.1, 0]
         assert backend.calls == ["key", "other"]
+
+    def test_nor_does_one_whose_client_of_that_store_is_another(self, host, backend, store):
+        waits, client = [], OnlyTheContract(store)
+
+        def counted(name, *, ttl_seconds, wait_seconds):
+            waits.append(wait_seconds)
+            return store.lock(name, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds)
+
+        client.lock = counted
+        outer, inner = host(), host(l2=client, lock_seconds=0.1)
+        for name in ("key", "other"):
+            assert outer.get_or_fetch(name, lambda key: inner.get_or_fetch(key, backend))
+        assert waits == [0, 0]
+
+    def test_caches_over_a_store_of_the_host_make_one_fetch_for_all_hosts(self, host, backend):
+        """Each host has a store of its own around the one that they share; the names are the same."""
+        hosts = [(host(), host(l2=MemoryCacheStore())) for _ in range(4)]
+        turns = iter(hosts)
+
+        def read():
+            shared, own = next(turns)
+            return own.get_or_fetch("key", lambda key: shared.get_or_fetch(key, backend))
+
+        backend.gate.clear()
+        threading.Timer(0.2, backend.gate.set).start()
+        assert together(4, read) == ["value"] * 4
+        assert backend.calls == ["key"]
 
     def test_failures_are_not_kept_in_the_store(self, host, backend, store):
         backend.fails = lambda: PermissionDeniedError("no")

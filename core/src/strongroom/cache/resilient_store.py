@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore, TimedStore
@@ -35,8 +36,8 @@ _LONGEST_SECONDS = threading.TIMEOUT_MAX / 2
 """Longer waits are too long for a lock, which refuses them."""
 _SLICES: Final = 5
 _PROBE_SECONDS: Final = 10.0
-_held: ContextVar[tuple[str, ...]] = ContextVar("strongroom_held", default=())
-"""The names whose locks are held around the fetch that is under way here."""
+_held: ContextVar[tuple[tuple[str, ResilientStore], ...]] = ContextVar("strongroom_held", default=())
+"""The names whose locks are held around the fetch that is under way here, each with its store."""
 
 
 class ResilientStore:
@@ -80,6 +81,7 @@ class ResilientStore:
         self._owed: OrderedDict[str, int] = OrderedDict()
         self._namespaces: dict[str, int] = {}
         self._requests = itertools.count()
+        self._same: WeakKeyDictionary[ResilientStore, bool] = WeakKeyDictionary()
         self._pool = BackgroundPool(name="strongroom-cache")
         self._holders = BackgroundPool(MOST_FETCHES, "strongroom-cache-lock")
         self._droppers = BackgroundPool(_DROPPERS, "strongroom-cache-drop")
@@ -169,9 +171,14 @@ class ResilientStore:
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
         """Hold the lock of `name` for the block, which gets its token, or None if it cannot be had."""
+        if not self.is_open():
+            yield None
+            return
+        self._prepare()
         held = _held.get()
         # A cache around this one may hold this very lock, and gives it back only after the fetch.
-        patience = 0.0 if name in held else self._lock_seconds
+        is_ours = any(one == name and self._is_same(outer) for one, outer in held)
+        patience = 0.0 if is_ours else self._lock_seconds
         entered: Future[int] = Future()
         leave, left = threading.Event(), threading.Event()
         caller = threading.get_ident()
@@ -190,12 +197,8 @@ class ResilientStore:
             finally:
                 left.set()
 
-        if not self.is_open():
-            yield None
-            return
-        self._prepare()
         self._holders.start(hold)
-        inside = _held.set((*held, name))
+        inside = _held.set((*held, (name, self)))
         try:
             yield self._entered(entered, name)
         finally:
@@ -203,6 +206,25 @@ class ResilientStore:
             leave.set()
             # Wait: if the process ended now, others would have to wait until the lock expires.
             left.wait(self._timeout)
+
+    def _is_same(self, outer: ResilientStore) -> bool:
+        """Return whether `outer` is over the same store, whatever its object and address; also if unknown.
+
+        To have one object is not needed for that, as with two clients of one server, and two addresses may
+        lead to one server: what is kept by one is looked for by the other.
+        """
+        if outer.store is self.store:
+            return True
+        known = self._same.get(outer)
+        if known is None:
+            name, data = f"probe:{os.urandom(16).hex()}", os.urandom(16)
+            if not outer._tried(outer._pool, lambda: outer.store.set(name, data, _PROBE_SECONDS))[0]:
+                return True
+            answered, there = self._tried(self._pool, lambda: self.store.get(name))
+            if not answered:
+                return True
+            known = self._same[outer] = there is not None and bytes(there) == data
+        return known
 
     def _entered(self, entered: Future[int], name: str) -> int | None:
         end = time.monotonic() + self._lock_seconds + self._timeout
