@@ -69,7 +69,12 @@ class TenantContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(sys._getframe(1))  # noqa: SLF001  # as above
+        ending: list[Block[str | None]] = []
+        try:
+            self._leave(sys._getframe(1), ending)  # noqa: SLF001  # as above
+        except BaseException:
+            self._leave_after_all(sys._getframe(1), ending)  # noqa: SLF001  # as above
+            raise
 
     async def __aenter__(self) -> Self:
         self._enter(sys._getframe(1))  # noqa: SLF001  # as above
@@ -78,7 +83,12 @@ class TenantContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(sys._getframe(1))  # noqa: SLF001  # as above
+        ending: list[Block[str | None]] = []
+        try:
+            self._leave(sys._getframe(1), ending)  # noqa: SLF001  # as above
+        except BaseException:
+            self._leave_after_all(sys._getframe(1), ending)  # noqa: SLF001  # as above
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_frames"}
@@ -92,16 +102,25 @@ class TenantContext:
     def _enter(self, caller: FrameType) -> None:
         self._frames[_blocks.enter(self.tenant_id)] = _if_suspendable(caller)
 
-    def _leave(self, caller: FrameType) -> None:
+    def _leave(self, caller: FrameType, ending: list[Block[str | None]]) -> None:
+        """End a block, and put each that is tried into `ending`, for `_leave_after_all`.
+
+        Raises:
+            RuntimeError: None is open.
+        """
         only = tuple(self._frames)
-        if len(only) == 1 and self._frames.pop(only[0], self) is not self:
-            _blocks.leave(only[0])
-            return
-        for block in self._most_likely_first(_if_suspendable(caller)):
+        for block in only if len(only) == 1 else self._most_likely_first(_if_suspendable(caller)):
+            ending.append(block)
             if self._frames.pop(block, self) is not self:  # no other thread took it meanwhile
                 _blocks.leave(block)
                 return
         raise RuntimeError(f"{self!r} was exited more often than it was entered")
+
+    def _leave_after_all(self, caller: FrameType, ending: list[Block[str | None]]) -> None:
+        """End the block that a signal handler has kept `_leave` from ending, by what it raised."""
+        for block in ending[-1:] or [*self._most_likely_first(_if_suspendable(caller))][:1]:
+            self._frames.pop(block, None)
+            _blocks.leave(block)
 
     def _most_likely_first(self, frame: FrameType | None) -> Iterator[Block[str | None]]:
         """Yield the open blocks of this object; `__exit__` does not learn which one of several ends."""

@@ -118,6 +118,39 @@ def test_no_tenant_stays_after_an_interrupt_as_its_block_begins():
         assert context.run(current_tenant) is None
 
 
+def within_one_block(tenant):
+    with tenant:
+        pass
+
+
+def within_two_blocks(tenant):
+    with tenant, tenant:
+        pass
+
+
+def within_a_generator(tenant):
+    def body():
+        with tenant:
+            yield
+
+    for _ in body():
+        pass
+
+
+@pytest.mark.parametrize("call", [within_one_block, within_two_blocks, within_a_generator])
+def test_no_tenant_stays_after_an_interrupt_as_its_block_ends(call):
+    """At whichever moment but the very first, which Python gives to no program."""
+
+    def run(prepared):
+        tenant, context = prepared
+        context.run(call, tenant)
+
+    for tenant, context in interrupted_at_each_moment(lambda: (TenantContext("acme"), Context()), run):
+        assert context.run(current_tenant) is None
+        context.run(within_two_blocks, tenant)
+        assert context.run(current_tenant) is None
+
+
 class Issuer:
     def __init__(self):
         self.living = []

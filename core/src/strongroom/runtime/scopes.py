@@ -91,9 +91,9 @@ class OpenBlocks(Generic[T]):
             pass
 
     def leave(self, block: Block[T | None]) -> None:
-        """End `block`, wherever it began."""
+        """End `block`, wherever it began; if that was interrupted, a second call goes on with it."""
         try:
-            if not self._took_home(block):
+            if block.home is not None and not self._took_home(block) and not block.is_over():
                 del block.value
             block.home = None
             self._drop(block)
@@ -125,6 +125,8 @@ class OpenBlocks(Generic[T]):
             self._home.reset(cast("Token[None]", block.home))
         except ValueError:  # another context's
             return False
+        except RuntimeError:  # it was taken already, before an interrupt
+            return True
         return True
 
     def _replaced(self, seen: tuple[Block[T | None], ...], blocks: tuple[Block[T | None], ...]) -> bool:
