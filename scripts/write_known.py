@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from strongroom.plugins import KINDS, ComponentInfo, finder
+from strongroom.plugins.factories import load_factory
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "core" / "src" / "strongroom" / "plugins" / "known.py"
@@ -25,13 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
+__all__ = ["KNOWN_CLASSES", "KNOWN_TYPES", "WITHOUT_VARIABLES"]
 '''
 
 
 def text() -> str:
     """Return the module as it is written."""
-    return "\n".join([_TOP, *_types(shipped()), "", *_classes(shipped())]) + "\n"
+    rows = shipped()
+    return "\n".join([_TOP, *_types(rows), "", *_classes(rows), "", *_without_variables(rows)]) + "\n"
 
 
 def shipped() -> list[ComponentInfo]:
@@ -71,6 +73,18 @@ def _classes(rows: Iterable[ComponentInfo]) -> Iterator[str]:
     yield from sorted(lines)
     yield "}"
     yield '"""Classes of `strongroom.backends` -> the distribution that has them."""'
+
+
+def _without_variables(rows: Iterable[ComponentInfo]) -> Iterator[str]:
+    factories = {row.plugin.factory for row in rows if row.kind == "provider" and row.plugin is not None}
+    yield "WITHOUT_VARIABLES: frozenset[str] = frozenset("
+    yield "    {"
+    for place in sorted(factories):
+        if not hasattr(load_factory(place, place), "variables"):
+            yield f"        {json.dumps(place)},"
+    yield "    }"
+    yield ")"
+    yield '"""Factories of providers that keep no secrets in environment variables, known without loading them."""'
 
 
 if __name__ == "__main__":

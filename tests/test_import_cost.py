@@ -206,6 +206,21 @@ def test_a_remembered_spec_without_encryption_loads_nothing_for_type_checkers(sp
     assert {"typing", "strongroom.registry", "strongroom.spec.loader"}.isdisjoint(modules)
 
 
+def test_run_with_one_pipeline_loads_no_other(spec):
+    """Others were loaded to learn whether they keep secrets in variables, which the child must not get."""
+    spec.write_text(
+        "version: 1\npipelines:\n  a: {provider: {type: memory, secrets: {value: v-of-it}}}\n"
+        "  b: {provider: {type: vault, url: 'http://127.0.0.1:1', token: t}}\n"
+        "  c: {provider: {type: azure, vault_url: 'https://c.vault.azure.net'}}\n"
+        "default: b\nsecrets: {V: {key: value}}\n"
+    )
+    spec.chmod(0o644)
+    code = "from strongroom.cli import main; assert main(['--pipeline', 'a', 'run', '--', 'true']) == 0"
+    first, again = (set(work_of(code)[-1]) for _ in range(2))
+    assert {"strongroom_vault.provider", "strongroom_azure.provider"}.isdisjoint(first)
+    assert {"strongroom_vault", "strongroom_azure", "strongroom.registry.registry", "yaml"}.isdisjoint(again)
+
+
 def test_a_first_load_compiles_only_patterns_of_ours_that_each_spec_needs():
     """Those for messages are compiled with the first message."""
     theirs = "import json, yaml; from pydantic import create_model; create_model('First')"

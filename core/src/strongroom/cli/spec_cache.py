@@ -67,8 +67,14 @@ class CachedSpec:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the spec has no other pipelines, which may keep secrets in variables."""
-        return self._recalled is None or len(self._recalled.data["pipelines"]) == 1
+        """Whether the spec has no other pipelines that may keep secrets in variables."""
+        others = [] if self._recalled is None else self._recalled.data["pipelines"]
+        others = [one["provider"] for one in others if one["name"] != self.pipeline]
+        if not any(others):
+            return True
+        from strongroom.plugins.known import WITHOUT_VARIABLES
+
+        return all(one is None or one["factory"] in WITHOUT_VARIABLES for one in others)
 
     def get_secret(self, key: str) -> str:
         value: str = self.provider.get_secret(key)

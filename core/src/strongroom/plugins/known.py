@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
+__all__ = ["KNOWN_CLASSES", "KNOWN_TYPES", "WITHOUT_VARIABLES"]
 
 KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
     "cache": {
@@ -72,3 +72,25 @@ KNOWN_CLASSES: Mapping[str, str] = {
     "VaultTransitEncryption": "strongroom-vault",
 }
 """Classes of `strongroom.backends` -> the distribution that has them."""
+
+WITHOUT_VARIABLES: frozenset[str] = frozenset(
+    {
+        "strongroom_aws.parameters:AWSParameterProvider",
+        "strongroom_aws.provider:AWSSecretProvider",
+        "strongroom_aws.sts:AWSRoleProvider",
+        "strongroom_azure.provider:AzureSecretProvider",
+        "strongroom_directory.provider:DirectorySecretProvider",
+        "strongroom_etcd.provider:EtcdSecretProvider",
+        "strongroom_exec.provider:ExecSecretProvider",
+        "strongroom_file.provider:FileSecretProvider",
+        "strongroom_gcp.provider:GCPSecretProvider",
+        "strongroom_keepass.provider:KeePassSecretProvider",
+        "strongroom_keyring.provider:KeyringSecretProvider",
+        "strongroom_memory.provider:MemorySecretProvider",
+        "strongroom_pass.provider:PassSecretProvider",
+        "strongroom_postgresql.provider:PostgreSQLSecretProvider",
+        "strongroom_vault.leases:VaultLeaseProvider",
+        "strongroom_vault.provider:VaultSecretProvider",
+    }
+)
+"""Factories of providers that keep no secrets in environment variables, known without loading them."""

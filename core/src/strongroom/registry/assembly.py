@@ -197,9 +197,14 @@ class Assembly:
         return frozenset(name for variables in methods if callable(variables) for name in variables())
 
     def _others_with_variables(self) -> Iterator[Any]:
+        from strongroom.plugins.known import WITHOUT_VARIABLES
+
         for name, plan in self.plan.pipelines.items():
             if name in self._used or plan.provider is None or self._reads_secrets(name):
                 continue
+            factory = plan.provider.factory
+            if isinstance(factory, str) and factory in WITHOUT_VARIABLES:
+                continue  # and it is not loaded
             with suppress(StrongroomError):  # what is not used need not be right
                 if hasattr(self._factory(plan.provider), "variables"):
                     yield self._built(plan.provider)
