@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
 import pytest
 from interrupts import interrupted_at_each_moment
-from strongroom import SecretHook
+from strongroom import SecretHook, SecretProviderRegistry, TenantContext
 from strongroom.backends import MemorySecretProvider
-from strongroom.errors import AuditError, AuthenticationError, BackendUnavailableError, SecretNotFoundError
+from strongroom.errors import (
+    AuditError,
+    AuthenticationError,
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+)
 from strongroom.hooks import BatchHook, report_source
 from strongroom.hooks.observation import observation
 from strongroom.pipeline import Pipeline, as_operation
+from strongroom.pipeline.fallback import FallbackProvider
 
 KEYS = [
     "a",
@@ -95,6 +103,78 @@ def test_the_short_way_and_the_general_one_look_alike(fails, fault, operation, c
         caplog.clear()
         general = (*read(key, fails, fault, SecretHook(), operation=operation), caplog.messages.copy())
         assert short == general
+
+
+class Kept(MemorySecretProvider):
+    """Answers from a cache, whose middleware names the key or not."""
+
+    def __init__(self, *named):
+        self.named = named
+
+    def get_secret(self, key):
+        report_source("stale", *self.named)
+        if self.named:
+            report_source("l1", "another")
+        return f"kept value of {key}"
+
+
+@pytest.mark.parametrize("named", [[], ["absent"]])
+def test_a_fallback_is_told_by_its_members_alike(named):
+    def events(*others):
+        hooks = [Seeing(None, None), *others]
+        first, second = (
+            Pipeline(inner, name=name, hooks=hooks)
+            for name, inner in [("first", Answers()), ("second", Kept(*named))]
+        )
+        inner = FallbackProvider(first, others=[second], when=frozenset({"not_found"}))
+        assert Pipeline(inner, name="safe", hooks=hooks).get_secret("absent") == "kept value of absent"
+        return hooks[0].events
+
+    assert events() == events(SecretHook())
+    assert [(one["pipeline"], one["source"]) for what, one in events() if what == "after"] == [
+        ("first", "backend"), ("second", "stale"), ("safe", "stale"),
+    ]  # fmt: skip
+
+
+MIDDLEWARE = [{"type": "caching"}, {"type": "validation", "max_length": 3}, {"type": "tenant"}]
+OPERATIONS = {
+    "get_secret": lambda key: [key],
+    "get_secrets": lambda key: [[key, "k1"]],
+    "set_secret": lambda key: [key, "new"],
+    "delete_secret": lambda key: [key],
+}
+
+
+def random_use(seed, *others):
+    """Use a registry with a fallback, a route, middleware and tenants at random; return what `read` does."""
+    chance, hook, got = random.Random(seed), Seeing(None, None), []
+    middleware = [one for one in MIDDLEWARE if chance.random() < 0.5]
+    stored = {"type": "memory", "secrets": {"k0": "0", "k1": "more than three"}}
+    pipelines = {
+        "app": {"provider": {"type": "memory"}, "middleware": middleware},
+        "local": {"provider": stored, "middleware": [{"type": "caching"}]},
+        "safe": {"fallback": {"pipelines": ["app", "local"], "when": ["not_found", "unavailable"]}},
+    }
+    routes = [{"prefix": "r/", "pipeline": "local", "strip_prefix": True}]
+    spec = {"version": 1, "pipelines": pipelines, "default": chance.choice(["safe", "app"]), "routes": routes}
+    with SecretProviderRegistry(spec) as registry:
+        for one in (hook, *others):
+            registry.add_hook(one)
+        for _ in range(40):
+            method = chance.choice([*OPERATIONS, *["get_secret"] * 5])
+            key = chance.choice(["k0", "k1", "absent", "r/k1", "no key at all!", "a/.rotation/b"])
+            tenant = chance.choice([None, "acme", "bolt"])
+            with TenantContext(tenant) if tenant else contextlib.nullcontext():
+                try:
+                    got.append(getattr(registry, method)(*OPERATIONS[method](key)))
+                except StrongroomError as error:
+                    got.append((type(error), str(error), error.key, error.pipeline))
+    return got, hook.events
+
+
+def test_both_ways_look_alike_behind_a_fallback_a_cache_and_tenants():
+    for seed in range(12):
+        assert random_use(seed) == random_use(seed, SecretHook())
 
 
 def test_a_hook_that_is_added_or_taken_away_changes_the_way():
