@@ -84,7 +84,7 @@ def _without_variables(rows: Iterable[ComponentInfo]) -> Iterator[str]:
             yield f"        {json.dumps(place)},"
     yield "    }"
     yield ")"
-    yield '"""Factories of providers that keep no secrets in environment variables, known without loading them."""'
+    yield '"""Factories of providers that keep no secrets in variables, known without loading them."""'
 
 
 if __name__ == "__main__":

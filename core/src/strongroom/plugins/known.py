@@ -93,4 +93,4 @@ WITHOUT_VARIABLES: frozenset[str] = frozenset(
         "strongroom_vault.provider:VaultSecretProvider",
     }
 )
-"""Factories of providers that keep no secrets in environment variables, known without loading them."""
+"""Factories of providers that keep no secrets in variables, known without loading them."""
