@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import threading
+import time
+
 import pydantic
 import pytest
 import trustme
@@ -112,6 +117,47 @@ def test_each_method_makes_its_credential(method):
     assert type(made).__name__ == METHODS[method].class_name
     assert callable(made.get_token)
     made.close()
+
+
+class _Tokens(http.server.BaseHTTPRequestHandler):
+    """The server of a managed identity, as App Service has it; it notes the login of each request."""
+
+    def do_GET(self):
+        self.server.logins.append(self.headers.get("Authorization"))
+        token = {
+            "access_token": "loopback-token",
+            "expires_on": str(int(time.time()) + 3600),
+            "resource": "r",
+        }
+        body = json.dumps(token | {"token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_no_server_of_tokens_gets_a_login_of_a_netrc(monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("default login somebody password something")
+    with http.server.HTTPServer(("127.0.0.1", 0), _Tokens) as server:
+        server.logins = []
+        environment = {
+            "NETRC": str(tmp_path / "netrc"),
+            "IDENTITY_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}/token",
+            "IDENTITY_HEADER": "given-by-the-platform",
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        login = build({"method": "managed_identity"})
+        assert login.get_token("https://vault.azure.net/.default").token == "loopback-token"
+        login.close()
+        thread.join()
+    assert server.logins == [None]
 
 
 def test_a_managed_identity_by_its_resource():

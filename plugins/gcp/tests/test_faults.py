@@ -9,6 +9,8 @@ from itertools import cycle, islice
 
 import pytest
 from gcp_store import Refusal
+from google.api_core import grpc_helpers
+from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
@@ -21,6 +23,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 from strongroom.testing.faults import damaged, ends_in_time
+from strongroom_gcp import service
 
 DEADLINE = 0.6
 SHORT = 0.15  # where nothing good can come of it
@@ -328,10 +331,46 @@ def test_one_silent_connection_is_enough_to_give_up_all_that_are_idle(bench):
     assert bench.proxy.connections > before
 
 
-@pytest.mark.parametrize("transport", ["rest"])
-def test_a_netrc_does_not_take_the_place_of_the_token(bench, monkeypatch, tmp_path):
+@pytest.fixture
+def netrc(monkeypatch, tmp_path):
+    """Have a file with a login for every host that is not named in it."""
     (tmp_path / "netrc").write_text("default login somebody password something")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.mark.parametrize("transport", ["rest"])
+@pytest.mark.usefixtures("netrc")
+def test_a_redirect_gets_no_login_of_a_netrc(bench):
+    bench.server.can(302, b"", Location="/elsewhere")
+    with pytest.raises(StrongroomError):
+        bench.provider(timeout=60).get_secret("k")
+    sent = [headers.get("authorization") for headers in bench.store.metadata]
+    assert len(sent) > 1
+    assert set(sent) == {None}  # the login of the test is anonymous
+
+
+@pytest.mark.parametrize("transport", ["rest"])
+@pytest.mark.usefixtures("netrc")
+def test_grpc_gets_its_token_without_a_login_of_a_netrc(bench, monkeypatch):
+    """The server with the token is asked over HTTP, by a session that the SDK makes."""
+    given = []
+    monkeypatch.setattr(
+        grpc_helpers, "create_channel", lambda *_, credentials, **__: given.append(credentials)
+    )
+    bench.server.can(200, json.dumps({"access_token": "loopback-token", "expires_in": 3600}).encode())
+    where = f"{bench.server.url}/token"
+    login = Credentials(None, refresh_token="r", token_uri=where, client_id="c", client_secret="s")
+    service._GrpcTransport.create_channel("host", credentials=login, scopes=None, quota_project_id="paying")
+    headers = {}
+    given[0].before_request(Request(), "GET", "https://host/service", headers)
+    assert headers["authorization"] == "Bearer loopback-token"
+    assert headers["x-goog-user-project"] == "paying"
+    assert [one.get("authorization") for one in bench.store.metadata] == [None]
+
+
+@pytest.mark.parametrize("transport", ["rest"])
+@pytest.mark.usefixtures("netrc")
+def test_a_netrc_does_not_take_the_place_of_the_token(bench):
     bench.server.can(200, json.dumps({"access_token": "loopback-token", "expires_in": 3600}).encode())
     where = f"{bench.server.url}/token"
     login = Credentials(None, refresh_token="r", token_uri=where, client_id="c", client_secret="s")

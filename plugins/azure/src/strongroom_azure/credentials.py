@@ -80,13 +80,17 @@ def build(credential: Mapping[str, Any]) -> Any:
     """
     import azure.identity
 
+    from strongroom_azure.service import LoginTransport
+
     for logger in _LOGGERS:
         logging.getLogger(logger).addFilter(_hide_answer)
     members = {name: value for name, value in credential.items() if name != "method" and value is not None}
     kind: Callable[..., Any] = getattr(azure.identity, METHODS[credential["method"]].class_name)
     secrets = [str(members[name]) for name in _SECRET_MEMBERS if members.get(name)]
+    # The command `az` is asked, and no server.
+    transport = {} if credential["method"] == "azure_cli" else {"transport": LoginTransport()}
     try:
-        return kind(**_arguments(credential["method"], members))
+        return kind(**_arguments(credential["method"], members), **transport)
     except Exception as error:  # noqa: BLE001  # whatever it is, its text may hold the secret
         reason = f"{type(error).__name__}: {error}"
     if any(secret in reason for secret in secrets):

@@ -141,6 +141,21 @@ def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
     return session
 
 
+class LoginTransport(RequestsTransport):
+    """What azure-identity uses by itself to get a token, but with no login of a `.netrc`.
+
+    The library `requests` would take one from there for each request that has none, and send it.
+    """
+
+    def _init_session(self, session: requests.Session) -> None:
+        super()._init_session(session)
+        session.auth = _unchanged
+
+
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
 def _once() -> Retry:
     return Retry(total=False, redirect=False, raise_on_status=False)
 

@@ -33,6 +33,7 @@ from strongroom.errors import (
 from strongroom_gcp import errors
 from strongroom_gcp.options import bad
 from strongroom_gcp.payload import check_crc
+from strongroom_gcp.sessions import ignore_netrc, without_netrc
 
 CONNECTIONS = 64
 PAGE_SIZE = 1000
@@ -61,7 +62,11 @@ class _GrpcTransport(SecretManagerServiceGrpcTransport):
             # gRPC's own is two minutes: so long after an outage it might still not try to connect.
             ("grpc.max_reconnect_backoff_ms", round(_LONGEST_BACKOFF * 1000)),
         )
-        return super().create_channel(*args, **{**more, "options": (*(more.get("options") or ()), *ours)})
+        login = more.get("credentials")
+        if login is not None:
+            login = without_netrc(login, more.get("scopes"), cls.AUTH_SCOPES, more.get("quota_project_id"))
+        options = (*(more.get("options") or ()), *ours)
+        return super().create_channel(*args, **{**more, "credentials": login, "options": options})
 
 
 def make_client(
@@ -100,15 +105,11 @@ def _keep_connections(transport: Any) -> None:
 
 
 def _keep_token(transport: Any) -> None:
-    """Let REST send its token, and get one without a login: requests would take one from a `.netrc`."""
+    """Let REST send its token, and get one without a login of a `.netrc`."""
     session = getattr(transport, "_session", None)
     for one in (session, getattr(session, "_auth_request_session", None)):
         if isinstance(one, requests.Session):
-            one.auth = _unchanged
-
-
-def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+            ignore_netrc(one)
 
 
 def _check_bodies(transport: Any) -> None:
