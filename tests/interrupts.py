@@ -88,6 +88,8 @@ class _Tracer:
         code = frame.f_code
         if "strongroom" not in frame.f_globals.get("__name__", "") or code.co_qualname in _CALLBACKS:
             return None
+        # Python 3.13 traces the instructions of this very call only if the frame has its function by then.
+        frame.f_trace = self.go_on
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self.go_on
 
