@@ -14,7 +14,7 @@ __all__ = ["NamedTuple", "frozen", "member", "replaced"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform
+    from typing import Any, Final, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
     T = TypeVar("T")
 else:
@@ -79,7 +79,7 @@ else:
 
     class _NamedTuple(type):
         def __new__(cls, name: str, _: tuple[type, ...], namespace: dict[str, Any]) -> type:
-            fields = (*namespace.get("__annotations__", ()),)
+            fields = (*_annotations(namespace),)
             defaults = {one: namespace[one] for one in fields if one in namespace}
             getters = {one: _tuplegetter(at, None) for at, one in enumerate(fields)}
             attributes = {
@@ -102,6 +102,18 @@ else:
     """That of `typing` compiles a text for each class, which takes as long as importing two modules."""
 
 _MISSING: Any = object()
+_VALUES: Final = 1
+"""What a function of annotations is asked for: their values (PEP 649)."""
+
+
+def _annotations(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return the annotations of a class.
+
+    Since Python 3.14 a class has a function that returns them, unless its module postpones them by itself.
+    """
+    annotate = namespace.get("__annotate_func__")
+    found: dict[str, Any] = annotate(_VALUES) if annotate else namespace.get("__annotations__", {})
+    return found
 
 
 class _Member:
@@ -144,7 +156,7 @@ def frozen(cls: type[T]) -> type[T]:
     """
     namespace = dict(vars(cls))
     members: dict[str, _Member] = {}
-    for name in namespace.get("__annotations__", {}):
+    for name in _annotations(namespace):
         default = namespace.pop(name, _MISSING)
         members[name] = default if isinstance(default, _Member) else _Member(default, None, True)
     for name in ("__dict__", "__weakref__"):
