@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # mssql-python 1.16.0 (Python) and mssql 12.7.14 of npm: one connection string of SQL Server is two passwords where the password is in quotes.
 # Seen: in the form of .NET a password with a semicolon or a blank is put in quotes. Of Password="a""b" and of Password='a b'
-# mssql logs in with a"b and a b, mssql-python with the quotes and the doubled one too, as ODBC reads them; of "a;b" it raises an error,
-# whose text has the end of the password: "keyword 'b"' has no value". In braces, {a;b}, both send a;b. So a string that works in one
+# mssql logs in with a"b and a b, mssql-python with the quotes and the doubled one too, as ODBC reads them; of "a;b" it raises an error
+# about a keyword without a value. In braces, {a;b}, both send a;b. So a string that works in one
 # program is a wrong password in the other as soon as a rotation brings a letter that needs quotes. Both were seen on the wire, in the
 # login packet. Guess: two drivers of one server read one string alike. Ends with 0 where that is still so.
 set -euo pipefail
@@ -75,6 +75,6 @@ for password in ("hush", "{a;b}", '"a""b"', "'a b'", '"a;b"'):
     print(password, seen[password])
 refused, read = seen.pop('"a;b"')
 assert seen == {"hush": ("hush",) * 2, "{a;b}": ("a;b",) * 2, '"a""b"': ('"a""b"', 'a"b'), "'a b'": ("'a b'", "a b")}
-assert "keyword 'b\"' has no value" in refused and read == "a;b"
+assert "has no value" in refused and read == "a;b"
 END
 LD_LIBRARY_PATH=$(echo "$work"/root/usr/lib/*-linux-gnu) venv/bin/python see.py
