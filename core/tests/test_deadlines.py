@@ -1,9 +1,10 @@
 """A client that threads share: made once, and everything that was opened for it is closed."""
 
+import queue
 import threading
 
 import pytest
-from strongroom.deadlines import SharedClient
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, SharedClient
 from strongroom.errors import AuthenticationError
 from strongroom.parallel import in_parallel
 
@@ -77,3 +78,14 @@ def test_closing_does_not_wait_for_a_client_that_is_never_made():
     closing.join(300)
     assert not closing.is_alive()
     hangs.set()
+
+
+def test_a_call_is_not_made_whose_caller_was_gone_before_it_began():
+    """It may be a write: made late, it could come after what its caller has done since."""
+    runner, made, inbox = DeadlineExecutor(1), [], queue.SimpleQueue()
+    runner._idle.append(inbox)  # of a thread that has no time to look there
+    with pytest.raises(DeadlineExceededError):
+        runner.run(lambda: made.append("late"), Deadline(0.001))
+    assert not inbox.get().run()
+    assert runner.run(lambda: "the slot is free", Deadline(60)) == "the slot is free"
+    assert made == []

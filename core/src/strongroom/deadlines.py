@@ -141,7 +141,7 @@ class _Job:
         self.launched = False
         """Whether a thread has it for sure."""
         self.begun = threading.Lock()
-        """Taken by the first of `run` and an `abandon` before the launch: the call is then not made."""
+        """Taken by the first of `run` and `abandon`: a call that was abandoned before is not made."""
         self.settled = threading.Lock()
         """Taken by the first of `end` and `abandon`: the second of them discards the result."""
         self.done = threading.Lock()
@@ -167,7 +167,7 @@ class _Job:
 
     def abandon(self) -> None:
         """Say that nobody takes the result: it is discarded, now or as soon as there is one."""
-        if not self.launched and self.begun.acquire(blocking=False):
+        if self.begun.acquire(blocking=False):  # also where a thread has it and has not come to it yet
             self.slots.give_back()
         else:
             self._settle()
