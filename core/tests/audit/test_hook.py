@@ -57,6 +57,21 @@ def test_a_line_has_the_members_of_the_event_and_who_acted(trail, monkeypatch):
     assert len(entry["id"]) == 32
 
 
+def test_a_line_names_the_user_that_the_process_has_by_then(trail, monkeypatch):
+    """A service that root begins opens its log, and then gives up its rights."""
+    monkeypatch.delenv("STRONGROOM_ACTOR", raising=False)
+    trail.read()
+    uid = 1 << 30
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    trail.read()
+    monkeypatch.setenv("STRONGROOM_ACTOR", "deploy")
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+    trail.read()
+    assert [(one["actor"], one["user"]) for one in trail.entries()][1:] == [
+        (str(uid), str(uid)), ("deploy", str(uid + 1)),
+    ]  # fmt: skip
+
+
 def test_log_head_and_key_are_for_the_owner_alone(trail):
     before = os.umask(0)
     try:

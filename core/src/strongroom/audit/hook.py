@@ -13,6 +13,7 @@ from strongroom.audit.serialization import process_identity, serialize_event, un
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
+from strongroom.hooks.identity import system_user
 from strongroom.parallel import renew_after_fork
 from strongroom.runtime.logs import logger
 from strongroom.runtime.pickling import ProcessBound
@@ -97,7 +98,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         is_usual = fail_closed and self._channel is None and len(self._files) == 1
         self._only_file = self._files[0] if is_usual else None
         """The one log that must take every line, on the short way of the usual case."""
-        self._who, self._own_reason = "", reason
+        self._who, self._own_reason, self._user = "", reason, ""
         renew_after_fork(self, AuditLoggingHook._after_fork)
         self.failures = 0
         """How often an operation, or the events of a batch, could not be recorded, or `diagnose` found that
@@ -188,7 +189,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         return logged or event.operation in _ALWAYS or event.outcome not in _HARMLESS
 
     def _demand_reason(self, key: str) -> None:
-        if not self._who:
+        if self._user is not system_user():
             self._look_up()
         if not (current_reason() or self._own_reason):
             raise PermissionDeniedError(
@@ -198,7 +199,8 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             )
 
     def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
-        if not self._who:
+        # The user's name is one object each time: an actor that is the same shows that it has not changed.
+        if events[0].actor is not self._user and self._user is not system_user():
             self._look_up()
         reason = current_reason() or self._own_reason
         if len(events) == 1:
@@ -207,12 +209,14 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         return [serialize_event(event, self._who, reason, batch) for event in events]
 
     def _look_up(self) -> None:
-        """Look up what does not change while a process lives."""
+        """Look up what does not change while a process lives and has the same user."""
+        user = system_user()
         self._own_reason = self._reason or os.environ.get("STRONGROOM_REASON") or None
         self._who = process_identity()
+        self._user = user
 
     def _after_fork(self) -> None:
-        self._who = ""
+        self._user = ""
 
     def _record(self, events: Sequence[SecretEvent]) -> bool:
         """Record `events`; return whether every sink took them."""

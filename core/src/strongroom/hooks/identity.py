@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
-from strongroom.runtime.forks import renew_after_fork
 from strongroom.runtime.scopes import OpenBlocks
 
 __all__ = ["acting_as", "actor", "build_service", "coding_tool", "host", "system_user"]
@@ -46,18 +45,21 @@ _PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}"
 _UNSET = frozenset({"", "0", "false", "no"})
 
 
-@cache
 def system_user() -> str:
-    """Return the operating system's user of this process."""
+    """Return the operating system's user of this process, which may change, as of a service begun by root."""
+    return _name_of(os.geteuid())
+
+
+@cache
+def _name_of(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # a user of a container often has no name
-        return str(os.geteuid())
+        return str(uid)
 
 
-renew_after_fork(system_user, lambda remembered: remembered.cache_clear())  # a child may change its user
 _acting: OpenBlocks[str] = OpenBlocks("strongroom_actor")
 _open_blocks = _acting.open.get
 
@@ -76,7 +78,7 @@ def actor() -> str:
     variables = getattr(os.environ, "_data", None)
     if variables is None or b"STRONGROOM_ACTOR" in variables:
         return os.environ.get("STRONGROOM_ACTOR") or system_user()
-    return system_user()
+    return _name_of(os.geteuid())  # `system_user`, written out
 
 
 @contextmanager
