@@ -17,6 +17,7 @@ from strongroom.errors import BackendUnavailableError, ConfigurationError
 
 from strongroom_file import files
 from strongroom_file.errors import SQLITE_ERRORS, translate
+from strongroom_file.leftovers import remove_leftovers
 from strongroom_file.store.database import connect
 
 __all__ = [
@@ -170,6 +171,7 @@ def _make(path: Path, timeout: float) -> None:
     try:
         with files.translated_os(path, "make"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            remove_leftovers(path)
             temporary = files.temporary_beside(path)
             try:
                 with closing(_connect(temporary, timeout)) as connection:

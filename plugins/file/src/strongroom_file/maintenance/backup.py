@@ -17,6 +17,7 @@ from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME, name_file, tampered
 from strongroom_file.key_source import GivenKey, KeySource, read_key_file
+from strongroom_file.leftovers import remove_leftovers
 from strongroom_file.maintenance.copies import copied, write_root
 from strongroom_file.maintenance.create import new_epoch, prepare_folder
 from strongroom_file.maintenance.migrate import migrate
@@ -52,6 +53,7 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
     if is_there and not overwrite:
         raise _there(target)
     prepare_folder(target)
+    remove_leftovers(session.path)  # of a restore
     with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
         keys = GivenKey(session.material, source.candidates())
         key_id = _examine(copy, keys, session.timeout, session.path)

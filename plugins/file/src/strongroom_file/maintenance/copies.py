@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom_file import files
 from strongroom_file.errors import translated
+from strongroom_file.leftovers import remove_leftovers
 from strongroom_file.store import database
 from strongroom_file.store.format import ROOT
 from strongroom_file.store.root import Root
@@ -27,6 +28,7 @@ _LEFTOVERS = ("", "-journal", "-wal", "-shm")
 @contextmanager
 def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> Iterator[Path]:
     """Give a copy of `origin` under a temporary name beside `target`."""
+    remove_leftovers(target)
     with files.translated_os(target, "write"):
         copy = files.temporary_beside(target)
     try:

@@ -13,6 +13,7 @@ from strongroom.errors import ReadOnlyError
 from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME
+from strongroom_file.leftovers import remove_leftovers
 from strongroom_file.store import database
 from strongroom_file.store.format import NODE, ROOT, Node
 from strongroom_file.store.root import Root
@@ -32,6 +33,7 @@ def new_epoch() -> int:
 def create_store(path: Path, material: KeyMaterial, timeout: float) -> None:
     """Make an empty store at `path`, unless there is a file."""
     prepare_folder(path)
+    remove_leftovers(path)
     with files.translated_os(path, "make"):
         temporary = files.temporary_beside(path)
         try:

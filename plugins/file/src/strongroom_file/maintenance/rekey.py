@@ -18,6 +18,7 @@ from strongroom.errors import ConfigurationError
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME, StaleSessionError, tampered
 from strongroom_file.key_source import FileKey
+from strongroom_file.leftovers import remove_leftovers
 from strongroom_file.maintenance.verify import problems_of
 from strongroom_file.store import database, version_history
 from strongroom_file.store.format import (
@@ -51,6 +52,7 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
     Raises:
         TamperedError: The store is damaged; it stays as it is.
     """
+    remove_leftovers(session.path)  # which are under the old key
     with (
         session.writing,
         translated(),
