@@ -241,7 +241,7 @@ def _planned(registry: SecretProviderRegistry, key: str, refused: list[Exception
 
 
 def _note_refusal(error: Exception, refused: list[Exception]) -> None:
-    """Add `error` to `refused` if it does not answer: nobody was let look."""
+    """Add `error` to `refused` if it says nothing about the rotation: nobody was let look."""
     if errors.exit_code(error) == errors.DENIED:
         refused.append(error)
 
