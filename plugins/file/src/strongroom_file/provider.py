@@ -115,11 +115,15 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     def get_secret(self, key: str) -> str:
         session = self._session
-        if session is not None and isinstance(key, str):
+        if session is not None:
             with session.reading:
                 value = session.read_cached(key) if session is self._session else None
             if value is not None:
                 return value  # the key was checked as it was written
+        return self._get_secret(key)
+
+    def _get_secret(self, key: str) -> str:
+        # A function of its own: one with closures takes longer, even if it does not come to them.
         check_key(key)
         return self._read(lambda view: queries.get(view, key), key, lambda: self._missing(key))
 

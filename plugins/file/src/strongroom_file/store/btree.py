@@ -6,8 +6,23 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from struct import unpack
+from typing import TYPE_CHECKING
 
 from strongroom_file.store.format import ENTRY, ENTRY_VALUE, LINK, MAX_NODE_BYTES, NODE_HEAD, Link, Node
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Loader(Protocol):
+        """What has nodes, and loads others."""
+
+        @property
+        def known(self) -> Mapping[bytes, Node]:
+            """The verified nodes by their tags."""
+
+        def load(self, row: int, tag: bytes) -> Node:
+            """Return the verified node of a link."""
+
 
 __all__ = ["Change", "Load", "TreeDraft", "find", "find_value", "leaves"]
 
@@ -18,6 +33,7 @@ Change = Callable[[bytes, bytes | None], bytes]
 """Give the new entry of a name, from the entry that it had, if any."""
 
 _ENTRY_SIZE, _LINK_SIZE = ENTRY.size, LINK.size
+_entry_value = ENTRY_VALUE.unpack_from
 _MIN_NODE_BYTES = MAX_NODE_BYTES // 4
 _MERGED_BYTES = MAX_NODE_BYTES * 3 // 4
 
@@ -37,26 +53,37 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
     return node.items[start : start + _ENTRY_SIZE] if start >= 0 else None
 
 
-def find_value(known: Mapping[bytes, Node], load: Load, node: Node, name: bytes) -> tuple[int, bytes] | None:
-    """Return the row of the current version of `name` below `node`, and its tag; None means absent.
+def find_value(nodes: Loader, node: Node, name: bytes) -> tuple[int, bytes]:
+    """Return the row of the current version of `name` below `node`, and its tag.
 
-    A node keeps the children that were met, for most reads meet them again: a link admits no other node.
+    For a name that is absent they may be those of another one. Its value does not open under this name, so
+    the decryption finds that out, and it takes no time here.
+
+    Raises:
+        struct.error: The name is absent.
     """
     while not node.leaf:
         place = bisect_right(node.bounds, name)
-        child = node.children[place]
-        if child is None:
-            row, tag = LINK.unpack_from(node.items, place * _LINK_SIZE)
-            child = node.children[place] = known.get(tag) or load(row, tag)
-        node = child
+        node = node.children[place] or _meet(nodes, node, place)
     names = node.split
-    if names is None:
-        start = node.start(name)
-        return ENTRY_VALUE.unpack_from(node.items, start) if start >= 0 else None
-    place = bisect_left(names, name)  # as in `Node.start`, without the time for another call
-    if place < len(names) and names[place] == name:
-        return ENTRY_VALUE.unpack_from(node.items, place * _ENTRY_SIZE)
-    return None
+    # As in `Node.start`, without the time for another call.
+    return _entry_value(node.items, bisect_left(names, name) * _ENTRY_SIZE if names else node.start(name))
+
+
+def _meet(nodes: Loader, node: Node, place: int) -> Node:
+    """Return the child at `place`, and keep it, for most reads meet it again: a link admits no other node.
+
+    The first time it keeps all children that are known. So after a write, which replaced the node but few of
+    the nodes below it, most reads do not come here.
+    """
+    if not node.searched:
+        node.searched = True
+        known = nodes.known.get
+        node.children = [known(tag) for _, tag in LINK.iter_unpack(node.items)]
+    child = node.children[place]
+    if child is None:
+        child = node.children[place] = nodes.load(*LINK.unpack_from(node.items, place * _LINK_SIZE))
+    return child
 
 
 def leaves(load: Load, root: Link, prefix: bytes) -> Iterator[Node]:

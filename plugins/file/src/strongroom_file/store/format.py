@@ -138,7 +138,7 @@ class Node:
     Attributes:
         framed: The names with a NUL before and behind each.
         split: The names one by one, None as long as nothing needs them so.
-        searched: Whether a read has looked for a name in this leaf.
+        searched: Whether a read has looked for a name in this leaf, or for a child that it did not keep yet.
         bounds: Of an inner node, the lower bounds of all children but the first.
         children: Of an inner node, the nodes that its links lead to, as far as reads have met them.
     """

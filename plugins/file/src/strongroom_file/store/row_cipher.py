@@ -25,12 +25,12 @@ from strongroom_file.integrity import TYPE_NAME, tampered
 __all__ = [
     "MAX_SEALS",
     "OPENING_ERRORS",
-    "ROW_ID",
     "Header",
     "RowCipher",
     "header_id",
     "new_header",
     "open_header",
+    "row_id",
 ]
 
 MAX_SEALS: Final = 2**32
@@ -42,8 +42,8 @@ _OVERHEAD: Final = _NONCE + _TAG
 _CHECK: Final = 16
 _SUM: Final = 8
 _FIELDS = Struct(">16s16sBIII")
-ROW_ID: Final = Struct(">Q")
-"""A row's id, as it is bound to the row."""
+row_id: Final = Struct(">Q").pack
+"""Returns a row's id as it is bound to the row."""
 _RAW, _ARGON2ID = 0, 1
 
 OPENING_ERRORS: Final = (InvalidTag, ValueError, TypeError)
@@ -153,7 +153,7 @@ class RowCipher:
 
     def bound(self, kind: bytes, row: int, name: bytes = b"") -> bytes:
         """Return the associated data: fixed lengths first, so that no two rows have the same."""
-        return kind + self.store + ROW_ID.pack(row) + name
+        return kind + self.store + row_id(row) + name
 
     def seal(self, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
         nonce = os.urandom(_NONCE)
@@ -162,12 +162,12 @@ class RowCipher:
     def seal_many(self, kind: bytes, first: int, named: Mapping[bytes, bytes]) -> list[tuple[int, bytes]]:
         """Seal each text under its name, in rows from `first` on; the nonces are drawn at once."""
         nonces, start = os.urandom(_NONCE * len(named)), 0
-        encrypt, bound, packed_id = self.cipher.encrypt, kind + self.store, ROW_ID.pack
+        encrypt, bound = self.cipher.encrypt, kind + self.store
         rows: list[tuple[int, bytes]] = []
         for row, (name, data) in enumerate(named.items(), first):
             nonce = nonces[start : start + _NONCE]
             start += _NONCE
-            rows.append((row, nonce + encrypt(nonce, data, bound + packed_id(row) + name)))
+            rows.append((row, nonce + encrypt(nonce, data, bound + row_id(row) + name)))
         return rows
 
     def open(self, body: bytes, bound: bytes) -> bytes | None:

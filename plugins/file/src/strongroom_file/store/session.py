@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
+from itertools import cycle
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +24,7 @@ from strongroom_file.store import database
 from strongroom_file.store.btree import find, find_value, leaves
 from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
 from strongroom_file.store.root import Root
-from strongroom_file.store.row_cipher import OPENING_ERRORS, ROW_ID, Header, RowCipher, header_id, open_header
+from strongroom_file.store.row_cipher import OPENING_ERRORS, Header, RowCipher, header_id, open_header, row_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +42,8 @@ SELECT = {
     table: f"SELECT body FROM {table} WHERE id=?"  # noqa: S608  # names of this module's own tables
     for table in TABLES
 }
-_RECALL = "SELECT body, (SELECT body FROM root WHERE id=1) FROM value WHERE id=?"
+# A join, as a subquery would copy the root once more; and short names, which are made for each result.
+_RECALL = "SELECT value.body AS v, root.body AS r FROM root, value WHERE root.id=1 AND value.id=?"
 
 _LAST_VALUE = "SELECT max(id) FROM value"
 
@@ -48,10 +51,14 @@ _MAX_NODES = 4096
 _MAX_LINKS = 32_768
 _LOOK_SECONDS = 1.0
 
-_NOWHERE = 0, b""
-"""The place of a key that is not there: no row has this id."""
+_NONCE, _SEALED, _TAG = slice(12), slice(12, None), slice(-16, None)
+"""The parts of a value's row, made once: that takes a fiftieth of the time of a read."""
 
-_NOT_AT_ONCE = (*SQLITE_ERRORS, TamperedError, *OPENING_ERRORS)
+_KEPT_LINKS = True, False, False, False, False, False, False
+"""Which of the keys that are looked up are kept with their places: one in seven. Those that are read often
+are kept soon, and reading each of many keys once does not take the time to keep them all."""
+
+_NOT_AT_ONCE = (*SQLITE_ERRORS, TamperedError, struct.error, *OPENING_ERRORS)
 """Raised by a read without a transaction for a row that is gone or changed, or a key that no store has."""
 
 
@@ -73,20 +80,30 @@ class Highest:
 
 
 class VerifiedState:
-    """The verified nodes of one root. A node is identified by its tag, so it is verified only once."""
+    """The verified nodes of one root. A node is identified by its tag, so it is verified only once.
 
-    __slots__ = ("body", "links", "nodes", "recent", "root")
+    Attributes:
+        body, root: The root's row, and what it holds.
+        top: The topmost node, once a read needs it. It keeps the nodes below it that reads met.
+        recent: The writes in the root, once a read needs them.
+        nodes: The nodes by their tags.
+        links: The places of values by their keys: row, tag and bounds.
+    """
+
+    __slots__ = ("body", "links", "nodes", "recent", "root", "top")
 
     def __init__(self, body: bytes, root: Root) -> None:
         self.body = body
         self.root = root
-        self.recent: dict[bytes, tuple[Write, ...]] | None = None  # those of the root, once a read needs them
+        self.top: Node | None = None
+        self.recent: dict[bytes, tuple[Write, ...]] | None = None
         self.nodes: dict[bytes, Node] = {}
         self.links: dict[str, tuple[int, bytes, bytes]] = {}
 
     def keep(self, tag: bytes, node: Node) -> None:
         if len(self.nodes) >= _MAX_NODES:
             self.nodes.clear()
+            self.top = None  # with the nodes that it keeps
         self.nodes[tag] = node
 
     def remember(self, key: str, link: tuple[int, bytes, bytes]) -> None:
@@ -192,6 +209,7 @@ class Session:
                 self._value_bound = VALUE + self.header.store
                 self._decrypt = self.sealer.cipher.decrypt
                 self._cursor = self.reader.cursor()
+                self._kept_links = cycle(_KEPT_LINKS)
                 self.state = VerifiedState(b"", Root(0, b"", 0, 0, 0, 0, 0))
         except BaseException:
             self.reader.close()
@@ -243,37 +261,47 @@ class Session:
             return None
         state = self.state
         try:
-            row, tag, bound = state.links.get(key) or self._link(state, key)
+            link = state.links.get(key)
+            row, tag, bound = link or self._link(state, key)
             body, root = self._cursor.execute(_RECALL, (row,)).fetchone()
-            if root == state.body and body[-16:] == tag:
-                # As `RowCipher.open`, without the time for another call.
-                return self._decrypt(body[:12], body[12:], bound).decode()
+            if root == state.body and body[_TAG] == tag:
+                decrypt = self._decrypt  # as `RowCipher.open`, without the time for another call
+                value = decrypt(body[_NONCE], body[_SEALED], bound).decode()
+                if link is None and next(self._kept_links):
+                    state.remember(key, (row, tag, bound))
+                return value
         except _NOT_AT_ONCE:
             pass
         return None
 
     def _link(self, state: VerifiedState, key: str) -> tuple[int, bytes, bytes]:
         """Return the place of a key's value by the known root: its row, its tag and its bounds."""
-        name, recent = key.encode(), state.recent
+        name, recent = str.encode(key), state.recent
         if recent is None:
             recent = state.recent = state.root.recent.writes
         if name in recent:
             last = recent[name][-1]
             row, tag = last.value, last.tag
         else:
-            root = state.root
-            top = state.nodes.get(root.tag) or self._load(root.node, root.tag)
-            row, tag = find_value(state.nodes, self._load, top, name) or _NOWHERE
-        # As `RowCipher.bound`, without the time for another call.
-        link = row, tag, self._value_bound + ROW_ID.pack(row) + name
-        if row:
-            state.remember(key, link)
-        return link
+            row, tag = find_value(self, state.top or self._top(state), name)
+        return row, tag, self._value_bound + row_id(row) + name  # as `RowCipher.bound`
 
-    def _load(self, row: int, tag: bytes) -> Node:
-        """Return a node that is not known yet, and know it."""
-        node = Snapshot(self._cursor, self.sealer, self.state).load_fresh(row, tag)
-        self.state.keep(tag, node)
+    def _top(self, state: VerifiedState) -> Node:
+        top = state.top = self.load(state.root.node, state.root.tag)
+        return top
+
+    @property
+    def known(self) -> Mapping[bytes, Node]:
+        """The verified nodes by their tags."""
+        return self.state.nodes
+
+    def load(self, row: int, tag: bytes) -> Node:
+        """Return a node, and know it."""
+        state = self.state
+        node = state.nodes.get(tag)
+        if node is None:
+            node = Snapshot(self._cursor, self.sealer, state).load_fresh(row, tag)
+            state.keep(tag, node)
         return node
 
     _copied: tuple[float, list[tuple[int, ...]]] | None = None
