@@ -141,6 +141,17 @@ def test_a_changed_source_is_noticed_and_the_file_made_again(probe, how):
     assert (probe.value(), probe.from_the_file()) == (2, NAMES)
 
 
+def test_nothing_is_left_of_what_was_edited_again_and_again(probe):
+    sizes = []
+    for number in range(4):
+        probe.write("inner/two.py", f"VALUE = {'1' * (number + 1)}\n")
+        probe.start().keep()
+        sizes.append(probe.file.stat().st_size)
+    assert sizes[1] == sizes[2] == sizes[3]
+    probe.start()
+    assert (probe.value(), probe.from_the_file()) == (1111, NAMES)
+
+
 def test_a_tree_that_was_moved_shows_its_new_place(probe, tmp_path):
     probe.start().keep()
     moved = tmp_path / "elsewhere"

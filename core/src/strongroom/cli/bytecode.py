@@ -168,6 +168,15 @@ class _File:
             return dict(marshal.loads(os.pread(self._descriptor, length, self._begin + start)))  # noqa: S302  # as above
         return {}
 
+    def _kept(self) -> list[dict[str, CodeType]]:
+        """Return the groups without modules that have changed, and none that is empty."""
+        groups: list[dict[str, CodeType]] = []
+        for number in range(len(self._groups)):
+            known = self._group(number)
+            names = [name for name, place in self.places.items() if place[2] == number and name in known]
+            groups.append({name: known[name] for name in names})
+        return list(filter(None, groups))
+
     def add(self, loaders: Iterable[SourceFileLoader]) -> None:
         """Replace the file by one that has the modules of these loaders, too; it may raise any error."""
         folder = os.path.dirname(self._path)  # noqa: PTH120  # no pathlib here
@@ -176,15 +185,10 @@ class _File:
         fresh = {loader.name: known for loader in loaders if (known := _known(loader)) is not None}
         if not fresh:
             return
-        new = len(self._groups)
-        places = self.places | {name: (*known[:2], new) for name, known in fresh.items()}
-        groups = [*map(self._group, range(new)), {name: code for name, (_, _, code) in fresh.items()}]
-        pieces = [
-            marshal.dumps(
-                {name: code for name, code in group.items() if name in places and places[name][2] == number}
-            )
-            for number, group in enumerate(groups)
-        ]
+        groups = [*self._kept(), {name: known[2] for name, known in fresh.items()}]
+        states = {name: known[:2] for name, known in (self.places | fresh).items()}
+        places = {name: (*states[name], number) for number, group in enumerate(groups) for name in group}
+        pieces = list(map(marshal.dumps, groups))
         ends = list(accumulate(map(len, pieces), initial=0))
         index = marshal.dumps(
             (places, [(start, len(piece)) for start, piece in zip(ends, pieces, strict=False)])
