@@ -89,7 +89,7 @@ def warm_command(folder: Path) -> Iterator[Path]:
         assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
-        for program, cold in (("strongroom", ["-m", "strongroom"]), ("warm-python", [])):
+        for program, cold in (("strongroom", ["-P", "-m", "strongroom"]), ("warm-python", [])):
             text = CLIENT.format(python=sys.executable, address=str(address), program=program, cold=cold)
             (folder / program).write_text(text)
             (folder / program).chmod(0o755)
