@@ -489,6 +489,7 @@ def test_a_backup_replaces_no_file_of_its_spec(shared, run, taken):
         "another.enc",
         "app.key.next",
         "app.key.old-1",
+        "template",
     ],
 )
 def test_render_replaces_no_file_of_its_spec(shared, run, taken):

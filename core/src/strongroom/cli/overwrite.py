@@ -15,7 +15,7 @@ from strongroom.errors import ConfigurationError
 if TYPE_CHECKING:
     from strongroom.spec.plan import Plan
 
-__all__ = ["refuse_existing", "refuse_key", "refuse_own_files", "refuse_store"]
+__all__ = ["is_same", "refuse_existing", "refuse_key", "refuse_own_files", "refuse_store"]
 
 _BESIDE = ("", "-journal", "-wal", "-shm", ".key", ".head", ".next", ".next-all")
 """What a name has behind it where a store, an audit log or a key file keeps a file beside its own."""
@@ -45,7 +45,7 @@ def refuse_own_files(plan: Plan, target: Path, what: str) -> None:
     for place, named in _own_files(plan):
         whole = os.path.realpath(named)
         is_old_key = os.path.realpath(target).startswith(whole + _OLD_KEY)
-        if is_old_key or any(_is_same(target, whole + ending) for ending in _BESIDE):
+        if is_old_key or any(is_same(target, whole + ending) for ending in _BESIDE):
             raise errors.UsageError(
                 f"{target} is {place}, which {what} never replaces", hint="name another file"
             )
@@ -99,7 +99,8 @@ def _own_files(plan: Plan) -> Iterator[tuple[str, str | Path]]:
             yield f"the file of {place}", named
 
 
-def _is_same(target: Path, other: str) -> bool:
+def is_same(target: Path, other: str) -> bool:
+    """Return whether both are names of one file that is there."""
     with suppress(OSError, ValueError):  # it is not there, or not for this user to see
         return target.samefile(other)
     return False

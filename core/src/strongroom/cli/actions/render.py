@@ -38,7 +38,7 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
     to_stdout = target is None or target in _STDOUT
     with settings.registry() as registry:
         if target is not None and not to_stdout:
-            _refuse_own_files(registry, target)
+            _refuse_own_files(registry, target, template)
         rendered = render(text, template, registry)
         settings.warn_of_leases(registry)
     if target is not None and not to_stdout:
@@ -51,11 +51,14 @@ def render_file(settings: GlobalOptions, *, template: str, target: str | None = 
         output.raw(rendered.encode())
 
 
-def _refuse_own_files(registry: SecretProviderRegistry, target: str) -> None:
-    """Refuse to replace the template's own spec, keys, stores and logs, before a secret is read."""
+def _refuse_own_files(registry: SecretProviderRegistry, target: str, template: str) -> None:
+    """Refuse to replace the template, or what the spec needs, before a secret is read."""
     from pathlib import Path
 
-    from strongroom.cli.overwrite import refuse_own_files, refuse_store
+    from strongroom.cli.overwrite import is_same, refuse_own_files, refuse_store
+
+    if is_same(Path(target), template):
+        raise errors.UsageError(f"{target} is the template itself", hint="name another file")
 
     refuse_own_files(registry.plan, Path(target), "render")
     refuse_store(Path(target), "render")
