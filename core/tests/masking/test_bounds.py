@@ -40,6 +40,8 @@ TEXTS = {
 # What is looked at closely is as long only under torture: the square of a quarter would be seen as well.
 QUARTERS = {
     "cells": b"   a   b   c   d   e   f\n" * 2000 + b"k   3   J   xqqqq" * 3000,
+    "rows of two forms": b" 141 142 143 144\n   a   b   c   d\n" * 3000 + b"k   3   J   xqqqq" * 3000,
+    "rows that two forms may be": b"0000000 141 142 143\n          a   b   c\n   zz\n" * 3000,
     "a dump's beginning": b"aa bb cc dd abcdef 00 11 22-" * 3500,
     "uuencode's beginning": b"begin " * 100_000,
     "base64": base64.encodebytes(LINE * 4000),

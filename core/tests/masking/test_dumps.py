@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from sampling import crossed, sample
 from strongroom.masking import MARK, Masker
 from strongroom.masking.dumps import characters_at, dumped_at_end
 
@@ -68,7 +69,26 @@ def test_what_is_dumped_is_masked_in_whatever_pieces_it_comes(program):
 
 SEVERAL_FORMS = (
     *("od -tx1c", "od -tx1a", "od -bc", "od -tu1c", "od -tcx1", "od -tx2c", "od -xc", "od -ca", "od -to1c"),
-    *("od -cb", "od -tx1c -w32", "od -tx1cz", "od -tx1 -bc", "hexdump -bc"),
+    *(
+        "od -cb",
+        "od -tx1c -w32",
+        "od -tx1cz",
+        "od -tx1 -bc",
+        "hexdump -bc",
+        "od -td1c",
+        "od -td2c",
+        "od -to2x1",
+    ),
+    *(
+        "od -Ax -tx1c",
+        "od -Ad -tu1c",
+        "od -Ax -td1x1",
+        "od -to1c -w8",
+        "od -tx8c",
+        "od -An -bc",
+        "od -An -cb",
+    ),
+    *("od -An -tx1c", "od -An -td1c", "od -An -tx2c", "od -An -to1x1", "od -An -b -tx1c"),
 )
 
 
@@ -80,8 +100,7 @@ def shows(shown, value):
     return any(b"".join(form % byte for byte in part) in flat for part in parts for form in forms)
 
 
-@pytest.mark.parametrize("program", SEVERAL_FORMS)
-@pytest.mark.parametrize("text", [b"", b"log line before\n" * 3])
+@pytest.mark.parametrize(("program", "text"), crossed(SEVERAL_FORMS, [b"", b"log line before\n" * 3]))
 def test_a_dump_that_has_each_line_in_several_forms_is_masked_in_all(program, text):
     for size in (8, 15, 40):
         value = "".join(random.Random(size).choices(LETTERS, k=size)).encode()
@@ -90,13 +109,25 @@ def test_a_dump_that_has_each_line_in_several_forms_is_masked_in_all(program, te
         assert shows(whole, value)
         shown = masker.mask(whole)
         assert not shows(shown, value), (size, shown)
-        assert shown.startswith(b"a line\n0000000")
+        assert shown.startswith((b"a line\n000000", b"a line\n" + MARK, b"a line\n ", b"a line\n\0"))
         assert shown.endswith(b"\na line\n")
         for cut in (1, 90) if size == 8 else (7,):
             stream = masker.stream()
             pieces = (whole[at : at + cut] for at in range(0, len(whole), cut))
             streamed = b"".join(map(stream.feed, pieces)) + stream.finish()
             assert not shows(streamed, value), (size, cut, streamed)
+
+
+@pytest.mark.parametrize("program", sample(SEVERAL_FORMS, one_in=2))
+def test_a_value_far_behind_the_beginning_of_a_dump_in_several_forms_is_masked_in_all(program):
+    value = "".join(random.Random(program).choices(LETTERS, k=23)).encode()
+    whole = dumped(program, b"other text, " * 250 + value + b" more\n") + b"a line\n"
+    stream = Masker([value.decode()]).stream()
+    pieces = (whole[at : at + 1024] for at in range(0, len(whole), 1024))
+    streamed = b"".join(map(stream.feed, pieces)) + stream.finish()
+    assert shows(whole, value)
+    assert not shows(streamed, value), streamed[-2000:]
+    assert streamed[:5000] == whole[:5000]
 
 
 @pytest.mark.torture

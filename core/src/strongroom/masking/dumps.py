@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterator
 from functools import cache
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View
 
-__all__ = ["ADDRESS_END", "DUMP", "characters", "characters_at", "dumped_at_end", "in_several_forms"]
+__all__ = [
+    "ADDRESS_END",
+    "DUMP",
+    "LONGEST_ROW",
+    "begin_of_line",
+    "block_at",
+    "characters",
+    "characters_at",
+    "dumped_at_end",
+    "in_several_forms",
+]
 
 ADDRESS_END = b"0   "
 """An address, which is a multiple of 16, and the blanks before a character of ASCII."""
@@ -19,6 +28,8 @@ DUMP = b"\n0000000 "
 _FIRST = DUMP[1:]
 _SHORTEST_ADDRESS, _LONGEST_ADDRESS = 5, 8
 _LONGEST_LINE = 128
+LONGEST_ROW = 1024
+_MOST_FORMS = 4
 _LONGEST_CELL = 5
 """A cell, and its part of the line end."""
 _CELL = (
@@ -31,6 +42,16 @@ _BARE_LINE = compiled_later(rb"(?:" + _CELL + rb"){1,64}[ \\]{0,80}(?:\r?\n|\Z)"
 _CELLS = compiled_later(_CELL)
 _ADDRESS = compiled_later(rb"[0-9a-f]{6,8}(?= )")
 _ROW = compiled_later(rb"( [^\n]{1,1024})(?:\n|\Z)")
+_WIDE_CELL = rb" " + _CELL  # beside signed numbers
+_ROWS_OF_CELLS = (
+    (4, _BARE_LINE, _CELLS),
+    (5, compiled_later(rb"(?:" + _WIDE_CELL + rb"){1,64} {0,80}"), compiled_later(_WIDE_CELL)),
+)
+_BYTES_IN_FIELD = {wide: size for size in (1, 2, 4, 8) for wide in range(3 * size, 5 * size + 1)}
+"""How many bytes are in a word, by how many characters there are for it: 3 to 5 for each byte."""
+_SEVEN_BITS = bytes(byte & 0x7F for byte in range(256))
+_BENEATH = b"      "
+"""Beneath the shortest address, where the same bytes follow in another form."""
 _REPEATED = b"*\n"
 """Stands for lines that are the same as the one before."""
 _ESCAPED = {b"0": 0, b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
@@ -56,7 +77,11 @@ def characters(data: bytes) -> Iterator[View]:
         at = data.find(sign)
         while at >= 0:
             begin = at if sign is _FIRST else _begin_of_address(data, at)
-            if begin >= done and _LINE.match(data, begin):
+            line = _LINE.match(data, begin) if begin >= done else None
+            if line is not None and data.startswith(_BENEATH, line.end()):
+                views, done = in_several_forms(data, begin)
+                yield from views
+            if line is not None and begin >= done:
                 pieces: list[bytes] = []
                 spans: list[tuple[int, int]] = []
                 for start, stop in _lines(data, _first_line(data, begin, done)):
@@ -74,12 +99,18 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
 
     Of the lines before and behind it so many are read as hold `most` bytes.
     """
-    begin = _begin_of_line(data, at)
+    begin = begin_of_line(data, at)
     if begin < 0:
         return None
     low = max(0, begin - most * _LONGEST_CELL)
+    end = at + most * _LONGEST_CELL
+    several = block_at(data, begin)
+    if several >= 0:
+        views, stop = in_several_forms(data, _first_block(data, several, low), end)
+        if stop > at:
+            return views[0]
     while begin > low:
-        before = _begin_of_line(data, begin - 1)
+        before = begin_of_line(data, begin - 1)
         line = _BARE_LINE.match(data, before, begin) if before >= low else None
         if line is None or line.end() != begin:
             break
@@ -87,7 +118,6 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
     known = _bytes_of_cells()
     pieces: list[bytes] = []
     spans: list[tuple[int, int]] = []
-    end = at + most * _LONGEST_CELL
     while begin < end and (row := _BARE_LINE.match(data, begin)) is not None:
         for cell in _CELLS.finditer(data, begin, row.end()):
             text = cell[0]
@@ -97,56 +127,115 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
     return View(b"".join(pieces), Joined(pieces, spans), "apart") if pieces else None
 
 
-def in_several_forms(data: bytes) -> Iterator[View]:
-    """Yield what dumps hold that show each line in several forms, one in a row, such as those of `od -bc`.
+def block_at(data: bytes, at: int) -> int:
+    """Return where the rows begin that show the same bytes as the one at `at`; -1 where it is alone."""
+    begin = at
+    for _ in range(_MOST_FORMS):
+        rows = list(_rows(data, begin))
+        if len(rows) > 1 and rows[-1][1] > at and any(_readings_of_row(data[slice(*row)]) for row in rows):
+            return begin
+        begin = begin_of_line(data, begin - 1, LONGEST_ROW) if begin else -1
+        if begin < 0:
+            break
+    return -1
 
-    Only the first form of a line has its address, or each has the same. Where a value is in one form, all go.
+
+def _first_block(data: bytes, begin: int, low: int) -> int:
+    """Return where the dump begins of which some rows begin at `begin`; not before `low`."""
+    count = len(list(_rows(data, begin)))
+    while True:
+        before = begin
+        for _ in range(count):
+            before = begin_of_line(data, before - 1, LONGEST_ROW) if before > 0 else -1
+        rows = list(_rows(data, before)) if before >= low else []
+        if len(rows) != count or rows[-1][1] + 1 != begin:
+            return begin
+        begin = before
+
+
+def in_several_forms(data: bytes, begin: int, most: int | None = None) -> tuple[list[View], int]:
+    """Return what the dump holds that begins at `begin` and shows each line in several forms, and its end.
+
+    Of other dumps there is nothing, and `begin`. No line behind `most` is read. Where a value is in one form,
+    all of them go.
     """
-    begin = 0 if data.startswith(_FIRST) else _first_address(data, 0)
-    while begin >= 0:
-        lines: list[list[tuple[int, int]]] = []
-        done = begin + len(_FIRST)
-        while len(rows := list(_rows(data, begin))) > 1 and (not lines or len(rows) == len(lines[0])):
-            lines.append(rows)
-            done = begin = rows[-1][1] + 1
-            begin += len(_REPEATED) if data.startswith(_REPEATED, begin) else 0
-        spans = [(rows[0][0], rows[-1][1]) for rows in lines]
-        for form in zip(*lines, strict=True):
-            pieces = [_bytes_of_row(data[start:stop]) for start, stop in form]
-            if all(pieces):
-                yield View(b"".join(pieces), Joined(pieces, spans), "apart")
-        begin = _first_address(data, done - 1)
-
-
-def _first_address(data: bytes, low: int) -> int:
-    """Return where the next dump from `low` on begins; -1 where none does."""
-    at = data.find(DUMP, low)
-    return at + 1 if at >= 0 else -1
+    end = begin
+    most = len(data) if most is None else most
+    lines: list[list[dict[int, bytes]]] = []
+    spans: list[tuple[int, int]] = []
+    readings: list[set[int]] = []  # of each form, those in which every row of it can be read
+    while end < most and len(rows := list(_rows(data, end))) > 1:
+        read = [_readings_of_row(data[start:stop]) for start, stop in rows]
+        left = [row.keys() & before for row, before in zip(read, readings or read, strict=False)]
+        if len(read) != len(readings or read) or not any(left):
+            break
+        lines.append(read)
+        readings = left
+        spans.append((rows[0][0], rows[-1][1]))
+        end = rows[-1][1] + 1
+        end += len(_REPEATED) if data.startswith(_REPEATED, end) else 0
+    views: list[View] = []
+    for form, possible in enumerate(readings):
+        for reading in sorted(possible):
+            pieces = [line[form][reading] for line in lines]
+            views.append(View(b"".join(pieces), Joined(pieces, spans), "apart"))
+    return views, end
 
 
 def _rows(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
-    """Yield from where to where the forms of the line of a dump are whose address is at `begin`."""
+    """Yield from where to where the forms of the line of a dump are that begins at `begin`.
+
+    The first alone has an address, or each has the same. Without addresses, they are rows of the same bytes.
+    """
     address = _ADDRESS.match(data, begin)
-    while address is not None and (row := _ROW.match(data, begin + len(address[0]))) is not None:
+    margin = b"" if address is None else address[0]
+    row = _ROW.match(data, begin + len(margin))
+    shown = None if margin or row is None else _shown(row[1])
+    for _ in range(_MOST_FORMS):
+        if row is None:
+            return
         yield row.span(1)
-        begin = row.end()
-        if not data.startswith((address[0], b" " * len(address[0])), begin):
+        begin, before = row.end(), row[1]
+        if not data.startswith((margin, b" " * len(margin)), begin):
+            return
+        row = _ROW.match(data, begin + len(margin))
+        if shown is None or row is None:
+            continue
+        if row[1] == before or shown.isdisjoint(_shown(row[1])):
             return
 
 
-def _bytes_of_row(row: bytes) -> bytes:
-    """Return what a row of a dump shows as characters, or octal or hexadecimal digits; nothing of others."""
-    cells = row.rstrip()
-    if _BARE_LINE.fullmatch(cells):
-        known = _bytes_of_cells()
-        return b"".join(known.get(cell.strip(), cell[3:]) for cell in _CELLS.findall(cells)) or b""
-    words = cells.split()
-    if any(len(word) != len(b"ff") for word in words):
-        return b""
-    try:
-        return binascii.a2b_hex(b"".join(words))
-    except binascii.Error:
-        return b""
+def _shown(row: bytes) -> set[bytes]:
+    """Return what `row` may show, without the eighth bit of each byte, which `od -a` drops.
+
+    A last word has zeros where there are no bytes.
+    """
+    return {read.rstrip(b"\0").translate(_SEVEN_BITS) for read in _readings_of_row(row).values()}
+
+
+def _readings_of_row(row: bytes) -> dict[int, bytes]:
+    """Return what a row of a dump may show: of cells by how wide they are, of numbers by their base."""
+    known = _bytes_of_cells()
+    read = {
+        wide: b"".join([known.get(cell.strip(), cell[wide - 1 :]) for cell in cells.findall(row)])
+        for wide, line, cells in _ROWS_OF_CELLS
+        if line.fullmatch(row)
+    }
+    words = row.split()
+    size = _BYTES_IN_FIELD.get(len(row) // len(words)) if words else None
+    if size is None:
+        return read
+    for base, digits in ((16, 2 * size), (8, -(-8 * size // 3)), (10, 0)):
+        if digits and any(len(word) != digits for word in words):
+            continue
+        try:
+            numbers = [int(word, base) for word in words]
+        except ValueError:
+            continue
+        most = 1 << 8 * size
+        if -most < 2 * min(numbers) and max(numbers) < most:
+            read[base] = b"".join([(number % most).to_bytes(size, "little") for number in numbers])
+    return read
 
 
 def _begin_of_address(data: bytes, end: int) -> int:
@@ -160,7 +249,7 @@ def _begin_of_address(data: bytes, end: int) -> int:
 def _first_line(data: bytes, begin: int, low: int) -> int:
     """Return where the dump begins of which a line begins at `begin`; not before `low`."""
     while begin > low:
-        before = _begin_of_line(data, begin - 1)
+        before = begin_of_line(data, begin - 1)
         line = _LINE.match(data, before, begin) if before >= low else None
         if before < low or (data[before:begin] != _REPEATED and (line is None or line.end() != begin)):
             break
@@ -168,7 +257,7 @@ def _first_line(data: bytes, begin: int, low: int) -> int:
     return begin
 
 
-def _begin_of_line(data: bytes, at: int, longest: int = _LONGEST_LINE) -> int:
+def begin_of_line(data: bytes, at: int, longest: int = _LONGEST_LINE) -> int:
     """Return where the line begins that holds the place `at`; -1 where that is more than `longest` before."""
     low = max(0, at - longest)
     begin = data.rfind(b"\n", low, at)
@@ -195,8 +284,13 @@ _WORD = rb"(?:0[xX])?[0-9a-fA-F]{2,22}(?![^\s,\]}])"
 # PHP prints it; or of what uuencode writes.
 _OF_DUMPS = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
-    rb"|(?: {7})?(?:" + _CELL + rb"){8,}(?:[ \\]*(?:\r?\n|\Z)| {1,2}[a-z0-7]{1,2}\Z)"
-    rb"| {7}(?:" + _CELL + rb"){0,8} {0,3}[a-z0-7\\]{0,2}\Z"
+    rb"|(?:(?:" + _CELL + rb"){8,}|(?:" + _WIDE_CELL + rb"){8,}"
+    rb"| {6,8}(?:(?:"
+    + _CELL
+    + rb"){2,}|(?:"
+    + _WIDE_CELL
+    + rb"){2,}))(?:[ \\]*(?:\r?\n|\Z)| {1,3}[a-z0-7]{1,2}\Z)"
+    rb"| {6,8}(?:(?:" + _CELL + rb"){0,8}|(?:" + _WIDE_CELL + rb"){0,8}) {0,4}[a-z0-7\\]{0,2}\Z"
     rb"| {7}(?:" + _CELL + rb"){1,64} {0,99}>[^\n]{0,64}(?:\n|\Z)"
     rb"|0{7,8}(?: {1,3}[^\s]{0,3})? *\Z"
     rb"|[ \t]{0,16}(?:- )?-?(?:0[xX])?[0-9a-fA-F]{1,3},?\s*\Z"
@@ -206,6 +300,7 @@ _OF_DUMPS = compiled_later(
     rb"|[ \t]{1,24}(?:string\([1-4]\) \"[^\n]{1,5}|int\([0-9]{1,3}\))\s*\Z"
     rb"|[0-9a-fA-FxX,{}\[ \t-]{20,}\s*\Z|M[ -`]{60}\s*\Z|M[ -`]{8,59}\Z|begin [0-7]{3,4} [^\n]*\n\Z|\*\n\Z"
 )
+_SHORT_ROW = compiled_later(rb"(?:(?:" + _CELL + rb"){1,7}|(?:" + _WIDE_CELL + rb"){1,7})\n")
 _BYTES = compiled_later(rb"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2} ){3}")
 _LONGEST_HELD_LINE = 512
 
@@ -216,15 +311,19 @@ def dumped_at_end(data: bytes, most: int) -> int:
     They are `most`, or a line more.
     """
     size = held = len(data)
-    begin = _begin_of_line(data, size, _LONGEST_HELD_LINE)
+    short = False  # whether a line is passed over: one row of the last bytes, of which another form follows
+    begin = begin_of_line(data, size, _LONGEST_HELD_LINE)
     if 0 <= begin < size and _may_go_on(data, begin, size):
         held = begin
     # What has come of the last line may be too short to tell.
     while begin > 0 and size - begin < most:
-        before = _begin_of_line(data, begin - 1, _LONGEST_HELD_LINE)
-        if before < 0 or not _may_go_on(data, before, begin):
+        before = begin_of_line(data, begin - 1, _LONGEST_HELD_LINE)
+        if before >= 0 and _may_go_on(data, before, begin):
+            held = begin = before
+        elif before >= 0 and not short and _SHORT_ROW.fullmatch(data, before, begin):
+            short, begin = True, before
+        else:
             break
-        held = begin = before
     return size - held
 
 

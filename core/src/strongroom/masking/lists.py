@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.dumps import LONGEST_ROW, begin_of_line, block_at, in_several_forms
 from strongroom.masking.origins import (
     Hits,
     Joined,
@@ -62,6 +63,9 @@ _NEXT_DUMP = compiled_later(
 )
 """What another dump may follow: the line before its first address, or the address that ends a dump."""
 _LEAST_DUMP = 48
+_ROW_BENEATH = b"\n  "
+"""Where the row begins that has the same bytes as the one before, in another form."""
+_MOST_TRIED = 4
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -121,12 +125,14 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     # Of indented text that is nearly all there is: a few letters between many blanks.
     listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
     second = text.find(b"\n") + 1
-    if listed:
+    if listed and _ROW_BENEATH in text:
+        views, stop = _several_forms(data, at, end)
+    if listed and not views:
         views, stop = dumped(data, at) if text.count(b" ") > 1 or _WORD in text else ([], at)
         if second and not views and (text.count(b" ", second) or text.find(_WORD, second) >= 0):
             # The line before is the text beside a dump, or the rest of one whose beginning is gone.
             views, stop = dumped(data, at + second)
-    while views and stop < end:  # words of another length follow
+    while views and stop < end:  # words of another length follow, or forms
         more, stop = dumped(data, stop)
         views += more
         if not more:
@@ -141,6 +147,23 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
         if second and at <= _MOST_GONE:
             views += _numbers(text[second:], at + second)
     return views, end
+
+
+def _several_forms(data: bytes, at: int, end: int) -> tuple[list[View], int]:
+    """Return what the dump in several forms holds of which a row of numbers is between `at` and `end`.
+
+    The second item is where it ends.
+    """
+    for _ in range(_MOST_TRIED):
+        at = data.find(_ROW_BENEATH, at, end)
+        line = begin_of_line(data, at, LONGEST_ROW) if at >= 0 else -1
+        begin = block_at(data, line) if line >= 0 else -1
+        if begin >= 0:
+            return in_several_forms(data, begin)
+        if at < 0:
+            break
+        at += 1
+    return [], end
 
 
 def _maybe_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:

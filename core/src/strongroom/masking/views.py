@@ -15,7 +15,7 @@ from functools import cache
 from itertools import accumulate, chain
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.dumps import ADDRESS_END, DUMP, characters, in_several_forms
+from strongroom.masking.dumps import ADDRESS_END, DUMP, characters
 from strongroom.masking.items import ITEM_BEGINS, ITEMS, itemized
 from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
@@ -178,8 +178,6 @@ def _by_signs(data: bytes, signs: AbstractSet[bytes], *, special: bool) -> Itera
         yield from joined_lines(data)
     if DUMP in signs or ADDRESS_END in signs or data.startswith(DUMP[1:]):
         yield from characters(data)
-    if DUMP in signs or data.startswith(DUMP[1:]):
-        yield from in_several_forms(data)
     if not UUENCODED.isdisjoint(signs) or (data.startswith(b"M") and UU_LINE.match(data)):
         yield from uuencoded(data, signs)
     if _WORDS in signs and b"+}" in data:
