@@ -100,3 +100,21 @@ def test_a_coloured_prompt_is_shown_though_nothing_follows():
     for prompt in (b"\x1b[32m>>> \x1b[0m", b"\x1b[1mPassword\x1b[0m: ", b"line\n| a box |\n| k3"):
         stream = Masker(list(VALUES.values())).stream()
         assert stream.feed(prompt) + stream.release() == prompt
+
+
+LETTERS_BEYOND_ASCII = (
+    "\u0441\u0435\u043a\u0440\u0435\u0442\u043d\u044b\u0439\u043f\u0430\u0440\u043e\u043b\u044c\u043c\u043e\u0439",
+    "Zürich-straße-9\u043f\u0430\u0440\u043e\u043b\u044c",
+    "\u043f\u0430\u0440\u043e\u043b\u044c-Qw7Rt9Zx",
+)
+
+
+@pytest.mark.parametrize("value", LETTERS_BEYOND_ASCII)
+@pytest.mark.parametrize("width", range(11, 21))
+def test_letters_beyond_ascii_are_masked_where_a_line_ends_between_or_within_them(value, width):
+    data = value.encode()
+    text = b"text " + b"\n".join(data[at : at + width] for at in range(0, len(data), width)) + b" more"
+    masker = Masker([value])
+    assert masker.mask(text) == b"text ******** more"
+    stream = masker.stream()
+    assert b"".join(stream.feed(bytes([byte])) for byte in text) + stream.finish() == b"text ******** more"

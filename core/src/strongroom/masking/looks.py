@@ -51,8 +51,8 @@ def _bytes_of(char: str) -> bytes:
 def _itself(char: str) -> Iterator[bytes]:
     if char == "\\":
         yield _SLASHES
-    else:  # programs that know bytes alone escape each of a character's
-        yield b"".join(rb"\\{0,16}" + re.escape(bytes([byte])) for byte in _bytes_of(char))
+    else:  # programs that know bytes alone escape each of a character's, or break a line between two
+        yield rb"(?:\r?\n)?".join(rb"\\{0,16}" + re.escape(bytes([byte])) for byte in _bytes_of(char))
     if char == "\n":
         yield rb"\r\n"
         yield rb"(?i:<br ?/?>)\r?\n?"

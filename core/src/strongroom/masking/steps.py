@@ -168,7 +168,10 @@ def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> St
         # No encoder changes these: what differs can only be between them.
         return (end, place) if end < len(data) and data[end] == value[place] else None
     size = width(value, place)
-    looked_for = _forwards(value[place : place + size])
+    char = value[place : place + size]
+    if size > 1 and data.startswith(char, end):  # else the line end before it would be taken for it
+        return end + size, place + size
+    looked_for = _forwards(char)
     for begin in (at, *range(end, max(at, end - _MOST_QUOTES), -1)):
         shown = looked_for.match(data, begin)
         if shown is not None:
@@ -236,6 +239,8 @@ def _shown_left(data: bytes, begin: int, at: int, value: bytes, place: int) -> S
     size = 1
     while value[place - size] & 0xC0 == _UTF8_CONTINUATION and size < min(_WIDEST, place):
         size += 1
+    if size > 1 and data.endswith(value[place - size : place], 0, begin):
+        return begin - size, place - size
     while size < place and value[place - size - 1] == _BACKSLASH and size < _REACH:
         size += 1  # how many of the backslashes in front are whose, only the whole of it tells
     looked_for = _backwards(value[place - size : place])
