@@ -120,6 +120,8 @@ def interrupted_at_each_moment(prepare: Callable[[], T], call: Callable[[T], obj
 
     It yields what was prepared, after each interrupt, while the handler's exception is being handled.
     """
+    # Python 3.12 traces instructions only after a `settrace` that comes after some frame was asked for them.
+    sys._getframe().f_trace_opcodes = True
     moment, tracing, was_raised = 0, sys.gettrace(), True
     while was_raised:
         thing, tracer, was_raised = prepare(), _Tracer(moment), False
