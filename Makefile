@@ -26,10 +26,13 @@ define begin
 @test -x $(BIN)/uv || { echo "set-up 2 of 3: uv, which installs the rest"; $(PYTHON) -m pip --python $(BIN)/python $(GET_UV) 2>/dev/null || { $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(GET_UV); }; }
 endef
 
+# Servers of the tests come as wheels, some of them for Python 3.11 alone.
+explain = { $(BIN)/python -c 'import sys; sys.exit("the tests need Python 3.11, and .venv has " + sys.version.split()[0] + ": remove .venv, and try again with PYTHON=python3.11 (make demo runs with newer ones, too)" if sys.version_info >= (3, 12) else 1)'; }
+
 $(READY): $(SETUP_FILES)
 	$(begin)
 	@echo "set-up 3 of 3: strongroom, its plugins, and all that the tests need ($$(grep -c == constraints.txt) packages at most)"
-	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements-dev.txt $(addprefix -e ,$(PLUGINS)) -c constraints.txt
+	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements-dev.txt $(addprefix -e ,$(PLUGINS)) -c constraints.txt || $(explain)
 	@touch $(READY) $(DEMO_READY)
 
 $(DEMO_READY):
