@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # pass-import 3.5 (pimport): what it makes of an SSH key, a card and a field of one's own in an export of Bitwarden.
-# Seen: of an item of the kind "SSH key" `pimport --all` writes a text such as {'privateKey': '-----BEGIN …\n…', …}: Python's way to print a dict, with a
-# backslash and an n for each line end, which ssh-keygen does not take for a key and json.loads not for JSON. Without --all the key is not there at all, nor
+# Seen: of an item of the kind "SSH key" `pimport --all` writes a text such as {'privateKey': '-----BEGIN …\n…', …}: Python's way to print a dict, with
+# a backslash and an n for each line end, which ssh-keygen does not take for a key and json.loads not for JSON. Without --all the key is not there, nor
 # is the number of a card, nor a field that was added to a login; the item is, and is counted: "Passwords imported: 3", exit code 0. Password, user
-# name, address and notes are there either way. Who deletes the old vault after that has lost the keys. Give --all, compare the values
-# before that, and move SSH keys by hand. Guess: what is not carried over is named, and a key stays a key. Ends with 0 where that is still so.
+# name, address and notes are there either way. If the old vault is then deleted, the keys are lost. Give --all, move SSH keys by hand,
+# and compare all values first. Guess: what is not carried over is named, and a key stays a key. Ends with 0 where that is still so.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
