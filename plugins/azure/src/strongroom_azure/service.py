@@ -141,7 +141,7 @@ def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
     return session
 
 
-class LoginTransport(RequestsTransport):
+class LoginTransport(RequestsTransport):  # type: ignore[misc]  # azure.core imports its names at first use
     """What azure-identity uses by itself to get a token, but with no login of a `.netrc`.
 
     The library `requests` would take one from there for each request that has none, and send it.
