@@ -167,7 +167,7 @@ class _Job:
 
     def abandon(self) -> None:
         """Say that nobody takes the result: it is discarded, now or as soon as there is one."""
-        if self.begun.acquire(blocking=False):  # also where a thread has it and has not come to it yet
+        if self.begun.acquire(blocking=False):  # even if a thread has it, which has not come to it
             self.slots.give_back()
         else:
             self._settle()
