@@ -181,6 +181,15 @@ WAYS = {
         3 * UMLAUT,
         re.sub("(.{40})", "\\1 \u2502\n\u2502 ", base64.b64encode(3 * UMLAUT.encode()).decode()),
     ),
+    "UTF-16 of letters that are not Latin in a repr": (RUSSIAN, repr(RUSSIAN.encode("utf-16-le"))[2:-1]),
+    "UTF-16 of letters that are not Latin in a repr, the high byte first": (
+        RUSSIAN,
+        repr(RUSSIAN.encode("utf-16-be"))[2:-1],
+    ),
+    "UTF-16 of letters of two alphabets in a repr": (
+        "Zürich-" + RUSSIAN,
+        repr(("Zürich-" + RUSSIAN).encode("utf-16-le"))[2:-1],
+    ),
     "letters outside of ASCII, the first cut off": (RUSSIAN, RUSSIAN[1:]),
     "quotes, commas and blanks between": (TOKEN, json.dumps(list(TOKEN))),
     "each in Perl's braces": (TOKEN, " ".join(f"\\x{{{ord(char):x}}}" for char in TOKEN)),

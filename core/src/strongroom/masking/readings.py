@@ -22,6 +22,7 @@ __all__ = [
     "dumped",
     "edited",
     "encoded_words",
+    "escaped_utf16",
     "indexed",
     "joined_lines",
     "of_points",
@@ -289,6 +290,33 @@ def code_points(data: bytes) -> Iterator[View]:
                 continue
             spans = [(match.start() + one.start(), match.start() + one.end()) for one in matches]
             yield of_points(numbers, spans)
+
+
+_HIGH_BYTES = tuple(b"\\x%02x" % byte for byte in range(1, 7))  # of letters that are no more than two bytes
+_LEAST_HIGH = 4
+_LOW_BYTE = rb"(?:\\x(?P<low>[0-9a-f]{2})|\\(?P<sign>[nrt'\"\\])|(?P<itself>[ -\[\]-~]))"
+_HIGH_BYTE = rb"\\x(?P<high>0[0-6])"
+_OF_UTF16 = (compiled_later(_LOW_BYTE + _HIGH_BYTE), compiled_later(_HIGH_BYTE + _LOW_BYTE))
+_SIGNS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+def escaped_utf16(data: bytes) -> Iterator[View]:
+    """Yield `data` with UTF-16 decoded of which a repr has escaped the bytes, in either order.
+
+    Letters of ASCII are found without that, as their other bytes are zero.
+    """
+    if b"\\x0" in data and any(data.count(high) >= _LEAST_HIGH for high in _HIGH_BYTES):
+        for pattern in _OF_UTF16:
+            view = substituted(pattern, data, _of_two_bytes)
+            if view is not None:
+                yield View(view.data, view.origin, "escapes")
+
+
+def _of_two_bytes(pair: re.Match[bytes]) -> bytes:
+    """Return the character of a `pair` of bytes."""
+    sign = pair["sign"]
+    low = int(pair["low"], 16) if pair["low"] else ord(_SIGNS.get(sign, sign) if sign else pair["itself"])
+    return chr(int(pair["high"], 16) << 8 | low).encode()
 
 
 def of_points(numbers: list[int], spans: list[tuple[int, int]]) -> View:

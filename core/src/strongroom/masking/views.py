@@ -44,6 +44,7 @@ from strongroom.masking.readings import (
     code_points,
     edited,
     encoded_words,
+    escaped_utf16,
     indexed,
     joined_lines,
     unescaped,
@@ -200,6 +201,7 @@ def _with_parts_taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[Vi
         yield from edited(data)
     if b"\\" in data:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
+        yield from escaped_utf16(data)
         if any(data.count(nul) >= LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
             yield from _without(_ESCAPED_NULS, data, "colours")
         if not _COLOURED.isdisjoint(signs):
