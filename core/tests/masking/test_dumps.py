@@ -139,7 +139,7 @@ def test_what_is_dumped_is_masked_wherever_it_is_cut(program, size, alphabet):
         judged(program, size, alphabet, text, [(first, 512) for first in range(1, 513, 73)])
 
 
-@pytest.mark.parametrize("program", ["od -c", "hexdump -c"])
+@pytest.mark.parametrize("program", ["od -c", "hexdump -c", "od -a", "od -An -a"])
 def test_letters_outside_of_ascii_are_masked_in_a_dump_of_characters(program):
     value = "\u043f\u0430\u0440\u043e\u043b\u044c-Zürich-straße-9 mit Wort"
     shown = Masker([value]).mask(dumped(program, value.encode()))

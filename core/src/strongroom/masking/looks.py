@@ -195,6 +195,7 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
         for byte in data
     )
     yield re.escape(data.decode("cp1252", errors="ignore").encode())
+    yield re.escape(bytes(byte & 0x7F for byte in data))  # as `od -a` shows it, which drops the eighth bit
     yield re.escape(b"".join(_IN_ZSH_HISTORY.get(byte, b"%c" % byte) for byte in data))
     for name in ("latin-1", "cp437", "koi8-r"):
         yield re.escape(char.encode(name, errors="ignore"))
