@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
 from strongroom.encryption.keyfiles import keep_old, plain_path, refuse_link
@@ -49,6 +49,14 @@ Result = TypeVar("Result")
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+@cache
+def _write_transaction() -> type[WriteTransaction]:
+    """Return the class, which reads do not load. It is kept, as a second import takes some 3 µs."""
+    from strongroom_file.store.transaction import WriteTransaction
+
+    return WriteTransaction
 
 
 class FileSecretProvider(HoldsKey, BaseProvider):
@@ -451,10 +459,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """Change the store by `write` in one transaction; if there is none, make it or call `absent`."""
 
         def attempt(session: Session) -> Result:
-            from strongroom_file.store.transaction import WriteTransaction
+            transaction = _write_transaction()
 
             def work(view: Snapshot) -> tuple[VerifiedState, list[str], Result]:
-                change = WriteTransaction(view, self._max_versions, queries.microseconds(self._clock()))
+                change = transaction(view, self._max_versions, queries.microseconds(self._clock()))
                 result = write(change)
                 return change.seal(), change.keys, result
 
