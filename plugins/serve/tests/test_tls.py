@@ -20,18 +20,27 @@ from strongroom_serve import handshakes
 from strongroom_serve.sockets import bound_tcp
 
 PEM = serialization.Encoding.PEM
+SIGNS_OTHERS = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 
 
 def name_of(text):
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
 
-def certificate(subject, key, issuer, signer, extension):
+def certificate(subject, key, issuer, signer, *extensions):
+    """Make a certificate with all that Python demands since 3.13 (RFC 5280)."""
     now = datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(name_of(subject)).issuer_name(name_of(issuer))
     made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
     made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
-    return made.add_extension(extension, critical=True).sign(signer, hashes.SHA256())
+    for extension in extensions:
+        made = made.add_extension(extension, critical=True)
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    of_signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    return made.add_extension(of_signer, critical=False).sign(signer, hashes.SHA256())
 
 
 class Authority:
@@ -40,7 +49,7 @@ class Authority:
     def __init__(self, folder):
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
         constraint = x509.BasicConstraints(ca=True, path_length=0)
-        root = certificate("authority", self._key, "authority", self._key, constraint)
+        root = certificate("authority", self._key, "authority", self._key, constraint, SIGNS_OTHERS)
         self.context = ssl.create_default_context(cadata=root.public_bytes(PEM).decode())
 
     def issue(self):
