@@ -181,6 +181,8 @@ WAYS = {
         3 * UMLAUT,
         re.sub("(.{40})", "\\1 \u2502\n\u2502 ", base64.b64encode(3 * UMLAUT.encode()).decode()),
     ),
+    "words of four bytes in rows": (TOKEN, re.sub("((?:[^ ]+ ){4})", "\\1\n", words(TOKEN, 4))),
+    "a word of four bytes on each line": (TOKEN, "\n" + words(TOKEN, 4).replace(" ", " \n") + " \n"),
     "UTF-16 of letters that are not Latin in a repr": (RUSSIAN, repr(RUSSIAN.encode("utf-16-le"))[2:-1]),
     "UTF-16 of letters that are not Latin in a repr, the high byte first": (
         RUSSIAN,

@@ -25,6 +25,8 @@ from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["IS_LISTED", "lists"]
 
+Span = tuple[int, int]
+
 IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n\t[" for byte in range(256))
 """A table for `bytes.translate`: 1 for each character that a list of numbers may have, 0 for others."""
 _SEPARATORS = b" \r\n\t,:\\%["
@@ -43,6 +45,7 @@ _ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
 _LONG_WORDS = {8, 16}
+_LONG_WORDS_ALONE = ({8}, {16})
 _BYTES_OF_WORDS = {5: 2, 10: 4, 19: 8, 20: 8}
 """How many bytes are in a word of at most so many decimal digits."""
 _WORD = b"\t0x"
@@ -214,29 +217,40 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         if text.isalnum():
             yield from _digits([text], [(start, start + len(text))])
             return
-    spans = []
+    words, spans, addresses = _words(text, start)
+    if words:
+        yield from _decimal_lists(text, start, addressed=bool(addresses))
+        yield from _read_words(words, spans, addressed=bool(addresses))
+        yield from _digits(words, spans)
+    # What looks like the address of each line may be a word, too.
+    if (
+        addresses
+        and {len(word) for word in words} | {len(word) for _, word in addresses} in _LONG_WORDS_ALONE
+    ):
+        both = sorted([*zip(spans, words, strict=True), *addresses])
+        words, spans = [word for _, word in both], [span for span, _ in both]
+        yield from _read_words(words, spans, addressed=False)
+        yield from _digits(words, spans)
+
+
+def _words(text: bytes, start: int) -> tuple[list[bytes], list[Span], list[tuple[Span, bytes]]]:
+    """Return the numbers in `text`, where each is, and the addresses of a dump's lines with their places."""
     words: list[bytes] = []
-    addressed = False
+    spans: list[Span] = []
+    addresses: list[tuple[Span, bytes]] = []
     for match in _NUMBER.finditer(text):
         word, begin = match[1], match.start(1)
-        # The address at the beginning of a dump's line.
         first = begin == 0 or text[begin - 1 : begin] == b"\n"
         if (
             first
             and _ADDRESS <= len(word) <= _LONGEST_ADDRESS
-            and (addressed or (_BESIDE_ADDRESS.match(text, match.end()) and not _is_number(words)))
+            and (addresses or (_BESIDE_ADDRESS.match(text, match.end()) and not _is_number(words)))
         ):
-            addressed = True
-            continue
-        if len(word) == 1:
-            continue  # a letter of the word before
-        words.append(word)
-        spans.append((start + begin, start + match.end()))
-    if not words:
-        return
-    yield from _decimal_lists(text, start, addressed=addressed)
-    yield from _read_words(words, spans, addressed=addressed)
-    yield from _digits(words, spans)
+            addresses.append(((start + begin, start + match.end()), word))
+        elif len(word) > 1:  # else a letter of the word before
+            words.append(word)
+            spans.append((start + begin, start + match.end()))
+    return words, spans, addresses
 
 
 def _is_number(words: list[bytes]) -> bool:
