@@ -215,6 +215,14 @@ def test_a_dump_that_follows_another_kind_of_dump_is_masked(first, second):
     assert left(masker.mask(one + other)) <= left(masker.mask(one)) + left(masker.mask(other))
 
 
+@pytest.mark.parametrize("programs", [("od -An -bc", "od -td1c"), ("od -tx1c", "od -An -bc", "od -td1c")])
+def test_a_dump_that_follows_one_in_other_forms_is_masked(programs):
+    value = b"t-0123456789abcdef"
+    whole = b"".join(dumped(program, value) for program in programs)
+    assert shows(whole, value)
+    assert not shows(Masker([value.decode()]).mask(whole), value)
+
+
 @pytest.mark.torture
 def test_many_short_dumps_in_a_row_take_no_time():
     text = b"0000000 12 34\n" * 20_000  # else minutes: for each one all others are looked through

@@ -20,6 +20,9 @@ __all__ = [
     "in_several_forms",
 ]
 
+Reading = tuple[int, int]
+"""How a row is read: as numbers of a base, or as cells of characters (0); and how wide each of them is."""
+
 ADDRESS_END = b"0   "
 """An address, which is a multiple of 16, and the blanks before a character of ASCII."""
 DUMP = b"\n0000000 "
@@ -161,9 +164,9 @@ def in_several_forms(data: bytes, begin: int, most: int | None = None) -> tuple[
     """
     end = begin
     most = len(data) if most is None else most
-    lines: list[list[dict[int, bytes]]] = []
+    lines: list[list[dict[Reading, bytes]]] = []
     spans: list[tuple[int, int]] = []
-    readings: list[set[int]] = []  # of each form, those in which every row of it can be read
+    readings: list[set[Reading]] = []  # of each form, those in which every row of it can be read
     while end < most and len(rows := list(_rows(data, end))) > 1:
         read = [_readings_of_row(data[start:stop]) for start, stop in rows]
         left = [row.keys() & before for row, before in zip(read, readings or read, strict=False)]
@@ -213,16 +216,17 @@ def _shown(row: bytes) -> set[bytes]:
     return {read.rstrip(b"\0").translate(_SEVEN_BITS) for read in _readings_of_row(row).values()}
 
 
-def _readings_of_row(row: bytes) -> dict[int, bytes]:
-    """Return what a row of a dump may show: of cells by how wide they are, of numbers by their base."""
+def _readings_of_row(row: bytes) -> dict[Reading, bytes]:
+    """Return what a row of a dump may show, by how it is read."""
     known = _bytes_of_cells()
     read = {
-        wide: b"".join([known.get(cell.strip(), cell[wide - 1 :]) for cell in cells.findall(row)])
+        (0, wide): b"".join([known.get(cell.strip(), cell[wide - 1 :]) for cell in cells.findall(row)])
         for wide, line, cells in _ROWS_OF_CELLS
         if line.fullmatch(row)
     }
     words = row.split()
-    size = _BYTES_IN_FIELD.get(len(row) // len(words)) if words else None
+    wide = len(row) // len(words) if words else 0
+    size = _BYTES_IN_FIELD.get(wide)
     if size is None:
         return read
     for base, digits in ((16, 2 * size), (8, -(-8 * size // 3)), (10, 0)):
@@ -234,7 +238,7 @@ def _readings_of_row(row: bytes) -> dict[int, bytes]:
             continue
         most = 1 << 8 * size
         if -most < 2 * min(numbers) and max(numbers) < most:
-            read[base] = b"".join([(number % most).to_bytes(size, "little") for number in numbers])
+            read[base, wide] = b"".join([(number % most).to_bytes(size, "little") for number in numbers])
     return read
 
 
