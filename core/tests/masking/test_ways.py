@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from email.header import Header
+from html.entities import codepoint2name
 
 import pytest
 from strongroom.cli.scanning.matcher import find_matches
@@ -183,6 +184,25 @@ WAYS = {
     ),
     "words of four bytes in rows": (TOKEN, re.sub("((?:[^ ]+ ){4})", "\\1\n", words(TOKEN, 4))),
     "a word of four bytes on each line": (TOKEN, "\n" + words(TOKEN, 4).replace(" ", " \n") + " \n"),
+    "entities of bytes that were taken for letters": (
+        "Zürich-" + RUSSIAN,
+        "".join(
+            f"&{codepoint2name[byte]};"
+            if byte in codepoint2name
+            else f"&#{byte};"
+            if byte > 127
+            else chr(byte)
+            for byte in ("Zürich-" + RUSSIAN).encode()
+        ),
+    ),
+    "OpenSSL's code points": (
+        "Zürich-" + RUSSIAN,
+        re.sub(
+            "[^ -~]",
+            lambda one: f"\\U{ord(one[0]):04X}" if one[0] > "\xff" else f"\\{ord(one[0]):02X}",
+            "Zürich-" + RUSSIAN,
+        ),
+    ),
     "UTF-16 of letters that are not Latin in a repr": (RUSSIAN, repr(RUSSIAN.encode("utf-16-le"))[2:-1]),
     "UTF-16 of letters that are not Latin in a repr, the high byte first": (
         RUSSIAN,
@@ -337,6 +357,14 @@ def test_utf16_is_found_among_other_bytes(written, encoding, around):
 @pytest.mark.parametrize("value", ["\u043f\u0430\u0440\u043e\u043b\u044c", RUSSIAN])
 def test_utf16_of_letters_that_are_not_latin_is_masked(value, encoding):
     assert Masker([value]).mask(b"said %b end\n" % value.encode(encoding)) == b"said ******** end\n"
+
+
+def test_letters_in_a_warning_of_perl_are_masked():
+    masker = Masker(["Zürich-stra\u00dfe-9\u043f\u0430\u0440\u043e\u043b\u044c"])
+    warning = (
+        b'"Z\xc3\xbcrich-stra\xc3M-^_e-9\xd0\xbf\xd0\xb0\xd1M-\\0\xd0\xbe\xd0\xbb\xd1M-\\f" is not numeric\n'
+    )
+    assert masker.mask(warning) == b'"********" is not numeric\n'
 
 
 def test_a_letter_in_the_history_of_zsh_is_masked():

@@ -100,7 +100,7 @@ def _hexadecimal(char: str) -> Iterator[bytes]:
         again = _bytes_of(char).decode("latin-1").encode()
         yield b"".join(rb"\\(?i:%02x)" % byte for byte in again)
     if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004  # as above
-        yield _SLASHES + rb"(?:x(?i:%02x)|%03o)" % (ord(char), ord(char))
+        yield _SLASHES + rb"(?:x?(?i:%02x)|%03o)" % (ord(char), ord(char))
 
 
 def _number_sign(char: str) -> Iterator[bytes]:
@@ -124,7 +124,7 @@ def _octal(char: str) -> Iterator[bytes]:
 def _code_point(char: str) -> Iterator[bytes]:
     point = ord(char)
     yield _SLASHES + rb"[ux]\{0{0,6}(?i:%x)\}" % point
-    yield _SLASHES + rb"U(?i:%08x)" % point
+    yield _SLASHES + rb"U(?i:%08x|%04x)" % (point, point)
     yield _SLASHES + rb"0{0,4}(?i:%x) " % point
     units = char.encode("utf-16-be", errors="surrogatepass")
     yield b"".join(
@@ -132,7 +132,11 @@ def _code_point(char: str) -> Iterator[bytes]:
     )
     yield rb"_x(?i:%04x)_" % point  # .NET's names and messages in XML
     if point >= _HIGH:  # its bytes, each taken for a character
-        yield b"".join(rb"&#(?:%d|[xX]0{0,4}(?i:%x));" % (byte, byte) for byte in _bytes_of(char))
+        yield b"".join(
+            rb"&(?:#%d|#[xX]0{0,4}(?i:%x)%b);"
+            % (byte, byte, b"".join(b"|" + one for one in _named_by(chr(byte))))
+            for byte in _bytes_of(char)
+        )
     name = unicodedata.name(char, "")
     if point >= _HIGH and name:
         yield _SLASHES + rb"N\{" + re.escape(name.encode()) + rb"\}"
@@ -149,9 +153,13 @@ def _entities() -> dict[str, list[bytes]]:
     return names
 
 
+def _named_by(char: str) -> list[bytes]:
+    return _entities().get(char, [])
+
+
 def _entity(char: str) -> Iterator[bytes]:
     number = rb"0{0,4}%d|[xX]0{0,4}(?i:%x)" % (ord(char), ord(char))
-    name = b"".join(b"|" + one for one in _entities().get(char, ()))
+    name = b"".join(b"|" + one for one in _named_by(char))
     # In a URL or in JSON its own signs are escaped; for JSON in HTML a backslash may come first.
     yield (
         rb"\\{0,16}" + _AMPERSAND + rb"(?:amp" + _SEMICOLON + rb"){0,3}"
@@ -173,6 +181,14 @@ def _caret(char: str) -> Iterator[bytes]:
                 + re.escape(bytes([_printable(byte)]))
                 for byte in data
             )
+        # As Perl's warnings show it, which leaves other bytes as they are.
+        yield b"".join(
+            rb"(?:%b|M-\\[0abefnrt]|M-\^%b)"
+            % (re.escape(bytes([byte])), re.escape(bytes([_printable(byte)])))
+            if byte < _LEAST_SHOWN
+            else re.escape(bytes([byte]))
+            for byte in data
+        )
     elif data[0] < ord(" "):
         yield rb"\^" + re.escape(bytes([data[0] + 64]))
 
