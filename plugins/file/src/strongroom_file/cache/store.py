@@ -41,7 +41,7 @@ _PUT = (
     "SET data=excluded.data, expires=excluded.expires, boot=excluded.boot, ends=excluded.ends"
 )
 _LOCK = (
-    "INSERT INTO lock VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE "
+    "INSERT INTO lock VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
     "SET token=excluded.token, fence=excluded.fence, since=excluded.since, until=excluded.until, "
     "boot=excluded.boot, ends=excluded.ends"
 )
@@ -256,7 +256,7 @@ class FileCacheStore:
             "DELETE FROM entry WHERE expires<=? OR (boot=? AND boot<>x'' AND ends<=?)", (now, boot, up)
         )
         cursor.execute(
-            "DELETE FROM lock WHERE until<?1 AND (boot<>?2 OR boot=x'' OR ends<?3)",
+            "DELETE FROM lock WHERE until<? AND (boot<>? OR boot=x'' OR ends<?)",
             (now - _FENCE_MICROSECONDS, boot, up - _FENCE_MICROSECONDS),
         )
         (count,) = cursor.execute("SELECT count(*) FROM entry").fetchone()
@@ -283,7 +283,7 @@ class FileCacheStore:
                     return None
             # By the time too, so that tokens grow past the loss of the file.
             (token,) = cursor.execute(_NEXT, (now,)).fetchone()
-            cursor.execute(_LOCK, (name, token, now, now + life, boot, up + life))
+            cursor.execute(_LOCK, (name, token, token, now, now + life, boot, up + life))
             return int(token)
 
         while True:
