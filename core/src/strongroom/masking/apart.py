@@ -134,9 +134,10 @@ def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tu
     while at >= 0:
         stop, last = extend_right(view.data, at, raw, offset)
         begin, first = extend_left(view.data, at, raw, offset)
+        span = view.origin(begin, stop)
         count = sum(byte & 0xC0 != 0x80 for byte in raw[first:last])  # noqa: PLR2004  # not within a character
-        if count > longest[2]:
-            longest = (*view.origin(begin, stop), count)
+        if count > longest[2] and span[1] > start:  # else of a dump before
+            longest = (*span, count)
         at = view.data.find(needle, at + 1)
     return longest
 

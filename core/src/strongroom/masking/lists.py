@@ -129,7 +129,7 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
     second = text.find(b"\n") + 1
     if listed and _ROW_BENEATH in text:
-        views, stop = _several_forms(data, at, end)
+        views, stop = _several_forms(data, at, text)
     if listed and not views:
         views, stop = dumped(data, at) if text.count(b" ") > 1 or _WORD in text else ([], at)
         if second and not views and (text.count(b" ", second) or text.find(_WORD, second) >= 0):
@@ -152,20 +152,22 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     return views, end
 
 
-def _several_forms(data: bytes, at: int, end: int) -> tuple[list[View], int]:
-    """Return what the dump in several forms holds of which a row of numbers is between `at` and `end`.
+def _several_forms(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
+    """Return what the dump in several forms holds of which a row of numbers is in `text`, which is at `at`.
 
-    The second item is where it ends.
+    With it comes what the list before it stands for. The second item is where the dump ends.
     """
+    end = at + len(text)
+    beneath = at - 1
     for _ in range(_MOST_TRIED):
-        at = data.find(_ROW_BENEATH, at, end)
-        line = begin_of_line(data, at, LONGEST_ROW) if at >= 0 else -1
+        beneath = data.find(_ROW_BENEATH, beneath + 1, end)
+        if beneath < 0:
+            break
+        line = begin_of_line(data, beneath, LONGEST_ROW)
         begin = block_at(data, line) if line >= 0 else -1
         if begin >= 0:
-            return in_several_forms(data, begin)
-        if at < 0:
-            break
-        at += 1
+            views, stop = in_several_forms(data, begin)
+            return [*_numbers(text[: max(0, begin - at)], at), *views], stop
     return [], end
 
 
