@@ -169,8 +169,9 @@ def in_several_forms(data: bytes, begin: int, most: int | None = None) -> tuple[
     readings: list[set[Reading]] = []  # of each form, those in which every row of it can be read
     while end < most and len(rows := list(_rows(data, end))) > 1:
         read = [_readings_of_row(data[start:stop]) for start, stop in rows]
-        left = [row.keys() & before for row, before in zip(read, readings or read, strict=False)]
-        if len(read) != len(readings or read) or not any(left):
+        before = readings or [set(row) for row in read]
+        left = [row.keys() & possible for row, possible in zip(read, before, strict=False)]
+        if len(read) != len(before) or not any(left) or left.count(set()) > before.count(set()):
             break
         lines.append(read)
         readings = left

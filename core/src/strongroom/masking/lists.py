@@ -41,6 +41,7 @@ _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
 _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
+_OCTALS = compiled_later(rb"\b[0-7]{3}\b(?:[ ,\r\n\t\\]+[0-7]{3}\b){7,}")
 _ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
@@ -293,14 +294,18 @@ def _decimal_lists(text: bytes, start: int, *, addressed: bool) -> Iterator[View
 
 
 def _decimals(text: bytes, start: int) -> Iterator[View]:
-    matches = list(_DECIMAL.finditer(text))
-    spans = [(start + match.start(), start + match.end()) for match in matches]
-    numbers = [int(match[0]) for match in matches]
+    numbers, spans = _read_digits(text, start, 10)
     yield from _as_bytes(numbers, spans, "numbers")
     if max(numbers) >= _HIGH:
         yield of_points(numbers, spans)
-    if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004  # octal digits
-        yield from _as_bytes([_octal(match[0]) for match in matches], spans, "numbers")
+    for octal in _OCTALS.finditer(text):
+        yield from _as_bytes(*_read_digits(octal[0], start + octal.start(), 8), "numbers")
+
+
+def _read_digits(text: bytes, start: int, base: int) -> tuple[list[int], list[Span]]:
+    matches = list(_DECIMAL.finditer(text))
+    spans = [(start + match.start(), start + match.end()) for match in matches]
+    return [int(match[0], base) for match in matches], spans
 
 
 def _as_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
@@ -339,7 +344,9 @@ def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
         which = bisect_right(ends, digit)
         return spans[which][1] - (ends[which] - digit)
 
-    for shift in (0, 1) if len(joined) % 2 or max(map(len, words)) >= _LEAST_NUMBERS else (0,):
+    lengths = set(map(len, words))
+    at_odd = max(lengths) >= _LEAST_NUMBERS or any(length % 2 for length in lengths)
+    for shift in (0, 1) if at_odd else (0,):
         digits = joined[shift : shift + (len(joined) - shift) // 2 * 2]
 
         def origin(start: int, stop: int, shift: int = shift) -> tuple[int, int]:
