@@ -268,9 +268,6 @@ def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: 
         yield from _little_endian(words, spans, 16)
     elif sizes in ({5}, {6}):  # `hexdump -d` and `od`
         yield from _little_endian(words, spans, 10 if sizes == {5} else 8)
-    elif sizes == {3} and addressed and all(map(bytes.isdigit, words)):  # `od -b`, without its addresses
-        yield from _as_bytes([_octal(word) for word in words], spans, "numbers")
-        yield from _as_bytes([int(word) for word in words], spans, "numbers")
     elif addressed and max(sizes) in _BYTES_OF_WORDS and all(map(bytes.isdigit, words)):  # `od -tu2`
         yield from _decimal_words(words, spans, _BYTES_OF_WORDS[max(sizes)])
     elif len(words) > 1 and sizes <= _LONG_WORDS:
@@ -311,13 +308,6 @@ def _read_digits(text: bytes, start: int, base: int) -> tuple[list[int], list[Sp
 def _as_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
     data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004  # a byte
     yield View(data, lambda start, stop: (spans[start][0], spans[stop - 1][1]), name)
-
-
-def _octal(word: bytes) -> int:
-    try:
-        return int(word, 8)
-    except ValueError:
-        return 255
 
 
 def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) -> Iterator[View]:
