@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import itertools
 import random
 import shutil
 import subprocess
@@ -215,12 +216,32 @@ def test_a_dump_that_follows_another_kind_of_dump_is_masked(first, second):
     assert left(masker.mask(one + other)) <= left(masker.mask(one)) + left(masker.mask(other))
 
 
-@pytest.mark.parametrize("programs", [("od -An -bc", "od -td1c"), ("od -tx1c", "od -An -bc", "od -td1c")])
+FOLLOWING = (
+    *("od -An -b", "od -An -c", "od -An -tx1", "od -An -td1", "od -An -tx2c", "od -An -tx1c", "od -An -td1c"),
+    *("od -An -tu1c", "od -An -bc", "od -An -cx", "od -An -to1x1", "od -td1c", "od -Ax -tx1c"),
+)
+IN_A_ROW = [
+    *("od -An -bc; od -td1c", "od -tx1c; od -An -bc; od -td1c", "od -tx1c; od -An -tx1; od -An -td1"),
+    *("od -An -c; od -An -c", "od -An -b; od -An -tx1c", "od -An -bc; od -An -c", "od -An -b; od -An -tx1"),
+    *("od -An -td1; od -An -b", "od -Ax -tx1c; od -An -b", "od -An -to1x1; od -An -tu1c"),
+    "od -An -to1x1; od -An -bc",
+]
+
+
+@pytest.mark.parametrize(
+    "programs", [*IN_A_ROW, *sample(map("; ".join, itertools.product(FOLLOWING, FOLLOWING)), one_in=20)]
+)
 def test_a_dump_that_follows_one_in_other_forms_is_masked(programs):
-    value = b"t-0123456789abcdef"
-    whole = b"".join(dumped(program, value) for program in programs)
-    assert shows(whole, value)
-    assert not shows(Masker([value.decode()]).mask(whole), value)
+    for value in (b"t-0123456789abcdefXYZ~zz", "".join(random.Random(1).choices(LETTERS, k=90)).encode()):
+        whole = b"".join(dumped(program, value) for program in programs.split("; "))
+        masker = Masker([value.decode()])
+        assert shows(whole, value)
+        assert not shows(masker.mask(whole), value)
+        for cut in (17, 50) if len(value) < 50 else ():
+            stream = masker.stream()
+            pieces = (whole[at : at + cut] for at in range(0, len(whole), cut))
+            streamed = b"".join(map(stream.feed, pieces)) + stream.finish()
+            assert not shows(streamed, value), (cut, streamed)
 
 
 @pytest.mark.torture

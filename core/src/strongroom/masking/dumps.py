@@ -109,7 +109,11 @@ def characters_at(data: bytes, at: int, most: int) -> View | None:
     end = at + most * _LONGEST_CELL
     several = block_at(data, begin)
     if several >= 0:
-        views, stop = in_several_forms(data, _first_block(data, several, low), end)
+        several = _first_block(data, several, low)
+        views, stop = in_several_forms(data, several, end)
+        while several < stop <= at:  # of the dump before
+            several = stop
+            views, stop = in_several_forms(data, several, end)
         if stop > at:
             return views[0]
     while begin > low:

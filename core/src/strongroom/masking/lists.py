@@ -129,14 +129,14 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
     # Of indented text that is nearly all there is: a few letters between many blanks.
     listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
     second = text.find(b"\n") + 1
-    if listed and _ROW_BENEATH in text:
-        views, stop = _several_forms(data, at, text)
-    if listed and not views:
+    if listed and _ROW_BENEATH in text and (several := _several_forms(data, at, text))[0]:
+        return several
+    if listed:
         views, stop = dumped(data, at) if text.count(b" ") > 1 or _WORD in text else ([], at)
         if second and not views and (text.count(b" ", second) or text.find(_WORD, second) >= 0):
             # The line before is the text beside a dump, or the rest of one whose beginning is gone.
             views, stop = dumped(data, at + second)
-    while views and stop < end:  # words of another length follow, or forms
+    while views and stop < end:  # words of another length follow
         more, stop = dumped(data, stop)
         views += more
         if not more:
@@ -154,22 +154,30 @@ def _read_list(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
 
 
 def _several_forms(data: bytes, at: int, text: bytes) -> tuple[list[View], int]:
-    """Return what the dump in several forms holds of which a row of numbers is in `text`, which is at `at`.
+    """Return what the dumps in several forms hold of which rows of numbers are in `text`, which is at `at`.
 
-    With it comes what the list before it stands for. The second item is where the dump ends.
+    With them comes what the lists between them stand for. The second item is where the last dump ends.
     """
     end = at + len(text)
-    beneath = at - 1
-    for _ in range(_MOST_TRIED):
-        beneath = data.find(_ROW_BENEATH, beneath + 1, end)
-        if beneath < 0:
-            break
+    views: list[View] = []
+    stop, tried, beneath = at, 1, data.find(_ROW_BENEATH, at, end)
+    while beneath >= 0:
         line = begin_of_line(data, beneath, LONGEST_ROW)
         begin = block_at(data, line) if line >= 0 else -1
-        if begin >= 0:
-            views, stop = in_several_forms(data, begin)
-            return [*_numbers(text[: max(0, begin - at)], at), *views], stop
-    return [], end
+        if begin >= 0 and (begin >= stop or stop == at):
+            views += _numbers(text[stop - at : max(stop, begin) - at], stop)
+            several, stop = in_several_forms(data, begin)
+            views += several
+            tried, beneath = 0, stop - 1
+        elif tried > _MOST_TRIED:
+            break
+        tried += 1
+        # The last one is where the row of numbers has characters beneath.
+        find = data.find if tried <= _MOST_TRIED else data.rfind
+        beneath = find(_ROW_BENEATH, beneath + 1, end)
+    if views and stop < end:
+        views += _numbers(text[stop - at :], stop)
+    return views, max(stop, end)
 
 
 def _maybe_text(hashes: list[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
