@@ -311,7 +311,7 @@ class _Shadow:
 
     def __init__(self, name: str, members: dict[str, _Member], namespace: dict[str, Any]) -> None:
         self._name, self._members = name, members
-        self._hints = namespace.get("__annotations__", {})
+        self._hints = _annotations(namespace)
         code = getattr(namespace.get("__init__"), "__code__", None)
         self._by_name = getattr(code, "co_kwonlyargcount", 0) > 0
         self._made: Any = None
