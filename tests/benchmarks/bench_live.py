@@ -238,8 +238,8 @@ class _Timed(PostgreSQLRotator):
 
 
 def _rotations(folder: Path) -> list[dict[str, Any]]:
-    """Of a server that writes to its disk as it commits, as the store does."""
-    postgres = PostgresServer("fsync=on")
+    """Of a server as it comes: it writes to its disk as it commits, as the store does, and hashes at log-ins."""
+    postgres = PostgresServer("fsync=on", "scram_iterations=4096")
     try:
         return _rotations_at(postgres, folder)
     finally:
