@@ -83,6 +83,25 @@ class EtcdServer:
         with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)
 
+    def save(self, name):
+        """Save a snapshot of the running server under this name."""
+        self._run("etcdctl", "--endpoints", self.url, "snapshot", "save", self.folder / name)
+
+    def restore(self, name):
+        """Replace the data of the server, which has ended, with those of the snapshot."""
+        shutil.rmtree(self.folder / "data")
+        peer = f"http://127.0.0.1:{self._peer}"
+        self._run(
+            *("etcdutl", "snapshot", "restore", self.folder / name, "--data-dir", self.folder / "data"),
+            *("--name", self._name, "--initial-cluster", self._cluster),
+            *("--initial-advertise-peer-urls", peer),
+        )
+
+    def _run(self, tool, *words):
+        tool_ = program().with_name(tool)
+        tool_.chmod(0o755)
+        subprocess.run([tool_, *words], check=True, capture_output=True, timeout=300)
+
     def kill(self):
         """End it at once, as a crash does."""
         self.process.kill()

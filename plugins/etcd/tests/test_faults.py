@@ -18,6 +18,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     PermissionDeniedError,
+    TamperedError,
     ThrottledError,
 )
 from strongroom.testing.faults import FaultProxy
@@ -423,6 +424,33 @@ def test_a_watch_lives_through_a_restart_and_a_compaction(make, alone):
     assert came.wait(300)
     assert [one if one is None else (one.key, one.kind) for one in heard][-1] == ("key", "set")
     subscription.close()
+
+
+def test_a_watch_of_a_cluster_that_was_restored_says_that_changes_may_have_been_missed(make):
+    """The cluster's revision is lower than the one to continue from: it would not tell of changes until it is there again."""
+    running = EtcdServer()
+    try:
+        provider = make(running.url)
+        provider.set_secret("key", "1")
+        running.save("snapshot")
+        subscription, batches, waits = batches_of(provider)
+        for value in ("2", "3", "4"):
+            provider.set_secret("key", value)
+            assert waits()
+        running.kill()
+        running.restore("snapshot")
+        running.start()
+        running.wait()
+        assert waits()
+        assert batches[3:] == [[]]
+        make(running.url).set_secret("other", "5")
+        assert waits()
+        assert batches[3:] == [[], [("other", "set")]]
+        with pytest.raises(TamperedError):
+            provider.get_secret("key")
+        subscription.close()
+    finally:
+        running.stop()
 
 
 @pytest.mark.torture

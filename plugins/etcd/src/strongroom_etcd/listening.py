@@ -93,10 +93,17 @@ class Listener:
         # To a token that has ended the cluster says just what it says to a user without the right.
         if first.get("canceled") and self._client.forget_login():
             first, messages = self._ask(deadline)
+        reached = int(first["header"]["revision"])
+        if self._next > reached + 1 and not first.get("canceled"):
+            # A snapshot was restored, or the member is behind: it says nothing until it is as far again.
+            self._let_go()
+            self._missed = True
+            self._next = reached + 1
+            first, messages = self._ask(deadline)
         if first.get("canceled"):
             raise ServerError(DENIED, str(first.get("cancel_reason", "")))
         if not self._next:
-            self._next = int(first["header"]["revision"]) + 1
+            self._next = reached + 1
         return messages
 
     def _ask(self, deadline: Deadline) -> tuple[dict[str, Any], Any]:
