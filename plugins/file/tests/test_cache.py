@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -408,6 +409,20 @@ store.close()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
     assert os.listdir(path.parent) == ["cache.db"]
+
+
+def test_a_file_that_nobody_closed_is_not_carried_over_a_fork(path):
+    """It is closed with its last reference, without Python having to look for garbage."""
+    gc.collect()
+    gc.disable()
+    try:
+        store = FileCacheStore(path)
+        store.set("a", b"data", 60)
+        assert os.listdir(path.parent) != ["cache.db"]  # open: there is a log beside it
+        del store
+        assert os.listdir(path.parent) == ["cache.db"]
+    finally:
+        gc.enable()
 
 
 def test_others_that_hold_the_file_are_not_waited_for_long(path):

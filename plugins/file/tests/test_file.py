@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import shutil
@@ -787,3 +788,43 @@ def test_a_path_that_no_file_can_have_is_a_wrong_configuration(tmp_path, path):
             store.set_secret("k", "v")
         assert refused.value.hint == "correct the path"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def without_collections():
+    """Python does not look for garbage meanwhile: what is freed is freed with its last reference."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_store_that_nobody_closed_is_not_carried_over_a_fork(store, without_collections):
+    """It is closed with its last reference: SQLite would take its parent's locks for those of the child."""
+    provider = FileSecretProvider(store, KEY)
+    provider.set_secret("a", "value")
+    assert provider.get_secret("a") == "value"
+    assert os.listdir(store.parent) != [store.name]  # open: there is a log beside it
+    del provider
+    assert os.listdir(store.parent) == [store.name]
+
+
+def test_a_child_leaves_its_parents_store_open(store, without_collections):
+    """Also if the parent could not close it before the fork, since a thread was using it."""
+    provider = FileSecretProvider(store, KEY)
+    provider.set_secret("a", "value")
+    session = provider._session
+    session.rest = lambda take: False
+    child = os.fork()
+    if child == 0:
+        reader, code = session.reader, 1
+        try:
+            del provider, session
+            reader.execute("SELECT 1")  # which an end of its session would have closed
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert provider._session is session
+    assert provider.get_secret("a") == "value"
+    provider.close()

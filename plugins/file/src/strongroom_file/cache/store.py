@@ -205,6 +205,11 @@ class FileCacheStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        """Close the file that nobody closed, as in `strongroom_file.store.session.Session.__del__`."""
+        if getattr(self, "_connection", None) is not None:  # else an option was refused
+            self._let_go()
+
     def __repr__(self) -> str:
         return f"<FileCacheStore {self._place!r}>"
 

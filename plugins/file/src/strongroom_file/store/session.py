@@ -181,6 +181,7 @@ class Session:
         self.reading = SingleEntryLock(f"the store {path}")
         self.writing = SingleEntryLock(f"the store {path}")
         self._closed = False
+        self._process = os.getpid()
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
         self.read_only = read_only or not files.is_writable(path)
@@ -491,6 +492,15 @@ class Session:
                     connection.close()
         self._writer = None
         self._closed = True
+
+    def __del__(self, process: Callable[[], int] = os.getpid) -> None:
+        """Close the connections of a store that nobody closed, unless they are a parent's.
+
+        A connection of `sqlite3` refers to itself, and would stay open until Python looks for such circles. A
+        fork in between would hand SQLite's memory of its locks on to the child, as `rest` says.
+        """
+        if not self._closed and self._process == process():
+            self._close()
 
 
 def _identity(path: str, read_only: bool) -> tuple[int, ...]:
