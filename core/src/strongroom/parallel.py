@@ -112,6 +112,11 @@ class SingleEntryLock:
         """Return whether this thread has it."""
         return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001  # as `Condition` asks
 
+    def refuse_owner(self) -> None:
+        """Raise `BackendUnavailableError` if this thread has it: before work that will need it at its end."""
+        if self.is_mine():
+            raise self.refusal()
+
     def refusal(self) -> BackendUnavailableError:
         """Return the error for the thread that holds it."""
         return BackendUnavailableError(

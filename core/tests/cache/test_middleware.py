@@ -566,3 +566,21 @@ def test_what_was_read_from_the_second_level_in_the_middle_of_forgetting_is_forg
     forget(middleware)
     assert set(read_between) == {"value"}  # it was in the second level
     assert middleware.get_secret("key") == "newer"
+
+
+@pytest.mark.parametrize("level", ["entries", "names", "store"])
+@pytest.mark.parametrize("write", ["set", "set of many"])
+def test_a_signal_handler_writes_nothing_that_the_cache_could_not_forget(inner, clock, level, write):
+    """It comes while its own thread changes the entries: the write is refused, and not done yet."""
+    cached = CachingMiddleware(inner, 300, l2=MemoryCacheStore(), clock=clock)
+    assert cached.get_secret("key") == "value"
+    lock = {
+        "entries": cached.cache._l1._lock,
+        "names": cached.cache._level._lock,
+        "store": cached.cache._store._lock,
+    }[level]
+    with lock, pytest.raises(BackendUnavailableError, match="as in a signal handler"):
+        CHANGES[write](cached)
+    assert inner.get_secret("key") == cached.get_secret("key") == "value"
+    cached.set_secret("key", "newer")
+    assert cached.get_secret("key") == "newer"

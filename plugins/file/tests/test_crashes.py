@@ -21,6 +21,7 @@ from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom_file import FileSecretProvider
 from strongroom_file.cache import FileCacheStore
 from strongroom_file.errors import RESULT_CODES, translate
+from strongroom_file.store import queries
 
 KEY = generate_key()
 WRITER = Path(__file__).with_name("_writer.py")
@@ -359,6 +360,51 @@ def test_a_signal_while_a_write_waits_for_another(tmp_path, kind):
         one.close()
     assert read("key") in {"newer", b"newer"}
     made[0].close()
+
+
+@pytest.mark.parametrize("read", ["one", "one that is known", "all"])
+def test_a_signal_handler_writes_in_the_middle_of_a_read(tmp_path, monkeypatch, read):
+    """Its write is done and reported as done; the read goes on with what it began with, and the next sees it."""
+    with (
+        FileSecretProvider(tmp_path / "store", KEY) as store,
+        FileSecretProvider(tmp_path / "store", KEY) as other,
+    ):
+        other.set_secrets({"key": "old", "gone": "old"})
+        assert store.get_secret("key") == "old"
+
+        def write(*_):
+            store.set_secret("key", "new")
+            store.delete_secret("gone")
+            done.append(True)
+
+        done = []
+        before = signal.signal(signal.SIGUSR1, write)
+        try:
+            if read == "one that is known":
+                decrypt = store._session._decrypt
+                monkeypatch.setattr(
+                    store._session,
+                    "_decrypt",
+                    lambda *row: (signal.raise_signal(signal.SIGUSR1), decrypt(*row))[1],
+                )
+                assert store.get_secret("key") == "old"
+                monkeypatch.undo()
+            else:
+                ask = (lambda view: queries.get(view, "key")) if read == "one" else None
+                ask = ask or (lambda view: queries.list_keys(view, ""))
+                found = store._read(
+                    lambda view: (signal.raise_signal(signal.SIGUSR1), ask(view))[1], None, list
+                )
+                assert found == ("old" if read == "one" else ["gone", "key"])
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert done == [True]
+        for one in (store, other, store):
+            assert one.get_secret("key") == "new"
+            assert one.list_secrets() == ["key"]
+            with pytest.raises(SecretNotFoundError):
+                one.get_secret("gone")
+        assert store.verify() == []
 
 
 @pytest.mark.parametrize("what", ["read", "write", "cache"])

@@ -221,6 +221,11 @@ class HierarchicalSecretCache(ProcessBound):
         """Use the store as reads and writes do, and return what it fails with; None if it works."""
         return self._store.fault(reads_only=self._offline)
 
+    def refuse_inner_write(self) -> None:
+        """Refuse a write that could not be forgotten; see `SecretCache.refuse_inner_write`."""
+        self._l1.refuse_inner_write()
+        self._level.refuse_inner_write()
+
     def working(self) -> AbstractContextManager[None]:
         """Return `SecretCache.working` of the level in this process."""
         return self._l1.working()

@@ -141,6 +141,10 @@ class ResilientStore:
             self._namespaces.update(dict.fromkeys(namespaces, next(self._requests)))
         self._settle_or_replay()
 
+    def refuse_inner_write(self) -> None:
+        """Refuse a write whose names could not be noted; see `SecretCache.refuse_inner_write`."""
+        self._lock.refuse_owner()
+
     def is_fenced(self) -> bool:
         """Return whether it refuses by itself what is out of date."""
         return isinstance(self.store, FencedStore)

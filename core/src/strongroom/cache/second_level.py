@@ -145,6 +145,11 @@ class SecondLevel:
 
     # --- dropping ---
 
+    def refuse_inner_write(self) -> None:
+        """Refuse a write that could not be dropped; see `SecretCache.refuse_inner_write`."""
+        self._lock.refuse_owner()
+        self._store.refuse_inner_write()
+
     def drop_keys(self, keys: Iterable[str]) -> None:
         """Drop the entries of these keys of the active tenant."""
         tenant = current_tenant()

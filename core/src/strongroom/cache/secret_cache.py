@@ -250,6 +250,16 @@ class SecretCache(ProcessBound):
         with self._lock:
             return (tenant, key) in self._flights or self._entries.find(tenant, key) is not None
 
+    def refuse_inner_write(self) -> None:
+        """Refuse the write of a signal handler in the middle of this thread's own work on the entries.
+
+        It could not forget what it writes, so that the old value would stay.
+
+        Raises:
+            BackendUnavailableError: This thread is at work on them.
+        """
+        self._lock.refuse_owner()
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """Note that this thread launches fetches, or calls the backend or a store itself, in the block.

@@ -161,6 +161,7 @@ class CachingMiddleware(WriteObserver):
         A conflict, too, means that somebody else has changed the secret.
         """
         self._online()
+        self.cache.refuse_inner_write()
         try:
             with self.cache.working():
                 yield

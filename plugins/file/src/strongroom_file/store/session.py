@@ -456,8 +456,14 @@ class Session:
         return self._writing_cursor
 
     def _publish(self, state: VerifiedState, keys: Iterable[str]) -> None:
-        """Give readers the state that was just written; by another root they notice the writes of others."""
+        """Give readers the state that was just written; by another root they notice the writes of others.
+
+        A signal handler that has written in the middle of this thread's own read leaves it at that: the write
+        is done, and the next read notices it as one of others.
+        """
         self._highest.saw(state.root.commits, state.body)
+        if self.reading.is_mine():
+            return
         with self.reading:
             if state.links:
                 for key in keys:
