@@ -203,6 +203,39 @@ def test_rekey_all_does_them_all(shared, run):
             read(profile, pipeline)
 
 
+ALONE = "version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n"
+
+
+@pytest.mark.parametrize("words", [["rekey"], ["rekey", "--all"]])
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 5000, "x" * keyfiles.MAX_BYTES, "a passphrase\r\r\n", "a passphrase\n\n", SHARED],
+    ids=["long", "longest", "returns", "lines", "spec"],
+)
+def test_rekey_takes_no_key_that_a_key_file_cannot_hold(folder, run, words, text):
+    """Nothing could be read afterwards; nor does it take a log, a program or the spec for a key."""
+    spec(ALONE)
+    written(None, "app", "db", "value")
+    keyfiles.place(Path("new.key"), text.encode())
+    before = Path("app.key").read_bytes()
+    assert "make one with" in run(*words, "--new-key-file", "new.key", expected=2)
+    assert Path("app.key").read_bytes() == before
+    assert not list(folder.glob("app.key.*"))
+    assert read(None, "app") == "value"
+
+
+@pytest.mark.parametrize("words", [["rekey"], ["rekey", "--all"]])
+def test_rekey_warns_if_the_new_key_is_the_old_one(folder, run, words):
+    """Anyone who had it still has it."""
+    spec(ALONE)
+    written(None, "app", "db", "value")
+    shutil.copy("app.key", "new.key")
+    assert "new.key holds the key that was in use before" in run(*words, "--new-key-file", "new.key")
+    Path("new.key").unlink()
+    assert "in use before" not in run(*words, "--new-key-file", "new.key")
+    assert read(None, "app") == "value"
+
+
 def test_rekey_all_changes_nothing_while_a_rotation_has_staged_a_version(shared, run):
     """Else programs with the old key could not read the others until that rotation is ended."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
+from cryptography.fernet import Fernet
 from strongroom.deadlines import held_within
 from strongroom.encryption.keyfiles import next_key_file
 from strongroom.encryption.keys import generate_key
@@ -326,6 +327,21 @@ def test_a_rekey_between_the_header_and_the_key_file_is_no_wrong_key(server, tmp
 
     reader._source.candidates = after_a_rekey
     assert reader.get_secret(NAME) == "value"
+
+
+@pytest.mark.parametrize("content", [None, Fernet.generate_key()], ids=["missing", "fernet"])
+def test_a_rekey_takes_its_key_from_a_file(server, tmp_path, content):
+    """Which is made where it is missing, and may hold a Fernet key."""
+    other = tmp_path / "new.key"
+    if content is not None:
+        other.write_bytes(content)
+        other.chmod(0o600)
+    writer = Provider(server, key_file=tmp_path / "app.key")
+    writer.set_secret(NAME, "value")
+    writer.rekey(new_key_file=other)
+    assert not next_key_file(tmp_path / "app.key").exists()
+    for key_file in (tmp_path / "app.key", other):
+        assert Provider(server, key_file=key_file).get_secret(NAME) == "value"
 
 
 @pytest.mark.parametrize("by", ["itself", "another host"])

@@ -246,11 +246,17 @@ def test_what_cannot_be_a_new_key(paths):
             {"new_key": ""},
             {"new_key": "srk1_x"},
             {"new_key": "ends with\r"},
+            {"new_key": "two lines\nof something else"},
+            {"new_key": "x" * keyfiles.MAX_BYTES},
         ):
             with pytest.raises(ConfigurationError):
                 provider.rekey(**arguments)
+            assert not list(paths[1].parent.glob("app.key.*"))
         assert provider.get_secret("key/1") == "second"
         assert paths[1].read_text() == before
+        provider.rekey("x" * (keyfiles.MAX_BYTES - 1))
+    with FileSecretProvider(paths[0], key_file=paths[1]) as again:
+        assert again.get_secret("key/1") == "second"
 
 
 def test_a_damaged_store_keeps_its_key(paths):

@@ -29,6 +29,7 @@ __all__ = [
     "NEXT",
     "NEXT_FOR_ALL",
     "KeyFileWarning",
+    "content_of",
     "keep_old",
     "keep_out_of_git",
     "link_target",
@@ -41,6 +42,7 @@ __all__ = [
     "read_bytes",
     "refuse_link",
     "replace",
+    "text_in",
 ]
 
 MAX_BYTES: Final = 4096
@@ -91,6 +93,32 @@ def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> byte
     if complaint is not None:
         warnings.warn(f"{what} {name}: {complaint}; chmod 600 it", KeyFileWarning, stacklevel=2)
     return data
+
+
+def text_in(data: bytes) -> str | None:
+    """Return the key in what `read_bytes` has read, without the end of its line; None if it cannot be one."""
+    if len(data) > MAX_BYTES:
+        return None
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return None
+
+
+def content_of(key: str) -> bytes:
+    """Return what a key file that holds `key` contains.
+
+    Raises:
+        ConfigurationError: Another key would be read from it, or none; or it has several lines, as text has
+            that is not meant as a key.
+    """
+    data = f"{key}\n".encode()
+    if len(data) <= MAX_BYTES and not {"\n", "\r"} & {*key}:
+        return data
+    raise ConfigurationError(
+        f"the new key cannot be kept in a key file: it has several lines, or more than {MAX_BYTES - 1} bytes",
+        hint="make one with `strongroom keygen`",
+    )
 
 
 def others_may_read(path: str | os.PathLike[str]) -> str | None:

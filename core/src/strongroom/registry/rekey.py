@@ -231,6 +231,7 @@ def _next_key(key_file: Path, given: str | None) -> str:
         raise ConfigurationError(f"the key file {key_file} is missing", hint="put it back, or restore a copy")
     if given is not None:
         read_key(given)
+        keyfiles.content_of(given)  # refuses one that would be lost
     waiting = _key_at(keyfiles.next_for_all(key_file))
     begun = _key_at(keyfiles.next_key_file(key_file))
     if None not in {waiting, begun} and waiting != begun:
@@ -260,14 +261,19 @@ def _take_over_begun(key_file: Path) -> None:
 def _put_beside(key_file: Path, key: str) -> None:
     """Save the next key beside the key file, unless an earlier call has done so."""
     keyfiles.keep_out_of_git(key_file)
-    keyfiles.place(keyfiles.next_for_all(key_file), f"{key}\n".encode())
+    keyfiles.place(keyfiles.next_for_all(key_file), keyfiles.content_of(key))
     if _key_at(keyfiles.next_for_all(key_file)) != key:
         raise ConflictError(f"another rekey of all that uses {key_file} has just begun", hint="try again")
 
 
 def _key_at(path: Path) -> str | None:
     found = keyfiles.read_bytes(path)
-    return None if found is None else found.decode().removesuffix("\n")
+    if found is None:
+        return None
+    text = keyfiles.text_in(found)
+    if text is None:
+        raise ConfigurationError(f"the key file {path} holds no key", hint="see what has written it")
+    return text
 
 
 def _registries(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.encryption.keyfiles import (
-    MAX_BYTES,
+    content_of,
     keep_old,
     keep_out_of_git,
     next_for_all,
@@ -18,6 +18,7 @@ from strongroom.encryption.keyfiles import (
     read_bytes,
     refuse_link,
     replace,
+    text_in,
 )
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import BackendUnavailableError, ConfigurationError, StrongroomError
@@ -101,25 +102,34 @@ class StoreKeySource(HoldsKey):
         """
         if self._given is not None or self.path is None:
             return self.candidates()[0]
-        found = self.read(self.path)
+        return self.read_or_make(self.path)
+
+    def read_or_make(self, path: Path) -> KeyMaterial:
+        """Return the key in a file, which is made if there is none.
+
+        Raises:
+            BackendUnavailableError: Its folder cannot be made.
+            ConfigurationError: The file vanished as soon as it was made.
+        """
+        found = self.read(path)
         if found is not None:
             return found
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailableError(
-                f"cannot make {self.path.parent}: {error.strerror}", provider=self._provider
+                f"cannot make {path.parent}: {error.strerror}", provider=self._provider
             ) from error
-        return self.place(self.path, generate_key())
+        return self.place(path, generate_key())
 
     def place(self, path: Path, text: str) -> KeyMaterial:
         """Put a key into a file unless it exists; return the key in it.
 
         Raises:
-            ConfigurationError: The file vanished as soon as it was made.
+            ConfigurationError: A file cannot hold it, or vanished as soon as it was made.
         """
         with self._named():
-            place(path, f"{text}\n".encode())
+            place(path, content_of(text))
         material = self.read(path)
         if material is None:
             raise ConfigurationError(
@@ -133,7 +143,8 @@ class StoreKeySource(HoldsKey):
         """Return the next key for a rekey, after saving it beside the key file.
 
         Raises:
-            ConfigurationError: None is given, and there is no file to keep a generated one in.
+            ConfigurationError: None is given, and there is no file to keep a generated one in; or one that
+                a file cannot hold.
         """
         if self.path is None:
             if given is None and self._older:
@@ -186,8 +197,8 @@ class StoreKeySource(HoldsKey):
             data = read_bytes(path)
             if data is None:
                 return None
-            text = data.decode(errors="replace").removesuffix("\n").removesuffix("\r")
-            if len(data) <= MAX_BYTES and "\ufffd" not in text:
+            text = text_in(data)
+            if text is not None:
                 try:
                     return read_key(text)
                 except ConfigurationError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.deadlines import Deadline, DeadlineExceededError
-from strongroom.encryption.keys import read_key
+from strongroom.encryption.keys import KeyMaterial, read_key
 from strongroom.errors import (
     ConfigurationError,
     ConflictError,
@@ -460,7 +460,7 @@ class SealedSecretProvider(SealedEngine[B]):
 
         Args:
             new_key: The new key. Without one, and with a key file, a new one is made.
-            new_key_file: A file to take the new key from.
+            new_key_file: A file to take the new key from; it is made where it is missing.
             keep_key_file: Do not change the key file: the caller puts the new key, which is given, into it.
             progress: Called once with 1 and 1.
 
@@ -477,13 +477,9 @@ class SealedSecretProvider(SealedEngine[B]):
             )
         next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
-            next_key = self._source.read(Path(new_key_file))
-            if next_key is None:
-                raise ConfigurationError(
-                    f"there is no key file {new_key_file}",
-                    provider=self.type_name,
-                    hint="make it with `strongroom keygen`, or correct the path",
-                )
+            next_key = self._source.read_or_make(Path(new_key_file))
+        if next_key is not None and next_key.kind == "fernet":
+            next_key = KeyMaterial("raw", next_key.secret)  # here the same, and with one text form
         self._opened = None  # another host may have changed the header
 
         def change(store: Store) -> Path | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
-from strongroom.encryption.keyfiles import keep_old, plain_path, refuse_link
+from strongroom.encryption.keyfiles import content_of, keep_old, plain_path, refuse_link
 from strongroom.encryption.keys import HoldsKey, KeyMaterial
 from strongroom.errors import (
     ConfigurationError,
@@ -24,7 +24,7 @@ from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect
 from strongroom.providers import BaseProvider
 
 from strongroom_file.integrity import StaleSessionError, name_file
-from strongroom_file.key_source import FileKey, key_source, read_key_file
+from strongroom_file.key_source import FileKey, key_source, key_text, read_key_file
 from strongroom_file.store import queries
 from strongroom_file.store.queries import not_found
 
@@ -301,6 +301,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if isinstance(source, FileKey) and not keep_key_file:
             refuse_link(source.path)
             source.refuse_another_rekey()
+            if next_key is not None:
+                content_of(key_text(next_key))  # refuses one before anything is left beside the key file
 
         def attempt(session: Session) -> Path | None:
             session.require_writable()

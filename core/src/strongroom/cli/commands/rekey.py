@@ -108,6 +108,7 @@ def _rekey_store(
         return old
 
     old = operate(pipeline, "rekey", call, all_tenants=all_tenants)
+    _warn_of_the_same(settings, old, new_key_file)
     kept = "" if old is None else f"; the old key is in {old}, which older backups need"
     result = {
         "rekeyed": True,
@@ -154,6 +155,7 @@ def _rekey_all(
         all_tenants=all_tenants,
         progress=advance,
     )
+    _warn_of_the_same(settings, done.old[0], new_key_file)
     old = ", ".join(map(str, done.old))
     lines = [
         f"under the new key: {', '.join(done.places)}",
@@ -171,6 +173,20 @@ def _rekey_all(
     report(settings, result, *lines)
 
 
+def _warn_of_the_same(settings: GlobalOptions, old: Path | None, new: Path | None) -> None:
+    """Warn if the new key is the old one: after a leak, that would help nobody."""
+    if old is not None and new is not None and _secret_in(old) == _secret_in(new):
+        settings.warn(f"{new} holds the key that was in use before: anyone who has it can read everything")
+
+
+def _secret_in(path: Path) -> bytes | None:
+    from strongroom.encryption import keyfiles
+    from strongroom.encryption.keys import read_key
+
+    text = keyfiles.text_in(keyfiles.read_bytes(path) or b"")
+    return read_key(text, older=True).secret if text else None
+
+
 def _key_in(path: Path | None) -> str | None:
     from strongroom.encryption import generate_key, keyfiles
 
@@ -180,10 +196,9 @@ def _key_in(path: Path | None) -> str | None:
     if data is None:
         with suppress(OSError):  # what is wrong with the folder is said of the file
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keyfiles.place(path, f"{generate_key()}\n".encode())
+        keyfiles.place(path, keyfiles.content_of(generate_key()))
         data = keyfiles.read_bytes(path) or b""
-    try:
-        return data.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        pass  # raised below: the error's context would hold the key
+    text = keyfiles.text_in(data)
+    if text is not None:
+        return text
     raise ConfigurationError(f"the key file {path} holds no key", hint="make one with `strongroom keygen`")
