@@ -180,7 +180,7 @@ class Session:
         self.timeout = timeout
         self.reading = SingleEntryLock(f"the store {path}")
         self.writing = SingleEntryLock(f"the store {path}")
-        self._closed = False
+        self._closed = True  # until it is open
         self._process = os.getpid()
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
@@ -201,6 +201,7 @@ class Session:
                 # Now, for the log of a process that died was brought into the file, as far as there was room.
                 self._copied = monotonic(), _as_it_lies(self._place)
                 self._look_at = 0.0
+        self._closed = False
         try:
             with translated():
                 self.format = database.check_schema(self.reader, path)
