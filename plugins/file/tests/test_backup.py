@@ -141,11 +141,11 @@ def test_a_backup_replaces_neither_its_store_nor_a_key(tmp_path):
 
 
 def _killed(work):
-    """Run `work` in a process that ends as if it was killed."""
+    """Run `work` in a process that ends as if it was killed, with the stores that it returns still open."""
     child = os.fork()
     if child == 0:
         try:
-            work()
+            still_open = work()  # noqa: F841  # a store would be closed with its last reference
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -155,7 +155,13 @@ def test_a_backup_is_not_mixed_with_the_log_of_what_it_replaces(provider, tmp_pa
     """The log that a killed user of an earlier copy left is not brought into the new copy."""
     copy = tmp_path / "copy"
     provider.backup(copy)
-    _killed(lambda: FileSecretProvider(copy, KEY).set_secret("key/1", "of the earlier copy"))
+
+    def work():
+        other = FileSecretProvider(copy, KEY)
+        other.set_secret("key/1", "of the earlier copy")
+        return other
+
+    _killed(work)
     assert (tmp_path / "copy-wal").stat().st_size
     provider.set_secret("key/1", "third")
     provider.backup(copy, overwrite=True)
@@ -173,6 +179,7 @@ def test_a_new_store_is_not_mixed_with_the_log_of_a_removed_one(tmp_path, is_res
         provider.set_secrets({f"key/{number}": f"value {number}" for number in range(100)})
         provider.backup(copy)
         provider.set_secret("key/1", "of the removed store")
+        return provider
 
     _killed(work)
     log = (tmp_path / "store-wal").read_bytes()
