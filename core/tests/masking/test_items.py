@@ -38,7 +38,40 @@ def memory(text, size, address):
     return "".join(lines)
 
 
+def yaml_flow(text):
+    cells = [f"'{one}'" if one.isdigit() else one for one in text]
+    return f"[{', '.join(cells[:20])},\n  {', '.join(cells[20:])}]"
+
+
+def on_lines(text, quote, indent, end=","):
+    return "\n".join(f"{indent}{quote}{char}{quote}{end}" for char in text)
+
+
+LETTERS = "k3Jx9qLw2Z7mNc4Rv8pTb6YdF1sGh5Aj"
+
 WAYS = {
+    "characters on lines of a set of node": (SIGNS, f"Set(40) {{\n{on_lines(SIGNS, chr(39), '  ')}\n}}"),
+    "characters on lines of Rust": (SIGNS, f"[\n{on_lines(SIGNS, chr(39), '    ')}\n]"),
+    "characters deep in JSON": (SIGNS, json.dumps({"p": list(SIGNS)}, indent=4)),
+    "characters on lines with a blank": (SIGNS, json.dumps(list(SIGNS), indent=1)),
+    "characters with their places in pairs": (SIGNS, str(list(enumerate(SIGNS)))),
+    "an array of bash": (
+        SIGNS,
+        f"declare -a a=({' '.join(f'[{at}]={json.dumps(one)}' for at, one in enumerate(SIGNS))})",
+    ),
+    "characters as PHP serializes them": (
+        SIGNS,
+        f"a:40:{{{''.join(f'i:{at};s:1:{json.dumps(one)};' for at, one in enumerate(SIGNS))}}}",
+    ),
+    "characters in rows of five": (SIGNS, "\n".join(" ".join(SIGNS[at : at + 5]) for at in range(0, 40, 5))),
+    "a list of YAML that goes on": (LETTERS, yaml_flow(LETTERS)),
+    "code points with their characters": (SIGNS, " ".join(f"U+{ord(one):04X} '{one}'" for one in SIGNS)),
+    "octal numbers with a zero": (SIGNS, " ".join(f"0{byte:o}" for byte in SIGNS.encode())),
+    "octal numbers of two or three digits": (SIGNS, "".join(f"\\{byte:o}" for byte in SIGNS.encode())),
+    "binary numbers": (SIGNS, " ".join(f"{byte:08b}" for byte in SIGNS.encode())),
+    "short binary numbers": (SIGNS, f"[{' '.join(f'{byte:b}' for byte in SIGNS.encode())}]"),
+    "pairs of bytes with dashes": (SIGNS, SIGNS.encode().hex("-", 2)),
+    "bytes with underscores": (SIGNS, SIGNS.encode().hex("_")),
     "characters on lines of JSON": (SIGNS, json.dumps(list(SIGNS), indent=2)),
     "characters by their places": (SIGNS, str(dict(enumerate(SIGNS)))),
     "characters by their places in JSON": (SIGNS, json.dumps(dict(enumerate(SIGNS)))),
@@ -108,6 +141,10 @@ def test_it_is_masked_where_it_comes_in_pieces(name, size):
 
 
 ORDINARY = [
+    "[\n" + on_lines("abcdefghijklmnop", "'", "    ") + "\n]\n",
+    "a b c d e\nf g h i j\nk l m n o\n",
+    "10 12 20 31 17 22 33 40 11 10\n01101011 00110011 01001010 01111000\n1010101010101010\n",
+    "3f2a-9c1e-7b64-4d0f-9a5c 00_11_22_33_44_55_66_77_88\n",
     "{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e', 5: 'f', 6: 'g', 7: 'h', 8: 'i'}\n",
     "\n".join(f"    [{at}] => {at}" for at in range(30)),
     "&#39;a&#39;, &#39;b&#39;, &#39;c&#39;, &#39;d&#39;, &#39;e&#39;, &#39;f&#39;, &#39;g&#39;, &#39;h&#39;\n",

@@ -1,27 +1,41 @@
-"""Finds values with the same separator between all characters: `k 3 J x`, or a character a line."""
+"""Finds values with the same separator between all characters: `k 3 J x`, or a character a line.
+
+A line may end at a separator that has a blank, and a character may be in quotes or braces of its own.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from strongroom.masking.alignment import extend_left, extend_right
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import characters_at
 from strongroom.masking.steps import shown, width
 from strongroom.runtime.frozen import NamedTuple
 
 __all__ = [
     "OF_CELLS",
+    "OF_LINES",
     "SEPARATORS",
     "Spread",
     "cells_reach",
     "followed_apart",
     "followed_in_cells",
+    "followed_on_lines",
     "spreads",
 ]
 
 SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n", b",", b'","', b'", "', b'",\n  "')
 OF_CELLS = b"   "
 """Stands between two characters in a dump without addresses, as `od -An -c` prints it."""
+OF_LINES = b",\n"
+"""Stands between two characters of which each is in quotes on a line of its own, however far indented."""
+_ON_LINE = tuple(quote + b"%b" + quote + OF_LINES for quote in (b"'", b'"'))
+_LINE = compiled_later(
+    rb"[ \t\[({]{0,40}(?P<quote>['\"])(?P<item>\\(?:[^\n'\"]{1,9}|['\"])|[^\n\\]{1,4}?)(?P=quote)"
+    rb"(?:,?\r?\n|,?[\])}]?)"
+)
+_LONGEST_LINE = 56
 _LONGEST_ROW = 16
 _CELL = 4
 _FOLLOWED = 6  # characters in cells, so that a table of zeros is not followed from each
@@ -29,11 +43,15 @@ _MOST_DUMPED = 4096
 _SIGNS = b"!#$%&()*+-./:;<=>?@[]^_`{|}~"  # what lists of characters show as it is
 _SHOWN = 3
 """So many characters, with a separator behind each, are looked for."""
+_THREE_LETTERS = compiled_later(rb"[A-Za-z]{3}(?=[^\n])")
 _DROPPED = b" \t\r\n"
 _LONGEST_SHOWN = 24
 # Behind the last character is only a separator that is a single byte.
 _WITH_ENDS = [(one, one if len(one) == 1 else b"") for one in (*SEPARATORS, OF_CELLS)]
 _LEAST = 8
+_WITH_BLANK = (b" ", b"  ", b", ")
+_INDENTED = compiled_later(rb"[ \t]{1,24}")
+_BLANK_IN_BRACES = b"{ }"  # in a list of Tcl
 
 
 class Spread(NamedTuple):
@@ -45,8 +63,12 @@ class Spread(NamedTuple):
 
 def spreads(raw: bytes) -> list[tuple[bytes, Spread]]:
     """Return what is looked for of a value whose characters are apart."""
-    offset = _next_run(raw, 0) if len(raw) >= _LEAST else -1
-    if offset < 0 and len(raw) >= _LEAST:
+    if len(raw) < _LEAST:
+        return []
+    # YAML puts digits in quotes.
+    letters = _THREE_LETTERS.search(raw)
+    offset = _next_run(raw, 0) if letters is None else letters.start()
+    if offset < 0:
         offset = _next_run(raw, 0, _SIGNS)
     if offset < 0:
         return []
@@ -56,7 +78,16 @@ def spreads(raw: bytes) -> list[tuple[bytes, Spread]]:
     other = _next_run(raw, offset + _SHOWN)  # as the first may be where a row ends
     if other >= 0:
         looked_for.append((OF_CELLS.join(_characters(raw, other)), _spreads_at(other)[-1]))
+    # One character alone, and not of all values the first one: values of a kind begin alike.
+    alone = offset + sum(raw) % _SHOWN
+    on_lines = _on_lines_at(alone)
+    looked_for += [(line % raw[alone : alone + 1], on_lines) for line in _ON_LINE]
     return looked_for
+
+
+@lru_cache(64)
+def _on_lines_at(offset: int) -> Spread:
+    return Spread(offset, OF_LINES)
 
 
 @lru_cache(64)
@@ -86,10 +117,9 @@ def _next_run(raw: bytes, begin: int, besides: bytes = b"") -> int:
 def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
     """Return from where to where characters of `raw` are apart in `data`, and how many are."""
     offset, separator = spread
-    gap = len(separator)
     at, place, count, end = start, offset, 0, start
     while place < len(raw):
-        behind = data.find(separator, at + 1, at + _LONGEST_SHOWN)
+        behind, beyond = _next_separator(data, at, separator)
         size, stop = _matched_character(data, at, behind, raw, place)
         if not size:
             if raw[place] not in _DROPPED:
@@ -98,23 +128,94 @@ def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple
             continue
         place, count, end = place + size, count + 1, stop
         if stop != behind:
-            break
-        at = behind + gap
+            if not data.startswith(separator, stop):
+                break
+            beyond = stop + len(separator)
+        at = beyond
     begin, place = start, offset
     while place:
         previous = place - 1
         while previous and raw[previous] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
             previous -= 1
         char = raw[previous:place]
-        low = begin - gap - len(char)
-        if low >= 0 and data.startswith(char + separator, low):
+        low = _begin_of_character(data, _end_before(data, begin, separator), char)
+        if low >= 0:
             begin, count = low, count + 1
-        elif low >= 1 and data.startswith(b"\\" + char + separator, low - 1):
-            begin, count = low - 1, count + 1
         elif char not in _DROPPED:
             break
         place = previous
     return begin, end, count
+
+
+def _next_separator(data: bytes, at: int, separator: bytes) -> tuple[int, int]:
+    """Return where the separator behind `at` begins and where it ends; -1 where there is none.
+
+    One that has a blank may be where a line ends.
+    """
+    end = at + _LONGEST_SHOWN
+    behind = data.find(separator, at + 1, end)
+    if separator in _WITH_BLANK:
+        broken = separator.rstrip() + b"\n"
+        line_end = data.find(broken, at + 1, end if behind < 0 else behind)
+        if line_end >= 0:
+            line = line_end + len(broken)
+            indented = _INDENTED.match(data, line)
+            return line_end, line if indented is None else indented.end()
+    return behind, behind + len(separator)
+
+
+def _end_before(data: bytes, begin: int, separator: bytes) -> int:
+    """Return where the character ends that is before `begin`, with a separator between; -1 where none is."""
+    if begin and data.endswith(separator, 0, begin):
+        return begin - len(separator)
+    if separator in _WITH_BLANK:
+        line = data.rfind(b"\n", max(0, begin - _LONGEST_SHOWN), begin)
+        broken = separator.rstrip() + b"\n"
+        if line >= 0 and not data[line:begin].strip() and data.endswith(broken, 0, line + 1):
+            return line + 1 - len(broken)
+    return -1
+
+
+def _begin_of_character(data: bytes, end: int, char: bytes) -> int:
+    """Return where `char` begins that ends at `end`, as it is, behind a backslash or in quotes; or -1."""
+    if end > 0:
+        for text in (b"\\" + char, char, *(_wrapped(char))):
+            if data.endswith(text, 0, end):
+                return end - len(text)
+    return -1
+
+
+def _wrapped(char: bytes) -> tuple[bytes, bytes, bytes]:
+    return b"'%b'" % char, b'"%b"' % char, b"{%b}" % char
+
+
+def followed_on_lines(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
+    """Return what `followed_apart` does where each character is in quotes on a line of its own."""
+    offset = spread.offset
+    begin = data.rfind(b"\n", max(0, start - _LONGEST_LINE), start) + 1
+    if not begin and start > _LONGEST_LINE:
+        return start, start, 0
+    first, last, count = start, start, 0
+    at, place = begin, offset
+    while place < len(raw) and (line := _LINE.match(data, at)) is not None:
+        size, item = width(raw, place), line["item"]
+        if shown(item, 0, raw[place : place + size]) != len(item):
+            break
+        place, count, last, at = place + size, count + 1, line.end("item") + 1, line.end()
+    at, place = begin, offset
+    while at and place:
+        before = data.rfind(b"\n", max(0, at - 1 - _LONGEST_LINE), at - 1) + 1
+        previous = place - 1
+        while previous and raw[previous] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
+            previous -= 1
+        line = _LINE.match(data, before, at)
+        if line is None or line.end() != at:
+            break
+        item = line["item"]
+        if shown(item, 0, raw[previous:place]) != len(item):
+            break
+        place, count, first, at = previous, count + 1, line.start("quote"), before
+    return first, last, count
 
 
 def cells_reach(raw: bytes) -> int:
@@ -148,8 +249,10 @@ def _matched_character(data: bytes, at: int, behind: int, raw: bytes, place: int
     char = raw[place : place + size]
     if behind >= 0:
         piece = data[at:behind]
-        if shown(piece, 0, char) == len(piece):
+        if shown(piece, 0, char) == len(piece) or piece in _wrapped(char):
             return size, behind
+        if data.startswith(_BLANK_IN_BRACES, at) and char == b" ":
+            return size, at + len(_BLANK_IN_BRACES)
         byte = char[:1]
         if piece in {byte, b"\\%03o" % byte[0], b"\\x%02x" % byte[0]}:
             return 1, behind  # a program that knows bytes alone

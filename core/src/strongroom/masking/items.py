@@ -70,12 +70,19 @@ _KINDS = (
         + _CHARACTER
         + rb")'(?:,|\}|(?=\t)|\r?\n(?:0x[^\t\n]{4,90}:(?=\t))?|\Z)",
     ),
+    # Pairs of a place and a character in Python and Rust, arrays of bash, and what PHP serializes.
+    _Kind(
+        (b"[(0, ", b"=([0]=", b"{i:0;s:1:"),
+        rb"(?:[\[ ]\([0-9]{1,7}, |[( ]\[[0-9]{1,7}\]=|i:[0-9]{1,7};s:[1-4]:)"
+        + _QUOTED
+        + rb"(?:\)(?:,|(?=\]))|;|(?=[ )]|\Z))",
+    ),
     # Bytes of numpy, and lists of bytes in Python.
     _Kind((b"' b'", b"', b'"), rb"b" + _QUOTED + rb"(?:,?\s{1,3}|(?=\]))"),
 )
 ITEMS = frozenset(sign for kind in _KINDS for sign in kind.signs)
 """Signs that there may be such a list."""
-ITEM_BEGINS = rb"=>|\{0: |;, &|'(?: b'|, b'|, 1|\t1)"
+ITEM_BEGINS = rb"=>|\{0: |;, &|'(?: b'|, b'|, 1|\t1)|\[\(0, |=\(\[0|\{i:0;s"
 """A pattern of all of them but one that another reading has."""
 
 

@@ -41,10 +41,13 @@ _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
 _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
-_OCTALS = compiled_later(rb"\b[0-7]{3}\b(?:[ ,\r\n\t\\]+[0-7]{3}\b){7,}")
+_OCTALS = compiled_later(
+    rb"\b(?:[0-7]{2}|0?[0-3]?[0-7]{2})\b(?:[ ,\r\n\t\\]+(?:[0-7]{2}|0?[0-3]?[0-7]{2})\b){7,}"
+)
 _ADDRESS = 6
 _LONGEST_ADDRESS = 16
 _BESIDE_ADDRESS = compiled_later(rb"[ :]\s*[0-9a-fA-FxX]{2}")
+_BITS = 8
 _LONG_WORDS = {8, 16}
 _LONG_WORDS_ALONE = ({8}, {16})
 _BYTES_OF_WORDS = {5: 2, 10: 4, 19: 8, 20: 8}
@@ -278,6 +281,9 @@ def _read_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: 
         yield from _little_endian(words, spans, 10 if sizes == {5} else 8)
     elif addressed and max(sizes) in _BYTES_OF_WORDS and all(map(bytes.isdigit, words)):  # `od -tu2`
         yield from _decimal_words(words, spans, _BYTES_OF_WORDS[max(sizes)])
+    elif len(words) > 1 and max(sizes) <= _BITS and not b"".join(words).strip(b"01"):
+        pieces = [bytes([int(word, 2)]) for word in words]
+        yield View(b"".join(pieces), Joined(pieces, spans), "numbers")
     elif len(words) > 1 and sizes <= _LONG_WORDS:
         pieces = [turned(word) for word in words]
         yield View(b"".join(pieces), Joined(pieces, spans), "hex")

@@ -77,7 +77,10 @@ _APART = (
     (b"'\"", compiled_later(rb"[^\n]{0,9}['\"]?(?: ?,['\"][0-9a-fA-F]{2}[xX]0['\"])+")),
 )
 # Not what colours text, as prompts do.
-_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-|\"0\":")
+_ESCAPED = compiled_later(
+    rb"\\|%[0-9A-Fa-f]|&(?:#|[a-z]{2,6};)|=[0-9A-F]{2}|=\?|M-\^?.M-|\"0\":"
+    rb"|=\(\[0\]=|\{i:0;s:1:|U\+[0-9A-F]{4} '"
+)
 _COLOUR = compiled_later(rb"\x1b\[[0-9;:?]{0,40}[ -/]?[@-~]")
 # One word without blanks, or numbers; perhaps behind a border or an address. A list of numbers may begin
 # with blanks, so that those of the indentation are its own: tried as both, a line of blanks takes time

@@ -6,7 +6,16 @@ import re
 
 from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.anchors import WINDOW, anchors, has_window, is_generated, letters, written_anchors
-from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apart, followed_in_cells, spreads
+from strongroom.masking.apart import (
+    OF_CELLS,
+    OF_LINES,
+    Spread,
+    cells_reach,
+    followed_apart,
+    followed_in_cells,
+    followed_on_lines,
+    spreads,
+)
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH
@@ -125,11 +134,13 @@ class Apart(NamedTuple):
 
     def find(self, data: bytes, start: int, _stop: int) -> Occurrence | None:
         raw = self.value.raw
-        follow = followed_in_cells if self.spread.separator is OF_CELLS else followed_apart
+        follow = _FOLLOWERS.get(self.spread.separator, followed_apart)
         begin, end, count = follow(data, start, raw, self.spread)
         whole = count == count_characters(raw)
         return Occurrence(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
 
+
+_FOLLOWERS = {OF_CELLS: followed_in_cells, OF_LINES: followed_on_lines}
 
 Target = Form | Window | Apart
 

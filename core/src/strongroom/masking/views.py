@@ -125,8 +125,11 @@ _IN_ONE_CASE = compiled_later(
     rb"[A-Z2-7]{16,}(?:[ \t\r\n]+[A-Z2-7]+(?![A-Za-z0-9+/_-]))*"
     rb"|[a-z2-7]{16,}(?:[ \t\r\n]+[a-z2-7]+(?![A-Za-z0-9+/_-]))*"
 )
-_IN_PAIRS = compiled_later(rb"[0-9a-fA-F]{2}(?:-[0-9a-fA-F]{2}){7,}")
-_DASH = ord("-")
+_IN_GROUPS = compiled_later(
+    rb"[0-9a-fA-F]{2}(?:(?:-[0-9a-fA-F]{2}){7,}|(?:_[0-9a-fA-F]{2}){7,})"
+    rb"|[0-9a-fA-F]{4}(?:(?:-[0-9a-fA-F]{4}){3,}|(?:_[0-9a-fA-F]{4}){3,})"
+)
+_BETWEEN_GROUPS = b"-_"
 _MANY = 4
 """So many runs are worth decoding at once."""
 _BETWEEN_RUNS = b"////"  # decoded, bytes that are in no text, at any alignment
@@ -295,8 +298,10 @@ def _base64(data: bytes, runs: Runs, known: Known, hits: Hits | None = None) -> 
     escaped: set[bytes] = set()
     in_one_case: list[tuple[bytes, int]] = []
     for text, at, has_escapes in _runs(data, runs, known):
-        if text[2] == _DASH and text[5] == _DASH:
-            yield from _in_pairs(text, at)
+        if (text[2] == text[5] and text[2] in _BETWEEN_GROUPS) or (
+            text[4] == text[9] == text[14] and text[4] in _BETWEEN_GROUPS
+        ):
+            yield from _in_groups(text, at)
         if text in coded:
             coded[text].append(at)
         # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
@@ -322,9 +327,9 @@ def _base32(runs: list[tuple[bytes, int]]) -> Iterator[View]:
                 yield from base32(text, at)
 
 
-def _in_pairs(text: bytes, at: int) -> Iterator[View]:
-    """Yield the hexadecimal digits that `text`, which begins at `at`, has in pairs with a dash between."""
-    for view in _parts(_IN_PAIRS, rb"-", text):
+def _in_groups(text: bytes, at: int) -> Iterator[View]:
+    """Yield the hexadecimal digits that `text`, which begins at `at`, has with a dash between each 2 or 4."""
+    for view in _parts(_IN_GROUPS, rb"[-_]", text):
         yield View(view.data, Moved(view.origin, at), "hex")
 
 
