@@ -675,6 +675,40 @@ def test_a_tenant_is_named_before_the_command(strongroom):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        *(f"{one} shared".split() for one in ("get", "delete", "history", "edit", "rotate", "explain")),
+        ["set", "shared", "mine"],
+        ["mv", "shared", "other"],
+        ["get", "shared", "SHARED"],
+        ["get", "SHARED"],
+        ["delete", "t/own", "shared"],
+        ["rotate", "shared", "--status"],
+        ["cache", "clear", "shared"],
+    ],
+)
+def test_a_tenant_is_refused_for_a_key_that_belongs_to_all(strongroom, words):
+    """Though other routes lead to tenants: the secret of all would be read, replaced or deleted."""
+    Path("strongroom.yaml").write_text(
+        "version: 1\npipelines:\n"
+        "  app: {provider: {type: file, file_path: app.enc, key_file: app.key}}\n"
+        "  own: {provider: {type: file, file_path: own.enc, key_file: app.key}, middleware: [{type: tenant}]}\n"
+        "default: app\nroutes: [{prefix: t/, pipeline: own}]\n"
+        'secrets: {SHARED: {key: shared}, OWN: {key: t/own}, BOTH: {compose: "{{ SHARED }}{{ OWN }}"}}\n'
+    )
+    strongroom("set", "shared", stdin="of all")
+    strongroom("--tenant", "one", "set", "t/own", stdin="of one")
+    assert "nothing in app keeps tenants apart" in strongroom("--tenant", "one", *words, expected=2).stderr
+    assert strongroom("get", "shared").stdout == "of all"
+    assert strongroom("--tenant", "one", "get", "t/own").stdout == "of one"
+    assert strongroom("--tenant", "one", "get", "BOTH").stdout == "of allof one"
+    assert (
+        strongroom("--tenant", "one", "get", "t/own", "shared").stdout == "T_OWN='of one'\nSHARED='of all'\n"
+    )
+    strongroom("--tenant", "one", "list")
+
+
+@pytest.mark.parametrize(
     "provider",
     [
         "{type: aws, region_name: eu-west-1}",

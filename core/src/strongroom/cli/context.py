@@ -84,6 +84,15 @@ class GlobalOptions:
                 raise
         return registry
 
+    def check_tenant(self, registry: SecretProviderRegistry, *keys: str) -> None:
+        """Refuse a tenant that the pipelines of `keys` do not use: what is there belongs to all.
+
+        Raises:
+            UsageError: A tenant is given, and no component of these pipelines uses it.
+        """
+        if self.tenant is not None:
+            refuse_useless_tenant(registry.plan, [registry.explain(key).pipeline for key in keys])
+
     def plan(self, *, look_up: bool = False) -> Plan:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""
         from strongroom.spec.locate import find_plan

@@ -32,6 +32,7 @@ def get(
 
         with settings.registry(change=without_caches) as registry:
             result = _from_registry(settings, registry, key, version, as_key=as_key)
+            _check_tenant(settings, registry, result[0])
             settings.warn_of_leases(registry)
     key, value, pipeline = result
     if field is not None:
@@ -100,6 +101,13 @@ def _from_registry(
     raise missing
 
 
+def _check_tenant(settings: GlobalOptions, registry: SecretProviderRegistry, *keys: str) -> None:
+    """Refuse a tenant that none of `keys` has to do with; the parts of a composed secret may have."""
+    declared = registry.plan.secrets
+    if not any(key in declared and declared[key].compose is not None for key in keys):
+        settings.check_tenant(registry, *keys)
+
+
 def get_several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
     """Print the values of all `texts`, or nothing if one is missing.
 
@@ -121,6 +129,7 @@ def get_several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) 
             except SecretNotFoundError as error:
                 missing.append(error)
         if not missing:
+            _check_tenant(settings, registry, *(key for key, _, _ in results.values()))
             settings.warn_of_leases(registry)
     if len(missing) == 1:
         raise missing[0]

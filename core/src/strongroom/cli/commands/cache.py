@@ -39,6 +39,7 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
 
     with settings.registry() as registry:
         if key is not None:
+            settings.check_tenant(registry, key)
             names = [registry.pipeline_for(key).name]
             registry.invalidate(key)
         else:

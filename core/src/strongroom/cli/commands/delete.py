@@ -37,6 +37,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
         settings.tell_own_store(registry.plan)
         for key in keys:
             registry.explain(key)  # refuses a bad key before any is deleted
+            settings.check_tenant(registry, key)
         try:
             for key in dict.fromkeys(keys):
                 begun = has_begun(registry.pipeline_for(key), key)

@@ -61,6 +61,7 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         settings.tell_own_store(registry.plan)
         pipeline = registry.explain(key).pipeline  # refuses a bad key
         key, declared = names.target(registry, key, as_key=as_key, doing="edit")
+        settings.check_tenant(registry, key)
         refuse_writes(registry.pipeline_for(key), key)
         whole, version = _current(registry, key)
         old = _shown(whole, key, declared)

@@ -24,6 +24,7 @@ def history_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     """
     with settings.registry() as registry, names.suggesting(registry):
         key, _ = names.target(registry, key, as_key=as_key, doing="look at")
+        settings.check_tenant(registry, key)
         versions = registry.list_versions(key)
     rows = [
         {

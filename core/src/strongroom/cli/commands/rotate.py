@@ -83,6 +83,7 @@ def rotate_command(
         named = None
         if key is not None:
             key, named = names.target(registry, key, as_key=as_key, doing="rotate")
+            settings.check_tenant(registry, key)
         if mode == "status":
             return _status(settings, registry, key)
         if mode == "due":

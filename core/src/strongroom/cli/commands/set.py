@@ -73,6 +73,7 @@ def set_command(
         registry.explain(key)  # refuses a bad key before anything is asked for
         name, added = key, _declared(registry.plan, key) if declare else None
         key, declared = names.target(registry, key, as_key=as_key, doing="set")
+        settings.check_tenant(registry, key)
         refuse_writes(registry.pipeline_for(key), key)
         pipeline = registry.explain(key).pipeline
         if generate:
