@@ -98,9 +98,9 @@ class EtcdServer:
         )
 
     def _run(self, tool, *words):
-        tool_ = program().with_name(tool)
-        tool_.chmod(0o755)
-        subprocess.run([tool_, *words], check=True, capture_output=True, timeout=300)
+        path = program().with_name(tool)
+        path.chmod(0o755)
+        subprocess.run([path, *words], check=True, capture_output=True, timeout=300)
 
     def kill(self):
         """End it at once, as a crash does."""

@@ -107,7 +107,7 @@ class TestAStoreThatFails:
         monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
         store = MemoryCacheStore()
         for cipher in (Remote(), Picky(), Remote()):
-            cache = HierarchicalSecretCache(l2=store, encryption=cipher, namespace="n")
+            cache = HierarchicalSecretCache(l2=store, encryption=cipher, namespace="n", l2_timeout_seconds=60)
             assert cache.get_or_fetch("key", backend) == "value"
         assert len(backend.calls) == 2
         assert "unreadable" in caplog.text
