@@ -119,6 +119,58 @@ def test_a_file_grows_by_what_further_commands_use(probe):
     assert finder.find_spec("strongroom_probe.three", [str(probe.folder)]) is not None
 
 
+def start_with(probe, names):
+    """Start, use these further modules, and return the finder."""
+    finder = probe.start()
+    with probe.patch.context() as patch:
+        patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+        for name in names:
+            importlib.import_module(name)
+    return finder
+
+
+def unused(finder):
+    return sorted(name for group in finder._files["strongroom_probe"]._read.values() for name in group)
+
+
+@pytest.mark.parametrize("number", [bytecode._FEW, bytecode._FEW + 1])
+def test_what_one_command_uses_and_another_does_not_is_parted_once(probe, number):
+    more = [f"strongroom_probe.more{place}" for place in range(number)]
+    for name in more:
+        probe.write(f"{name.partition('.')[2]}.py", f"VALUE = {name!r}\n")
+    start_with(probe, more).keep()
+    finder = probe.start()
+    assert unused(finder) == more
+    finder.keep()
+    written = probe.file.stat()
+    finder = probe.start()
+    assert unused(finder) == (more if number == bytecode._FEW else [])
+    assert probe.from_the_file() == NAMES
+    finder.keep()
+    finder = start_with(probe, more)  # the command that has brought them in
+    assert [sys.modules[name].VALUE for name in more] == more
+    assert not {*more, *NAMES} & {*probe.by_python}
+    assert unused(finder) == []
+    finder.keep()
+    assert probe.file.stat().st_ino == written.st_ino
+
+
+def test_what_is_parted_holds_what_has_changed_no_more(probe):
+    more = [f"strongroom_probe.more{place}" for place in range(2 * bytecode._FEW)]
+    for name in more:
+        probe.write(f"{name.partition('.')[2]}.py", "VALUE = 1\n")
+    start_with(probe, more).keep()
+    probe.write("inner/two.py", "VALUE = 222\n")
+    probe.write("more3.py", "VALUE = 333\n")
+    finder = start_with(probe, more[3:4])
+    assert (probe.value(), sys.modules[more[3]].VALUE) == (222, 333)
+    finder.keep()
+    finder = start_with(probe, more)
+    assert (probe.value(), sys.modules[more[3]].VALUE) == (222, 333)
+    assert not {*more, *NAMES} & {*probe.by_python}
+    assert unused(finder) == []
+
+
 @pytest.mark.parametrize("how", ["size", "time", "gone"])
 def test_a_changed_source_is_noticed_and_the_file_made_again(probe, how):
     probe.start().keep()
@@ -363,3 +415,59 @@ def test_the_command_opens_hardly_any_file_of_its_modules_and_a_forked_process_n
         assert (status, code) == (0, 0)
         counts.append(opened)
     assert counts[-1] < 10
+
+
+UNUSED = """\
+import os, sys
+
+leave = os._exit
+
+
+def report(code):
+    files = sys.meta_path[0]._files.values()
+    print()  # a value comes without a line's end
+    print([code, max((len(group) for file in files for group in file._read.values()), default=0)])
+    sys.stdout.flush()
+    leave(code)
+
+
+sys.argv = ["strongroom", *sys.argv[1:]]
+os._exit = report
+from strongroom.cli import script
+
+script()
+"""
+
+
+def test_a_command_reads_what_it_uses_whichever_was_the_first(tmp_path):
+    packages = tmp_path / "packages"
+    for name in ("strongroom", "strongroom_file"):
+        folder = Path(importlib.util.find_spec(name).origin).parent
+        shutil.copytree(folder, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    provider = "{type: file, file_path: secrets.enc, key_file: app.key}"
+    plain = f"version: 1\npipelines: {{app: {{provider: {provider}}}}}\n"
+    (tmp_path / "plain.yaml").write_text(plain)
+    (tmp_path / "strongroom.yaml").write_text(plain + "secrets: {A: {key: a, min_length: 1}}\n")
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
+
+    def python(*words):
+        return subprocess.run(
+            [sys.executable, *words],
+            env=environment, cwd=tmp_path, input="value", capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    def unused(*words):
+        code, number = map(int, python("-c", UNUSED, *words).splitlines()[-1].strip("[]").split(","))
+        assert code == 0
+        return number
+
+    (tmp_path / "app.key").write_text(python("-m", "strongroom", "keygen"))
+    (tmp_path / "app.key").chmod(0o600)
+    python("-m", "strongroom", "set", "a")
+    for _ in range(2):  # the first has no record of the spec, and the second keeps its modules
+        unused("check")
+    get = [unused("--spec", "plain.yaml", "get", "a") for _ in range(3)]
+    assert get[1] > 3 * bytecode._FEW, "check needs as little as get"
+    assert get[2] <= bytecode._FEW
+    assert unused("check") <= bytecode._FEW
+    assert Path(file_of(str(packages / "strongroom"))).exists()

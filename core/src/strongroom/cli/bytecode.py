@@ -42,6 +42,8 @@ _TAG: Final = f"{sys.implementation.cache_tag}{f'.opt-{sys.flags.optimize}' if s
 """What names of files of bytecode end with, as those of Python do: with `-O` it has others."""
 _DAMAGED: Final = (EOFError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
 _PLACE_MEMBERS: Final = 3
+_FEW: Final = 8
+"""So many modules of a group that a command does not use take as long to read as another group."""
 
 
 def use_one_file() -> Callable[[], None]:
@@ -63,6 +65,8 @@ class ModulesInOneFile:
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._process = os.getpid()
+        self._before = frozenset(sys.modules)
+        """Modules that Python has loaded before it had this finder, as it will next time."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -97,14 +101,17 @@ class ModulesInOneFile:
         return spec
 
     def keep(self) -> None:
-        """Keep the modules of ours that are not in the files yet, if Python could keep them there, too."""
+        """Keep the modules of ours that are not in the files yet, if Python could keep them there, too.
+
+        Modules that are read together and not used together are parted.
+        """
         if sys.dont_write_bytecode or sys.pycache_prefix is not None:
             return
         new: dict[str, list[SourceFileLoader]] = {}
         for name, module in list(sys.modules.items()):
             root, has_parent, _ = name.partition(".")
             file = self._files.get(root)
-            if file is None or not has_parent or name in file.places:
+            if file is None or not has_parent or name in file.places or name in self._before:
                 continue
             loader = getattr(getattr(module, "__spec__", None), "loader", None)
             # Of others Python did not find the source in a folder, or the module has a second name.
@@ -112,17 +119,20 @@ class ModulesInOneFile:
                 continue
             if type(loader) in {SourceFileLoader, _Loader}:  # another one may change the code
                 new.setdefault(root, []).append(loader)
-        for root, loaders in new.items():
+        for root, file in self._files.items():
+            if root not in new and not file.has_unused:
+                continue
             # It cannot be written, or a source read or compiled: the command has done its work all the same.
             with contextlib.suppress(Exception):
-                self._files[root].add(loaders)
+                file.add(new.get(root, ()))
 
 
 class _File:
     """The file of one distribution; it has no modules if there is none, or one of another Python.
 
     Those that one command has brought in are one group, which is read as a whole: the names that they have in
-    common, half of all, are there once.
+    common, half of all, are there once. A command that uses only a part of a group makes two of it, so that
+    in the end each reads what it uses, whichever command was the first.
     """
 
     def __init__(self, folder: str) -> None:
@@ -132,6 +142,7 @@ class _File:
         self._groups: list[tuple[int, int]] = []
         """Where each begins, and how long it is."""
         self._read: dict[int, dict[str, CodeType]] = {}
+        """What was read of each group, without what was used by then."""
         # A hook for editable packages has a name of its own there instead of a folder; it would lead to what
         # lies in the current one.
         if not os.path.isabs(folder):  # noqa: PTH117  # no pathlib here
@@ -168,13 +179,23 @@ class _File:
             return dict(marshal.loads(os.pread(self._descriptor, length, self._begin + start)))  # noqa: S302  # as above
         return {}
 
+    @property
+    def has_unused(self) -> bool:
+        """Whether more than a few modules of a group were read and not used."""
+        return any(len(unused) > _FEW for unused in self._read.values())
+
     def _kept(self) -> list[dict[str, CodeType]]:
-        """Return the groups without modules that have changed, and none that is empty."""
+        """Return the groups without modules that have changed, parted where one was not used as a whole."""
         groups: list[dict[str, CodeType]] = []
         for number in range(len(self._groups)):
             known = self._group(number)
             names = [name for name, place in self.places.items() if place[2] == number and name in known]
-            groups.append({name: known[name] for name in names})
+            unused = self._read.get(number, {})
+            apart = unused if len(unused) > _FEW else {}
+            groups += [
+                {name: known[name] for name in names if (name in apart) is is_apart}
+                for is_apart in (False, True)
+            ]
         return list(filter(None, groups))
 
     def add(self, loaders: Iterable[SourceFileLoader]) -> None:
@@ -183,7 +204,7 @@ class _File:
         if not os.path.isabs(folder) or not os.access(folder, os.W_OK):  # noqa: PTH117  # as above
             return
         fresh = {loader.name: known for loader in loaders if (known := _known(loader)) is not None}
-        if not fresh:
+        if not fresh and not self.has_unused:
             return
         groups = [*self._kept(), {name: known[2] for name, known in fresh.items()}]
         states = {name: known[:2] for name, known in (self.places | fresh).items()}
