@@ -183,6 +183,14 @@ def test_standard_fernet_keys_give_standard_tokens():
         FernetEncryption(KEY).decrypt(standard.encrypt(b"value").decode())
 
 
+@pytest.mark.parametrize("key", [KEY, STANDARD])
+@pytest.mark.parametrize("context", [None, "", "name"])
+def test_a_context_that_is_not_bytes_is_never_taken_for_none(cipher, key, context):
+    """A token that is bound to nothing would decrypt under every name."""
+    with pytest.raises(TypeError):
+        cipher(key).encrypt("value", context=context)
+
+
 @pytest.mark.parametrize(
     "bad", ["", b"", b"x" * 31, b"x" * 33, "srk1_", KEY[:-1], KEY + "A", KEY[:-1] + "B", 7, None]
 )

@@ -89,6 +89,12 @@ def test_a_mapping_and_a_spec_object_load_alike(tmp_path):
         load_plan({1: 2})
 
 
+@pytest.mark.parametrize("wrong", [5, b"s.yaml", [], object()])
+def test_what_can_be_no_spec_is_refused_by_its_type(wrong):
+    with pytest.raises(TypeError, match=f"not a {type(wrong).__name__}$"):
+        load_plan(wrong)
+
+
 def test_no_part_of_a_spec_shows_the_options_of_a_component():
     """A token or a key may be written there, as in `repr` of the whole."""
     vault = {"type": "vault", "url": "https://x", "token": "hunter2"}

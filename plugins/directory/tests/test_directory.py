@@ -68,6 +68,15 @@ def test_the_configuration_is_the_constructor():
     assert repr(DirectorySecretProvider(**options)) == "<DirectorySecretProvider 'x'>"
 
 
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
+    """A variable that is not set must not make secrets of all files that lie around."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no secret")
+    with pytest.raises(ConfigurationError, match="the path is empty"):
+        DirectorySecretProvider("")
+    assert DirectorySecretProvider(".").list_secrets() == ["file"]
+
+
 def test_docker_and_systemd(tmp_path):
     """Files that others put there are read byte for byte."""
     (tmp_path / "db_password").write_bytes(b"s3cret\r\n\n")

@@ -87,6 +87,11 @@ def test_the_configuration_is_the_constructor(monkeypatch):
     assert PassSecretProvider(**PassConfig(path=Path("/x")).model_dump()).address()["path"] == "/x"
 
 
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(ConfigurationError, match="the path is empty"):
+        PassSecretProvider("")
+
+
 @pytest.mark.parametrize("writer", ["line", "entry", "by_name"])
 def test_a_cache_of_the_line_and_one_of_the_entry_drop_what_the_other_writes(store, writer):
     """They are two pipelines over one store, whichever program and part they name."""

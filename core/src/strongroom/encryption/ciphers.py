@@ -287,7 +287,7 @@ class FernetEncryption(TokenEncryption):
             self._standard = Fernet(base64.urlsafe_b64encode(self._material.secret))
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
-        if self._standard is not None and not context and current_tenant() is None:
+        if self._standard is not None and context == b"" and current_tenant() is None:
             return self._standard.encrypt(_bytes_of(plaintext)).decode()
         return super().encrypt(plaintext, context=context)
 
@@ -296,7 +296,7 @@ class FernetEncryption(TokenEncryption):
         if token.startswith(PREFIX):
             return super().decrypt(token, context=context)
         data = None
-        if not context and current_tenant() is None:
+        if context == b"" and current_tenant() is None:
             data = self._opened_standard(token)
         if data is None:
             raise refused()

@@ -108,10 +108,13 @@ def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundS
     Raises:
         ConfigurationError: There is no such file, or it cannot be read.
         UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
+        TypeError: It is of another type.
     """
     if isinstance(spec, Mapping):
         return Source("spec", Path.cwd(), _document_of(spec))
     if not isinstance(spec, (str, os.PathLike, FoundSpec)):
+        if not hasattr(spec, "document"):
+            raise TypeError(f"a spec is a path, a mapping or a Spec, not a {type(spec).__name__}")
         return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
     path = Path(spec.path if isinstance(spec, FoundSpec) else spec)
     data, status = read_bytes(path)

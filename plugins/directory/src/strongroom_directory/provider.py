@@ -66,7 +66,7 @@ class DirectorySecretProvider(BaseProvider):
         timeout: Seconds that a write waits for the writes of other processes.
 
     Raises:
-        ConfigurationError: `suffix` cannot end a name, or `timeout` is not more than 0.
+        ConfigurationError: `path` is empty, `suffix` cannot end a name, or `timeout` is not more than 0.
     """
 
     type_name = "directory"
@@ -86,6 +86,10 @@ class DirectorySecretProvider(BaseProvider):
                 hint="use one such as .txt",
             )
         check_limits(self.type_name, counts={}, timeout=timeout)
+        if path == "":  # of a variable that is not set: all files of the current folder would be secrets
+            raise ConfigurationError(
+                "directory: the path is empty", provider=self.type_name, hint="the current folder is '.'"
+            )
         self._path = Path(path)
         self._writable = bool(writable)
         self._suffix = suffix

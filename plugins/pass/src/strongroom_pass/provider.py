@@ -44,7 +44,7 @@ class PassSecretProvider(BaseProvider):
         timeout: Seconds that one run of the program may take.
 
     Raises:
-        ConfigurationError: `timeout` is not more than 0.
+        ConfigurationError: `path` is empty, or `timeout` is not more than 0.
     """
 
     type_name = TYPE_NAME
@@ -58,6 +58,10 @@ class PassSecretProvider(BaseProvider):
         timeout: float = 10.0,
     ) -> None:
         check_limits(self.type_name, counts={}, timeout=timeout)
+        if path == "":
+            raise ConfigurationError(
+                "pass: the path is empty", provider=self.type_name, hint="name the store, or leave `path` out"
+            )
         self._path = None if path is None else Path(path).expanduser().absolute()
         self._pass = PassProgram(self._path, program, timeout)
         self._program = program
