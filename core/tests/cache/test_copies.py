@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from cache_support import KEY, Clock
@@ -122,6 +123,43 @@ def everybody(one, other, value):
     for registry in (one, other, one):
         for tenant in (None, "a", "b"):
             assert as_tenant(tenant, lambda registry=registry: registry.get_secret("db")) == value
+
+
+@pytest.mark.parametrize("audited", [False, True], ids=["plain", "audited"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda app: app.set_secret("key", "new"),
+        lambda app: app.set_secrets({"key": "new"}),
+        lambda app: app.set_secret_if("key", "new", "1"),
+        lambda app: app.delete_secret("key"),
+    ],
+    ids=["set", "set of many", "set if", "delete"],
+)
+def test_a_signal_handler_changes_nothing_that_another_pipelines_cache_could_not_forget(
+    hosts, write, audited
+):
+    """It comes while its own thread changes the entries of that cache: the write is refused, and not done."""
+    hosts.backend.set_secret("key", "old")
+    registry = hosts(app=CachingMiddleware(hosts.backend), other=CachingMiddleware(hosts.backend))
+    app, other = registry.pipeline("app"), registry.pipeline("other")
+    seen = []
+    if audited:
+        registry.add_hook(
+            SimpleNamespace(before=lambda _: None, after=lambda event: seen.append(event.outcome))
+        )
+    assert [app.get_secret("key"), other.get_secret("key")] == ["old", "old"]
+    del seen[:]
+    with (
+        other.inner.cache._lock,
+        pytest.raises(BackendUnavailableError, match="as in a signal handler") as e,
+    ):
+        write(app)
+    assert e.value.pipeline == "app"
+    assert seen == (["error"] if audited else [])
+    assert [one.get_secret("key") for one in (hosts.backend, app, other)] == ["old", "old", "old"]
+    app.set_secret("key", "newer")
+    assert [one.get_secret("key") for one in (hosts.backend, app, other)] == ["newer", "newer", "newer"]
 
 
 def test_so_does_a_deletion(hosts):

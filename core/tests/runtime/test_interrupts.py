@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from interrupts import interrupted_at_each_moment
-from strongroom import Lease, SecretProviderRegistry, TenantContext
+from strongroom import CachingMiddleware, Lease, SecretProviderRegistry, TenantContext
 from strongroom.cache.entries import Entries
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
+from strongroom.errors import SecretNotFoundError
 from strongroom.hooks.identity import acting_as, actor
 from strongroom.leases import LiveLeases
 from strongroom.parallel import SingleEntryLock, forks_wait
@@ -19,6 +20,7 @@ from strongroom.registry.watch import Watch
 from strongroom.runtime import forks
 from strongroom.runtime.scopes import OpenBlocks
 from strongroom.tenancy import current_tenant
+from strongroom_memory import MemorySecretProvider
 
 
 def is_free(lock):
@@ -202,6 +204,38 @@ def test_a_cache_forgets_what_was_written():
     for registry in interrupted_at_each_moment(prepare, lambda one: one.set_secret("key", "new")):
         assert registry.get_secret("key") == registry.pipeline("app").inner.inner.get_secret("key")
         registry.close()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda one: one.set_secret("key", "new"),
+        lambda one: one.set_secrets({"key": "new"}),
+        lambda one: one.set_secret_if("key", "new", "1"),
+        lambda one: one.delete_secret("key"),
+    ],
+    ids=["set", "set of many", "set if", "delete"],
+)
+def test_so_does_the_cache_of_another_pipeline(write):
+    def prepare():
+        store = MemorySecretProvider(secrets={"key": "old"})
+        registry = SecretProviderRegistry({"version": 1, "pipelines": {}})
+        for name, prefix in ("app", ""), ("other", None):
+            registry.register(name, CachingMiddleware(store), prefix=prefix)
+            registry.pipeline(name).get_secret("key")
+        return registry
+
+    for registry in interrupted_at_each_moment(prepare, write):
+        registered = [registry.pipeline(name) for name in ("app", "other")]
+        assert len({value_in(one) for one in (registered[0].inner.inner, *registered)}) == 1
+        registry.close()
+
+
+def value_in(provider):
+    try:
+        return provider.get_secret("key")
+    except SecretNotFoundError:
+        return None
 
 
 def test_a_watch_that_nobody_has_is_closed(monkeypatch):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from strongroom.middleware.base import Middleware
@@ -41,16 +41,16 @@ class WriteObserver(Middleware):
 
 
 class WriteNotifier(WriteObserver):
-    """Reports each key that was written through it, for a cache on another way to the same place.
+    """Writes within a context that tells of it, for caches on another way to the same place.
 
     Args:
         inner: The provider that is written to.
-        changed: Called with the key, even if the write failed: it is then not known what is stored.
+        around_write: Returns the context for the keys, such as `Pipeline.around_write`.
     """
 
-    def __init__(self, inner: Any, changed: Callable[[str], object]) -> None:
+    def __init__(self, inner: Any, around_write: Callable[..., AbstractContextManager[None]]) -> None:
         super().__init__(inner)
-        self._changed = changed
+        self._around_write = around_write
         self._get = self.inner.get_secret
 
     def address(self) -> dict[str, Any]:
@@ -60,10 +60,5 @@ class WriteNotifier(WriteObserver):
     def get_secret(self, key: str) -> str:
         return self._get(key)
 
-    @contextmanager
-    def around_write(self, *keys: str) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            for key in keys:
-                self._changed(key)
+    def around_write(self, *keys: str) -> AbstractContextManager[None]:
+        return self._around_write(*keys)

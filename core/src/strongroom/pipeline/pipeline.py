@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,9 +94,14 @@ class Pipeline(Middleware):
         self._value_observer = seen
         self._get = lambda key: self.observed(read(key))
 
-    def observe_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
-        """Call `changed` with what is inside and the keys after every write, also after one that failed."""
-        self._changed = changed
+    def observe_changes(
+        self, changed: Callable[[Any, Sequence[str]], object], *, refuse: Callable[[], object]
+    ) -> None:
+        """Call `changed` with what is inside and the keys after every write, also after one that failed.
+
+        `refuse` is called before it, and raises if `changed` could not be called.
+        """
+        self._refuse_write, self._changed = refuse, changed
 
     def tell_first_use(self, call: Callable[[], object]) -> None:
         """Call `call` once, before the next read or list; a write calls the observer of changes."""
@@ -118,10 +123,27 @@ class Pipeline(Middleware):
         if call is not None:
             call()
 
-    def changed(self, *keys: str) -> None:
-        """Let the other caches of the registry forget what is stored at `keys`, and let watches look."""
-        if self._changed is not None and keys and isinstance(keys[0], str):
-            self._changed(self.inner, keys)
+    @contextmanager
+    def around_write(self, *keys: str) -> Iterator[None]:
+        """After the block, let the registry's other caches forget what is stored at `keys`, and watches look.
+
+        They do so even if the block fails: it is then not known what is stored.
+
+        Raises:
+            BackendUnavailableError: A signal handler writes what one of these caches could not forget.
+        """
+        if self._changed is None:
+            yield
+            return
+        self._refuse_write()
+        try:
+            yield
+        finally:
+            try:
+                self._changed(self.inner, keys)
+            except BaseException:  # of a signal handler: an older value must not stay
+                self._changed(self.inner, keys)
+                raise
 
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, in every cache on its way."""
@@ -193,12 +215,11 @@ class Pipeline(Middleware):
             self._write("set", key, self.inner.set_secret, self.observed(value))
             return
         try:  # `_write`, written out
-            self.inner.set_secret(check_user_key(key), self.observed(value))
+            with self.around_write(check_user_key(key)):
+                self.inner.set_secret(key, self.observed(value))
         except StrongroomError as error:
             self._tell_where(error, key)
             raise
-        finally:
-            self.changed(key)
 
     def delete_secret(self, key: str) -> None:
         self._write("delete", key, self._delete)
@@ -219,10 +240,8 @@ class Pipeline(Middleware):
             for key, value in secrets.items():
                 check_user_key(key)
                 self.observed(value)
-            try:
+            with self.around_write(*secrets):
                 write_many(self.inner, secrets, lambda key: written.setdefault(key, "ok"))
-            finally:
-                self.changed(*secrets)
             return secrets
 
         self.run_batch_with_hooks("set", list(secrets), write, done=written)
@@ -317,11 +336,11 @@ class Pipeline(Middleware):
         return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a write, and report it as a change: even if it failed, it is not known what is stored."""
-        try:
-            return self._run(operation, key, method, *args, **kwargs)
-        finally:
-            self.changed(key)
+        def write(key: str) -> T:
+            with self.around_write(key):
+                return method(key, *args, **kwargs)
+
+        return self._run(operation, key, write)
 
     def _tell_where(self, error: StrongroomError, key: str | None = None) -> None:
         """Name the pipeline, and the one key that was asked for, where who raised `error` has not."""

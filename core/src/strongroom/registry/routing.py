@@ -310,7 +310,7 @@ class RoutedPipelines(BaseProvider):
         pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
         if self._value_observers:
             pipeline.observe_values(self._observe_value)
-        pipeline.observe_changes(self._changed)
+        pipeline.observe_changes(self._changed, refuse=self._refuse_inner_write)
         return pipeline
 
     # --- hooks ---
@@ -388,6 +388,15 @@ class RoutedPipelines(BaseProvider):
             for one in caches:
                 one.drop(source)
 
+    def _refuse_inner_write(self) -> None:
+        """Refuse the write of a signal handler that a cache of this registry could not forget.
+
+        Raises:
+            BackendUnavailableError: The handler came while its thread was at work on the cache's entries.
+        """
+        for one in self._made_caches():
+            one.cache.refuse_inner_write()
+
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
         """Let every cache forget what a write through `chain` has changed, and let watches look at it."""
         if not self._resumed:
@@ -414,6 +423,10 @@ class RoutedPipelines(BaseProvider):
             addresses = _addresses()
             types = frozenset(map(addresses.type_of, addresses.places_of(chain, written=True)))
             self._assembly.share_levels(types)
+        return self._made_caches()
+
+    def _made_caches(self) -> list[Any]:
+        """Return the caches of the pipelines that have been used by now."""
         chains = [*self._assembly.chains(), *self._registered.values()]
         known, caches = self._known_caches
         if len(known) != len(chains) or not all(map(operator.is_, known, chains)):

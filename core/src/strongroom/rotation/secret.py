@@ -40,7 +40,7 @@ class Secret:
         # The hooks of the outermost pipeline see one rotation, and not its many small operations.
         self.write_chain: Any = target
         if isinstance(target, Pipeline):
-            self.write_chain = WriteNotifier(target.inner, target.changed)
+            self.write_chain = WriteNotifier(target.inner, target.around_write)
         self.record_store = store = without_value_middleware(target)
         self._stages = isinstance(store, StagedWriter) and isinstance(store, VersionReader)
         self._values: dict[str, str] = {}  # by version; the value of a version never changes
