@@ -98,7 +98,7 @@ docs: $(READY)   ## write what is made from the code: docs/reference/, and the t
 	$(BIN)/python scripts/write_known.py
 	$(BIN)/python scripts/write_reference.py
 
-site: $(READY)   ## the documentation as a site, in build/site
+site: $(READY)   ## the documentation as a site, in build/site; its builder needs Python 3.11.5
 	$(BIN)/zensical build --clean --strict
 
 site-check: $(READY) ## the site in a real browser: links, search, dark mode, a phone's width

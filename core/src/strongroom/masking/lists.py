@@ -55,18 +55,18 @@ _BYTES_OF_WORDS = {5: 2, 10: 4, 19: 8, 20: 8}
 _WORD = b"\t0x"
 """Between a debugger's words."""
 _ONE_NUMBER = compiled_later(
-    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6}+[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
+    rb"[ \r\n]*+(?=(?>(?:[0-9a-fA-F]{1,16}+[ \r\n]++){0,6})[0-9a-fA-F]{17})(?:[0-9a-fA-F]++[ \r\n]*+){1,7}"
 )
 """Digits without a sign between, on one line or more, of which one is longer than the words of a dump."""
 _HASH = compiled_later(
-    rb"[ \r\n]*+(?=(?:[0-9a-fA-F]{1,16}+[\r\n]++){0,6}+[0-9a-fA-F]{17})"
-    rb"[0-9a-fA-F]++(?:[\r\n]++[0-9a-fA-F]++){0,6}+[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
+    rb"[ \r\n]*+(?=(?>(?:[0-9a-fA-F]{1,16}+[\r\n]++){0,6})[0-9a-fA-F]{17})"
+    rb"[0-9a-fA-F]++(?>(?:[\r\n]++[0-9a-fA-F]++){0,6})[ \r\n]*+(?![0-9a-fA-FxX,:\\%\t\[])"
 )
 """The same, without a blank between the digits and without another sign of a list behind them."""
 _ADDRESSES = compiled_later(rb"(?:\A|(?<=\n))[0-9a-fA-F]{6,16}(?= )")
 _NEXT_DUMP = compiled_later(
     rb"(?<=[^\n])\n(?=0{6,16}[ :])"
-    rb"|(?:\A|(?<=\n))0{6,16} [^\n]*+\n(?:(?!0{6,16} )[0-9a-fA-F]{6,16} [^\n]*+\n)*+[0-9a-fA-F]{6,16}\r?\n"
+    rb"|(?:\A|(?<=\n))0{6,16} [^\n]*+\n(?>(?:(?!0{6,16} )[0-9a-fA-F]{6,16} [^\n]*+\n)*)[0-9a-fA-F]{6,16}\r?\n"
 )
 """What another dump may follow: the line before its first address, or the address that ends a dump."""
 _LEAST_DUMP = 48

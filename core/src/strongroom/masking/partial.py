@@ -86,12 +86,12 @@ _COLOUR = compiled_later(rb"\x1b\[[0-9;:?]{0,40}[ -/]?[@-~]")
 # with blanks, so that those of the indentation are its own: tried as both, a line of blanks takes time
 # without bounds.
 _CODED = compiled_later(
-    rb"(?:[ \t]*+(?:[>|][ \t]?)?+(?:[0-9a-f]{4,8}: )?+[^\s]*+"
-    rb"|(?:[ \t]*+[>|]\t?|(?: *+\t)*+)[0-9a-fA-F, \[]*+)[\r\\]?"
+    rb"(?:[ \t]*+(?>(?:[>|][ \t]?)?(?:[0-9a-f]{4,8}: )?)[^\s]*+"
+    rb"|(?:[ \t]*+[>|]\t?|(?>(?: *+\t)*))[0-9a-fA-F, \[]*+)[\r\\]?"
 )
 _CODED_LINE = compiled_later(
-    rb"(?:[ \t]*+(?:[>|] ?)?(?:[0-9a-f]{4,8}: )?+[^\s]{12,}"
-    rb"|(?:[ \t]*+[>|]|(?: *+\t)*+)[0-9a-fA-F, \[]{12,}+)\\?\r?\n"
+    rb"(?:[ \t]*+(?:[>|] ?)?(?>(?:[0-9a-f]{4,8}: )?)[^\s]{12,}"
+    rb"|(?:[ \t]*+[>|]|(?>(?: *+\t)*))[0-9a-fA-F, \[]{12,}+)\\?\r?\n"
 )
 _OF_CODED_END = b"0123456789abcdefABCDEF, "
 _LEAST_CODED_END = 20

@@ -365,7 +365,7 @@ _DUMP_LINE = compiled_later(
 # A debugger's words, behind an address and perhaps a name.
 _WORDS_LINE = compiled_later(
     rb"[ \t]{0,12}0x[0-9a-fA-F]{4,16}(?: <[^>\n]{1,80}>)?:"
-    rb"((?:[ \t]{1,4}0x(?:[0-9a-fA-F]{2}){1,8}){1,32}+)(?![0-9a-fA-FxX])([^\n]*)(?:\n|\Z)"
+    rb"((?>(?:[ \t]{1,4}0x(?:[0-9a-fA-F]{2}){1,8}){1,32}))(?![0-9a-fA-FxX])([^\n]*)(?:\n|\Z)"
 )
 # Bytes without an address, with the text beside them.
 _BARE_ROW = compiled_later(

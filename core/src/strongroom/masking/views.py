@@ -97,9 +97,10 @@ _BREAK = (
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
 # An address does not belong to it: `_GOES_ON` takes that for a break.
-_BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]++(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]++)*+")
+_BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]++(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]++)*")
 _HASH = compiled_later(
-    rb"(?:[0-9a-f]{22,}+|[0-9A-F]{22,}+)(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]{1,15}+)?+"
+    rb"(?:[0-9a-f]{22,}+|[0-9A-F]{22,}+)"
+    rb"(?>(?:[ \t]*+\r?+\n(?![0-9a-f]{4,8}: )[ \t]*+[A-Za-z0-9+/_-]{1,15}+)?)"
     rb"(?![A-Za-z0-9+/_-]|[ \t]*+[\r\n\\%|\xe2])"
 )
 """A run of `LEAST` or more hexadecimal digits, and the short word that may begin the next line.
