@@ -13,6 +13,8 @@ def own_environment(monkeypatch, tmp_path_factory):
     for name in list(os.environ):
         if name.startswith("STRONGROOM_"):
             monkeypatch.delenv(name)
+    if os.geteuid() != 0:  # as in the `conftest.py` of all tests
+        monkeypatch.setenv("STRONGROOM_TRUST_SPEC", "1")
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):

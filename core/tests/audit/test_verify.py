@@ -123,7 +123,7 @@ def test_what_happened_is_told(written):
         written.path.write_bytes(b"".join(changed_lines))
         return written.verify()
 
-    assert "changed" in report(*lines[:3], lines[3].replace(b"root", b"toor"), *lines[4:]).reason
+    assert "changed" in report(*lines[:3], lines[3].replace(b'"ok"', b'"no"'), *lines[4:]).reason
     assert report(*lines[:3], *lines[5:]).reason == "entries 4 to 5 are missing here: removed"
     assert "moved to line 7" in report(*lines[:3], *lines[4:7], lines[3], *lines[7:]).reason
     assert "entry 3 again" in report(*lines[:4], lines[2], *lines[4:]).reason

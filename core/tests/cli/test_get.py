@@ -75,7 +75,8 @@ def test_another_spec_is_not_taken_for_the_remembered_one(strongroom):
     assert strongroom("get", "a/b").returncode == 2
 
 
-def test_a_spec_that_others_may_write_is_refused_all_the_same(strongroom):
+def test_a_spec_that_others_may_write_is_refused_all_the_same(strongroom, monkeypatch):
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC", raising=False)
     assert strongroom("get", "a/b").returncode == 0
     Path("strongroom.yaml").chmod(0o666)
     refused = strongroom("get", "a/b")

@@ -35,6 +35,7 @@ def homeless(request, tmp_path, monkeypatch, warm_python):
     }
     if request.param is not None:
         kept["HOME"] = request.param
+    kept["STRONGROOM_TRUST_SPEC"] = "1"
 
     def run(*words, **environment):
         done = warm_command.run(

@@ -609,6 +609,7 @@ def test_two_environments_that_use_a_spec_in_turns_keep_a_record_each(folder, mo
 
 def test_a_spec_that_was_found_is_asked_about_each_time(folder, monkeypatch):
     write(PLAIN)
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC", raising=False)
     monkeypatch.setattr("strongroom.spec.trust.roots_own", lambda *_: False)
     found = FoundSpec("strongroom.yaml")
     load_plan(found)

@@ -142,6 +142,7 @@ def test_a_file_that_others_decide_is_no_reference(tmp_path, monkeypatch):
         return resolve("${file:./app.key}", ReferenceSources({}, tmp_path, str))
 
     assert resolved() == "text-of-the-file"
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC", raising=False)
     key.chmod(0o666)
     with pytest.raises(UnresolvedError, match="everybody may write it"):
         resolved()

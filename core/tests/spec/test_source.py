@@ -13,6 +13,7 @@ from strongroom.spec import load_plan, load_spec
 
 
 def test_untrusted_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC", raising=False)
     path = tmp_path / "s.yaml"
     path.write_text(MEMORY)
     path.chmod(0o666)

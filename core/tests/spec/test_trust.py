@@ -30,6 +30,7 @@ OPEN = CLOSED.replace("app.key", '"${env:KEY_OF_A_TEST:-app.key}"')
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Make a folder of the user's the current one; who runs the test is not root."""
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC", raising=False)
     tmp_path.chmod(0o755)
     place = tmp_path / "project"
     place.mkdir()
