@@ -64,7 +64,8 @@ def test_a_start_imports_only_what_the_first_answer_needs(tmp_path, monkeypatch)
 
 def loaded_in(log):
     """Return the modules that `COMMAND` says were loaded."""
-    return {name for line in log.splitlines() if line.startswith("loaded ") for name in line.split()[1:]}
+    lines = [line.split()[1:] for line in log.splitlines() if line.startswith("loaded ")]
+    return {name for line in lines for name in line} - {"sitecustomize"}  # Debian's Python has one
 
 
 def test_a_start_without_a_place_for_records_loads_the_spec_itself(tmp_path, monkeypatch):

@@ -387,6 +387,7 @@ def test_the_command_line_brings_all_values_to_the_latest_version(make, server, 
             env={
                 "TRANSIT_TOKEN": server.token,
                 "HOME": str(tmp_path),
+                "STRONGROOM_TRUST_SPEC": "1",
                 "PATH": str(Path(sys.executable).parent),
             },
         )
