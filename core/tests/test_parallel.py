@@ -24,6 +24,7 @@ from strongroom.parallel import (
     in_parallel,
     never_collect,
     renew_after_fork,
+    start_thread,
 )
 from strongroom.runtime import forks
 from strongroom.testing.conformance.forks import Children
@@ -564,6 +565,42 @@ atexit.register(lambda: print(sum(in_parallel(lambda number: number, list(range(
 atexit.register(lambda: print(DeadlineExecutor().run(lambda: "run", Deadline(60))))
 """)
     assert said.split() == ["run", "45"]
+
+
+@pytest.mark.parametrize("threads", ["without a thread", "with an idle thread"])
+def test_calls_do_not_wait_for_threads_once_the_interpreter_lets_none_run(threads):
+    """As in `__del__` of what is collected last: Python 3.11 would wait forever for a thread to start."""
+    said = run(f"""
+import os, sys
+from strongroom import SecretProviderRegistry
+from strongroom.deadlines import Deadline, DeadlineExecutor
+from strongroom.parallel import BackgroundPool
+pool, runner, said = BackgroundPool(), DeadlineExecutor(), []
+registry = SecretProviderRegistry({{"version": 1, "pipelines": {{"app": {{
+    "provider": {{"type": "memory", "secrets": {{"a": "secret", "b": "other"}}}}, "middleware": [{{"type": "caching"}}]}}}}}})
+class Last:
+    def __del__(self):
+        pool.start(lambda: said.append("pool"))
+        said.append(runner.run(lambda: "runner", Deadline(600)))
+        said.append(registry.get_secret("a"))
+        os.write(1, " ".join(said).encode())
+if {threads == "with an idle thread"}:
+    pool.start(lambda: None)
+    runner.run(lambda: None, Deadline(600))
+    registry.get_secret("b")
+    while not (pool._asleep and runner._idle):
+        pass
+sys.modules["kept to the end"] = Last()
+""")
+    assert said == "pool runner secret"
+
+
+def test_a_thread_is_not_started_once_the_interpreter_lets_none_run(monkeypatch):
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    thread = threading.Thread()
+    with pytest.raises(RuntimeError, match="the interpreter is ending"):
+        start_thread(thread)
+    assert thread.ident is None
 
 
 def test_an_interrupt_ends_a_batch_whose_reads_hang():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +14,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from strongroom.errors import ConfigurationError, StrongroomError, of_thread, show_key
-from strongroom.runtime.forks import Lock, forks_wait, never_collect, note_acquired, renew_after_fork
+from strongroom.runtime.forks import (
+    Lock,
+    forks_wait,
+    never_collect,
+    note_acquired,
+    renew_after_fork,
+    start_thread,
+)
 
 __all__ = [
     "Deadline",
@@ -232,6 +240,9 @@ class DeadlineExecutor:
 
     def _hand_over(self, job: _Job) -> None:
         idle: list[queue.SimpleQueue[_Job | None]] = []
+        if sys.is_finalizing():  # idle threads do not wake up any more
+            self._launch(job)
+            return
         try:
             idle.extend(map(deque.pop, (self._idle,)))  # in one call, as in `note_acquired`
             job.launched = True
@@ -249,7 +260,7 @@ class DeadlineExecutor:
         inbox.put(job)
         worker = threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True)
         try:
-            worker.start()
+            start_thread(worker)
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
             if job.run():
                 job.end()

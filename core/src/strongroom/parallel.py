@@ -8,6 +8,7 @@ and the sockets that they used are still the parent's. The owner of such a thing
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, of_thread
-from strongroom.runtime.forks import Lock, Take, forks_wait, never_collect, renew_after_fork
+from strongroom.runtime.forks import Lock, Take, forks_wait, never_collect, renew_after_fork, start_thread
 
 __all__ = [
     "BackgroundPool",
@@ -30,6 +31,7 @@ __all__ = [
     "of_thread",
     "present_in_parallel",
     "renew_after_fork",
+    "start_thread",
 ]
 
 K = TypeVar("K")
@@ -206,9 +208,11 @@ def _start(work: Callable[[], None], most: int) -> bool:
     context = copied_context()  # once: a block may end elsewhere as soon as the first thread is at work
     for started in range(most):
         try:
-            threading.Thread(
-                target=context.copy().run, args=(work,), name="strongroom-batch", daemon=True
-            ).start()
+            start_thread(
+                threading.Thread(
+                    target=context.copy().run, args=(work,), name="strongroom-batch", daemon=True
+                )
+            )
         except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
             return started > 0
     return True
@@ -246,7 +250,7 @@ class BackgroundPool:
     threads end by themselves, and at once after `close`. A call must not raise; one that does is logged. A
     forked child has a pool without threads, and without its parent's queued calls. A signal handler that
     interrupts `start`, of whatever pool, makes its own call itself: a thread might wait for a lock that is
-    free only after the handler.
+    free only after the handler. So does everyone while the interpreter ends, which lets no other thread run.
     """
 
     _starting: ClassVar[set[int]] = set()
@@ -286,7 +290,7 @@ class BackgroundPool:
         If this is interrupted, `call` is made no more, unless it has begun.
         """
         me = threading.get_ident()
-        if me in self._starting:
+        if me in self._starting or sys.is_finalizing():  # then idle threads do not wake up any more
             call()
             return
         self._patience = _IDLE_SECONDS
@@ -313,7 +317,7 @@ class BackgroundPool:
                 self._threads += 1
                 counted = True
             worker = threading.Thread(target=self._work, name=self._name, daemon=True)
-            worker.start()
+            start_thread(worker)
         except BaseException as error:
             with self._lock:
                 if counted and (worker is None or worker.ident is None):

@@ -716,3 +716,20 @@ profiles:
         assert registry.get_secret("key") == "value"
         with pytest.raises(BackendUnavailableError):
             registry.set_secret("key", "new")
+
+
+def test_a_cache_that_is_first_used_as_the_process_ends_lets_it_end(tmp_path):
+    """It is collected when no thread can be started any more, not even one to end its subscription."""
+    code = f"""
+import atexit
+from strongroom import SecretProviderRegistry
+registry = SecretProviderRegistry({{"version": 1, "pipelines": {{"app": {{
+    "provider": {{"type": "memory", "secrets": {{"a": "value"}}}},
+    "middleware": [{{"type": "caching", "l2": {{"type": "file.cache", "path": {str(tmp_path / "c")!r}}},
+        "encryption": {{"type": "aes-gcm", "key": {generate_key()!r}}}}}]}}}}}})
+atexit.register(lambda: print(registry.get_secret("a")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "value\n")

@@ -22,7 +22,7 @@ from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore, WatchableStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, show_key
-from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
+from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork, start_thread
 from strongroom.providers import Closeable
 from strongroom.runtime.coroutines import refuse_class
 from strongroom.runtime.frozen import replaced
@@ -447,7 +447,7 @@ def _unsubscribe(subscription: Closeable, store: ResilientStore) -> None:
 
     store.close()
     with contextlib.suppress(RuntimeError):  # the interpreter is on its way out
-        threading.Thread(target=end, name="strongroom-cache-end", daemon=True).start()
+        start_thread(threading.Thread(target=end, name="strongroom-cache-end", daemon=True))
 
 
 def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:

@@ -34,6 +34,7 @@ from strongroom.parallel import (
     Take,
     in_parallel,
     renew_after_fork,
+    start_thread,
 )
 from strongroom.providers import Lease
 from strongroom.tenancy import current_tenant
@@ -396,7 +397,7 @@ class LiveLeases:
                 target=Context().run, args=(self._run,), name="strongroom-leases", daemon=True
             )
             try:
-                self._thread.start()
+                start_thread(self._thread)
             except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
                 self._thread = None
         self._changed.notify_all()

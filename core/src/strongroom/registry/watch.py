@@ -30,7 +30,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     of_thread,
 )
-from strongroom.parallel import Condition, Take, never_collect, renew_after_fork
+from strongroom.parallel import Condition, Take, never_collect, renew_after_fork, start_thread
 from strongroom.pipeline import Pipeline, check_user_key
 from strongroom.providers import SecretChange, Watchable
 from strongroom.registry.watch_marks import MarkReader, keys_of
@@ -164,7 +164,7 @@ class Watch(ProcessBound):
                 target=Context().run, args=(self._run,), name="strongroom-watch", daemon=True
             )
             try:
-                self._thread.start()
+                start_thread(self._thread)
             except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
                 self._thread = None
                 self._registry.wake_watches()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 __all__ = [
     "Lock", "Take", "fork_aside", "forks_wait", "never_collect", "note_acquired", "renew_after_fork",
+    "start_thread",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -249,3 +250,15 @@ def _register_with_uwsgi() -> None:
 
 os.register_at_fork(before=_before, after_in_parent=_let_go, after_in_child=_in_child)
 _register_with_uwsgi()
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start `thread`.
+
+    Raises:
+        RuntimeError: The machine has no more threads, or the interpreter is ending and lets none run: Python
+            3.11 itself would wait for the new one forever.
+    """
+    if sys.is_finalizing():
+        raise RuntimeError("no thread can be started: the interpreter is ending")
+    thread.start()

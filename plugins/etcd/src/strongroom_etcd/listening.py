@@ -12,7 +12,7 @@ from typing import Any, Final
 from strongroom.clients import shut_down_socket
 from strongroom.deadlines import Deadline
 from strongroom.errors import AuthenticationError, PermissionDeniedError
-from strongroom.parallel import never_collect, renew_after_fork
+from strongroom.parallel import never_collect, renew_after_fork, start_thread
 
 from strongroom_etcd.client import Client
 from strongroom_etcd.errors import DENIED, ServerError, translate
@@ -66,7 +66,7 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="strongroom-etcd", daemon=True)
         renew_after_fork(self, Listener._after_fork)
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError:  # the machine has no more threads
             self._let_go()
             raise

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, cast
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, held_within
-from strongroom.parallel import SingleEntryLock
+from strongroom.parallel import SingleEntryLock, start_thread
 from strongroom.providers.programs import Started, kill_program
 
 from strongroom_exec.words import Words, texts_of
@@ -62,7 +62,7 @@ class Channel:
         self.ended: str | None = None
         os.set_blocking(self._input.fileno(), False)
         for work in (self._read_answers, self._read_words):
-            threading.Thread(target=work, name="strongroom-exec", daemon=True).start()
+            start_thread(threading.Thread(target=work, name="strongroom-exec", daemon=True))
 
     def ask(self, method: str, params: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
         """Return the program's whole answer, with `result` or `error`.

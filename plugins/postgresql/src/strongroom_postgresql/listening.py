@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 from strongroom.deadlines import Deadline
 from strongroom.errors import AuthenticationError, PermissionDeniedError
-from strongroom.parallel import never_collect, renew_after_fork
+from strongroom.parallel import never_collect, renew_after_fork, start_thread
 
 from strongroom_postgresql.connection import Connection, Statement
 
@@ -72,7 +72,7 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="strongroom-postgresql", daemon=True)
         renew_after_fork(self, Listener._after_fork)
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError:  # the machine has no more threads
             self._end()
             raise

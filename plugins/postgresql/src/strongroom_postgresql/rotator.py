@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError
+from strongroom.parallel import start_thread
 from strongroom.rotation import UserRotator, current_step, redact
 
 from strongroom_postgresql.connection import LONGEST_POLL
@@ -353,7 +354,7 @@ def _cut_after(connection: psycopg.Connection[Any], seconds: float, late: thread
     with socket.socket(fileno=os.dup(connection.fileno())) as opened:
         timer = threading.Timer(seconds, cut)
         timer.daemon = True
-        timer.start()
+        start_thread(timer)
         try:
             yield
         finally:

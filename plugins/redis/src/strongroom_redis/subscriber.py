@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from strongroom.errors import AuthenticationError
+from strongroom.parallel import start_thread
 
 from strongroom_redis.connection import disconnect
 from strongroom_redis.errors import translate
@@ -62,9 +63,9 @@ class Listener:
         self._client: Any = None
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="strongroom-redis", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
         try:
-            threading.Thread(target=self._watch, name="strongroom-redis-watch", daemon=True).start()
+            start_thread(threading.Thread(target=self._watch, name="strongroom-redis-watch", daemon=True))
         except RuntimeError:  # the machine has no more threads
             self._ended.set()
             raise

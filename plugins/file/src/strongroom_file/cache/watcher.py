@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from strongroom.parallel import Take
+from strongroom.parallel import Take, start_thread
 
 from strongroom_file.cache.database import Identity, Opened, identity_of
 
@@ -48,7 +48,7 @@ class Watcher:
         self._using = threading.Lock()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="strongroom-file-cache", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     @property
     def alive(self) -> bool:

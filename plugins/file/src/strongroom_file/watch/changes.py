@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.keys import is_reserved
+from strongroom.parallel import start_thread
 from strongroom.providers import SecretChange, Subscribers
 
 from strongroom_file.integrity import TYPE_NAME
@@ -153,7 +154,7 @@ class ChangeWatcher:
                     target=self._run, args=(waiting,), name="strongroom-file-watch", daemon=True
                 )
                 try:
-                    self._thread.start()
+                    start_thread(self._thread)
                 except RuntimeError as error:
                     subscription.close()
                     waiting.close()
