@@ -11,6 +11,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+import weakref
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,10 +31,12 @@ from strongroom.errors import (
 from strongroom.providers import CAPABILITIES, LeaseProvider, capabilities
 from strongroom_file import FileSecretProvider, files, key_source
 from strongroom_file import provider as provider_module
+from strongroom_file.cache import FileCacheStore
+from strongroom_file.cache.watcher import Watcher
 from strongroom_file.config import FileConfig
 from strongroom_file.plugin import strongroom_providers
 from strongroom_file.store.row_cipher import MAX_SEALS, check_seals, new_header, open_header
-from strongroom_file.store.session import Snapshot
+from strongroom_file.store.session import Session, Snapshot
 
 KEY = generate_key()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -809,12 +813,92 @@ def test_a_store_that_nobody_closed_is_not_carried_over_a_fork(store, without_co
     assert os.listdir(store.parent) == [store.name]
 
 
+def open_in_a_child(path):
+    """Return whether a process that is forked now has the file open."""
+    asked = path.stat()
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            code = any(is_open(number, asked) for number in range(256))
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_open(number, asked):
+    try:
+        return os.path.samestat(os.fstat(number), asked)
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("kind", ["store", "cache"])
+@pytest.mark.parametrize("how", ["let go of", "found as garbage", "closed"])
+def test_a_fork_in_the_middle_of_an_end_inherits_nothing(store, without_collections, monkeypatch, kind, how):
+    """Nobody has the provider by then, but its file is still open: SQLite's memory of its locks would be copied."""
+    if kind == "store":
+        provider = FileSecretProvider(store, KEY)
+        provider.set_secret("a", "value")
+        assert provider.get_secret("a") == "value"
+        ends = Session
+    else:
+        provider, watched = FileCacheStore(store), threading.Event()
+        if how == "closed":
+            provider.subscribe(lambda _: watched.set())
+            assert watched.wait(60)
+        provider.set("a", b"value", 60)
+        ends = Watcher
+    found = []
+    if how == "closed":
+        end = ends.close
+        monkeypatch.setattr(ends, "close", lambda one: (found.append(open_in_a_child(store)), end(one)))
+        provider.close()
+    else:
+        # Called between the last reference, or the look for garbage, and the end of what it had.
+        watching = weakref.ref(provider, lambda _: found.append(open_in_a_child(store)))
+        circle = [provider] if how == "found as garbage" else []
+        circle.append(circle)
+        del provider, circle
+        gc.collect()
+        del watching
+    assert found == [0]
+
+
+def test_a_store_that_is_found_as_garbage_does_not_wait_for_a_fork(store):
+    """The fork may wait for this very thread, which was at work on another store as Python looked for garbage."""
+    provider = FileSecretProvider(store, KEY)
+    provider.set_secret("a", "value")
+    writing, taken, over, in_time = provider._session.writing, threading.Event(), threading.Event(), []
+
+    def fork():
+        with writing:
+            taken.set()
+            in_time.append(over.wait(10))
+
+    forking = threading.Thread(target=fork)
+    forking.start()
+    assert taken.wait(60)
+    del provider
+    gc.collect()
+    over.set()
+    forking.join()
+    assert in_time == [True]
+
+
+class Busy:
+    """A lock that another thread has for longer than a fork waits."""
+
+    def acquire(self, *_, **__):
+        return False
+
+
 def test_a_child_leaves_its_parents_store_open(store, without_collections):
     """Also if the parent could not close it before the fork, since a thread was using it."""
     provider = FileSecretProvider(store, KEY)
     provider.set_secret("a", "value")
     session = provider._session
-    session.rest = lambda take: False
+    session.connections._locks = [Busy()]
     child = os.fork()
     if child == 0:
         reader, code = session.reader, 1

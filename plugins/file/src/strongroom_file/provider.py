@@ -20,7 +20,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value
-from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
+from strongroom.parallel import SingleEntryLock, Take, forks_wait, renew_after_fork
 from strongroom.providers import BaseProvider
 
 from strongroom_file.integrity import StaleSessionError, name_file
@@ -577,15 +577,12 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     def _rest(self, take: Take) -> None:
         """Close the store before a fork; parent and child open it again as they need it."""
-        if take(self._opening) and self._session is not None and self._session.rest(take):
+        if take(self._opening) and self._session is not None and self._session.connections.rest(take):
             self._session = None
 
     def _after_fork(self) -> None:
-        """Drop, in a forked child, connections that could not be closed: they have the parent's locks."""
-        session, self._session = self._session, None
+        self._session = None
         self._watcher = None  # the child does not have its thread
-        if session is not None:
-            never_collect(*session.connections())
         self._opening = SingleEntryLock(f"the store {self._file_path}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.parallel import SingleEntryLock, Take, never_collect, renew_after_fork
+from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
 
 from strongroom_file.cache.database import (
     DAMAGE,
@@ -25,7 +25,7 @@ from strongroom_file.cache.database import (
 )
 from strongroom_file.cache.uptime import Uptime, UptimeClock, machine_uptime
 from strongroom_file.cache.watcher import Watcher
-from strongroom_file.store.database import begin
+from strongroom_file.store.database import Connections, begin
 
 __all__ = ["FileCacheStore"]
 
@@ -73,6 +73,7 @@ class FileCacheStore:
     """
 
     _connection: sqlite3.Connection | None
+    _connections: Connections | None
     _identity: Identity | None
     _watchers: list[Watcher]
 
@@ -96,7 +97,7 @@ class FileCacheStore:
         self._clock = clock
         self._uptime = uptime or (machine_uptime if clock is time.time else _no_uptime)
         self._begin_again()
-        renew_after_fork(self, FileCacheStore._after_fork, rest=FileCacheStore._rest)
+        renew_after_fork(self, FileCacheStore._begin_again, rest=FileCacheStore._rest)
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None.
@@ -206,9 +207,9 @@ class FileCacheStore:
         self.close()
 
     def __del__(self) -> None:
-        """Close the file that nobody closed, as in `strongroom_file.store.session.Session.__del__`."""
-        if getattr(self, "_connection", None) is not None:  # else an option was refused
-            self._let_go()
+        connections = getattr(self, "_connections", None)  # there are none if an option was refused
+        if connections is not None:
+            connections.close_unused()
 
     def __repr__(self) -> str:
         return f"<FileCacheStore {self._place!r}>"
@@ -216,21 +217,17 @@ class FileCacheStore:
     def _begin_again(self) -> None:
         self._lock = SingleEntryLock(f"the cache {self._place}")
         self._connection = None
+        self._connections = None
         self._identity = None
         self._watchers = []
         self._uncounted = 0
 
     def _rest(self, take: Take) -> None:
-        """Close the file before a fork, as in `strongroom_file.store.session.Session.rest`."""
+        """Close the file before a fork, as its `Connections` would, which find the lock taken here."""
         if take(self._lock):
             self._let_go()
         for watcher in self._watchers:
             watcher.rest(take)
-
-    def _after_fork(self) -> None:
-        """Make new locks and connections in a forked child, which cannot share its parent's."""
-        never_collect(self._connection, *(watcher.connection for watcher in self._watchers))
-        self._begin_again()
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -344,7 +341,9 @@ class FileCacheStore:
         """Return the connection to the file that is there now."""
         if self._connection is None or identity_of(self._place) != self._identity:
             self._let_go()
-            self._connection, self._identity = open_cache(self._path, self._timeout)
+            connection, self._identity = open_cache(self._path, self._timeout)
+            self._connections = Connections(self._lock, connections=[connection])
+            self._connection = connection
         return self._connection
 
     def _start_over(self, why: str) -> None:
@@ -354,10 +353,9 @@ class FileCacheStore:
             set_aside(self._path, damaged, why)
 
     def _let_go(self) -> None:
-        connection, self._connection, self._identity = self._connection, None, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+        connections, self._connections, self._connection, self._identity = self._connections, None, None, None
+        if connections is not None:
+            connections.close()
 
 
 def _no_uptime() -> Uptime:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from strongroom.parallel import Take, start_thread
+from strongroom.parallel import Take, forks_wait, start_thread
 
 from strongroom_file.cache.database import Identity, Opened, identity_of
+from strongroom_file.store.database import Connections
 
 __all__ = ["Watcher"]
 
@@ -44,7 +45,7 @@ class Watcher:
         self._ended = threading.Event()
         self._alive = False
         self._looked = float("-inf")
-        self.connection: sqlite3.Connection | None = None
+        self._connections: Connections | None = None
         self._using = threading.Lock()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="strongroom-file-cache", daemon=True)
@@ -65,23 +66,23 @@ class Watcher:
 
     def rest(self, take: Take) -> None:
         """Close the connection before a fork; the thread opens it again, and takes nothing for granted."""
-        if take(self._using) and self.connection is not None:
-            self.connection.close()
+        if take(self._using) and self._connections is not None:
+            self._connections.close()
 
     def _run(self) -> None:
         pause = _LOOK_SECONDS
         while not self._ended.is_set():
             alive = False
             with suppress(Exception):  # whatever ended it, it is tried again
-                with self._using:
-                    self.connection, identity = self._connect()
+                with forks_wait(), self._using:
+                    connection, identity = self._connect()
+                    self._connections = Connections(self._using, connections=[connection])
                 try:
-                    self._watch(self.connection, identity)
+                    self._watch(connection, identity)
                 finally:
                     alive = self._alive
                     with self._using:
-                        self.connection.close()
-                        self.connection = None
+                        self._connections.close()
             if self._alive:
                 self._alive = False
                 self._report(None)

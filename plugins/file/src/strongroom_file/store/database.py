@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 
-from strongroom.errors import ConfigurationError
+from strongroom.errors import BackendUnavailableError, ConfigurationError
+from strongroom.parallel import Lock, Take, never_collect, renew_after_fork
 
 from strongroom_file.integrity import TYPE_NAME, tampered
 from strongroom_file.store.format import APPLICATION_ID, FORMAT_VERSION, ROOT_KINDS, SCHEMA
 
 __all__ = [
+    "Connections",
     "begin",
     "check_schema",
     "connect",
@@ -38,6 +41,75 @@ _FIRST_STEPS = (
     "PRAGMA checkpoint_fullfsync=ON",
     "PRAGMA cache_size=-8192",
 )
+
+
+_known: set[Connections] = set()
+"""Those that are open: a fork finds them also if their owner is gone."""
+
+
+class Connections:
+    """The connections to one file, with the locks under which they are used, until they are closed.
+
+    SQLite keeps in memory which of a process's connections has which lock of the file. A forked child would
+    inherit that, take its parent's locks for its own, and wait for threads that it does not have. So a fork
+    closes them first; also those of an owner that a program has let go of, or that is just closing them.
+
+    Args:
+        locks: In the order in which their users take them.
+        connections: All of them are open.
+    """
+
+    def __init__(self, *locks: Lock, connections: list[sqlite3.Connection]) -> None:
+        self._locks = locks
+        self._open = connections
+        self._process = os.getpid()
+        _known.add(self)
+        renew_after_fork(self, Connections._leave, rest=Connections.rest)
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether a fork, or anybody else, has closed them."""
+        return not self._open
+
+    def add(self, connection: sqlite3.Connection) -> None:
+        """Close this one with the others."""
+        self._open.append(connection)
+
+    def close(self) -> None:
+        """Close them; the caller has the locks."""
+        for connection in self._open:
+            with suppress(sqlite3.Error):
+                connection.close()
+        self._open.clear()
+        _known.discard(self)
+
+    def close_unused(self, process: Callable[[], int] = os.getpid) -> None:
+        """Close them for an owner that is being collected, unless they are a parent's.
+
+        A connection of `sqlite3` refers to itself, and would stay open until Python looks for such circles.
+        Python may do so in the middle of this thread's work on another file, for which a fork waits: so it
+        does not wait for a fork that has taken the locks by now, and closes the connections itself.
+        """
+        if self.are_closed or self._process != process():
+            return
+        with suppress(BackendUnavailableError), ExitStack() as taken:  # refused if this thread is forking
+            for lock in self._locks:
+                if not lock.acquire(blocking=False):
+                    return
+                taken.callback(lock.release)
+            self.close()
+
+    def rest(self, take: Take) -> bool:
+        """Close them before a fork, between transactions; return whether that was in time."""
+        if self._open and all(map(take, self._locks)):
+            self.close()
+        return self.are_closed
+
+    def _leave(self) -> None:
+        """Leave, in a forked child, those that could not be closed in time to the parent."""
+        never_collect(*self._open)
+        self._open.clear()
+        _known.discard(self)
 
 
 def connect(path: str | os.PathLike[str], timeout: float) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.errors import ReadOnlyError, TamperedError
-from strongroom.parallel import SingleEntryLock, Take
+from strongroom.parallel import SingleEntryLock
 from strongroom.providers import may_defer_durability
 
 from strongroom_file import files
@@ -180,8 +180,6 @@ class Session:
         self.timeout = timeout
         self.reading = SingleEntryLock(f"the store {path}")
         self.writing = SingleEntryLock(f"the store {path}")
-        self._closed = True  # until it is open
-        self._process = os.getpid()
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
         self.read_only = read_only or not files.is_writable(path)
@@ -201,7 +199,7 @@ class Session:
                 # Now, for the log of a process that died was brought into the file, as far as there was room.
                 self._copied = monotonic(), _as_it_lies(self._place)
                 self._look_at = 0.0
-        self._closed = False
+        self.connections = database.Connections(self.writing, self.reading, connections=[self.reader])
         try:
             with translated():
                 self.format = database.check_schema(self.reader, path)
@@ -214,7 +212,7 @@ class Session:
                 self._kept_links = cycle(_KEPT_LINKS)
                 self.state = VerifiedState(b"", Root(0, b"", 0, 0, 0, 0, 0))
         except BaseException:
-            self.reader.close()
+            self.connections.close()
             raise
 
     @cached_property
@@ -332,7 +330,7 @@ class Session:
     def read(self, function: Callable[[Snapshot], Result]) -> Result:
         """Return the result of `function` on a snapshot of the store."""
         with self.reading:
-            if self._closed or self._is_old():
+            if self.connections.are_closed or self._is_old():
                 raise StaleSessionError
             if monotonic() > self._look_at:
                 self.check_identity()
@@ -426,7 +424,7 @@ class Session:
             work: Makes the changes; returns the state after them, the keys that changed, and a result.
         """
         with self.writing:
-            if self._closed:
+            if self.connections.are_closed:
                 raise StaleSessionError
             try:
                 cursor = self._write_cursor()
@@ -453,6 +451,7 @@ class Session:
             writer = database.connect(self._place, self.timeout)
             self._writing_cursor = writer.cursor()
             self._synced = True
+            self.connections.add(writer)
             self._writer = writer
         return self._writing_cursor
 
@@ -475,39 +474,12 @@ class Session:
     def close(self) -> None:
         """Close both connections; the last process that does so leaves a single file."""
         with self.writing, self.reading:
-            self._close()
+            self.connections.close()
 
-    def rest(self, take: Take) -> bool:
-        """Close both connections before a fork, between transactions; return whether that was in time.
-
-        SQLite keeps in memory which of a process's connections has which lock of the file. A child would
-        inherit that, take its parent's locks for its own, and wait for threads that it does not have.
-        """
-        if not (take(self.writing) and take(self.reading)):
-            return False
-        self._close()
-        return True
-
-    def connections(self) -> tuple[sqlite3.Connection | None, ...]:
-        """Return the open connections."""
-        return () if self._closed else (self._writer, self.reader)
-
-    def _close(self) -> None:
-        for connection in (self._writer, self.reader):
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
-        self._writer = None
-        self._closed = True
-
-    def __del__(self, process: Callable[[], int] = os.getpid) -> None:
-        """Close the connections of a store that nobody closed, unless they are a parent's.
-
-        A connection of `sqlite3` refers to itself, and would stay open until Python looks for such circles. A
-        fork in between would hand SQLite's memory of its locks on to the child, as `rest` says.
-        """
-        if not self._closed and self._process == process():
-            self._close()
+    def __del__(self) -> None:
+        connections = getattr(self, "connections", None)  # there are none if it could not be opened
+        if connections is not None:
+            connections.close_unused()
 
 
 def _identity(path: str, read_only: bool) -> tuple[int, ...]:
