@@ -187,3 +187,16 @@ def test_what_others_have_registered_for_the_end_is_done(tmp_path, warm_python, 
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.endswith("the last spans")) == (code, True)
     assert done.stdout.endswith("a report\n")
+
+
+def test_the_module_says_that_the_current_folder_is_gone(tmp_path, monkeypatch):
+    """As the command does, and without a traceback."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for words, code in (("--version",), 0), (("--spec", "absent.yaml", "get", "key"), 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "strongroom", *words], check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
