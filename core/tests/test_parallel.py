@@ -97,6 +97,21 @@ def test_an_owner_is_brought_to_rest_in_the_parent_before_the_fork():
     assert log == ["a rests"]
 
 
+def test_so_is_one_that_is_registered_while_another_comes_to_rest():
+    """By another thread, which did not wait for a fork that takes long."""
+    log = []
+    late = Owner(log, "late")
+
+    class Slow(Owner):
+        def rest(self, take):
+            super().rest(take)
+            renew_after_fork(late, Owner.renew, rest=Owner.rest)
+
+    owner = Slow(log, "slow")
+    renew_after_fork(owner, Owner.renew, rest=Slow.rest)
+    assert Children(1, lambda _: log).results() == [["slow rests", "late rests", "slow", "late"]]
+
+
 def test_a_fork_aside_leaves_the_owners_alone_and_the_forks_of_its_child_do_not():
     log = []
     owner = Owner(log, "a")

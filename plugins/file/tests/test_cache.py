@@ -23,6 +23,7 @@ from strongroom import SecretProviderRegistry
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError
+from strongroom.parallel import renew_after_fork
 from strongroom.testing import CacheStoreConformance
 from strongroom_file import FileCacheStore, FileSecretProvider
 from strongroom_file.cache import store as cache
@@ -423,6 +424,27 @@ def test_a_file_that_nobody_closed_is_not_carried_over_a_fork(path):
         assert os.listdir(path.parent) == ["cache.db"]
     finally:
         gc.enable()
+
+
+def test_a_fork_that_is_under_way_does_not_meet_a_file_that_is_just_opened(path):
+    """By a store that it does not know yet: it would not be closed before, and the child would inherit it."""
+
+    class Owner:
+        def rest(self, _):
+            opening.start()
+            opening.join(0.2)
+            seen.append(path.exists())
+
+    seen, owner = [], Owner()
+    opening = threading.Thread(target=lambda: FileCacheStore(path).set("a", b"data", 60))
+    renew_after_fork(owner, lambda _: None, rest=Owner.rest)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    opening.join()
+    assert seen == [False]
+    assert path.exists()
 
 
 def test_others_that_hold_the_file_are_not_waited_for_long(path):

@@ -186,10 +186,20 @@ def _before() -> None:
     if _wait_for_builds(end) and take(_gate):
         while _others_build() and _wait_for_builds(end):
             pass
-    for owner, _, rest in list(_owners.values()):
-        owned = owner() if rest is not None else None
-        if rest is not None and owned is not None:
-            rest(owned, take)
+    _bring_to_rest(take, end)
+
+
+def _bring_to_rest(take: Take, end: float) -> None:
+    rested: set[int] = set()
+    # Another thread may register one meanwhile, if an owner took long to come to rest.
+    while fresh := [one for one in list(_owners.items()) if one[0] not in rested]:
+        for number, (owner, _, rest) in fresh:
+            rested.add(number)
+            owned = owner() if rest is not None else None
+            if rest is not None and owned is not None:
+                rest(owned, take)
+        if time.monotonic() > end:
+            return
 
 
 def _others_build() -> list[_Build]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
+from strongroom.parallel import SingleEntryLock, Take, forks_wait, renew_after_fork
 
 from strongroom_file.cache.database import (
     DAMAGE,
@@ -313,6 +313,12 @@ class FileCacheStore:
         return self._call(doing, change)
 
     def _call(self, doing: str, work: Callable[[sqlite3.Cursor], T]) -> T:
+        if self._connection is not None:
+            return self._called(doing, work)
+        with forks_wait():  # one that is under way may not know this store yet, and would not close the file
+            return self._called(doing, work)
+
+    def _called(self, doing: str, work: Callable[[sqlite3.Cursor], T]) -> T:
         """Return the result of `work` on the file, or on a new one if it is damaged."""
         if not self._lock.acquire(timeout=self._timeout):
             raise unavailable(f"{doing} waited {self._timeout:g} s for other threads")
