@@ -1,4 +1,4 @@
-"""Removes what killed processes have left beside a store: copies under a temporary name, sealed as it is."""
+"""Removes files under a temporary name beside a store: one's own, and those that killed processes left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["remove_leftovers"]
+__all__ = ["remove_leftovers", "remove_temporary"]
 
 _ENDINGS = ("", "-journal", "-wal", "-shm")
 _LONGEST_SECONDS = 86_400
@@ -24,6 +24,13 @@ def remove_leftovers(path: Path) -> None:
             if pattern.fullmatch(entry.name) and _is_left(entry):
                 with suppress(OSError):
                     Path(entry.path).unlink()
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove a temporary file, if it is still there, and what SQLite has left beside it."""
+    for ending in _ENDINGS:
+        with suppress(OSError):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:

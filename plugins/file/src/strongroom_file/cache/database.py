@@ -17,7 +17,7 @@ from strongroom.errors import BackendUnavailableError, ConfigurationError
 
 from strongroom_file import files
 from strongroom_file.errors import SQLITE_ERRORS, translate
-from strongroom_file.leftovers import remove_leftovers
+from strongroom_file.leftovers import remove_leftovers, remove_temporary
 from strongroom_file.store.database import connect
 
 __all__ = [
@@ -178,9 +178,7 @@ def _make(path: Path, timeout: float) -> None:
                     _fill(connection)
                 files.place_new(temporary, path)
             finally:
-                for side in ("", "-journal", *files.SIDE_FILES):
-                    with suppress(OSError):
-                        Path(f"{temporary}{side}").unlink(missing_ok=True)
+                remove_temporary(temporary)
     except SQLITE_ERRORS as error:
         failure = translate(error)
     except ConfigurationError as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom_file import files
 from strongroom_file.errors import translated
-from strongroom_file.leftovers import remove_leftovers
+from strongroom_file.leftovers import remove_leftovers, remove_temporary
 from strongroom_file.store import database
 from strongroom_file.store.format import ROOT
 from strongroom_file.store.root import Root
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from strongroom_file.store.row_cipher import RowCipher
 
 __all__ = ["copied", "write_root"]
-
-_LEFTOVERS = ("", "-journal", "-wal", "-shm")
 
 
 @contextmanager
@@ -40,9 +38,7 @@ def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> It
             connection.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(copy),))
         yield copy
     finally:
-        for ending in _LEFTOVERS:
-            with suppress(OSError):
-                Path(f"{copy}{ending}").unlink(missing_ok=True)
+        remove_temporary(copy)
 
 
 def write_root(cursor: sqlite3.Cursor, sealer: RowCipher, root: Root) -> None:

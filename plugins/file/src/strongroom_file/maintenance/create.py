@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from strongroom.encryption.keys import KeyMaterial
@@ -13,7 +13,7 @@ from strongroom.errors import ReadOnlyError
 from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME
-from strongroom_file.leftovers import remove_leftovers
+from strongroom_file.leftovers import remove_leftovers, remove_temporary
 from strongroom_file.store import database
 from strongroom_file.store.format import NODE, ROOT, Node
 from strongroom_file.store.root import Root
@@ -42,12 +42,7 @@ def create_store(path: Path, material: KeyMaterial, timeout: float) -> None:
                 _fill(connection, material)
             files.place_new(temporary, path)
         finally:
-            for leftover in (
-                temporary,
-                *(Path(f"{temporary}{side}") for side in ("-journal", "-wal", "-shm")),
-            ):
-                with suppress(OSError):
-                    leftover.unlink(missing_ok=True)
+            remove_temporary(temporary)
 
 
 def prepare_folder(path: Path) -> None:

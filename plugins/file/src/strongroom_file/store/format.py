@@ -32,7 +32,6 @@ __all__ = [
     "Node",
     "StoredVersion",
     "pack_history",
-    "unpack_history",
     "version_id",
 ]
 
@@ -114,13 +113,8 @@ class StoredVersion(NamedTuple):
 
 
 def pack_history(versions: list[StoredVersion]) -> bytes:
-    """Return versions as they are stored, one behind the other."""
+    """Return versions as they are stored, one behind the other; `version_history.versions` reads them."""
     return b"".join(VERSION.pack(*version) for version in versions)
-
-
-def unpack_history(data: bytes) -> list[StoredVersion]:
-    """Return the versions that `pack_history` stored."""
-    return list(map(StoredVersion._make, VERSION.iter_unpack(data)))
 
 
 def version_id(epoch: int, value: int) -> str:
