@@ -137,6 +137,50 @@ def test_an_event_loop_does_not_wait_for_the_value_after_a_change(registry, back
     follower.close()
 
 
+@pytest.mark.parametrize("kind", ["psycopg", "sqlalchemy"])
+def test_asyncio_prints_no_value_with_which_a_connection_is_opened(kind, registry, monkeypatch, caplog):
+    """In its debug mode it logs slow handles with their arguments, and futures show their results."""
+    given = []
+
+    async def run():
+        asyncio.get_running_loop().slow_callback_duration = 0  # all are slow
+        if kind == "psycopg":
+            pool = AsyncConnectionPool("host=127.0.0.1", open=False)
+            follower = psycopg.follow(pool, registry, "app")
+
+            async def connect(_class, _conninfo="", **values):
+                given.append(values["password"])
+
+                class Opened:
+                    pass
+
+                return Opened()
+
+            monkeypatch.setattr(AsyncConnection, "connect", classmethod(connect))
+            log_in = pool.connection_class.connect("")
+        else:
+            engine = create_async_engine("postgresql+psycopg://127.0.0.1/postgres").sync_engine
+            follower = sqlalchemy.follow(engine, registry, "app")
+            monkeypatch.setattr(
+                engine.dialect, "connect", lambda *_, **values: given.append(values["password"])
+            )
+            record = SimpleNamespace(info={})
+            (connect,) = engine.dialect.dispatch.do_connect
+            log_in = greenlet_spawn(connect, engine.dialect, record, [], {})
+        task, seen = asyncio.ensure_future(log_in), []
+        while not task.done():
+            seen.append(repr(task))
+            await asyncio.sleep(0)
+        await task
+        follower.close()
+        return seen
+
+    seen = asyncio.run(run(), debug=True)
+    assert given == ["first-one"]
+    assert any("Executing" in line for line in caplog.messages)
+    assert not [line for line in [*seen, *caplog.messages] if "first-one" in line]
+
+
 def test_a_cancelled_task_leaves_its_connection_as_any_other_does(registry, monkeypatch):
     """Also while the server is asked whether its lease still lives: else no transaction would be rolled back."""
     pool = AsyncConnectionPool("host=127.0.0.1", open=False)

@@ -321,6 +321,36 @@ def test_an_error_that_no_future_takes_ends_the_call(remembered):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("remembered", [True, False])
+def test_asyncio_prints_no_value_however_much_it_is_made_to_print(remembered, caplog):
+    """In its debug mode it logs slow handles with their arguments, and futures show their results."""
+
+    async def main():
+        asyncio.get_running_loop().slow_callback_duration = 0  # all are slow
+        backend = MemorySecretProvider(secrets={"a": '{"b": "hunter2"}'})
+        own = registry_of(CachingMiddleware(backend) if remembered else backend)
+
+        async def use():
+            await own.get_secret("a")
+            await own.get_secrets(["a"])
+            await own.get_field("a", "b")
+            await own.set_secret("a", "hunter2 of old")
+            await own.describe_secret("a")
+            versions = await own.list_versions("a")
+            await own.get_secret_version("a", versions[0].version)
+
+        task, seen = asyncio.ensure_future(use()), []
+        while not task.done():
+            seen.append(repr(task))
+            await asyncio.sleep(0)
+        await task
+        return seen
+
+    seen = asyncio.run(main(), debug=True)
+    assert any("Executing" in line for line in caplog.messages)
+    assert not [line for line in [*seen, *caplog.messages] if "hunter2" in line]
+
+
 @pytest.mark.parametrize("raised", [SystemExit, type("PanicException", (BaseException,), {})])
 @pytest.mark.parametrize("remembered", [True, False])
 def test_an_exit_or_a_panic_on_a_thread_ends_no_event_loop(raised, remembered):

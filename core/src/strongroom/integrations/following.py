@@ -16,7 +16,7 @@ from strongroom.parallel import renew_after_fork
 from strongroom.runtime.pickling import ProcessBound
 from strongroom.tenancy import TenantContext, current_tenant
 
-__all__ = ["BEFORE", "Follower", "Stamp", "refused"]
+__all__ = ["BEFORE", "Follower", "Stamp", "in_thread", "refused"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,15 @@ _WORDS: Final = (
 _GONE: Final[frozenset[str | int]] = _CODES | {"42704", "42501", 1044, 1142, 1143}
 """Errors in open sessions of a user that was dropped, or has lost its rights."""
 _log = logging.getLogger("strongroom.follow")
+
+
+async def in_thread(call: Callable[..., T], *args: Any) -> T:
+    """Return what `call` returns on a thread. No future holds it: asyncio prints what futures hold."""
+    from asyncio import to_thread
+
+    results: list[T] = []
+    await to_thread(lambda: results.append(call(*args)))
+    return results[0]
 
 
 class Stamp:

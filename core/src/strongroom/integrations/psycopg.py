@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp
+from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp, in_thread
 
 __all__ = ["follow"]
 
@@ -125,7 +125,7 @@ class _FollowedAsyncPool(_FollowedPool):
         if self.follower.answers_at_once():
             may = self.follower.may_go_out(stamp)
         else:
-            may = await asyncio.to_thread(self.follower.may_go_out, stamp)
+            may = await in_thread(self.follower.may_go_out, stamp)
         if not may:
             await _take_out(connection).close()
             raise _refusal()
@@ -134,13 +134,13 @@ class _FollowedAsyncPool(_FollowedPool):
 
     async def log_in(self, connect: Callable[[dict[str, str]], Any]) -> Any:  # `Follower.log_in`, awaited
         follower = self.follower
-        values, attempts = await asyncio.to_thread(follower.values), follower.attempts()
+        values, attempts = await in_thread(follower.values), follower.attempts()
         while True:
             stamp = follower.stamp(values)
             try:
                 connection = await connect(values)
             except Exception as error:
-                newer = await asyncio.to_thread(attempts.again, error, values)
+                newer = await in_thread(attempts.again, error, values)
                 if newer is None:
                     raise
             else:
@@ -167,7 +167,7 @@ class _FollowedAsyncPool(_FollowedPool):
             ) -> None:
                 try:
                     if isinstance(error, Exception):  # not that its task is cancelled
-                        await asyncio.to_thread(pool.follower.failed, error)
+                        await in_thread(pool.follower.failed, error)
                 finally:
                     await super().__aexit__(kind, error, trace)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp
+from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp, in_thread
 
 __all__ = ["follow"]
 
@@ -132,8 +132,8 @@ def _in_loop(call: Callable[[], T]) -> T:
     """Run a call that may block on a thread: the caller is a greenlet of an event loop."""
     from sqlalchemy.util import await_only
 
-    found: T = await_only(asyncio.to_thread(call))
-    return found
+    result: T = await_only(in_thread(call))
+    return result
 
 
 def _pause(dialect: Any) -> None:

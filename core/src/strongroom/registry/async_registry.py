@@ -279,29 +279,31 @@ class AsyncSecretRegistry(ProcessBound):
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
         loop = asyncio.get_running_loop()
-        # An error is a result like any other: asyncio's future refuses a `StopIteration`, and never ends.
-        outcome: asyncio.Future[tuple[list[T], BaseException | None]] = loop.create_future()
+        # The future holds neither: asyncio prints what a future or a handle holds, as with `debug=True`. And
+        # it refuses a `StopIteration` as an error, and never ends.
+        ended: asyncio.Future[None] = loop.create_future()
+        results: list[T] = []
+        errors: list[BaseException] = []
 
-        def settle(ended: tuple[list[T], BaseException | None]) -> None:
-            if not outcome.done():  # else it was cancelled
-                outcome.set_result(ended)
+        def settle() -> None:
+            if not ended.done():  # else it was cancelled
+                ended.set_result(None)
 
         def run() -> None:
-            ended: tuple[list[T], BaseException | None]
             try:
-                ended = [method(*args, **kwargs)], None
+                results.append(method(*args, **kwargs))
             except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
-                ended = [], of_thread(raised)
+                errors.append(of_thread(raised))
             with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
-                loop.call_soon_threadsafe(settle, ended)
+                loop.call_soon_threadsafe(settle)
 
         self._pool.start(partial(copied_context().run, run))
-        results, error = await outcome
-        if error is not None:
+        await ended
+        if errors:
             try:
-                raise error
+                raise errors[0]
             finally:
-                del error, outcome  # its traceback has this frame, which must not keep it alive
+                errors.clear()  # its traceback has this frame, which must not keep it alive
         return results[0]
 
 
