@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from interrupts import interrupted
 from lease_support import Clock, Driven, Server
-from strongroom import Lease, TenantContext
+from strongroom import Lease, TenantContext, current_tenant
 from strongroom.errors import (
     BackendUnavailableError,
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.hooks import acting_as
+from strongroom.hooks.identity import actor
 from strongroom.leases import LiveLeases, live
 from strongroom.leases.live import _Flight
 from strongroom.registry.leases import LiveLease
@@ -618,6 +620,25 @@ def test_a_handle_has_the_key_and_the_pipeline_of_its_caller():
     driven.server.error = None
     with pytest.raises(TypeError, match="NoneType is not a callback"):
         handle.subscribe(None)
+    driven.leases.close()
+
+
+def test_a_callback_has_the_tenant_and_actor_of_its_subscriber_whoever_needs_the_lease():
+    """All tenants share the lease: what a callback read for its own tenant was that of the next reader."""
+    driven, heard = Driven(), []
+    handle = LiveLease(driven.leases, (None, "app"), "app", "db")
+    driven.user()
+
+    def hear(_):
+        heard.append((current_tenant(), actor()))
+
+    with TenantContext("a"), acting_as("ann"):
+        handle.subscribe(hear)
+    handle.subscribe(hear)
+    driven.clock.seconds += 100  # no thread has replaced it in time
+    with TenantContext("b"), acting_as("bob"):
+        assert driven.user() == "u2"
+    assert heard == [("a", "ann"), (None, actor())]
     driven.leases.close()
 
 

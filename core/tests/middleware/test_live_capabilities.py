@@ -21,6 +21,7 @@ from strongroom import (
     TenantMiddleware,
     ValidationMiddleware,
     Watchable,
+    current_tenant,
 )
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
@@ -31,7 +32,8 @@ from strongroom.errors import (
     StrongroomError,
     ValidationError,
 )
-from strongroom.hooks import SecretHook
+from strongroom.hooks import SecretHook, acting_as
+from strongroom.hooks.identity import actor
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
@@ -309,6 +311,24 @@ def test_hooks_see_each_operation_and_names_that_are_reserved_stay_hidden():
     ]  # fmt: skip
     assert [[change.key for change in changes] for changes in heard] == [["a"]]
     assert values == ["s3cret-of-lease"]
+
+
+def test_a_subscriber_has_its_own_tenant_and_actor_whoever_writes():
+    """A provider may call back on the writer's thread, and the writer acts for another tenant."""
+    heard = []
+
+    def hear(_):
+        heard.append((current_tenant(), actor()))
+
+    live = Live()
+    pipeline = Pipeline(CachingMiddleware(live), name="app")
+    with TenantContext("a"), acting_as("ann"):
+        pipeline.subscribe_changes(hear)
+    pipeline.subscribe_changes(hear)
+    with TenantContext("b"), acting_as("bob"):
+        live.tell("x")
+        live.tell()
+    assert heard == [("a", "ann"), (None, actor())] * 2
 
 
 def test_a_registry_describes_keys_of_several_pipelines():

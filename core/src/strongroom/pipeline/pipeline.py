@@ -29,6 +29,7 @@ from strongroom.parallel import forks_wait
 from strongroom.pipeline.batch import describe_many, read_many, write_many
 from strongroom.pipeline.hook_calls import HookCalls, leave_one
 from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
+from strongroom.runtime.scopes import as_here
 from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
@@ -279,10 +280,12 @@ class Pipeline(Middleware):
         self._run("discard", key, self.inner.discard_version, version)
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        call = as_here(callback)
+
         def changed(changes: list[SecretChange]) -> None:
             own = [change for change in changes if not is_reserved(change.key)]
             if own or not changes:
-                callback(own)
+                call(own)
 
         return self.run_with_hooks("watch", "", lambda: self.inner.subscribe_changes(changed))
 

@@ -15,6 +15,7 @@ from strongroom.providers import Lease
 from strongroom.runtime.coroutines import refuse_async
 from strongroom.runtime.frozen import replaced
 from strongroom.runtime.pickling import ProcessBound
+from strongroom.runtime.scopes import as_here
 
 __all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
 
@@ -95,14 +96,16 @@ class LiveLease(ProcessBound):
     def subscribe(self, callback: Callable[[Lease], object]) -> Subscription:
         """Call `callback` with each `Lease` that replaces another, until the returned handle is closed.
 
+        The tenant and actor of the callback are those of this call, no matter whose read needed the lease.
+
         Raises:
             TypeError: `callback` cannot be called, or is a coroutine function.
         """
         if not callable(callback):
             raise TypeError(f"a {type(callback).__name__} is not a callback")
         refuse_async("lease", callback=callback)
-        call = callback if self._name[1] == self.key else lambda lease: callback(self._own(lease))
-        made = Subscription(self._leases.subscribe(self._name, call))
+        call = as_here(callback)
+        made = Subscription(self._leases.subscribe(self._name, lambda lease: call(self._own(lease))))
         self._ends.append(made.close)
         return made
 

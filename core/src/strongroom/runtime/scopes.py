@@ -7,10 +7,11 @@ garbage collector. So a context keeps all blocks that are open in it, and the in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Block", "OpenBlocks", "copied_context"]
+__all__ = ["Block", "OpenBlocks", "as_here", "copied_context"]
 
 T = TypeVar("T")
 _kinds: list[OpenBlocks[Any]] = []
@@ -32,6 +33,22 @@ def _hold_all() -> None:
         value = blocks.innermost()
         if value is not None:
             blocks.hold(value)
+
+
+def as_here(callback: Callable[[T], object]) -> Callable[[T], object]:
+    """Return `callback` for others to call, to which applies what applies here, and nothing of theirs.
+
+    A subscriber is called by the thread of a writer or reader, which may act for another tenant.
+    """
+    here = {blocks: blocks.innermost() for blocks in _kinds}
+
+    def call(thing: T) -> object:
+        context = copy_context()
+        for blocks in _kinds:
+            context.run(blocks.hold, here.get(blocks))
+        return context.run(callback, thing)
+
+    return call
 
 
 class Block(Generic[T]):
