@@ -685,6 +685,11 @@ def test_a_tenant_is_named_before_the_command(strongroom):
         ["delete", "t/own", "shared"],
         ["rotate", "shared", "--status"],
         ["cache", "clear", "shared"],
+        ["mv", "shared", "t/mine"],
+        ["mv", "t/own", "of-all"],
+        ["list", "sh"],
+        ["export", "--format", "env", "--prefix", "sh"],
+        ["import", "--overwrite", "new.json"],
     ],
 )
 def test_a_tenant_is_refused_for_a_key_that_belongs_to_all(strongroom, words):
@@ -698,6 +703,7 @@ def test_a_tenant_is_refused_for_a_key_that_belongs_to_all(strongroom, words):
     )
     strongroom("set", "shared", stdin="of all")
     strongroom("--tenant", "one", "set", "t/own", stdin="of one")
+    Path("new.json").write_text('{"t/own": "new", "shared": "mine"}')
     assert "nothing in app keeps tenants apart" in strongroom("--tenant", "one", *words, expected=2).stderr
     assert strongroom("get", "shared").stdout == "of all"
     assert strongroom("--tenant", "one", "get", "t/own").stdout == "of one"
@@ -705,7 +711,9 @@ def test_a_tenant_is_refused_for_a_key_that_belongs_to_all(strongroom, words):
     assert (
         strongroom("--tenant", "one", "get", "t/own", "shared").stdout == "T_OWN='of one'\nSHARED='of all'\n"
     )
-    strongroom("--tenant", "one", "list")
+    assert strongroom("--tenant", "one", "list").stdout == "shared\nt/own\n"
+    exported = strongroom("--tenant", "one", "export", "--format", "env", "--prefix", "").stdout
+    assert exported == "SHARED='of all'\nT_OWN='of one'\n"
 
 
 @pytest.mark.parametrize(

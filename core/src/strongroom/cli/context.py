@@ -93,6 +93,12 @@ class GlobalOptions:
         if self.tenant is not None:
             refuse_useless_tenant(registry.plan, [registry.explain(key).pipeline for key in keys])
 
+    def check_tenant_below(self, registry: SecretProviderRegistry, prefix: str) -> None:
+        """Refuse a tenant as `check_tenant` does, if no pipeline uses it that answers keys below `prefix`."""
+        if self.tenant is not None:
+            answering = registry.answering(prefix, prefix=True)
+            refuse_useless_tenant(registry.plan, [pipeline.name for pipeline, _, _ in answering])
+
     def plan(self, *, look_up: bool = False) -> Plan:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""
         from strongroom.spec.locate import find_plan

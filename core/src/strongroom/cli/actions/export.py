@@ -54,6 +54,7 @@ def export(
                 name for name, one in found.items() if not one.plan.mask or one.plan.type in UNMASKED_TYPES
             }
         else:
+            settings.check_tenant_below(registry, prefix)
             values = registry.get_secrets(registry.list_secrets(prefix))
             if not values:
                 settings.warn(f"no key begins with {prefix!r}" if prefix else "nothing is stored")

@@ -28,6 +28,7 @@ def list_keys(settings: GlobalOptions, *, prefix: str = "", tree: bool = False, 
     if tree and long:
         raise errors.UsageError("--tree draws keys, --long is a table: choose one")
     with settings.registry() as registry:
+        settings.check_tenant_below(registry, prefix)
         keys = registry.list_secrets(prefix)
         rows = [_described(registry, key) for key in keys] if long else []
         if not keys and registry.plan.origin == "own":

@@ -65,6 +65,7 @@ def import_command(
         }
         _refuse_two_values(file, named, places)
         for key, _ in places.values():
+            settings.check_tenant(registry, key)
             refuse_writes(registry.pipeline_for(key), key)
         values = {key: named[name] for name, (key, field) in places.items() if field is None}
         members = {name: place for name, place in places.items() if place[1] is not None}

@@ -40,7 +40,8 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         pipeline = registry.explain(new).pipeline  # refuses a bad key before anything is read
-        settings.check_tenant(registry, old, new)
+        for key in (old, new):  # both are written
+            settings.check_tenant(registry, key)
         origin, destination = registry.pipeline_for(old), registry.pipeline_for(new)
         refuse_writes(origin, old)
         refuse_writes(destination, new)
