@@ -388,8 +388,8 @@ def _message_of(error: Exception, doing: str, member: str) -> str:
         raise error
     if not isinstance(error, ssl.SSLError):
         return redact_message(str(getattr(error, "strerror", None) or error))
-    # A server that speaks HTTP alone answers in its own words, or ends the connection, for which Python 3.11.2
-    # has another error than 3.11.7.
+    # A server that speaks HTTP alone answers in its own words, or ends the connection, for which Python has
+    # had two errors.
     is_ended = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     is_plain = is_ended or "WRONG_VERSION_NUMBER" in str(error)
     raise ConfigurationError(
