@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from interrupts import interrupted
+from interrupts import interrupted, interrupted_at_each_moment
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom_file import FileSecretProvider
@@ -432,6 +432,22 @@ def test_an_interrupt_at_any_moment_leaves_no_lock_locked_and_no_transaction_ope
     assert cache.get("key") == b"data"
     store.close()
     cache.close()
+
+
+def test_a_session_whose_close_was_interrupted_is_not_used_any_more(tmp_path):
+    """A call that has it by then opens the store again, instead of meeting a closed connection each time."""
+
+    def prepare():
+        store = FileSecretProvider(tmp_path / "store", KEY)
+        store.set_secret("key", "value")
+        store.get_secret("key")
+        return store
+
+    for store in interrupted_at_each_moment(prepare, lambda one: one._session.close()):
+        assert store.get_secret("key") == "value"
+        store.set_secret("key", "value")
+        assert store.get_secret("key") == "value"
+        store.close()
 
 
 def test_every_result_code_is_mapped():

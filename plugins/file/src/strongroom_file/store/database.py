@@ -57,19 +57,18 @@ class Connections:
     Args:
         locks: In the order in which their users take them.
         connections: All of them are open.
+
+    Attributes:
+        are_closed: Whether a fork, or anybody else, has closed them, or was interrupted as it did so.
     """
 
     def __init__(self, *locks: Lock, connections: list[sqlite3.Connection]) -> None:
+        self.are_closed = False
         self._locks = locks
         self._open = connections
         self._process = os.getpid()
         _known.add(self)
         renew_after_fork(self, Connections._leave, rest=Connections.rest)
-
-    @property
-    def are_closed(self) -> bool:
-        """Whether a fork, or anybody else, has closed them."""
-        return not self._open
 
     def add(self, connection: sqlite3.Connection) -> None:
         """Close this one with the others."""
@@ -77,10 +76,11 @@ class Connections:
 
     def close(self) -> None:
         """Close them; the caller has the locks."""
-        for connection in self._open:
+        self.are_closed = True
+        while self._open:
             with suppress(sqlite3.Error):
-                connection.close()
-        self._open.clear()
+                self._open[-1].close()
+            self._open.pop()
         _known.discard(self)
 
     def close_unused(self, process: Callable[[], int] = os.getpid) -> None:
@@ -90,7 +90,7 @@ class Connections:
         Python may do so in the middle of this thread's work on another file, for which a fork waits: so it
         does not wait for a fork that has taken the locks by now, and closes the connections itself.
         """
-        if self.are_closed or self._process != process():
+        if not self._open or self._process != process():
             return
         with suppress(BackendUnavailableError), ExitStack() as taken:  # refused if this thread is forking
             for lock in self._locks:
@@ -108,6 +108,7 @@ class Connections:
     def _leave(self) -> None:
         """Leave, in a forked child, those that could not be closed in time to the parent."""
         never_collect(*self._open)
+        self.are_closed = True
         self._open.clear()
         _known.discard(self)
 
