@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,24 @@ def test_it_says_what_was_made_and_what_was_there(init, tmp_path):
         for name in gone:
             (tmp_path / name).unlink()
         assert init("--force")[2].startswith(expected)
+
+
+def test_without_the_plugin_of_the_store_it_writes_nothing(tmp_path):
+    code = """
+import sys
+from strongroom.cli import main
+sys.modules["strongroom_file"] = None
+sys.argv = ["strongroom", "init"]
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: FileSecretProvider is not installed; pip install strongroom-file\n"
+    assert os.listdir(tmp_path) == []

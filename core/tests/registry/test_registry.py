@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from strongroom.errors import (
     ConfigurationError,
     InvalidKeyError,
     PermissionDeniedError,
+    PluginError,
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
@@ -356,6 +358,20 @@ def test_an_empty_variable_names_no_spec(tmp_path, monkeypatch):
     Path("strongroom.yaml").write_text("version: 1\npipelines: {here: {provider: {type: memory}}}\n")
     with SecretProviderRegistry() as registry:
         assert registry.explain("a").pipeline == "here"
+
+
+def test_without_its_plugin_the_own_store_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [one for one in sys.modules if one.startswith("strongroom_file.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "strongroom_file", None)
+    with pytest.raises(PluginError) as caught:
+        SecretProviderRegistry().get_secret("a")
+    assert (str(caught.value), caught.value.hint) == (
+        "file is not installed; pip install strongroom-file",
+        "pip install strongroom-file",
+    )
 
 
 def test_middleware_that_is_told_of_its_pipeline_has_the_addresses_of_what_is_inside():

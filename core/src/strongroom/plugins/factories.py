@@ -74,6 +74,13 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
+        from strongroom.plugins.known import KNOWN_CLASSES  # a plain read needs none of it
+
+        package = module.partition(".")[0]
+        distribution = package.replace("_", "-")
+        absent = isinstance(error, ModuleNotFoundError) and error.name in {package, module}
+        if absent and distribution in KNOWN_CLASSES.values():
+            raise PluginError(f"{type_name} is not installed", hint=f"pip install {distribution}") from error
         raise PluginError(
             f"{type_name}: its factory {path} cannot be imported: {describe_error(error)}",
             hint="install what the plugin needs, or its newer version",

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -68,6 +68,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
 
     Example: strongroom init --from .env
     """
+    from strongroom.backends import FileSecretProvider
     from strongroom.cli.formats.dotenv_file import expanded, template
     from strongroom.cli.formats.table_reader import read_dotenv
 
@@ -93,9 +94,10 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
     folder = spec.absolute().parent
     kept = [name for name in (STORE, KEY) if os.path.lexists(folder / name)]
+    store = FileSecretProvider(folder / STORE, key_file=folder / KEY)  # its plugin may be missing
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ignored = _ignore(folder, source)  # first: where that fails there is nothing yet that git could take
-    _fill_store(folder, {name: value for name, value in values.items() if name not in composed})
+    _fill_store(store, {name: value for name, value in values.items() if name not in composed})
     beside = _names_beside(folder) if source is None else {}
     text = _spec_text(values, composed, beside).encode()
     write_atomically(spec, text, mode=0o644)
@@ -156,10 +158,8 @@ def _names_beside(folder: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if _VARIABLE.fullmatch(name)}
 
 
-def _fill_store(folder: Path, values: dict[str, str]) -> None:
-    from strongroom.backends import FileSecretProvider
-
-    with FileSecretProvider(folder / STORE, key_file=folder / KEY) as store:
+def _fill_store(store: Any, values: dict[str, str]) -> None:
+    with store:
         store.create()
         present = store.get_secrets(values)
         changed = sorted(name for name, value in present.items() if value != values[name])
