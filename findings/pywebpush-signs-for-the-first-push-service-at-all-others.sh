@@ -2,7 +2,7 @@
 # pywebpush 2.5.0 (py-vapid 1.9.6) with web-push 3.6.7 of npm: of two push services the second gets a token that is meant for the first.
 # Seen: webpush() writes "aud" and "exp" into the dictionary of claims that it is given, and takes an "aud" that is there. A program that keeps its claims
 # in a constant so sends to every push service a signed token for the one that it reached first, where RFC 8292 binds a token to one of them.
-# Which users get messages depends on who was first after the start. With a copy of the claims for each call, as with web-push, each service gets its own.
+# Which service that is depends on who was first after the start. With a copy of the claims for each call, as with web-push, each service gets its own.
 # Guess: the claims that a caller passes stay as they are. Ends with 0 where that is still so.
 set -euo pipefail
 work=$(mktemp -d)
