@@ -92,6 +92,28 @@ def raised_at(error: BaseException) -> str:
     return at
 
 
+def bare_error(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
+    """Return an error of the class of ours that `error` has, without a text of it."""
+    kind = next(
+        one
+        for one in type(error).__mro__
+        if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
+    )
+    summary = f"{provider} failed with {kind.__name__}"
+    if isinstance(error, SecretNotFoundError) and error.reason in {
+        "absent",
+        "deleted",
+        "destroyed",
+        "disabled",
+    }:
+        return SecretNotFoundError(asked or "", summary, reason=error.reason, provider=provider)
+    if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
+        return kind(asked or "", summary, provider=provider)
+    if issubclass(kind, SpecError):
+        return ConfigurationError(summary, key=asked, provider=provider)
+    return kind(summary, key=asked, provider=provider)
+
+
 def raisable_again(error: E) -> E:
     """Return a copy of an error of ours that several callers get: each adds to its own."""
     if not isinstance(error, StrongroomError):

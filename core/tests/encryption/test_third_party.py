@@ -262,3 +262,53 @@ def test_a_third_partys_cipher_is_closed_with_its_pipeline():
         with EncryptionMiddleware(MemorySecretProvider(), cipher):
             pass
     assert len(closed) == 1
+
+
+def from_its_text(text):
+    return raised_from(ValueError(f"refused: {text}"))
+
+
+def raised_from(cause):
+    error = PermissionDeniedError("the key may not be used")
+    error.__cause__ = cause
+    return error
+
+
+def with_a_note(text):
+    error = BackendUnavailableError("the service is down")
+    error.add_note(f"it said: {text}")
+    return error
+
+
+def with_a_hint(text):
+    return DecryptionError("the service refuses it", hint=f"look at {text}")
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("fails", [from_its_text, with_a_note, with_a_hint, DecryptionError])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda own: own.set_secret("k", VALUE),
+        lambda own: own.set_secrets({"k": VALUE}),
+        lambda own: own.get_secret("k"),
+        lambda own: own.get_secrets(["k"]),
+    ],
+)
+def test_an_error_of_ours_keeps_its_class_and_not_what_it_was_raised_from(stored, kind, fails, call):
+    """A cipher that asks a service may raise the right class, from an error that quotes the request."""
+    with over(stored, kind(fails=fails)) as registry, pytest.raises(type(fails("x"))) as caught:
+        call(registry)
+    assert VALUE not in shown(caught.value)
+    assert VALUE[::-1] not in shown(caught.value)
+    assert "it was raised at" in caught.value.hint
+
+
+def test_an_error_of_ours_that_shows_nothing_is_raised_as_it_is(stored):
+    def fails(_):
+        return raised_from(ConnectionRefusedError(111, "Connection refused"))
+
+    with over(stored, Reversing(fails=fails)) as registry, pytest.raises(PermissionDeniedError) as caught:
+        registry.get_secret("k")
+    assert caught.value.message == "the key may not be used"
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)

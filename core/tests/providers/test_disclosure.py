@@ -19,7 +19,8 @@ from strongroom.errors import (
     SecretTooLargeError,
     StrongroomError,
 )
-from strongroom.providers import SecretVersion, disclosure, guard
+from strongroom.providers import SecretVersion, guard
+from strongroom.runtime import disclosure
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 import traceback
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rotation_support import (
@@ -100,6 +102,35 @@ def test_an_error_of_a_generator_holds_no_value_and_nothing_begins(generator):
     assert OLD not in shown
     assert memory.get_secret(KEY) == OLD
     assert not leftovers(memory)
+
+
+def from_its_answer(text):
+    error = ConfigurationError("the service answers otherwise")
+    error.__cause__ = ValueError(f"unexpected: {text}")
+    return error
+
+
+def with_a_note(text):
+    error = ConfigurationError("the service answers otherwise")
+    error.add_note(text)
+    return error
+
+
+@pytest.mark.parametrize("fails", [ValueError, ConfigurationError, from_its_answer, with_a_note])
+@pytest.mark.parametrize("composes", [True, False])
+def test_an_error_shows_no_value_that_was_made_before_it(fails, composes):
+    """A generator may have made a credential at a server when its answer is not what was expected."""
+    made = secrets.token_hex()
+
+    def refuse(*_):
+        answer = made[:]
+        raise fails(answer)
+
+    rotator = SimpleNamespace(apply=print, verify=print, compose=refuse)
+    options = {"rotator": rotator} if composes else {"generator": refuse}
+    with pytest.raises(RotationError, match=r"did not begin: .* failed: \w+, raised at ") as caught:
+        SecretRotation(memory_with(), **options).rotate(KEY)
+    assert made not in "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
 
 
 def test_an_error_of_ours_that_a_generator_raises_is_raised_as_it_is():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    bare_error,
     raised_at,
 )
 from strongroom.runtime.coroutines import refuse_class
@@ -25,8 +26,8 @@ class GuardedCipher(HoldsKey):
     """A third party's cipher, its errors translated to `strongroom.errors`; what it answers is text.
 
     It may raise anything at all, and its error may well quote the text that it was about. A `KeyError` or
-    `SecretNotFoundError` would say that the secret is not there. Other errors of our own classes pass,
-    since their author has read what they may hold.
+    `SecretNotFoundError` would say that the secret is not there. Other errors of our own classes pass, unless
+    they, or what they were raised from, may show a text that the cipher had.
     """
 
     def __init__(self, wrapped: Any) -> None:
@@ -72,14 +73,19 @@ class GuardedCipher(HoldsKey):
         try:
             return getattr(self.wrapped, method)(*args, **kwargs)
         except Exception as raised:
-            if isinstance(raised, StrongroomError) and not isinstance(raised, SecretNotFoundError):
+            from strongroom.runtime.disclosure import may_show
+
+            ours = isinstance(raised, StrongroomError) and not isinstance(raised, SecretNotFoundError)
+            if ours and not may_show(raised, _texts_in(args), (), self.wrapped):
                 raise
             error = raised
         # Outside the `except` block: its error may hold the value, and must not even be the context.
-        raise _kind(error, method)(
-            f"{self._name()}: {method} failed with {type(error).__name__}",
-            hint=f"its own error may hold a value and is not shown; it was raised at {raised_at(error)}",
-        )
+        hint = f"its own error may hold a value and is not shown; it was raised at {raised_at(error)}"
+        if ours and isinstance(error, StrongroomError):
+            failure = bare_error(error, None, self._name())
+            failure.provider, failure.hint = None, hint
+            raise failure
+        raise _kind(error, method)(f"{self._name()}: {method} failed with {type(error).__name__}", hint=hint)
 
     def _text(self, method: str, result: Any) -> str:
         if isinstance(result, str):
@@ -88,6 +94,15 @@ class GuardedCipher(HoldsKey):
 
     def _name(self) -> str:
         return type(self.wrapped).__name__
+
+
+def _texts_in(args: Sequence[Any]) -> Iterator[str]:
+    """Yield the values and tokens among the arguments of a cipher's method."""
+    for one in args:
+        if isinstance(one, str):
+            yield one
+        else:
+            yield from (text for text, _ in one)
 
 
 def _kind(error: Exception | None, method: str) -> type[StrongroomError]:

@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial, wraps
 from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from strongroom.errors import (
     BackendUnavailableError,
-    ConfigurationError,
-    InvalidKeyError,
-    NotFoundReason,
     PermissionDeniedError,
     SecretNotFoundError,
-    SecretTooLargeError,
-    SpecError,
     StrongroomError,
+    bare_error,
     raised_at,
 )
 from strongroom.keys import check_key, check_keys, check_value, is_key, visible_keys
@@ -154,12 +150,9 @@ class GuardedProvider(BaseProvider):
         except Exception as raised:  # a third party's provider may raise anything at all
             if self._is_from_inside(raised):
                 raise
-            from strongroom.providers.disclosure import chain_of, discloses
+            from strongroom.runtime.disclosure import may_show
 
-            forms = _forms(written)
-            holds = any(_shows(error, forms) for error in chain_of(raised))
-            # The value of a read is not known here, nor what a write or a list had read before it failed.
-            holds = holds or discloses(raised, [*keys, *filter(None, (asked, prefix))], self.owner)
+            holds = may_show(raised, written, [*keys, *filter(None, (asked, prefix))], self.owner)
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
             error = raised
@@ -177,39 +170,9 @@ class GuardedProvider(BaseProvider):
         raise failure
 
 
-def _forms(written: Iterable[object]) -> frozenset[str]:
-    """Return the forms in which a text may hold a value of `written`: plain and encoded."""
-    import base64
-    import json
-    from urllib.parse import quote, quote_plus
-
-    forms: set[str] = set()
-    for value in written:
-        if not isinstance(value, str) or not value:
-            continue
-        raw = value.encode(errors="surrogatepass")
-        encoded = base64.b64encode(raw).decode().rstrip("=")
-        forms |= {value, repr(value)[1:-1], repr(raw)[2:-1], ascii(value)[1:-1], raw.hex()}
-        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-        forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
-        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
-    return frozenset(forms)
-
-
-def _shows(error: BaseException, forms: Iterable[str]) -> bool:
-    try:
-        texts = [str(error), repr(error)]
-        # As text, too: `repr` escapes characters.
-        for member in (*error.args, *vars(error).values(), *getattr(error, "__notes__", ())):
-            texts += (str(member), repr(member))
-    except Exception:  # noqa: BLE001  # what cannot be read is not shown
-        return True
-    return any(form in text for form in forms for text in texts)
-
-
 def _translate(error: Exception, asked: str | None, provider: str) -> StrongroomError:
     if isinstance(error, StrongroomError):
-        return _bare(error, asked, provider)
+        return bare_error(error, asked, provider)
     if isinstance(error, KeyError) and asked is not None and error.args == (asked,):
         return SecretNotFoundError(asked, provider=provider)
     summary = f"{provider} failed with {type(error).__name__}"
@@ -218,23 +181,6 @@ def _translate(error: Exception, asked: str | None, provider: str) -> Strongroom
     if isinstance(error, ConnectionError | TimeoutError):
         return BackendUnavailableError(summary, key=asked, provider=provider)
     return StrongroomError(summary, key=asked, provider=provider, hint="the cause is in the provider itself")
-
-
-def _bare(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
-    """Return an error of the class of ours that `error` has, without a text of it."""
-    kind = next(
-        one
-        for one in type(error).__mro__
-        if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
-    )
-    summary = f"{provider} failed with {kind.__name__}"
-    if isinstance(error, SecretNotFoundError) and error.reason in get_args(NotFoundReason):
-        return SecretNotFoundError(asked or "", summary, reason=error.reason, provider=provider)
-    if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
-        return kind(asked or "", summary, provider=provider)
-    if issubclass(kind, SpecError):
-        return ConfigurationError(summary, key=asked, provider=provider)
-    return kind(summary, key=asked, provider=provider)
 
 
 def _guarded_method(name: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from strongroom.clients import redact_credentials
-from strongroom.errors import RotationError, SecretNotFoundError, StrongroomError, show_key
+from strongroom.errors import RotationError, SecretNotFoundError, StrongroomError, raised_at, show_key
 from strongroom.masking import Masker
 from strongroom.masking.parts import parts
 
@@ -47,24 +47,30 @@ def redacted_error(error: Exception, values: Iterable[str]) -> str:
     return f"{name}: {text}" if text else name
 
 
-def value_of(make: Callable[[], str], who: str, key: str, values: Iterable[str]) -> str:
+def value_of(make: Callable[[], str], owner: object, who: str, key: str, values: Iterable[str]) -> str:
     """Return the new value of `key` that `make` returns, which is a third party's.
 
     Args:
         make: Returns it.
-        who: What makes it: the generator or the rotator.
+        owner: What makes it: the function, or the rotator.
+        who: Its name for an error.
         key: The secret.
         values: The values that `make` knows.
 
     Raises:
-        RotationError: It raised. An error of ours that does not show one of `values` is raised as it is.
+        RotationError: It raised. An error of ours that shows neither one of `values` nor another text that it
+            had, as a new value that it made, is raised as it is; of any other, such a text is left out.
     """
     try:
         return make()
     except Exception as error:
+        from strongroom.runtime.disclosure import discloses, may_show
+
         ours = isinstance(error, StrongroomError) and not isinstance(error, SecretNotFoundError)
-        if ours and not any(value and value in str(error) for value in values):
+        if ours and not may_show(error, values, [key], owner):
             raise
         reason = redacted_error(error, values)
+        if discloses(error, [key, *values], owner):  # what it has made or fetched is not known here
+            reason = f"{type(error).__name__}, raised at {raised_at(error)}"
     # Outside the `except` block: the error may hold a value, and must not be the context of ours.
     raise RotationError(f"the rotation of {show_key(key)} did not begin: its {who} failed: {reason}", key=key)

@@ -193,7 +193,8 @@ def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) ->
     if composer is None:
         return generated
     who = f"rotator {type(composer).__name__}"
-    composed: object = value_of(lambda: composer.compose(key, old, generated), who, key, (old, generated))
+    values = (old, generated)
+    composed: object = value_of(lambda: composer.compose(key, *values), composer, who, key, values)
     if isinstance(composed, str) and (composed != old or generated == old):
         return composed
     what = "the old value" if isinstance(composed, str) else f"a {type(composed).__name__}, not text"

@@ -225,7 +225,7 @@ class SecretRotation(ProcessBound):
         return check_value(make_for(self._rotator, key, old, make), key)
 
     def _generated(self, key: str, old: str) -> str:
-        return value_of(lambda: self._generator(key, old), "generator", key, (old,))
+        return value_of(lambda: self._generator(key, old), self._generator, "generator", key, (old,))
 
     def rehearse(self, key: str) -> None:
         """Do everything that a rotation of `key` would do at the target system, on a temporary user.

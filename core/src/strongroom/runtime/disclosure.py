@@ -21,7 +21,7 @@ from types import (
 )
 from typing import Any, Final
 
-__all__ = ["chain_of", "discloses"]
+__all__ = ["chain_of", "discloses", "may_show"]
 
 _LEAST: Final = 4
 """Characters: shorter texts are in everything."""
@@ -65,6 +65,45 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
         return _shows_what_was_at_hand(list(chain_of(error)), asked, provider)
     except Exception:  # noqa: BLE001  # what cannot be read, such as a proxy of nothing, is not shown
         return True
+
+
+def may_show(error: BaseException, written: Iterable[object], asked: Iterable[str], provider: Any) -> bool:
+    """Return whether `error`, or one that it leads to, may show one of `written` or what else the code had.
+
+    The value of a read is not known, nor what a write or a list had read before it failed: see `discloses`.
+    """
+    forms = _forms_of_all(written)
+    return any(_shows(one, forms) for one in chain_of(error)) or discloses(error, asked, provider)
+
+
+def _forms_of_all(written: Iterable[object]) -> frozenset[str]:
+    """Return the forms in which a text may hold a value of `written`: plain and encoded."""
+    import base64
+    import json
+    from urllib.parse import quote, quote_plus
+
+    forms: set[str] = set()
+    for value in written:
+        if not isinstance(value, str) or not value:
+            continue
+        raw = value.encode(errors="surrogatepass")
+        encoded = base64.b64encode(raw).decode().rstrip("=")
+        forms |= {value, repr(value)[1:-1], repr(raw)[2:-1], ascii(value)[1:-1], raw.hex()}
+        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return frozenset(forms)
+
+
+def _shows(error: BaseException, forms: Iterable[str]) -> bool:
+    try:
+        texts = [str(error), repr(error)]
+        # As text, too: `repr` escapes characters.
+        for member in (*error.args, *vars(error).values(), *getattr(error, "__notes__", ())):
+            texts += (str(member), repr(member))
+    except Exception:  # noqa: BLE001  # what cannot be read is not shown
+        return True
+    return any(form in text for form in forms for text in texts)
 
 
 def _shows_what_was_at_hand(errors: list[BaseException], asked: Iterable[str], provider: Any) -> bool:
