@@ -98,11 +98,11 @@ class GuardedCipher(HoldsKey):
 
 def _texts_in(args: Sequence[Any]) -> Iterator[str]:
     """Yield the values and tokens among the arguments of a cipher's method."""
-    for one in args:
-        if isinstance(one, str):
-            yield one
+    for argument in args:
+        if isinstance(argument, str):
+            yield argument
         else:
-            yield from (text for text, _ in one)
+            yield from (text for text, _ in argument)
 
 
 def _kind(error: Exception | None, method: str) -> type[StrongroomError]:
