@@ -32,6 +32,12 @@ def test_a_finding_has_its_form(path):
     assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
 
 
+def test_each_finding_has_its_row():
+    page = (ROOT / "docs" / "explanation" / "servers.md").read_text()
+    rows = re.findall(r"\| `([^`]*\.sh)` \|$", page, re.MULTILINE)
+    assert sorted(rows) == [path.name for path in FINDINGS]
+
+
 def _script():
     spec = importlib.util.spec_from_file_location("newest_servers", ROOT / "scripts" / "newest_servers.py")
     module = importlib.util.module_from_spec(spec)
