@@ -58,19 +58,33 @@ def value_of(make: Callable[[], str], owner: object, who: str, key: str, values:
         values: The values that `make` knows.
 
     Raises:
-        RotationError: It raised. An error of ours that shows neither one of `values` nor another text that it
-            had, as a new value that it made, is raised as it is; of any other, such a text is left out.
+        RotationError: It raised. An error of ours that shows none of `values` is raised as it is, if code of
+            ours raised it, or if it shows no other text that was at hand there, such as a new value.
     """
     try:
         return make()
     except Exception as error:
-        from strongroom.runtime.disclosure import discloses, may_show
+        from strongroom.runtime.disclosure import discloses, shows_one_of
 
+        # What others have made or fetched is not known here.
+        discloses_more = not _is_by_us(error) and discloses(error, [key, *values], owner)
         ours = isinstance(error, StrongroomError) and not isinstance(error, SecretNotFoundError)
-        if ours and not may_show(error, values, [key], owner):
+        if ours and not discloses_more and not shows_one_of(error, values):
             raise
         reason = redacted_error(error, values)
-        if discloses(error, [key, *values], owner):  # what it has made or fetched is not known here
+        if discloses_more:
             reason = f"{type(error).__name__}, raised at {raised_at(error)}"
     # Outside the `except` block: the error may hold a value, and must not be the context of ours.
     raise RotationError(f"the rotation of {show_key(key)} did not begin: its {who} failed: {reason}", key=key)
+
+
+def _is_by_us(error: BaseException) -> bool:
+    """Return whether a distribution of ours has raised `error`: it knows what its messages may hold."""
+    from strongroom.plugins.known import KNOWN_TYPES
+
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    ours = {name.replace("-", "_") for kinds in KNOWN_TYPES.values() for name in kinds.values()}
+    return module.partition(".")[0] in ours | {"strongroom"}

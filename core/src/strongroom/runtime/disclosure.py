@@ -21,7 +21,7 @@ from types import (
 )
 from typing import Any, Final
 
-__all__ = ["chain_of", "discloses", "may_show"]
+__all__ = ["chain_of", "discloses", "may_show", "shows_one_of"]
 
 _LEAST: Final = 4
 """Characters: shorter texts are in everything."""
@@ -72,8 +72,13 @@ def may_show(error: BaseException, written: Iterable[object], asked: Iterable[st
 
     The value of a read is not known, nor what a write or a list had read before it failed: see `discloses`.
     """
+    return shows_one_of(error, written) or discloses(error, asked, provider)
+
+
+def shows_one_of(error: BaseException, written: Iterable[object]) -> bool:
+    """Return whether `error`, or one that it leads to, shows one of the texts `written`, plain or encoded."""
     forms = _forms_of_all(written)
-    return any(_shows(one, forms) for one in chain_of(error)) or discloses(error, asked, provider)
+    return any(_shows(one, forms) for one in chain_of(error))
 
 
 def _forms_of_all(written: Iterable[object]) -> frozenset[str]:
