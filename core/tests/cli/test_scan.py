@@ -265,6 +265,26 @@ def test_the_hook_refuses_a_commit_with_a_value(folder, scan):
     assert "a:1:1: PASSWORD (plain)" in refused.stdout + refused.stderr
 
 
+def test_the_hook_searches_as_the_tenant_and_pipeline_that_it_was_installed_for(folder, scan):
+    """Without the tenant it refused every commit, since the pipeline has no values of nobody."""
+    Path("strongroom.yaml").write_text(
+        SPEC.replace("secrets:", "  other: {provider: {type: memory}}\ndefault: other\nsecrets:").replace(
+            'prefix: "T_"}', 'prefix: "T_"}, middleware: [{type: tenant}]'
+        )
+    )
+    options = ["--pipeline", "app", "--tenant", "one"]
+    assert scan("--install-hook", options=options).returncode == 0
+    assert "already" in scan("--install-hook", options=options).stdout
+    variables = environment({"TENANTS_0X2F_ONE_0X2F_TOKEN": "value-of-one"})
+    for text, expected in (("harmless", 0), ("value-of-one", 1)):
+        Path("a").write_text(text)
+        git("add", ".")
+        done = subprocess.run(
+            ["git", "commit", "-m", "m"], check=False, env=variables, capture_output=True, text=True
+        )
+        assert (done.returncode, "a:1:1: token" in done.stdout + done.stderr) == (expected, bool(expected))
+
+
 @pytest.mark.parametrize("module", sample(["strongroom.py", "platform.py", "click.py"], one_in=2))
 def test_the_hook_runs_no_code_of_the_work_tree(folder, module, scan):
     """Neither the hook nor `python -m strongroom` imports what lies in the current folder."""

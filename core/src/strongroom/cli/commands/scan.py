@@ -123,7 +123,8 @@ def _install(settings: GlobalOptions) -> None:
     # A spec that was found stays a found one: if a commit or pull changes it, it has to be trusted again.
     found = find_spec() if settings.spec is None else None
     more = [f"--found={Path(found.path).absolute()}"] if found is not None else []
-    options += [f"--profile={settings.profile}"] if settings.profile else []
+    given = {"profile": settings.profile, "pipeline": settings.pipeline, "tenant": settings.tenant}
+    options += [f"--{name}={value}" for name, value in given.items() if value]
     # The interpreter is named by its path, because this environment may not be active at a commit. With -P no
     # code is imported from the work tree, which may be somebody else's branch.
     words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
